@@ -1,0 +1,33 @@
+PYTHON ?= python3
+BIN := .venv/bin
+LISTEN := 127.0.0.1:8443
+DEMO := '{"customer":{"email":"ada@example.com"}}'
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, and print a request to paste
+	@echo 'In another terminal, or with " &" behind "make run":'
+	@printf '%s' $(DEMO) | STATE_DIRECTORY='$(CURDIR)/.state' $(BIN)/sidebard sign \
+	  --secret-file conf/demo-secret --curl https://$(LISTEN)/helpscout
+	@STATE_DIRECTORY='$(CURDIR)/.state' exec $(BIN)/sidebard serve \
+	  --customers conf/customers.csv --secret-file conf/demo-secret --listen $(LISTEN)
+
+test: $(BIN)/.installed ## run every test
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.installed ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove what the other targets made
+	rm -rf .venv .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+
+$(BIN)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

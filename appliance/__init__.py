@@ -1,0 +1,16 @@
+"""sidebard answers Help Scout sidebar requests from a local customer list, over HTTPS, as one file.
+
+    kernel -> edge -> SidebarApp.answer: signature -> payload -> lookup -> card -> reply -> bytes back, one log line
+
+    config.py    TOML to frozen settings; every fault at once, with file and line
+    cli/         what an operator types: one file a command
+    edge/        from socket to request: TLS, HTTP, the Tornado application
+    sidebar/     from request to card: `app.answer`, signature, payload, card, reply (the outcome table)
+    customers/   from address to records: address (normal form), sources, importer, snapshot, lookup (TTL caches)
+    service/     the processes: what runs, imports and ends
+    observe/     logs
+
+Imports go one way, cli -> service -> edge -> sidebar -> customers; config and observe serve the first three.
+"""
+
+__version__ = "0.1.0"

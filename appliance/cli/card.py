@@ -1,0 +1,116 @@
+"""`sidebard card`: the card of one customer, as an agent would get it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import click
+import msgspec
+
+from appliance.cli import FAILED, common
+from appliance.config import ConfigError, Settings, from_flags
+from appliance.customers.importer import import_customers, open_newest
+from appliance.customers.plan import Refused
+from appliance.service.wiring import make_app, plan_of, snapshot_folder
+from appliance.sidebar.reply import CARD_STATUS, Outcome, Reply
+from appliance.sidebar.signature import Secret, Verifier
+
+
+@click.command("card")
+@click.argument("address", required=False)
+@common.config_option
+@common.customers_option
+@common.app_option
+@click.option("--payload", metavar="FILE", help='A message of Help Scout\'s, instead of an address; "-": stdin.')
+@click.option("--html", is_flag=True, help="Print the card's HTML.")
+@click.option("--response", is_flag=True, help="Print the exact bytes that Help Scout would get.")
+def command(
+    address: str | None,
+    config: Path | None,
+    customers: Path | None,
+    app_name: str | None,
+    payload: str | None,
+    html: bool,
+    response: bool,
+) -> None:
+    """Print the card of the customer with this ADDRESS. Exits with 1 if there is none."""
+    if (address is None) == (payload is None):
+        raise click.UsageError("name either one ADDRESS or --payload FILE")
+    if html and response:
+        raise click.UsageError("--html and --response exclude each other")
+    body = common.read_input(payload) if payload else msgspec.json.encode({"customer": {"email": address}})
+    try:
+        reply = _answer(_settings(config, customers), app_name, body)
+    except ConfigError as error:
+        raise common.ConfigStop(error) from None
+    except Refused as refused:
+        raise common.Stop("\n".join([str(refused), *map(str, refused.bad)])) from None
+    _print(reply, html=html, response=response)
+    sys.exit(0 if reply.outcome is Outcome.FOUND else FAILED)
+
+
+def _settings(config: Path | None, customers: Path | None) -> Settings:
+    if customers is None:
+        return common.find_settings(config)
+    if config is not None:
+        raise click.UsageError("--config names a file that says all; leave out --customers")
+    return from_flags(customers, Path(os.devnull), os.environ, Path.cwd())  # the secret is never read
+
+
+def _answer(settings: Settings, app_name: str | None, body: bytes) -> Reply:
+    """Send `body` the way of every request, signed with a secret of our own. Raises Refused."""
+    secret = Secret(secrets.token_bytes(20))
+    app = make_app(settings, common.find_app(settings, app_name), Verifier([secret]), b"", time.monotonic)
+    plan = plan_of(settings)
+    snapshot = open_newest(snapshot_folder(settings), plan)
+    if snapshot is None:
+        with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
+            import_customers(plan, Path(folder), clock=time.time, timer=time.monotonic)
+            snapshot = open_newest(Path(folder), plan)  # stays readable when the folder is gone
+    app.use(snapshot)
+    return app.answer(body, secret.sign(body))
+
+
+def _print(reply: Reply, *, html: bool, response: bool) -> None:
+    if response or reply.status != CARD_STATUS:
+        sys.stdout.buffer.write(reply.body)
+        return
+    card = msgspec.json.decode(reply.body, type=dict[str, str])["html"]
+    click.echo(card if html else as_text(card))
+
+
+class _TextMaker(HTMLParser):
+    """Turns a card into lines of text."""
+
+    _BLOCKS = frozenset({"h4", "p", "li", "ul", "ol", "div", "br", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in self._BLOCKS:
+            self.text += "\n"
+        elif ("class", "c-sb-list-item__text") in attrs:
+            self.text += ": "
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._BLOCKS:
+            self.text += "\n"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def as_text(card: str) -> str:
+    """Give a card's words, one item a line."""
+    maker = _TextMaker()
+    maker.feed(card)
+    maker.close()
+    return "\n".join(line for line in maker.text.splitlines() if line.strip())

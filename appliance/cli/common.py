@@ -1,0 +1,87 @@
+"""What the commands share: finding the settings, and turning faults into sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from appliance.cli import CONFIG_WRONG, FAILED, START_FAILED
+from appliance.config import App, ConfigError, Settings, from_flags, load
+
+DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+config_option: Final = click.option(
+    "--config", "config", type=click.Path(path_type=Path), metavar="FILE", help=f"Default: {DEFAULT_CONFIG}"
+)
+customers_option: Final = click.option(
+    "--customers", type=click.Path(path_type=Path), metavar="FILE", help="A customers file, instead of a config file."
+)
+secret_option: Final = click.option(
+    "--secret-file", type=click.Path(path_type=Path), metavar="FILE", help="A file that holds the shared secret."
+)
+app_option: Final = click.option("--app", "app_name", metavar="NAME", help="Which [[app]]; default: the first.")
+
+
+class Stop(click.ClickException):
+    """A fault that ends the command with exit code 1: sentences on stderr that say where and what to do."""
+
+    exit_code = FAILED
+
+    def show(self, file: Any = None) -> None:
+        """Print the sentences as they are."""
+        click.echo(self.message, err=True)
+
+
+class ConfigStop(Stop):
+    """The settings cannot be used: every fault, one a line, and exit code 78."""
+
+    exit_code = CONFIG_WRONG
+
+    def __init__(self, error: ConfigError) -> None:
+        count = len(error.faults)
+        super().__init__(f"{error}\n{count} fault{'s' * (count > 1)}; nothing was started")
+
+
+class StartStop(Stop):
+    """The start failed: exit code 3."""
+
+    exit_code = START_FAILED
+
+
+def find_settings(config: Path | None, customers: Path | None = None, secret_file: Path | None = None) -> Settings:
+    """Read the config file, or make settings from --customers and --secret-file alone.
+
+    Raises ConfigError and UsageError.
+    """
+    if config is not None and (customers or secret_file):
+        raise click.UsageError("--config names a file that says all; leave out --customers and --secret-file")
+    if customers is None:
+        return load(config or Path(DEFAULT_CONFIG), os.environ)
+    if secret_file is None:
+        raise click.UsageError("--customers needs --secret-file FILE, the secret that Help Scout signs with")
+    return from_flags(customers, secret_file, os.environ, Path.cwd())
+
+
+def find_app(settings: Settings, name: str | None) -> App:
+    """Give the app of this name, or the first. Raises UsageError if there is none of this name."""
+    for app in settings.apps:
+        if name is None or app.name == name:
+            return app
+    names = ", ".join(app.name for app in settings.apps)
+    raise click.UsageError(f'there is no app "{name}"; the config has {names}')
+
+
+def read_input(file: str) -> bytes:
+    """Read a file's bytes, or stdin's for "-". Raises UsageError."""
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from None

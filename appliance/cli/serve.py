@@ -1,0 +1,53 @@
+"""`sidebard serve`: the daemon."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from appliance.cli import common
+from appliance.config import ConfigError, with_overrides
+from appliance.observe import logs
+from appliance.service.serve import serve
+from appliance.service.wiring import StartFault
+
+
+@click.command("serve")
+@common.config_option
+@common.customers_option
+@common.secret_option
+@click.option("--listen", multiple=True, metavar="ADDR:PORT", help="Listen here instead; may be given more than once.")
+@click.option("--workers", type=int, metavar="N", help="How many workers; 0: one a CPU.")
+def command(
+    config: Path | None,
+    customers: Path | None,
+    secret_file: Path | None,
+    listen: tuple[str, ...],
+    workers: int | None,
+) -> None:
+    """Serve cards until SIGTERM. Log lines go to stdout, as JSON unless that is a terminal."""
+    terminal = sys.stdout.isatty()
+    stdout = sys.stdout.buffer
+    logs.configure(stdout, time.time, terminal=terminal)
+    try:
+        settings = with_overrides(common.find_settings(config, customers, secret_file), listen or None, workers)
+        logs.configure(stdout, time.time, level=settings.log.level, terminal=terminal)
+        request_log = logs.RequestLog(stdout, time.time, on=settings.log.requests, terminal=terminal)
+        serve(settings, os.environ, request_log)
+    except ConfigError as error:
+        raise _stop(common.ConfigStop(error), "config_fault", list(map(str, error.faults)), terminal) from None
+    except StartFault as fault:
+        raise _stop(common.StartStop(str(fault)), "start_failed", [str(fault)], terminal) from None
+
+
+def _stop(stop: common.Stop, event: str, sentences: list[str], terminal: bool) -> Exception:
+    """Say why as JSON where the log is JSON, for whoever reads that reads nothing else."""
+    if terminal:
+        return stop
+    for sentence in sentences:
+        logs.log.error(event, message=sentence)
+    return click.exceptions.Exit(stop.exit_code)

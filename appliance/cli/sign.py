@@ -1,0 +1,85 @@
+"""`sidebard sign`: the signature of a body."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from appliance.cli import FAILED, common
+from appliance.config import ConfigError, Settings, from_flags, read_secrets
+from appliance.edge.tls import self_signed_files
+from appliance.service.wiring import certificate_folder
+from appliance.sidebar.signature import Secret, Verifier
+
+
+@click.command("sign")
+@click.argument("file", default="-")
+@common.config_option
+@common.secret_option
+@common.app_option
+@click.option("--header", is_flag=True, help="Print the whole header line.")
+@click.option("--curl", "url", metavar="URL", help="Print a curl command that posts the body there, signed.")
+@click.option("--verify", "signature", metavar="SIGNATURE", help="Say whether this is the body's signature.")
+def command(
+    file: str,
+    config: Path | None,
+    secret_file: Path | None,
+    app_name: str | None,
+    header: bool,
+    url: str | None,
+    signature: str | None,
+) -> None:
+    """Print the signature that Help Scout would send with the body in FILE ("-", the default: stdin)."""
+    if sum((header, url is not None, signature is not None)) > 1:
+        raise click.UsageError("--header, --curl and --verify exclude each other")
+    try:
+        settings = _settings(config, secret_file)
+        app = common.find_app(settings, app_name)
+        secrets = [Secret(value) for value in read_secrets(app, os.environ)]
+    except ConfigError as error:
+        raise common.ConfigStop(error) from None
+    body = common.read_input(file)
+    signed = secrets[0].sign(body).decode("ascii")
+    if signature is not None:
+        if not Verifier(secrets).verify(body, signature.encode("utf-8", "surrogateescape")):
+            click.echo("differs: another secret, or not these very bytes", err=True)
+            sys.exit(FAILED)
+        click.echo("right", err=True)
+    elif header:
+        click.echo(f"{app.signature_header}: {signed}")
+    elif url is not None:
+        click.echo(curl_command(settings, url, app.signature_header, signed, body, file))
+    else:
+        click.echo(signed)
+
+
+def _settings(config: Path | None, secret_file: Path | None) -> Settings:
+    if secret_file is None:
+        return common.find_settings(config)
+    if config is not None:
+        raise click.UsageError("--config names a file that says all; leave out --secret-file")
+    return from_flags(Path("customers.csv"), secret_file, os.environ, Path.cwd())
+
+
+def curl_command(settings: Settings, url: str, header: str, signature: str, body: bytes, file: str) -> str:
+    """Give a curl command line that can be pasted into any shell, in any folder."""
+    words = ["curl", "-sS"]
+    parts = urlsplit(url)
+    if (
+        parts.scheme == "https"
+        and settings.tls.certificate is None
+        and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    ):
+        certificate, _ = self_signed_files(certificate_folder(settings))
+        words += ["--cacert", str(certificate)]
+    words += ["-H", f"{header}: {signature}", "-H", "Content-Type: application/json"]
+    # A text body stands in the command itself, where it can be changed to see the signature refused.
+    text = body.decode("utf-8", "replace")
+    inline = file == "-" and text.encode() == body and "\0" not in text and not text.startswith("@")
+    words += ["--data-binary", text if inline else f"@{os.path.abspath(file) if file != '-' else '-'}", url]
+    return shlex.join(words)

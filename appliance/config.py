@@ -1,0 +1,590 @@
+"""The settings: what each key of sidebard.toml is, and the one way to read them.
+
+The dataclasses are the rule table: a field's name is its TOML key, its declaration holds the parser and the default, which is
+written as in TOML and passes the same parser. What concerns more than one key is in `_check`.
+"""
+
+# ruff: noqa: RUF009  (`setting` and its like are dataclasses.field with a rule)
+
+from __future__ import annotations
+
+import difflib
+import json
+import keyword
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, cast
+
+from appliance import config_values as values
+from appliance.config_values import BadValue, Endpoint, Parser, SecretSource
+
+T = TypeVar("T")
+KeyPath = tuple[str | int, ...]
+
+REQUIRED: Final = "(required)"
+MAX_SECRET_BYTES: Final = 4096
+_MAX_LINES: Final = 1000  # line numbers cost a parse a line: 1.5 s for so many; beyond them a fault has none
+_MAX_DEPTH: Final = 6  # app[0].display.titles.x is the deepest key that there is
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: where, why, what stood there (never a secret), and what to do."""
+
+    file: Path | None
+    line: int | None
+    key: str
+    why: str
+    got: str | None
+    todo: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file and self.line else str(self.file or "")
+        got = f" (got {self.got})" if self.got is not None else ""
+        return ": ".join(filter(None, (place, self.key, f"{self.why}{got}; {self.todo}")))
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; `faults` holds everything that is wrong with them, and the text is one line each."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a key is read: a value by `parse`, or else, by the class `table`, one table, an array or named tables."""
+
+    shape: Literal["value", "table", "array", "named"]
+    parse: Parser[Any] | None = None
+    default: object = None
+    example: str = ""
+    table: type[Any] | None = None
+
+
+def setting(parse: Parser[T], default: object = REQUIRED, example: str = "") -> T:
+    """Declare a value; `default` is what TOML would hold, `example` is for keys without one."""
+    rule = Rule("value", parse, default, example)
+    if default is REQUIRED:
+        return cast(T, field(metadata={"rule": rule}))
+    return field(default_factory=partial(parse, default), metadata={"rule": rule})
+
+
+def section(of: type[T]) -> T:
+    """Declare a table."""
+    return cast(T, field(metadata={"rule": Rule("table", table=of)}))
+
+
+def sections(of: type[T], example: str = "") -> tuple[T, ...]:
+    """Declare an array of tables; one with an `example` must not be empty."""
+    return cast(tuple[T, ...], field(default=(), metadata={"rule": Rule("array", example=example, table=of)}))
+
+
+def named_sections(of: type[T]) -> tuple[T, ...]:
+    """Declare tables whose names are free; each becomes the field `name`."""
+    return cast(tuple[T, ...], field(default=(), metadata={"rule": Rule("named", table=of)}))
+
+
+def rules(of: type[Any]) -> dict[str, tuple[str, Rule]]:
+    """Give the TOML keys of a table, each with its field's name and its rule. `[[app]]` is the field `apps`."""
+    return {
+        "app" if item.name == "apps" else item.name: (item.name, item.metadata["rule"])
+        for item in fields(of)
+        if "rule" in item.metadata
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """[server]. Durations are seconds."""
+
+    listen: tuple[Endpoint, ...] = setting(values.list_of(values.parse_endpoint, least=1), ["0.0.0.0:443"])
+    workers: int = setting(values.integer(0, 64), 0)
+    state: Path = setting(values.parse_state, "")
+    max_connections: int = setting(values.integer(1, 1_000_000), 1000)
+    max_per_source: int = setting(values.integer(1, 1_000_000), 100)
+    handshake_timeout: float = setting(values.parse_duration, "10s")
+    header_timeout: float = setting(values.parse_duration, "10s")
+    body_timeout: float = setting(values.parse_duration, "10s")
+    idle_timeout: float = setting(values.parse_duration, "10s")
+    write_timeout: float = setting(values.parse_duration, "15s")
+    drain: float = setting(values.parse_duration_or_zero, "10s")
+    timezone: tzinfo = setting(values.parse_zone, "UTC")
+    user: str = setting(values.or_empty(values.parse_text), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificatePair:
+    """[[tls.more]]: one more certificate, with its key, chosen by the name that the client asks for."""
+
+    certificate: Path = setting(values.parse_path, example='"fullchain.pem"')
+    key: Path = setting(values.parse_path, example='"privkey.pem"')
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((self.certificate, self.key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """[tls]. `certificate` and `key` are both None or both given."""
+
+    enabled: bool = setting(values.parse_bool, True)
+    certificate: Path | None = setting(values.optional(values.parse_path), "")
+    key: Path | None = setting(values.optional(values.parse_path), "")
+    more: tuple[CertificatePair, ...] = sections(CertificatePair)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customers:
+    """[customers]. Durations are seconds, shares 0 to 1."""
+
+    source: Path = setting(values.parse_source, example='"customers.csv"')
+    table: str = setting(values.parse_text, "customers")
+    addresses: tuple[str, ...] = setting(values.list_of(values.parse_text, least=1), example='["email"]')
+    refresh: float = setting(values.parse_duration, "60s")
+    max_shrink: float = setting(values.parse_share, "20%")
+    max_bad_rows: float = setting(values.parse_share, "1%")
+    max_age: float | None = setting(values.optional(values.parse_duration), "")
+    encoding: str = setting(values.or_empty(values.parse_encoding), "")
+    ready_file: Path | None = setting(values.optional(values.parse_path), "")
+    checksum_file: Path | None = setting(values.optional(values.parse_path), "")
+    ignore_domains: tuple[str, ...] = setting(values.list_of(values.parse_domain), [])
+    plus_addressing: bool = setting(values.parse_bool, False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-"."""
+
+    name: str
+    source: Path = setting(values.parse_source, example='"orders.csv"')
+    table: str = setting(values.or_empty(values.parse_text), "")
+    key: str = setting(values.parse_text, example='"customer_id"')
+    on: str = setting(values.parse_text, example='"id"')
+    order_by: str = setting(values.or_empty(values.parse_text), "")
+    limit: int = setting(values.integer(1, 1000), 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """[cache]. A size or duration (seconds) of 0 turns that cache off."""
+
+    size: int = setting(values.integer(0, 10_000_000), 10000)
+    ttl: float = setting(values.parse_duration_or_zero, "60s")
+    unknown_size: int = setting(values.integer(0, 10_000_000), 10000)
+    unknown_ttl: float = setting(values.parse_duration_or_zero, "10s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """[log]."""
+
+    requests: bool = setting(values.parse_bool, True)
+    level: str = setting(values.one_of(*values.LEVELS), "info")
+    trail: Path | None = setting(values.optional(values.parse_path), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """[admin]. None: no admin pages."""
+
+    listen: Endpoint | None = setting(values.optional(values.parse_local_endpoint), "127.0.0.1:9180")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Display:
+    """[app.display]: how the built-in card shows columns. In a link's URL, {value} stands for the column's value."""
+
+    columns: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
+    titles: tuple[tuple[str, str], ...] = setting(values.pairs_of(values.parse_text), {})
+    links: tuple[tuple[str, str], ...] = setting(values.pairs_of(values.parse_link), {})
+    url_column: str = setting(values.or_empty(values.parse_text), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """[[app.subject]]: what the pattern finds in a subject (its group, or else all) is looked up in `column`."""
+
+    pattern: re.Pattern[str] = setting(values.parse_pattern, example="'order #([0-9]+)'")
+    column: str = setting(values.parse_text, example='"order_number"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """[[app]]. `file` and `index` say where it is declared, for messages; `file` is None when flags said it all."""
+
+    name: str = setting(values.parse_name, "helpscout")
+    path: str = setting(values.parse_url_path, "/helpscout")
+    secrets: tuple[SecretSource, ...] = setting(
+        values.list_of(values.parse_secret, 1, 2, "two are for the time in which one replaces the other"),
+        example='["file:secret"]',
+    )
+    signature_header: str = setting(values.parse_header, "X-HelpScout-Signature")
+    card: Path | None = setting(values.optional(values.parse_path), "")
+    vary: tuple[str, ...] = setting(values.list_of(values.one_of(*values.VARY)), [])
+    display: Display = section(Display)
+    subject: tuple[Subject, ...] = sections(Subject)
+    file: Path | None = field(default=None, compare=False)
+    index: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that a config file says. `file` is None when there is none. Every path is absolute."""
+
+    file: Path | None = None
+    server: Server = section(Server)
+    tls: Tls = section(Tls)
+    customers: Customers = section(Customers)
+    related: tuple[Related, ...] = named_sections(Related)
+    cache: Cache = section(Cache)
+    log: Log = section(Log)
+    admin: Admin = section(Admin)
+    apps: tuple[App, ...] = sections(App, example='[[app]] with secrets = ["file:secret"]')
+
+
+def load(file: Path, environ: Mapping[str, str]) -> Settings:
+    """Read a config file. `environ` names the state folder, where the file does not. Opens nothing that it names.
+
+    Raises ConfigError with every fault, and never another exception, whatever the file holds.
+    """
+    try:
+        text = _read_text(file)
+        tree = tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError([_file_fault(file, error)]) from None
+    settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute())
+    if reader.faults:
+        lines = lines_of(text)
+        placed = [replace(fault, file=file, line=_line(lines, path)) for path, fault in reader.faults]
+        raise ConfigError(sorted(placed, key=lambda fault: fault.line or _MAX_LINES + 1))
+    return settings
+
+
+def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path) -> Settings:
+    """Give the settings of `serve --customers FILE --secret-file FILE`: for the rest, the defaults.
+
+    Raises ConfigError.
+    """
+    tree = {
+        "customers": {"source": str(customers), "addresses": ["email"]},
+        "app": [{"secrets": [f"file:{secret_file}"]}],
+    }
+    settings, reader = _settle(tree, cwd.absolute(), environ, None)
+    if reader.faults:
+        flags = {"customers": "--customers", "app": "--secret-file"}
+        raise ConfigError(replace(fault, key=flags.get(str(path[0]), fault.key)) for path, fault in reader.faults)
+    return settings
+
+
+def with_overrides(settings: Settings, listen: Sequence[str] | None, workers: int | None) -> Settings:
+    """Give the settings with the values of `--listen` and `--workers` in their place; None or no `listen` changes none.
+
+    Raises ConfigError with the flag as the key.
+    """
+    reader = _Reader(Path())
+    given: dict[str, object] = {"listen": list(listen or ()) or None, "workers": workers}
+    changes = {
+        name: reader.read(rules(Server)[name][1], value, (f"--{name}",))
+        for name, value in given.items()
+        if value is not None
+    }
+    if not reader.faults:
+        settings = replace(settings, server=replace(settings.server, **changes))
+        _check(settings, reader)
+        # The file was good, so what is wrong now came with the flag: the one check that looks at it is TLS being off.
+        why = "must be a loopback or Unix address, because tls.enabled is false"
+        reader.faults = [(path, replace(fault, key="--listen", why=why)) for path, fault in reader.faults]
+    if reader.faults:
+        raise ConfigError(fault for _, fault in reader.faults)
+    return settings
+
+
+def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Read the secrets of an app, one or two. Files lose one trailing LF or CRLF, nothing else.
+
+    Raises ConfigError, which never holds anything of a secret.
+    """
+    secrets: list[bytes] = []
+    faults: list[Fault] = []
+    path: KeyPath = ("app", app.index, "secrets")
+    for source in app.secrets:
+        try:
+            secrets.append(_read_secret(source, environ))
+        except BadValue as bad:
+            name = dotted(path) if app.file else "--secret-file"
+            faults.append(Fault(app.file, None, name, f"{source} {bad.why}", None, bad.todo))
+    if faults and app.file:
+        try:
+            line = _line(lines_of(_read_text(app.file)), path)
+        except (OSError, ValueError):
+            line = None  # it was readable when it was loaded; a message without a line will do
+        faults = [replace(fault, line=line) for fault in faults]
+    if faults:
+        raise ConfigError(faults)
+    return tuple(secrets)
+
+
+def lines_of(text: str) -> dict[KeyPath, int]:
+    """Give the line on which the statement begins that first names each key path of a TOML text.
+
+    tomllib tells no places. But a text of whole lines parses only if it ends where a statement does; so of all prefixes
+    of the file those that parse end there, and the next statement begins on the line after. A key path that a prefix
+    has and the one before had not is named by the statement between them.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")[:_MAX_LINES]
+    found: dict[KeyPath, int] = {}
+    start, prefix = 1, ""
+    for number, line in enumerate(lines, 1):
+        prefix += line + "\n"
+        try:
+            tree = tomllib.loads(prefix)
+        except (ValueError, RecursionError):
+            continue
+        for path in _paths(tree):
+            found.setdefault(path, start)
+        start = number + 1
+    return found
+
+
+def dotted(path: KeyPath) -> str:
+    """Give a key path as text: `app[0].path`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part))
+    return text
+
+
+class _Reader:
+    """Reads a tree by the rules and collects faults. In the place of a bad value it leaves None.
+
+    So what it gives may have holes, and is thrown away when there is any fault.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.faults: list[tuple[KeyPath, Fault]] = []
+
+    def fault(self, path: KeyPath, why: str, todo: str, got: str | None = None) -> None:
+        self.faults.append((path, Fault(None, None, dotted(path), why, got, todo)))
+
+    def clean(self, *paths: KeyPath) -> bool:
+        """Say whether nothing is wrong at these paths, so that a check across them means something."""
+        return not any(bad[: len(path)] == path or path[: len(bad)] == bad for bad, _ in self.faults for path in paths)
+
+    def decode(self, of: type[T], tree: Mapping[str, object], path: KeyPath, **given: object) -> T:
+        known = rules(of)
+        for name, value in tree.items():
+            if name not in known:
+                self.unknown((*path, name), value, [*known])
+        read = {into: self.read(rule, tree.get(name), (*path, name)) for name, (into, rule) in known.items()}
+        return of(**read, **given)
+
+    def unknown(self, path: KeyPath, value: object, known: list[str]) -> None:
+        name, above = str(path[-1]), path[:-1]
+        near = difflib.get_close_matches(name.lower(), known, 1)
+        todo = f"did you mean {dotted((*above, near[0]))}?" if near else f"{dotted(above) or 'the file'} has "
+        todo += "" if near else ", ".join(known)
+        self.fault(path, f"unknown {'table' if _tables(value) else 'key'}", todo)
+
+    def read(self, rule: Rule, value: object, path: KeyPath) -> Any:
+        """Read what TOML holds at `path`; None: nothing."""
+        if rule.parse is not None:
+            return self.value(rule, rule.parse, value, path)
+        of = cast(type[Any], rule.table)
+        if rule.shape == "array":
+            if value is None and rule.example:
+                self.fault(path, "required", f"add {rule.example}")
+            tables = value if isinstance(value, list) and _tables(value) else []
+            if value is not None and not tables:
+                # No value here or below: whoever takes `app` for a key may have written the secret there.
+                self.fault(path, "must be an array of tables", f"write {_header((*path, 0))}")
+            return tuple(self.decode(of, item, (*path, index)) for index, item in enumerate(tables))
+        if value is not None and not isinstance(value, dict):
+            self.fault(path, "must be a table", f"write {_header(path)}")
+        tree = value if isinstance(value, dict) else {}
+        if rule.shape == "table":
+            return self.decode(of, tree, path)
+        for name in [name for name in tree if not isinstance(tree[name], dict)]:
+            self.fault((*path, name), "must be a table", f"write [{path[-1]}.NAME], with a name of your choice")
+        return tuple(
+            self.decode(of, item, (*path, name), name=name) for name, item in tree.items() if isinstance(item, dict)
+        )
+
+    def value(self, rule: Rule, parse: Parser[Any], value: object, path: KeyPath) -> Any:
+        if value is None and rule.default is REQUIRED:
+            self.fault(path, "required", f"add {path[-1]} = {rule.example} under {_header(path[:-1])}")
+            return None
+        value = rule.default if value is None else value
+        result = None
+        try:
+            result = _located(parse(value), self.folder)
+        except* BadValue as group:
+            for bad in cast(Iterable[BadValue], group.exceptions):
+                got = value
+                for step in bad.at:
+                    got = cast(Any, got)[step]
+                # What is written in the place of a secret's source may be the secret.
+                hide = path[-1] == "secrets" or value is rule.default or isinstance(got, list)
+                self.fault((*path, *bad.at), bad.why, bad.todo, None if hide else values.shown(got))
+        return result
+
+
+def _settle(
+    tree: Mapping[str, object], folder: Path, environ: Mapping[str, str], file: Path | None
+) -> tuple[Settings, _Reader]:
+    """Decode, fill in what hangs on other keys or on the environment, and check across sections."""
+    server = tree.get("server", {})
+    if isinstance(server, dict) and server.get("state", "") == "":
+        tree = {**tree, "server": {**server, "state": _default_state(environ)}}
+    reader = _Reader(folder)
+    settings = reader.decode(Settings, tree, ())
+    settings = replace(
+        settings,
+        file=file,
+        related=tuple(replace(each, table=each.table or each.name) for each in settings.related),
+        apps=tuple(replace(app, file=file, index=index) for index, app in enumerate(settings.apps)),
+    )
+    _check(settings, reader)
+    return settings, reader
+
+
+def _check(settings: Settings, reader: _Reader) -> None:
+    """Check what concerns more than one key."""
+    server, tls, fault, clean = settings.server, settings.tls, reader.fault, reader.clean
+    if clean(("server", "listen"), ("tls", "enabled")) and not tls.enabled:
+        for endpoint in server.listen:
+            if not endpoint.is_local:
+                fault(
+                    ("tls", "enabled"),
+                    f"must be true, because {endpoint} can be reached from outside",
+                    'listen on "127.0.0.1:8080" or "unix:/path", behind a proxy of your own, or leave TLS on',
+                )
+    if clean(("tls", "certificate"), ("tls", "key")) and (tls.certificate is None) != (tls.key is None):
+        given, other = ("key", "certificate") if tls.certificate is None else ("certificate", "key")
+        fault(("tls", given), f"is given without tls.{other}", f"add {other} under [tls], or remove both")
+    customers = settings.customers
+    columns = {"addresses": customers.addresses or (), "on": tuple(each.on for each in settings.related if each.on)}
+    seen: dict[str, str] = {}
+    for each in settings.related:
+        path, name = ("related", each.name), each.name.lower()
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+            fault(path, "must be a name that a card can use", "use letters, digits and _, such as [related.orders]")
+        for what in (key for key, names in columns.items() if name in map(str.lower, names)):
+            fault(path, f"is also a column of the customers, by {what}", "give the table another name")
+        if seen.setdefault(name, each.name) != each.name:
+            fault(path, f"is related.{seen[name]} in another case", "give one of them another name")
+    for what in ("name", "path"):
+        first: dict[str, int] = {}
+        for index, app in enumerate(settings.apps):
+            value: str | None = getattr(app, what)  # None: a hole
+            if value is not None and first.setdefault(value, index) != index:
+                todo = f"give each [[app]] a {what} of its own"
+                fault(("app", index, what), f"is that of app[{first[value]}] too", todo, values.shown(value))
+
+
+def _default_state(environ: Mapping[str, str]) -> str:
+    """Give the state folder's default, or "" when the environment names none."""
+    if first := environ.get("STATE_DIRECTORY", "").split(":")[0]:  # systemd names one for each StateDirectory=
+        return first
+    for variable, below in (("XDG_STATE_HOME", "sidebard"), ("HOME", ".local/state/sidebard")):
+        if (base := environ.get(variable, "")).startswith("/"):  # the XDG specification: a relative one is ignored
+            return os.path.join(base, below)
+    return ""
+
+
+def _located(value: Any, folder: Path) -> Any:
+    """Make every path in a value absolute: what a config file names is relative to its own folder."""
+    if isinstance(value, Path):
+        return folder / value
+    if isinstance(value, SecretSource) and value.path is not None:
+        return replace(value, path=folder / value.path)
+    return tuple(_located(item, folder) for item in value) if isinstance(value, tuple) else value
+
+
+def _tables(value: object) -> bool:
+    """Say whether this is a table or an array of tables."""
+    return isinstance(value, dict) or (
+        bool(value) and isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    )
+
+
+def _header(path: KeyPath) -> str:
+    """Give the header of a table as TOML writes it."""
+    name = ".".join(str(part) for part in path if isinstance(part, str))
+    return f"[[{name}]]" if isinstance(path[-1], int) else f"[{name}]"
+
+
+def _line(lines: Mapping[KeyPath, int], path: KeyPath) -> int | None:
+    """Give the line of a key path, or else of the nearest table around it that is written down."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path)
+
+
+def _paths(tree: object, above: KeyPath = ()) -> Iterator[KeyPath]:
+    if len(above) < _MAX_DEPTH and _tables(tree):
+        items: Iterable[tuple[str | int, object]] = tree.items() if isinstance(tree, dict) else enumerate(tree)  # type: ignore[arg-type]
+        for part, item in items:
+            yield (*above, part)
+            yield from _paths(item, (*above, part))
+
+
+def _read_text(file: Path) -> str:
+    return file.read_bytes().decode("utf-8-sig")  # Windows editors begin a file with a byte order mark
+
+
+def _file_fault(file: Path, error: Exception) -> Fault:
+    """Say why a file gives no TOML."""
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return Fault(file, line, "", "is not UTF-8", None, "save the file in the encoding UTF-8")
+    if isinstance(error, OSError):
+        todo = {
+            FileNotFoundError: "put the file there, or name another with --config",
+            IsADirectoryError: "name the file in it with --config",
+            PermissionError: "let the user that runs sidebard read it, for example with chgrp sidebard and chmod 0640",
+        }.get(type(error), "name a file that can be read with --config")
+        return Fault(file, None, "", f"cannot be read: {error.strerror}", None, todo)
+    if not isinstance(error, tomllib.TOMLDecodeError):  # brackets thousands deep, an endless number, a path with NUL
+        return Fault(file, None, "", "is not a config file", None, "name another with --config")
+    message = str(error)
+    place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    why = f"not TOML: {message[: place.start()]}, column {place[2]}" if place else f"not TOML: {message}"
+    todo = "mend it; texts stand in quotes, and a key once in its table"
+    return Fault(file, int(place[1]) if place else None, "", why, None, todo)
+
+
+def _read_secret(source: SecretSource, environ: Mapping[str, str]) -> bytes:
+    if source.kind == "env":
+        secret = os.fsencode(environ.get(source.name, ""))
+        place = f"the environment variable {source.name}"
+    else:
+        folder = environ.get("CREDENTIALS_DIRECTORY", "")
+        if source.kind == "credential" and not folder:
+            todo = f"start under systemd with LoadCredential={source.name}:/path in the unit, or use file:"
+            raise BadValue("cannot be read: systemd has passed no credentials", todo)
+        path = source.path or Path(folder, source.name)
+        try:
+            with path.open("rb") as stream:
+                secret = stream.read(MAX_SECRET_BYTES + 3)  # enough to see that it is too long, line end included
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not a path"
+            raise BadValue(f"cannot be read: {why}", f"put the secret into {path}, readable to sidebard") from None
+        secret = secret.removesuffix(b"\n").removesuffix(b"\r") if secret.endswith(b"\n") else secret
+        place = str(path)
+    if not secret:
+        raise BadValue("is empty or not set", f"put the secret from Help Scout's app page into {place}")
+    if len(secret) > MAX_SECRET_BYTES:
+        raise BadValue(f"is longer than {MAX_SECRET_BYTES} bytes", f"put nothing but the secret into {place}")
+    return secret

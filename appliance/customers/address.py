@@ -1,0 +1,58 @@
+"""The one form in which e-mail addresses are stored, asked for and compared.
+
+Local part: NFC and lower case, with no compatibility folding and no casefold, so that straße@ is not strasse@. Domain:
+its A-form by UTS 46, non-transitional (RFC 5891), so that EXÄMPLE.com and xn--exmple-cua.com meet. Characters of no
+width, which copying from web pages leaves behind, are dropped. Two addresses with one normal form are one person's.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+import idna
+
+MAX_LENGTH: Final = 320  # RFC 5321, 4.5.3.1: 64 for the local part, 255 for the domain, one @
+_PLAIN: Final = re.compile(r"[!-?A-~]+@[0-9A-Za-z.-]+")
+_DOMAIN: Final = re.compile(r"[0-9a-z._-]+|\[[0-9a-z.:]+\]")  # or an address literal (RFC 5321, 4.1.3)
+_UNSAFE: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+_NO_WIDTH: Final = dict.fromkeys(
+    [
+        0x00AD,
+        0x180E,
+        0xFEFF,
+        *range(0x200B, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2060, 0x2065),
+        *range(0x2066, 0x206A),
+    ]
+)
+
+
+def normalise(text: str) -> str | None:
+    """Give the normal form of one address, or None if `text` is not one. Raises nothing."""
+    if len(text) > 4 * MAX_LENGTH:
+        return None
+    text = text.strip()
+    if _PLAIN.fullmatch(text):  # nearly every address there is; what follows would change nothing but the case
+        return text.lower() if len(text) <= MAX_LENGTH else None
+    text = unicodedata.normalize("NFC", text.translate(_NO_WIDTH).strip())
+    local, at, domain = text.rpartition("@")
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+        except UnicodeError:  # idna's own errors are UnicodeErrors
+            return None
+    local, domain = unicodedata.normalize("NFC", local.lower()), domain.lower()
+    # Checked now and not before: NFC and UTS 46 map more than one character to what must not be there.
+    if not local or "@" in local or _UNSAFE.search(local) or not _DOMAIN.fullmatch(domain):
+        return None
+    address = local + at + domain
+    return address if len(address) <= MAX_LENGTH else None
+
+
+def fold_plus(address: str) -> str:
+    """Give a normal form without its "+tag": another person's at some providers, so only where the operator asks."""
+    local, _, domain = address.partition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"

@@ -1,0 +1,110 @@
+"""When to refuse a source that could be read: what looks whole may still be half a file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from appliance.customers.build import Tally
+from appliance.customers.plan import Plan, Refused
+from appliance.customers.snapshot import Facts
+
+_ROOM: Final = 16 * 1024 * 1024
+
+
+def signature(plan: Plan) -> str:
+    """Give what every file of the plan is right now. Two equal ones around a read: nobody wrote meanwhile.
+
+    A SQLite file in WAL mode changes in the -wal file beside it first.
+    """
+    files = [name for file in plan.files for name in (file, file.with_name(file.name + "-wal"))]
+    files += [file for file in (plan.ready_file, plan.checksum_file) if file]
+    return " ".join(map(_signature, files))
+
+
+def _signature(file: Path) -> str:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return "-"
+    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def check_before(plan: Plan, folder: Path) -> None:
+    """Raise Refused if the operator's own marks say that a file is not complete, or the disk has no room."""
+    if plan.ready_file is not None:
+        _check_ready(plan.ready_file, plan.files)
+    if plan.checksum_file is not None:
+        _check_sums(plan.checksum_file, plan.files)
+    size = sum(file.stat().st_size for file in plan.files if file.is_file())
+    disk = os.statvfs(folder)
+    free, needed = disk.f_bavail * disk.f_frsize, 2 * size + _ROOM
+    if free < needed:
+        raise Refused(
+            f"{folder} has {_mib(free)} free, and the import needs {_mib(needed)}; make room there", transient=True
+        )
+
+
+def _check_ready(ready: Path, files: tuple[Path, ...]) -> None:
+    if not ready.exists():
+        raise Refused(f"{ready} is not there yet; write it when the export is complete (customers.ready_file)")
+    written = ready.stat().st_mtime_ns
+    for file in files:
+        if file.exists() and file.stat().st_mtime_ns > written:
+            raise Refused(f"{file} is newer than {ready}; write that file again when the export is complete")
+
+
+def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
+    """Compare with a file in sha256sum's format: a digest, two characters, a name."""
+    try:
+        lines = sums.read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise Refused(f"{sums} cannot be read: {error.strerror}; write it with sha256sum") from None
+    wanted = {Path(line[66:].strip()).name: line[:64].lower() for line in lines if len(line) > 66}
+    for file in files:
+        if file.name not in wanted:
+            raise Refused(f"{sums} has no line for {file.name}; write it with sha256sum")
+        with open(file, "rb") as binary:
+            if hashlib.file_digest(binary, "sha256").hexdigest() != wanted[file.name]:
+                raise Refused(f"{file} does not have the checksum in {sums}; it is damaged, or not complete yet")
+
+
+def check_after(plan: Plan, tally: Tally, last: Facts | None) -> None:
+    """Raise Refused if too much is missing from what was read, compared with itself and with the last snapshot."""
+    bad = tuple(tally.bad)
+    read = tally.rows + tally.bad_rows
+    if tally.bad_rows > plan.max_bad_rows * read:
+        raise Refused(
+            f"{tally.bad_rows:,} of {read:,} rows are bad, more than customers.max_bad_rows allows"
+            f" ({plan.max_bad_rows:.3g}); mend them, the first is {bad[0]}",
+            bad,
+        )
+    if not tally.rows:
+        raise Refused(f"{plan.source} has a header and not one customer; export it again")
+    if last is not None and tally.rows < last.rows * (1 - plan.max_shrink):
+        raise Refused(
+            f"{plan.source} has {tally.rows:,} customers, and had {last.rows:,}: {1 - tally.rows / last.rows:.0%} less,"
+            f" where customers.max_shrink allows {plan.max_shrink:.0%}; if that is right, raise it for one import",
+            bad,
+        )
+
+
+def explain(error: Exception, folder: Path) -> str:
+    """Say in a sentence what stopped an import that was not the source's fault."""
+    code = getattr(error, "errno", None)
+    text = str(error)
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "disk is full" in text:
+        return f"{folder} is full; make room there"
+    if isinstance(error, MemoryError):
+        return "the import ran out of memory; look for a file with a very long line"
+    if isinstance(error, sqlite3.Error):
+        return f"{folder}: the snapshot could not be written ({text}); check the disk"
+    return f"{getattr(error, 'filename', None) or folder}: {getattr(error, 'strerror', None) or text}"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 1024 / 1024:,.0f} MiB"

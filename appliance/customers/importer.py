@@ -1,0 +1,142 @@
+"""From the operator's file to a new snapshot, in steps of which each leaves the last snapshot whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from appliance.customers import guards, snapshot
+from appliance.customers.build import Builder, Tally
+from appliance.customers.plan import Plan, Refused, Report
+from appliance.customers.record import ColumnFault
+from appliance.customers.snapshot import Facts, Snapshot, SnapshotFault
+from appliance.customers.source import SourceFault
+
+KEEP: Final = 2
+"""Generations kept: the newest, and the one that a worker may still be reading."""
+
+STEPS: Final = ("build", "verify", "sync", "rename", "sync folder", "prune")
+
+
+def import_customers(
+    plan: Plan,
+    folder: Path,
+    *,
+    clock: Callable[[], float],
+    timer: Callable[[], float],
+    at_step: Callable[[str], None] = lambda step: None,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Report:
+    """Read what `plan` names and make the next generation in `folder`.
+
+    `clock` gives seconds since 1970, `timer` seconds for measuring; `at_step` is called before each of STEPS and
+    `progress` with the number of rows read, now and then. Raises Refused; the newest snapshot is then what it was.
+    """
+    started = timer()
+    tally = Tally(progress)
+    with _locked(folder):
+        for leftover in folder.glob("*.tmp"):
+            leftover.unlink()
+        generation = max(snapshot.generations(folder), default=0) + 1
+        unfinished = folder / f"{generation:08}.tmp"
+        try:
+            at_step("build")
+            _build(plan, folder, unfinished, tally, clock)
+            at_step("verify")
+            written = Snapshot(unfinished, generation)
+            written.check()
+            written.close()
+            at_step("sync")
+            _sync(unfinished)
+            at_step("rename")
+            unfinished.rename(snapshot.file_of(folder, generation))
+            at_step("sync folder")
+            _sync(folder)
+            at_step("prune")
+            for old in snapshot.generations(folder)[KEEP:]:
+                snapshot.file_of(folder, old).unlink(missing_ok=True)
+        except ColumnFault as fault:
+            raise Refused(f"{plan.source}: {fault}") from fault
+        except SourceFault as fault:
+            raise Refused(str(fault), transient=fault.transient) from fault
+        except SnapshotFault as fault:
+            raise Refused(str(fault), transient=True) from fault
+        except (OSError, sqlite3.Error, MemoryError) as error:
+            raise Refused(guards.explain(error, folder), transient=True) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return tally.report(generation, timer() - started)
+
+
+def _build(plan: Plan, folder: Path, unfinished: Path, tally: Tally, clock: Callable[[], float]) -> None:
+    """Fill `unfinished` with what the sources hold, and refuse it if too much is missing."""
+    last = newest(folder, plan)
+    before = guards.signature(plan)
+    guards.check_before(plan, folder)
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    # Data that did not change since it was read is as old as it was then, however often it is read again.
+    as_of = last.as_of if last is not None and last.signature == before else clock()
+    Builder(plan, unfinished, tally).build(as_of, before)
+    if guards.signature(plan) != before:
+        raise Refused(
+            f"{plan.source} changed while it was read; write it beside and rename it into place", transient=True
+        )
+    guards.check_after(plan, tally, last)
+
+
+def newest(folder: Path, plan: Plan) -> Facts | None:
+    """Give the facts of the newest snapshot that was made by `plan`, or None."""
+    opened = open_newest(folder, plan)
+    if opened is None:
+        return None
+    opened.close()
+    return opened.facts
+
+
+def open_newest(folder: Path, plan: Plan, after: int = 0) -> Snapshot | None:
+    """Open the newest whole snapshot that was made by `plan` and has a higher number than `after`, or give None."""
+    for generation in snapshot.generations(folder):
+        if generation <= after:
+            break
+        try:
+            opened = Snapshot(snapshot.file_of(folder, generation), generation)
+        except SnapshotFault:
+            continue  # damaged, or of another version: the one before may do until the next import
+        if opened.facts.plan == plan.digest():
+            return opened
+        opened.close()
+    return None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two importers never write at once. Raises Refused if another one does."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Refused(
+            f"{folder} cannot be written: {error.strerror}; correct server.state or its owner", transient=True
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused("another import is running; wait for it to end", transient=True) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

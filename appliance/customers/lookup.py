@@ -1,0 +1,68 @@
+"""From addresses to a finished answer: two TTL caches in front of the snapshot."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Generic, TypeVar
+
+from appliance.customers.cache import ExpiringCache
+from appliance.customers.record import Record
+from appliance.customers.snapshot import Snapshot
+
+Answer = TypeVar("Answer")
+
+
+class CacheState(enum.StrEnum):
+    """Whether an answer came from a cache."""
+
+    HIT = "hit"
+    MISS = "miss"
+
+
+class NotLoaded(Exception):
+    """There is no customer data yet."""
+
+
+class Lookup(Generic[Answer]):
+    """Finds customers and keeps what was made of them, for as long as the snapshot it was made from is in use.
+
+    Found and unknown are kept apart, so that a flood of strangers cannot push the customers out, and so that a new
+    customer is seen sooner than an old one's change.
+    """
+
+    def __init__(
+        self, *, size: int, ttl: float, unknown_size: int, unknown_ttl: float, timer: Callable[[], float]
+    ) -> None:
+        """Sizes in entries, times in seconds of `timer`; 0 of either turns that cache off."""
+        self._new_found = partial(ExpiringCache[Hashable, Answer], size, ttl, timer)
+        self._new_unknown = partial(ExpiringCache[Hashable, Answer], unknown_size, unknown_ttl, timer)
+        self.use(None)
+
+    def use(self, snapshot: Snapshot | None) -> None:
+        """Answer from `snapshot` from now on. What was cached from the last one is dropped with it."""
+        self.snapshot = snapshot
+        self._found = self._new_found()  # clear() would take 20 ms for 10,000 entries
+        self._unknown = self._new_unknown()
+
+    def answer(
+        self, addresses: tuple[str, ...], vary: Hashable, build: Callable[[Snapshot, tuple[Record, ...]], Answer]
+    ) -> tuple[Answer, CacheState]:
+        """Give what `build` makes of every customer with one of `addresses` (normal form), and whether it was cached.
+
+        `addresses` and `vary` together must hold all that `build` depends on besides the snapshot: they are the key.
+        Raises NotLoaded, and whatever `build` raises.
+        """
+        key = (addresses, vary)
+        answer = self._found.find(key)
+        if answer is None:
+            answer = self._unknown.find(key)
+        if answer is not None:
+            return answer, CacheState.HIT
+        if self.snapshot is None:
+            raise NotLoaded
+        records = self.snapshot.find(addresses)
+        answer = build(self.snapshot, records)
+        (self._found if records else self._unknown).store(key, answer)
+        return answer, CacheState.MISS

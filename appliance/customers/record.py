@@ -1,0 +1,94 @@
+"""A customer as a card sees one: the values of a row under the names of its columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+_NOT_IN_A_NAME: Final = re.compile(r"[^0-9a-z]+")
+
+
+class ColumnFault(ValueError):
+    """The header cannot be used; the text is a sentence for the operator."""
+
+
+def attribute_of(name: str) -> str:
+    """Give the attribute under which a template finds the column `name`: lower case, "_" for anything else."""
+    attribute = _NOT_IN_A_NAME.sub("_", name.lower()).strip("_")
+    return f"_{attribute}" if attribute[:1].isdigit() else attribute or "_"
+
+
+class Columns:
+    """The header of a file: names as spelled there, found whatever the case, and by attribute."""
+
+    __slots__ = ("attributes", "names", "positions")
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Take the header's cells. Raises ColumnFault for a column with no name and for two that would clash."""
+        self.names: Final = tuple(name.strip() for name in names)
+        self.attributes: Final[dict[str, int]] = {}
+        self.positions: Final[dict[str, int]] = {}
+        for position, name in enumerate(self.names):
+            if not name:
+                raise ColumnFault(f"column {position + 1} of the header has no name; name it or remove it")
+            first = self.positions.setdefault(name.casefold(), position)
+            if first != position:
+                raise ColumnFault(
+                    f'the header has "{name}" twice, as columns {first + 1} and {position + 1}; rename one of them'
+                )
+            first = self.attributes.setdefault(attribute_of(name), position)
+            if first != position:
+                raise ColumnFault(
+                    f'columns "{self.names[first]}" and "{name}" would both be "{attribute_of(name)}" in a card;'
+                    " rename one of them"
+                )
+
+    def position(self, name: str) -> int | None:
+        """Give the place of the column of this name, in any case, or None."""
+        return self.positions.get(name.strip().casefold())
+
+
+class Record:
+    """One row. `record.plan` and `record["Last order"]` give a text; `record.orders` the related rows of that name.
+
+    It has no public attribute of its own, so that every column has its name to itself.
+    """
+
+    __slots__ = ("_columns", "_related", "_values")
+
+    def __init__(
+        self, columns: Columns, values: Sequence[str], related: Mapping[str, Sequence[Record]] | None = None
+    ) -> None:
+        self._columns = columns
+        self._values = values
+        self._related = related or {}
+
+    def __getattr__(self, name: str) -> str | Sequence[Record]:
+        try:
+            return self._values[self._columns.attributes[name]]
+        except KeyError:
+            pass
+        try:
+            return self._related[name]
+        except KeyError:
+            raise AttributeError(f'there is no column "{name}"') from None
+
+    def __getitem__(self, name: str) -> str:
+        position = self._columns.position(name)
+        if position is None:
+            raise KeyError(name)
+        return self._values[position]
+
+    def __repr__(self) -> str:
+        return "<Record>"  # never the values: a repr may end in a log
+
+
+def fields_of(record: Record) -> Iterator[tuple[str, str]]:
+    """Give each column's name, as spelled in the header, with this row's value."""
+    return zip(record._columns.names, record._values, strict=True)
+
+
+def related_of(record: Record) -> Mapping[str, Sequence[Record]]:
+    """Give the related rows by the name of their table."""
+    return record._related

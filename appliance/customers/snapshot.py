@@ -1,0 +1,180 @@
+"""The snapshot: the private SQLite file that every look-up reads.
+
+One file a generation, `00000042.db`, written beside and renamed into place whole, so the highest number is the newest
+and any that has its name is complete. It is opened `immutable=1`, without WAL and without mmap: a file that nobody
+writes needs no locks (2.2 times the look-ups of mode=ro), and a page that goes bad is an error and never a SIGBUS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import zlib
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from appliance.customers.address import normalise
+from appliance.customers.record import Columns, Record
+
+FORMAT: Final = 1
+"""Raised with every change of what the file holds: a snapshot of another format is imported anew, never migrated."""
+
+SCHEMA: Final = """
+CREATE TABLE facts(json TEXT NOT NULL);
+CREATE TABLE customer(number INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE address(address TEXT NOT NULL, customer INTEGER NOT NULL, PRIMARY KEY(address, customer)) WITHOUT ROWID;
+CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, record BLOB NOT NULL,
+                     PRIMARY KEY(relation, key, place)) WITHOUT ROWID;
+"""
+_FIND: Final = """SELECT customer.number, customer.record FROM address
+JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer"""
+_RELATED: Final = "SELECT record FROM related WHERE relation = ? AND key = ? ORDER BY place"
+_NAME: Final = re.compile(r"(\d{8})\.db")
+
+Values = tuple[str, ...]
+_DECODER: Final = msgspec.msgpack.Decoder(Values)
+encode_values: Final = msgspec.msgpack.Encoder().encode
+
+
+class Relation(msgspec.Struct, frozen=True):
+    """A related table: its rows have in `key` what the customer has in the column `on`."""
+
+    name: str
+    columns: Values
+    on: str
+    by_address: bool  # `on` holds addresses, so both sides are compared in normal form
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a snapshot says about itself."""
+
+    format: int
+    plan: str  # digest of the settings it was made by: another plan means another file, or other columns
+    signature: str  # of the source file: what it was when it was read
+    as_of: float  # when the data was read, seconds since 1970
+    columns: Values
+    relations: tuple[Relation, ...]
+    rows: int
+    addresses: int
+    checksum: int  # CRC-32 over all records in order
+
+
+class SnapshotFault(Exception):
+    """The file is no snapshot of this version, or a damaged one; the text is a sentence."""
+
+
+class Snapshot:
+    """One generation, open for reading. Not shared between threads or across a fork."""
+
+    def __init__(self, file: Path, generation: int) -> None:
+        """Open `file`. Raises SnapshotFault if it is missing, damaged, or of another format."""
+        self.generation: Final = generation
+        try:
+            _check_length(file)
+            self._database = sqlite3.connect(
+                f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True, isolation_level=None
+            )
+            try:
+                self._database.execute("PRAGMA mmap_size = 0")
+                self._database.execute("PRAGMA cache_size = -8192")
+                self.facts: Final = self._read_facts(file)
+            except BaseException:
+                self._database.close()
+                raise
+        except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
+            raise SnapshotFault(f"{file} is not a whole snapshot: {error}") from error
+        self._columns = Columns(self.facts.columns)
+        self._relations = tuple(
+            (relation, Columns(relation.columns), self._columns.positions[relation.on.casefold()])
+            for relation in self.facts.relations
+        )
+        self._execute = self._database.cursor().execute
+
+    def _read_facts(self, file: Path) -> Facts:
+        row = self._database.execute("SELECT json FROM facts").fetchone()
+        if row is None:
+            raise SnapshotFault(f"{file} is not a whole snapshot: it says nothing about itself")
+        version = msgspec.json.decode(row[0], type=dict[str, msgspec.Raw]).get("format")
+        if version is None or bytes(version) != str(FORMAT).encode():
+            raise SnapshotFault(f"{file} has a format of another version of sidebard")
+        return msgspec.json.decode(row[0], type=Facts)
+
+    def find(self, addresses: tuple[str, ...]) -> tuple[Record, ...]:
+        """Give every customer who has one of `addresses` (normal form), each once, in the order of the addresses.
+
+        Raises sqlite3.Error if the file is damaged.
+        """
+        found: dict[int, Record] = {}
+        for address in addresses:
+            for number, record in self._execute(_FIND, (address,)).fetchall():
+                if number not in found:
+                    found[number] = self._record(_DECODER.decode(record))
+        return tuple(found.values())
+
+    def _record(self, values: Values) -> Record:
+        if not self._relations:
+            return Record(self._columns, values)
+        related: dict[str, tuple[Record, ...]] = {}
+        for number, (relation, columns, on) in enumerate(self._relations):
+            key = related_key(values[on], relation.by_address)
+            rows = self._execute(_RELATED, (number, key)).fetchall() if key else ()
+            related[relation.name] = tuple(Record(columns, _DECODER.decode(row)) for (row,) in rows)
+        return Record(self._columns, values, related)
+
+    def check(self) -> None:
+        """Read everything back. Raises SnapshotFault unless it is sound and just what `facts` says was written."""
+        complaint = self._execute("PRAGMA integrity_check(1)").fetchone()[0]
+        rows = checksum = 0
+        for rows, (record,) in enumerate(self._execute("SELECT record FROM customer ORDER BY number"), 1):  # noqa: B007
+            checksum = zlib.crc32(record, checksum)
+        addresses = self._execute("SELECT count(*) FROM address").fetchone()[0]
+        if complaint != "ok" or (rows, addresses, checksum) != (
+            self.facts.rows,
+            self.facts.addresses,
+            self.facts.checksum,
+        ):
+            raise SnapshotFault(f"what was written could not be read back ({complaint}); check the disk")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+
+def _check_length(file: Path) -> None:
+    """Raise SnapshotFault unless the file is as long as its own header says (SQLite's file format, 1.3)."""
+    with open(file, "rb") as binary:
+        header = binary.read(100)
+        length = binary.seek(0, os.SEEK_END)
+    size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    if length != pages * (65536 if size == 1 else size) or not length:
+        raise SnapshotFault(f"{file} is not a whole snapshot: its length is wrong")
+
+
+def related_key(text: str, by_address: bool) -> str:
+    """Give the form in which a customer and its related rows are matched; "" matches nothing."""
+    text = text.strip()
+    return (normalise(text) or text) if by_address else text
+
+
+def generation_of(file: Path) -> int | None:
+    """Give the number in a snapshot's name, or None if it is not named like one."""
+    match = _NAME.fullmatch(file.name)
+    return int(match[1]) if match else None
+
+
+def file_of(folder: Path, generation: int) -> Path:
+    """Give the path of a generation."""
+    return folder / f"{generation:08}.db"
+
+
+def generations(folder: Path) -> list[int]:
+    """Give the numbers of the snapshots in `folder`, newest first; none if there is no such folder."""
+    try:
+        numbers = [generation_of(file) for file in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    return sorted((number for number in numbers if number is not None), reverse=True)

@@ -1,0 +1,1 @@
+"""From socket to request: TLS, HTTP, the Tornado application."""

@@ -1,0 +1,129 @@
+"""TLS: the server's contexts, made and checked before use, and the certificate for trying things out."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+# Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_LIFETIME: Final = timedelta(days=365)  # clients refuse more than 398 days
+_RENEW_BEFORE: Final = timedelta(days=30)
+
+
+class CertificateFault(Exception):
+    """The certificate or key cannot be used; the text is a sentence that says which file and what to do."""
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Make a context that serves this pair. Raises CertificateFault, before any client could meet a broken one."""
+    for file, name in ((certificate, "certificate"), (key, "key")):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise CertificateFault(
+                f"{file}: tls.{name} cannot be read: {error.strerror}; put it there and let the user sidebard read it"
+            ) from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # Without a callback OpenSSL asks for a pass phrase on the terminal.
+        context.load_cert_chain(certificate, key, password=_no_pass_phrase)
+    except ssl.SSLError as error:
+        raise CertificateFault(_sentence(error, certificate, key)) from None
+    except _PassPhrase:
+        raise CertificateFault(f"{key}: tls.key is encrypted; write it without a pass phrase, mode 0600") from None
+    return context
+
+
+class _PassPhrase(Exception):
+    """The key is encrypted."""
+
+
+def _no_pass_phrase() -> str:
+    raise _PassPhrase
+
+
+def _sentence(error: ssl.SSLError, certificate: Path, key: Path) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"{certificate} and {key} do not belong together; name the key that this certificate was issued for"
+    if error.reason in ("NO_START_LINE", "PEM_LIB", "BAD_BASE64_DECODE", None):
+        return f"{certificate} or {key} is not a PEM file; convert it, or issue it again"
+    return f"{certificate} with {key} cannot be used ({error.reason}); issue the certificate again"
+
+
+def self_signed(folder: Path, now: datetime) -> tuple[Path, Path]:
+    """Give the certificate and key for localhost in `folder`, made if missing or near its end.
+
+    No client trusts it by itself: it is for the first try, not for Help Scout. Raises OSError.
+    """
+    certificate, key = self_signed_files(folder)
+    if not _lasts(certificate, now) or not key.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        certificate_pem, key_pem = _make(now)
+        _write(key, key_pem)
+        _write(certificate, certificate_pem)
+    return certificate, key
+
+
+def self_signed_files(folder: Path) -> tuple[Path, Path]:
+    """Give where the certificate and key for localhost are, or will be."""
+    return folder / "localhost.crt", folder / "localhost.key"
+
+
+def _lasts(certificate: Path, now: datetime) -> bool:
+    from cryptography import x509  # 40 ms, and only needed without a configured pair
+
+    try:
+        end = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return False
+    return end - now > _RENEW_BEFORE
+
+
+def _make(now: datetime) -> tuple[bytes, bytes]:
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now.astimezone(UTC) - timedelta(hours=1))
+        .not_valid_after(now.astimezone(UTC) - timedelta(hours=1) + _LIFETIME)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write beside and rename, so that nobody ever reads half a key; readable by the owner alone."""
+    beside = file.with_name(file.name + ".tmp")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as binary:
+        binary.write(content)
+        binary.flush()
+        os.fsync(descriptor)
+    beside.rename(file)

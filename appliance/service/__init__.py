@@ -1,0 +1,1 @@
+"""The processes: what is put together, runs, imports and ends."""

@@ -1,0 +1,199 @@
+"""The daemon: one process that serves, keeps its data fresh, and ends in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets, bind_unix_socket
+
+from appliance.config import Settings
+from appliance.config_values import Endpoint
+from appliance.customers import guards
+from appliance.customers.importer import open_newest
+from appliance.customers.snapshot import Snapshot
+from appliance.edge.tls import CertificateFault, self_signed, server_context
+from appliance.edge.web import Activity, Mount, make_application
+from appliance.observe.logs import RequestLog, log
+from appliance.service.importing import Done, ImportChild
+from appliance.service.refresh import Watch
+from appliance.service.wiring import (
+    StartFault,
+    certificate_folder,
+    make_mounts,
+    plan_of,
+    prepare_state,
+    snapshot_folder,
+)
+from appliance.sidebar.reply import MAX_HEADER_BYTES
+
+_UNLIMITED = 2**62  # Tornado's own body limit answers a bare 400; the handler's answers 413
+_SETTLE = 1.0  # seconds between the two looks at a source that has changed
+
+
+def serve(settings: Settings, environ: Mapping[str, str], request_log: RequestLog) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError and StartFault before anything is served."""
+    log_key = prepare_state(settings)
+    mounts = make_mounts(settings, environ, log_key, time.monotonic)
+    context = make_context(settings)
+    sockets = bind(settings.server.listen)
+    asyncio.run(Daemon(settings, mounts, request_log).run(sockets, context))
+
+
+def make_context(settings: Settings) -> ssl.SSLContext | None:
+    """Make the TLS context that the settings ask for. Raises StartFault."""
+    tls = settings.tls
+    if not tls.enabled:
+        return None
+    try:
+        if tls.certificate is not None and tls.key is not None:
+            return server_context(tls.certificate, tls.key)
+        certificate, key = self_signed(certificate_folder(settings), datetime.now(UTC))
+        log.warning("self_signed_certificate", file=str(certificate), todo="name tls.certificate and tls.key")
+        return server_context(certificate, key)
+    except CertificateFault as fault:
+        raise StartFault(str(fault)) from None
+    except OSError as error:
+        raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
+
+
+def bind(endpoints: Sequence[Endpoint]) -> list[socket.socket]:
+    """Open the listening sockets. Raises StartFault."""
+    sockets: list[socket.socket] = []
+    for endpoint in endpoints:
+        try:
+            if endpoint.unix is not None:
+                sockets.append(bind_unix_socket(str(endpoint.unix), mode=0o660))
+            else:
+                sockets += bind_sockets(endpoint.port, endpoint.host, backlog=1024)
+        except OSError as error:
+            for opened in sockets:
+                opened.close()
+            raise StartFault(
+                f"{endpoint}: cannot listen there: {os.strerror(error.errno or 0)}; {_todo(error)}"
+            ) from None
+    return sockets
+
+
+def _todo(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "ports below 1024 need systemd's socket, or root"
+    return "choose another port with server.listen, or stop what is listening"
+
+
+class Daemon:
+    """The running service: its listener, its data and its end."""
+
+    def __init__(self, settings: Settings, mounts: Sequence[Mount], request_log: RequestLog) -> None:
+        self._settings = settings
+        self._mounts = mounts
+        self._request_log = request_log
+        self._plan = plan_of(settings)
+        self._folder: Path = snapshot_folder(settings)
+        self._snapshot: Snapshot | None = None
+        self._refusal = ""
+        self._activity = Activity()
+
+    async def run(self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None) -> None:
+        """Serve on `sockets` until a signal asks for the end, then let what runs finish."""
+        loop = asyncio.get_running_loop()
+        ending = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending.set)
+        ready = asyncio.Event()
+        refresh = asyncio.create_task(self._refresh(ready))
+        await _first(ready.wait(), ending.wait(), refresh)
+        server = HTTPServer(
+            make_application(self._mounts, self._request_log, time.perf_counter, self._activity),
+            ssl_options=context,
+            idle_connection_timeout=self._settings.server.idle_timeout,
+            body_timeout=self._settings.server.body_timeout,
+            max_header_size=MAX_HEADER_BYTES,
+            max_body_size=_UNLIMITED,
+            max_buffer_size=2 * 1024 * 1024,
+            chunk_size=64 * 1024,
+        )
+        server.add_sockets(sockets)
+        log.info("serving", addresses=[str(one) for one in self._settings.server.listen], tls=context is not None)
+        await _first(ending.wait(), refresh)
+        log.info("stopping", running=self._activity.running)
+        refresh.cancel()
+        server.stop()
+        await self._drain()
+        await server.close_all_connections()
+        log.info("stopped")
+
+    async def _drain(self) -> None:
+        """Wait for the requests that have begun, at most as long as configured."""
+        end = time.monotonic() + self._settings.server.drain
+        while self._activity.running and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+
+    def _take_newest(self) -> None:
+        newer = open_newest(self._folder, self._plan, self._snapshot.generation if self._snapshot else 0)
+        if newer is None:
+            return
+        for mount in self._mounts:
+            mount.app.use(newer)
+        if self._snapshot is not None:
+            self._snapshot.close()
+        self._snapshot = newer
+        log.info("snapshot", generation=newer.generation, rows=newer.facts.rows, addresses=newer.facts.addresses)
+
+    async def _refresh(self, ready: asyncio.Event) -> None:
+        """Keep the data fresh; `ready` is set when there is a snapshot, or nothing to make one of."""
+        self._take_newest()
+        watch = Watch(self._snapshot.facts.signature if self._snapshot else "")
+        every = self._settings.customers.refresh
+        while True:
+            if self._snapshot is not None:
+                ready.set()
+            signature = guards.signature(self._plan)
+            if watch.due(signature):
+                watch.ended(signature, again=await self._import())
+            ready.set()
+            await asyncio.sleep(min(_SETTLE, every) if watch.settling else every)
+
+    async def _import(self) -> bool:
+        """Import in a child process; say whether the same source may be good the next time it is tried."""
+        child = ImportChild(self._plan, self._folder)
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(child.descriptor, ended.set)
+        try:
+            await ended.wait()
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+        finally:
+            loop.remove_reader(child.descriptor)
+            result = child.result()
+        if isinstance(result, Done):
+            self._refusal = ""
+            report = result.report
+            log.info("import", rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds)
+            self._take_newest()
+            return False
+        if result.sentence != self._refusal:  # said once, not at every poll
+            self._refusal = result.sentence
+            log.error("import_refused", why=result.sentence, bad=[str(row) for row in result.bad])
+        return result.transient
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    """Wait for the first of these; raise what it raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        if task not in waits:
+            task.cancel()
+    for task in done:
+        task.result()

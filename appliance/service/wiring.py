@@ -1,0 +1,110 @@
+"""From settings to the things that do the work. Every command and process puts them together here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from appliance.config import App, Settings, read_secrets
+from appliance.customers.lookup import Lookup
+from appliance.customers.plan import Plan, RelatedPlan
+from appliance.edge.web import Mount
+from appliance.sidebar.app import Finished, SidebarApp
+from appliance.sidebar.signature import Secret, Verifier
+
+_LOG_KEY_BYTES: Final = 32
+
+
+class StartFault(Exception):
+    """The config is good and the start failed all the same (exit 3); the text is a sentence."""
+
+
+def plan_of(settings: Settings) -> Plan:
+    """Give what an import has to do by these settings."""
+    customers = settings.customers
+    return Plan(
+        source=customers.source,
+        table=customers.table,
+        addresses=customers.addresses,
+        encoding=customers.encoding,
+        plus_addressing=customers.plus_addressing,
+        related=tuple(
+            RelatedPlan(
+                name=related.name,
+                source=related.source,
+                table=related.table,
+                key=related.key,
+                on=related.on,
+                order_by=related.order_by,
+                limit=related.limit,
+            )
+            for related in settings.related
+        ),
+        max_shrink=customers.max_shrink,
+        max_bad_rows=customers.max_bad_rows,
+        ready_file=customers.ready_file,
+        checksum_file=customers.checksum_file,
+    )
+
+
+def snapshot_folder(settings: Settings) -> Path:
+    """Give where the snapshots are kept."""
+    return settings.server.state / "customers"
+
+
+def certificate_folder(settings: Settings) -> Path:
+    """Give where the self-signed certificate is kept."""
+    return settings.server.state / "self-signed"
+
+
+def make_app(
+    settings: Settings, app: App, verifier: Verifier, log_key: bytes, timer: Callable[[], float]
+) -> SidebarApp:
+    """Make one app, with its caches still empty and no data."""
+    cache = settings.cache
+    lookup: Lookup[Finished] = Lookup(
+        size=cache.size, ttl=cache.ttl, unknown_size=cache.unknown_size, unknown_ttl=cache.unknown_ttl, timer=timer
+    )
+    return SidebarApp(app.name, verifier, lookup, log_key)
+
+
+def make_mounts(
+    settings: Settings, environ: Mapping[str, str], log_key: bytes, timer: Callable[[], float]
+) -> tuple[Mount, ...]:
+    """Make every app, at its path. Raises ConfigError if a secret cannot be read."""
+    return tuple(
+        Mount(
+            app.path,
+            app.signature_header,
+            make_app(settings, app, Verifier([Secret(value) for value in read_secrets(app, environ)]), log_key, timer),
+        )
+        for app in settings.apps
+    )
+
+
+def prepare_state(settings: Settings) -> bytes:
+    """Make the state folder and the key of the log's hashes, if they are not there; give the key.
+
+    The key is kept, so that a customer has the same hash in every line that this installation ever writes.
+    Raises StartFault.
+    """
+    state = settings.server.state
+    file = state / "log.key"
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            pass
+        else:
+            with os.fdopen(descriptor, "wb") as binary:
+                binary.write(secrets.token_bytes(_LOG_KEY_BYTES))
+        return file.read_bytes()[:64]
+    except OSError as error:
+        raise StartFault(
+            f"{state}: the state folder cannot be used: {error.strerror};"
+            " name another in server.state, or correct its owner"
+        ) from None
