@@ -1,104 +1,44 @@
 """The settings: what each key of sidebard.toml is, and the one way to read them.
 
-The dataclasses are the rule table: a field's name is its TOML key, its declaration holds the parser and the default, which is
-written as in TOML and passes the same parser. What concerns more than one key is in `_check`.
+The dataclasses are the rule table: a field's name is its TOML key, its declaration holds the parser and the default,
+which is written as in TOML and passes the same parser. What concerns more than one key is in `_check`.
 """
 
 # ruff: noqa: RUF009  (`setting` and its like are dataclasses.field with a rule)
 
 from __future__ import annotations
 
-import difflib
-import json
 import keyword
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Final
 
 from appliance import config_values as values
-from appliance.config_values import BadValue, Endpoint, Parser, SecretSource
+from appliance.config_reader import (
+    MAX_LINES,
+    ConfigError,
+    Fault,
+    KeyPath,
+    Reader,
+    dotted,
+    line_of,
+    lines_of,
+    named_sections,
+    rules,
+    section,
+    sections,
+    setting,
+)
+from appliance.config_values import BadValue, Endpoint, SecretSource
 
-T = TypeVar("T")
-KeyPath = tuple[str | int, ...]
+__all__ = ["App", "ConfigError", "Fault", "Settings", "from_flags", "load", "read_secrets", "with_overrides"]
 
-REQUIRED: Final = "(required)"
 MAX_SECRET_BYTES: Final = 4096
-_MAX_LINES: Final = 1000  # line numbers cost a parse a line: 1.5 s for so many; beyond them a fault has none
-_MAX_DEPTH: Final = 6  # app[0].display.titles.x is the deepest key that there is
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong: where, why, what stood there (never a secret), and what to do."""
-
-    file: Path | None
-    line: int | None
-    key: str
-    why: str
-    got: str | None
-    todo: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.file and self.line else str(self.file or "")
-        got = f" (got {self.got})" if self.got is not None else ""
-        return ": ".join(filter(None, (place, self.key, f"{self.why}{got}; {self.todo}")))
-
-
-class ConfigError(Exception):
-    """The settings cannot be used; `faults` holds everything that is wrong with them, and the text is one line each."""
-
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(map(str, self.faults)))
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How a key is read: a value by `parse`, or else, by the class `table`, one table, an array or named tables."""
-
-    shape: Literal["value", "table", "array", "named"]
-    parse: Parser[Any] | None = None
-    default: object = None
-    example: str = ""
-    table: type[Any] | None = None
-
-
-def setting(parse: Parser[T], default: object = REQUIRED, example: str = "") -> T:
-    """Declare a value; `default` is what TOML would hold, `example` is for keys without one."""
-    rule = Rule("value", parse, default, example)
-    if default is REQUIRED:
-        return cast(T, field(metadata={"rule": rule}))
-    return field(default_factory=partial(parse, default), metadata={"rule": rule})
-
-
-def section(of: type[T]) -> T:
-    """Declare a table."""
-    return cast(T, field(metadata={"rule": Rule("table", table=of)}))
-
-
-def sections(of: type[T], example: str = "") -> tuple[T, ...]:
-    """Declare an array of tables; one with an `example` must not be empty."""
-    return cast(tuple[T, ...], field(default=(), metadata={"rule": Rule("array", example=example, table=of)}))
-
-
-def named_sections(of: type[T]) -> tuple[T, ...]:
-    """Declare tables whose names are free; each becomes the field `name`."""
-    return cast(tuple[T, ...], field(default=(), metadata={"rule": Rule("named", table=of)}))
-
-
-def rules(of: type[Any]) -> dict[str, tuple[str, Rule]]:
-    """Give the TOML keys of a table, each with its field's name and its rule. `[[app]]` is the field `apps`."""
-    return {
-        "app" if item.name == "apps" else item.name: (item.name, item.metadata["rule"])
-        for item in fields(of)
-        if "rule" in item.metadata
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +140,7 @@ class Admin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Display:
-    """[app.display]: how the built-in card shows columns. In a link's URL, {value} stands for the column's value."""
+    """[app.display]: how the built-in card shows columns. In a link's URL, {column} stands for that column's value."""
 
     columns: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
     titles: tuple[tuple[str, str], ...] = setting(values.pairs_of(values.parse_text), {})
@@ -263,8 +203,8 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
     settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute())
     if reader.faults:
         lines = lines_of(text)
-        placed = [replace(fault, file=file, line=_line(lines, path)) for path, fault in reader.faults]
-        raise ConfigError(sorted(placed, key=lambda fault: fault.line or _MAX_LINES + 1))
+        placed = [replace(fault, file=file, line=line_of(lines, path)) for path, fault in reader.faults]
+        raise ConfigError(sorted(placed, key=lambda fault: fault.line or MAX_LINES + 1))
     return settings
 
 
@@ -289,7 +229,7 @@ def with_overrides(settings: Settings, listen: Sequence[str] | None, workers: in
 
     Raises ConfigError with the flag as the key.
     """
-    reader = _Reader(Path())
+    reader = Reader(Path())
     given: dict[str, object] = {"listen": list(listen or ()) or None, "workers": workers}
     changes = {
         name: reader.read(rules(Server)[name][1], value, (f"--{name}",))
@@ -323,7 +263,7 @@ def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
             faults.append(Fault(app.file, None, name, f"{source} {bad.why}", None, bad.todo))
     if faults and app.file:
         try:
-            line = _line(lines_of(_read_text(app.file)), path)
+            line = line_of(lines_of(_read_text(app.file)), path)
         except (OSError, ValueError):
             line = None  # it was readable when it was loaded; a message without a line will do
         faults = [replace(fault, line=line) for fault in faults]
@@ -332,122 +272,14 @@ def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
     return tuple(secrets)
 
 
-def lines_of(text: str) -> dict[KeyPath, int]:
-    """Give the line on which the statement begins that first names each key path of a TOML text.
-
-    tomllib tells no places. But a text of whole lines parses only if it ends where a statement does; so of all prefixes
-    of the file those that parse end there, and the next statement begins on the line after. A key path that a prefix
-    has and the one before had not is named by the statement between them.
-    """
-    lines = text.replace("\r\n", "\n").split("\n")[:_MAX_LINES]
-    found: dict[KeyPath, int] = {}
-    start, prefix = 1, ""
-    for number, line in enumerate(lines, 1):
-        prefix += line + "\n"
-        try:
-            tree = tomllib.loads(prefix)
-        except (ValueError, RecursionError):
-            continue
-        for path in _paths(tree):
-            found.setdefault(path, start)
-        start = number + 1
-    return found
-
-
-def dotted(path: KeyPath) -> str:
-    """Give a key path as text: `app[0].path`."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += ("." if text else "") + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part))
-    return text
-
-
-class _Reader:
-    """Reads a tree by the rules and collects faults. In the place of a bad value it leaves None.
-
-    So what it gives may have holes, and is thrown away when there is any fault.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.faults: list[tuple[KeyPath, Fault]] = []
-
-    def fault(self, path: KeyPath, why: str, todo: str, got: str | None = None) -> None:
-        self.faults.append((path, Fault(None, None, dotted(path), why, got, todo)))
-
-    def clean(self, *paths: KeyPath) -> bool:
-        """Say whether nothing is wrong at these paths, so that a check across them means something."""
-        return not any(bad[: len(path)] == path or path[: len(bad)] == bad for bad, _ in self.faults for path in paths)
-
-    def decode(self, of: type[T], tree: Mapping[str, object], path: KeyPath, **given: object) -> T:
-        known = rules(of)
-        for name, value in tree.items():
-            if name not in known:
-                self.unknown((*path, name), value, [*known])
-        read = {into: self.read(rule, tree.get(name), (*path, name)) for name, (into, rule) in known.items()}
-        return of(**read, **given)
-
-    def unknown(self, path: KeyPath, value: object, known: list[str]) -> None:
-        name, above = str(path[-1]), path[:-1]
-        near = difflib.get_close_matches(name.lower(), known, 1)
-        todo = f"did you mean {dotted((*above, near[0]))}?" if near else f"{dotted(above) or 'the file'} has "
-        todo += "" if near else ", ".join(known)
-        self.fault(path, f"unknown {'table' if _tables(value) else 'key'}", todo)
-
-    def read(self, rule: Rule, value: object, path: KeyPath) -> Any:
-        """Read what TOML holds at `path`; None: nothing."""
-        if rule.parse is not None:
-            return self.value(rule, rule.parse, value, path)
-        of = cast(type[Any], rule.table)
-        if rule.shape == "array":
-            if value is None and rule.example:
-                self.fault(path, "required", f"add {rule.example}")
-            tables = value if isinstance(value, list) and _tables(value) else []
-            if value is not None and not tables:
-                # No value here or below: whoever takes `app` for a key may have written the secret there.
-                self.fault(path, "must be an array of tables", f"write {_header((*path, 0))}")
-            return tuple(self.decode(of, item, (*path, index)) for index, item in enumerate(tables))
-        if value is not None and not isinstance(value, dict):
-            self.fault(path, "must be a table", f"write {_header(path)}")
-        tree = value if isinstance(value, dict) else {}
-        if rule.shape == "table":
-            return self.decode(of, tree, path)
-        for name in [name for name in tree if not isinstance(tree[name], dict)]:
-            self.fault((*path, name), "must be a table", f"write [{path[-1]}.NAME], with a name of your choice")
-        return tuple(
-            self.decode(of, item, (*path, name), name=name) for name, item in tree.items() if isinstance(item, dict)
-        )
-
-    def value(self, rule: Rule, parse: Parser[Any], value: object, path: KeyPath) -> Any:
-        if value is None and rule.default is REQUIRED:
-            self.fault(path, "required", f"add {path[-1]} = {rule.example} under {_header(path[:-1])}")
-            return None
-        value = rule.default if value is None else value
-        result = None
-        try:
-            result = _located(parse(value), self.folder)
-        except* BadValue as group:
-            for bad in cast(Iterable[BadValue], group.exceptions):
-                got = value
-                for step in bad.at:
-                    got = cast(Any, got)[step]
-                # What is written in the place of a secret's source may be the secret.
-                hide = path[-1] == "secrets" or value is rule.default or isinstance(got, list)
-                self.fault((*path, *bad.at), bad.why, bad.todo, None if hide else values.shown(got))
-        return result
-
-
 def _settle(
     tree: Mapping[str, object], folder: Path, environ: Mapping[str, str], file: Path | None
-) -> tuple[Settings, _Reader]:
+) -> tuple[Settings, Reader]:
     """Decode, fill in what hangs on other keys or on the environment, and check across sections."""
     server = tree.get("server", {})
     if isinstance(server, dict) and server.get("state", "") == "":
         tree = {**tree, "server": {**server, "state": _default_state(environ)}}
-    reader = _Reader(folder)
+    reader = Reader(folder)
     settings = reader.decode(Settings, tree, ())
     settings = replace(
         settings,
@@ -459,7 +291,7 @@ def _settle(
     return settings, reader
 
 
-def _check(settings: Settings, reader: _Reader) -> None:
+def _check(settings: Settings, reader: Reader) -> None:
     """Check what concerns more than one key."""
     server, tls, fault, clean = settings.server, settings.tls, reader.fault, reader.clean
     if clean(("server", "listen"), ("tls", "enabled")) and not tls.enabled:
@@ -501,43 +333,6 @@ def _default_state(environ: Mapping[str, str]) -> str:
         if (base := environ.get(variable, "")).startswith("/"):  # the XDG specification: a relative one is ignored
             return os.path.join(base, below)
     return ""
-
-
-def _located(value: Any, folder: Path) -> Any:
-    """Make every path in a value absolute: what a config file names is relative to its own folder."""
-    if isinstance(value, Path):
-        return folder / value
-    if isinstance(value, SecretSource) and value.path is not None:
-        return replace(value, path=folder / value.path)
-    return tuple(_located(item, folder) for item in value) if isinstance(value, tuple) else value
-
-
-def _tables(value: object) -> bool:
-    """Say whether this is a table or an array of tables."""
-    return isinstance(value, dict) or (
-        bool(value) and isinstance(value, list) and all(isinstance(item, dict) for item in value)
-    )
-
-
-def _header(path: KeyPath) -> str:
-    """Give the header of a table as TOML writes it."""
-    name = ".".join(str(part) for part in path if isinstance(part, str))
-    return f"[[{name}]]" if isinstance(path[-1], int) else f"[{name}]"
-
-
-def _line(lines: Mapping[KeyPath, int], path: KeyPath) -> int | None:
-    """Give the line of a key path, or else of the nearest table around it that is written down."""
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path)
-
-
-def _paths(tree: object, above: KeyPath = ()) -> Iterator[KeyPath]:
-    if len(above) < _MAX_DEPTH and _tables(tree):
-        items: Iterable[tuple[str | int, object]] = tree.items() if isinstance(tree, dict) else enumerate(tree)  # type: ignore[arg-type]
-        for part, item in items:
-            yield (*above, part)
-            yield from _paths(item, (*above, part))
 
 
 def _read_text(file: Path) -> str:

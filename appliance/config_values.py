@@ -35,6 +35,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _URL_PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")  # RFC 3986, 3.3, without percent encoding
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _LINK: Final = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20\x7f\"'<>\\^`|]+", re.IGNORECASE)
+_PLACE: Final = re.compile(r"\{[^{}]+\}")
 _DOMAIN: Final = re.compile(r"[^\s@*/:.]+(?:\.[^\s@*/:.]+)*")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _CREDENTIAL: Final = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
@@ -282,9 +283,9 @@ def parse_url_path(value: object) -> str:
 
 
 def parse_link(value: object) -> str:
-    """Take a URL pattern, in which {value} stands for the column's value."""
-    if not isinstance(value, str) or not _LINK.fullmatch(value) or "{value}" not in value:
-        raise BadValue("must be a URL with {value} in it", 'write, for example, "https://crm.example.com/{value}"')
+    """Take a URL pattern, in which {column} stands for the value of that column."""
+    if not isinstance(value, str) or not _LINK.fullmatch(value) or not _PLACE.search(value):
+        raise BadValue("must be a URL with a {column} in it", 'write, for example, "https://crm.example.com/{id}"')
     return value
 
 

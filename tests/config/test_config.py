@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance import config
+from appliance import config_reader as reader
 from appliance import config_values as values
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.case"))
@@ -82,7 +83,7 @@ def test_everything_set(tmp_path: Path) -> None:
     [[app]]
     secrets = ["credential:helpscout-secret", "env:OLD"]
     vary = ["user.role"]
-    display = { columns = ["plan"], titles = { plan = "Plan" }, links = { id = "https://x.example/{value}" } }
+    display = { columns = ["plan"], titles = { plan = "Plan" }, links = { id = "https://x.example/{id}" } }
     subject = [{ pattern = '#(\\d+)', column = "order" }]
     [[app]]
     name = "second"
@@ -100,7 +101,7 @@ def test_everything_set(tmp_path: Path) -> None:
     assert [str(source) for source in first.secrets] == ["credential:helpscout-secret", "env:OLD"]
     assert (first.display.titles, first.display.links) == (
         (("plan", "Plan"),),
-        (("id", "https://x.example/{value}"),),
+        (("id", "https://x.example/{id}"),),
     )
     assert first.subject[0].pattern.pattern == r"#(\d+)"
     assert (first.index, second.index, second.name) == (0, 1, "second")
@@ -229,7 +230,7 @@ def test_useless_secret_file_of_a_flag(tmp_path: Path) -> None:
 # The shipped file
 
 
-def walk(of: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], config.Rule]]:
+def walk(of: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], reader.Rule]]:
     """Every key that the dataclasses declare."""
     for name, (_, rule) in config.rules(of).items():
         if rule.table is None:
@@ -253,7 +254,7 @@ def test_shipped_file_holds_every_key_at_its_default(tmp_path: Path) -> None:
     for path, rule in walk(config.Settings):
         has = at(tree, path)
         assert has == rule.default or path[-1] in examples, path
-        assert (rule.default is config.REQUIRED) <= (path[-1] in examples), path
+        assert (rule.default is reader.REQUIRED) <= (path[-1] in examples), path
 
 
 def test_shipped_file_needs_three_keys(tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ VALUES = st.one_of(
 
 
 @given(st.one_of(st.text(), st.lists(st.tuples(KEYS, VALUES), max_size=5).map(
-    lambda pairs: "\n".join(f"{'.'.join(path)} = {value}" for path, value in pairs))))  # fmt: skip
+    lambda pairs: "\n".join(f"{'.'.join(path)} = {id}" for path, value in pairs))))  # fmt: skip
 def test_any_text_gives_settings_or_faults(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = tmp_path_factory.getbasetemp() / "any.toml"
     file.write_bytes(text.encode("utf-8", "replace"))

@@ -1,0 +1,87 @@
+"""The normal form of addresses."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from appliance.customers.address import fold_plus, normalise
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        pytest.param("ann@example.com", "ann@example.com", id="plain"),
+        pytest.param("  Ann.Lee@Example.COM\t", "ann.lee@example.com", id="case and space"),
+        pytest.param("ann+tag@example.com", "ann+tag@example.com", id="tag kept"),
+        pytest.param("o'neil@example.com", "o'neil@example.com", id="apostrophe"),
+        pytest.param('"a.b"@example.com', '"a.b"@example.com', id="quoted"),
+        pytest.param("ann@[192.0.2.1]", "ann@[192.0.2.1]", id="literal"),
+        pytest.param("ann@EXÄMPLE.com", "ann@xn--exmple-cua.com", id="umlaut domain"),
+        pytest.param("ann@xn--exmple-cua.com", "ann@xn--exmple-cua.com", id="its A-form"),
+        pytest.param("ann@exa\u0308mple.com", "ann@xn--exmple-cua.com", id="decomposed domain"),
+        pytest.param("ann@ｅｘａｍｐｌｅ.com", "ann@example.com", id="full-width domain"),
+        pytest.param("ann@straße.de", "ann@xn--strae-oqa.de", id="non-transitional"),
+        pytest.param("straße@example.com", "straße@example.com", id="sharp s stays"),
+        pytest.param("STRASSE@example.com", "strasse@example.com", id="and is not ss"),
+        pytest.param("JÜRGEN@example.com", "jürgen@example.com", id="umlaut case"),
+        pytest.param("ju\u0308rgen@example.com", "jürgen@example.com", id="decomposed local part"),
+        pytest.param("ﬁn@example.com", "ﬁn@example.com", id="no compatibility folding"),
+        pytest.param("\ufeffann\u200b@exam\u200dple.com", "ann@example.com", id="zero width"),
+        pytest.param("a\u00adnn@example.com", "ann@example.com", id="soft hyphen"),
+        pytest.param("x" * 308 + "@example.com", "x" * 308 + "@example.com", id="320 long"),
+        pytest.param("x" * 309 + "@example.com", None, id="321 long"),
+        pytest.param("", None, id="nothing"),
+        pytest.param("ann", None, id="no at"),
+        pytest.param("@example.com", None, id="no local part"),
+        pytest.param("\u200b@example.com", None, id="local part of no width"),
+        pytest.param("ann@", None, id="no domain"),
+        pytest.param("ann@bob@example.com", None, id="two ats"),
+        pytest.param("ann@bob@exämple.com", None, id="two ats, wide"),
+        pytest.param("ann@exämple＠x.com", None, id="a domain that maps to an at"),
+        pytest.param("ann@example,com", None, id="comma"),
+        pytest.param("ann@exam ple.com", None, id="space in the domain"),
+        pytest.param("an n@example.com", None, id="space"),
+        pytest.param("ann\n@example.com", None, id="line end"),
+        pytest.param("ann\x00@example.com", None, id="NUL"),
+        pytest.param("Ann <ann@example.com>", None, id="a name beside it"),
+        pytest.param("ann@ex\u0640ämple.com", None, id="not a domain name"),
+        pytest.param("ä" * 100_000, None, id="long"),
+        pytest.param("a@" + "ä" * 1000, None, id="long domain"),
+        pytest.param("a@\ud800.com", None, id="surrogate"),
+    ],
+)
+def test_normal_form(text, address):
+    assert normalise(text) == address
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+@example("ῼ", "x.com")
+@example("İ", "x.com")
+@example("ΑΣ", "x.com")
+def test_is_a_fixed_point(local, domain):
+    address = normalise(f"{local}@{domain}")
+    if address is not None:
+        assert normalise(address) == address
+        assert address.count("@") == 1
+        assert unicodedata.is_normalized("NFC", address)
+
+
+@given(st.from_regex(r"[a-z0-9._%+-]{1,20}@[a-z0-9]{1,10}\.(com|org)", fullmatch=True), st.randoms())
+def test_case_never_matters(address, random):
+    mixed = "".join(random.choice((letter.upper(), letter)) for letter in address)
+    assert normalise(mixed) == normalise(address) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "folded"),
+    [
+        ("ann+tag@example.com", "ann@example.com"),
+        ("ann@example.com", "ann@example.com"),
+        ("+tag@example.com", "+tag@example.com"),
+        ("ann+a+b@example.com", "ann@example.com"),
+    ],
+)
+def test_plus_folding(address, folded):
+    assert fold_plus(address) == folded

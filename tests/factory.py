@@ -1,0 +1,81 @@
+"""Makes the things that many tests need: customers, a snapshot of them, an app that answers from it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from appliance.customers.importer import import_customers, open_newest
+from appliance.customers.lookup import Lookup
+from appliance.customers.plan import Plan, Report
+from appliance.customers.snapshot import Snapshot
+from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.signature import Secret, Verifier
+
+SECRET = "a secret of the tests"
+NOW = 1_790_000_000.0
+
+CUSTOMERS = (
+    ("email", "name", "plan"),
+    ("ann@example.com", "Ann Lee", "Pro"),
+    ("jackie.chan@example.com", "Jackie", "Free"),
+    ("jackie.chan@somewhere.com", "Jackie Chan", "Free"),
+    ("help@helpscout.net", "Help Scout", "Plus"),
+    ("a_b%c@example.com", "Wild Card", "Pro"),
+    ("jürgen@exämple.com", "Jürgen", "Pro"),
+)
+
+
+class Timer:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: str) -> Path:
+    """Write rows, the header first."""
+    with open(file, "w", encoding="utf-8", newline="") as text:
+        csv.writer(text, **dialect).writerows(rows)
+    return file
+
+
+def run_import(plan: Plan, folder: Path, **options: object) -> Report:
+    """Import with a clock that stands still."""
+    return import_customers(plan, folder, **{"clock": lambda: NOW, "timer": Timer(), **options})
+
+
+def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Snapshot:
+    """Give a snapshot of these rows."""
+    plan = Plan(source=write_csv(folder / "customers.csv", rows))
+    run_import(plan, folder / "state")
+    snapshot = open_newest(folder / "state", plan)
+    assert snapshot is not None
+    return snapshot
+
+
+def make_app(
+    snapshot: Snapshot | None, secrets: Sequence[str] = (SECRET,), timer: Timer | None = None, **cache: float
+) -> SidebarApp:
+    """Give an app that answers from `snapshot`."""
+    sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
+    lookup = Lookup(**sizes, timer=timer or Timer())
+    app = SidebarApp("helpscout", Verifier([Secret(one.encode()) for one in secrets]), lookup, b"a log key")
+    app.use(snapshot)
+    return app
+
+
+def sign(body: bytes, secret: str = SECRET) -> bytes:
+    """Sign as Help Scout does."""
+    return Secret(secret.encode()).sign(body)
+
+
+def body_for(*emails: str, **more: object) -> bytes:
+    """Give a message about a customer with these addresses."""
+    customer = {"email": emails[0], "emails": list(emails)} if emails else {}
+    return json.dumps({"ticket": {"id": "1", "number": "2"}, "customer": customer, **more}).encode()

@@ -1,0 +1,110 @@
+"""What is read of a message, whatever is wrong with it."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.sidebar.payload import BadPayload, Customer, Mailbox, Payload, Ticket, User, parse
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(["id", "number", "subject", "fname", "lname", "email", "emails", "role", "extra"])
+PARTS = st.dictionaries(FIELDS, JSON, max_size=6) | JSON
+MESSAGES = st.dictionaries(st.sampled_from(["ticket", "customer", "user", "mailbox", "extra"]), PARTS, max_size=5)
+
+
+@pytest.mark.parametrize(
+    ("body", "payload"),
+    [
+        pytest.param("{}", Payload(), id="empty"),
+        pytest.param('{"ticket":false}', Payload(ticket=False), id="draft"),
+        pytest.param('{"ticket": false ,"user":7}', Payload(ticket=False), id="draft beside a wrong type"),
+        pytest.param('{"ticket":true}', Payload(ticket=True), id="true"),
+        pytest.param('{"ticket":null,"customer":null}', Payload(), id="null"),
+        pytest.param('{"ticket":[],"customer":[],"user":[],"mailbox":[]}', Payload(), id="php's empty object"),
+        pytest.param('{"ticket":{"id":7}}', Payload(Ticket(7)), id="number id"),
+        pytest.param('{"ticket":{"id":"7"}}', Payload(Ticket("7")), id="text id"),
+        pytest.param('{"ticket":{"id":7.5,"number":2}}', Payload(Ticket(None, 2)), id="fraction id"),
+        pytest.param('{"ticket":{"id":{"a":1},"subject":"x"}}', Payload(Ticket(subject="x")), id="object id"),
+        pytest.param(
+            '{"customer":{"email":null,"emails":[]}}', Payload(customer=Customer(emails=())), id="null email, no emails"
+        ),
+        pytest.param('{"customer":{"emails":"a@b.c"}}', Payload(customer=Customer(emails=("a@b.c",))), id="one text"),
+        pytest.param(
+            '{"customer":{"emails":{"1":"a@b.c","3":"d@e.f"}}}',
+            Payload(customer=Customer(emails=("a@b.c", "d@e.f"))),
+            id="object of emails",
+        ),
+        pytest.param(
+            '{"customer":{"email":["a@b.c"],"emails":[null,7,"d@e.f",["g@h.i"]]}}',
+            Payload(customer=Customer(emails=("d@e.f",))),
+            id="emails of wrong types",
+        ),
+        pytest.param(
+            '{"customer":{"emails":7,"id":1}}', Payload(customer=Customer(1, emails=())), id="emails a number"
+        ),
+        pytest.param('{"user":{"role":1,"id":"4"}}', Payload(user=User("4")), id="role a number"),
+        pytest.param('{"mailbox":{"id":1,"email":"x"},"x":{}}', Payload(mailbox=Mailbox(1, "x")), id="unknown key"),
+        pytest.param('{"user":{"id":1},"user":{"id":2}}', Payload(user=User(2)), id="key twice"),
+        pytest.param(
+            '{"ticket":{"id":' + "9" * 1_000_000 + ',"number":3}}', Payload(Ticket(None, 3)), id="a million digits"
+        ),
+    ],
+)
+def test_reads(body, payload):
+    assert parse(body.encode()) == payload
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"[]", id="array"),
+        pytest.param(b'"x"', id="text"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b"7", id="number"),
+        pytest.param(b"{", id="cut"),
+        pytest.param(b"{} x", id="more behind it"),
+        pytest.param(b"{'a':1}", id="single quotes"),
+        pytest.param(b'{"a":NaN}', id="NaN"),
+        pytest.param(b'{"a":Infinity}', id="Infinity"),
+        pytest.param(b'{"a":01}', id="leading zero"),
+        pytest.param(b'\xef\xbb\xbf{"a":1}', id="byte order mark"),
+        pytest.param('{"a":1}'.encode("utf-16"), id="UTF-16"),
+        pytest.param(b'{"customer":{"email":"\xff"}}', id="not UTF-8"),
+        pytest.param(b'{"customer":{"email":"\\ud800"}}', id="lone surrogate"),
+        pytest.param(b'{"a":' + b"[" * 100_000, id="100,000 deep"),
+        pytest.param(b'{"a":' * 100_000, id="objects 100,000 deep"),
+        pytest.param(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="100,000 deep and closed"),
+        pytest.param(b'{"customer":' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="a part 100,000 deep"),
+    ],
+)
+def test_refuses_what_is_no_object(body):
+    with pytest.raises(BadPayload):
+        parse(body)
+
+
+@given(MESSAGES)
+def test_never_refuses_an_object(message):
+    assert isinstance(parse(json.dumps(message).encode()), Payload)
+
+
+@given(message=MESSAGES, wrong=st.sampled_from(["ticket", "customer", "user", "mailbox"]))
+def test_a_wrong_part_leaves_the_others_as_they_are(message, wrong):
+    """The tolerant road reads every other part just as the fast one does."""
+    without = {name: part for name, part in message.items() if name != wrong}
+    alone = parse(json.dumps(without).encode())
+    beside = parse(json.dumps({**without, wrong: 7}).encode())
+    assert beside == alone
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_an_object_or_refused(body):
+    with contextlib.suppress(BadPayload):
+        assert isinstance(parse(body), Payload)

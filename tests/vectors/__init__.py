@@ -1,0 +1,18 @@
+"""Signatures and messages from public test suites and documents, each with its source, for every test to share."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+_FOLDER = Path(__file__).parent
+
+
+def cases(name: str) -> list:
+    """Give the cases of a file as pytest parameters, each with its id."""
+    return [pytest.param(case, id=case["id"]) for case in json.loads((_FOLDER / name).read_text("utf-8"))]
+
+
+BODY_SIGNATURES = cases("body_signatures.json")
+QUERY_SIGNATURES = cases("query_signatures.json")
+PAYLOADS = cases("payloads.json")
