@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets, bind_unix_socket
@@ -35,7 +36,6 @@ from appliance.service.wiring import (
 )
 from appliance.sidebar.reply import MAX_HEADER_BYTES
 
-_UNLIMITED = 2**62  # Tornado's own body limit answers a bare 400; the handler's answers 413
 _SETTLE = 1.0  # seconds between the two looks at a source that has changed
 
 
@@ -63,6 +63,18 @@ def make_context(settings: Settings) -> ssl.SSLContext | None:
         raise StartFault(str(fault)) from None
     except OSError as error:
         raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
+
+
+def server_options(idle_timeout: float, body_timeout: float) -> dict[str, Any]:
+    """Give HTTPServer's limits; what it leaves open by default is an hour and 100 MB."""
+    return {
+        "idle_connection_timeout": idle_timeout,
+        "body_timeout": body_timeout,
+        "max_header_size": MAX_HEADER_BYTES,
+        "max_body_size": 2**62,  # Tornado's own body limit answers a bare 400; the handler's answers 413
+        "max_buffer_size": 2 * 1024 * 1024,
+        "chunk_size": 64 * 1024,
+    }
 
 
 def bind(endpoints: Sequence[Endpoint]) -> list[socket.socket]:
@@ -114,12 +126,7 @@ class Daemon:
         server = HTTPServer(
             make_application(self._mounts, self._request_log, time.perf_counter, self._activity),
             ssl_options=context,
-            idle_connection_timeout=self._settings.server.idle_timeout,
-            body_timeout=self._settings.server.body_timeout,
-            max_header_size=MAX_HEADER_BYTES,
-            max_body_size=_UNLIMITED,
-            max_buffer_size=2 * 1024 * 1024,
-            chunk_size=64 * 1024,
+            **server_options(self._settings.server.idle_timeout, self._settings.server.body_timeout),
         )
         server.add_sockets(sockets)
         log.info("serving", addresses=[str(one) for one in self._settings.server.listen], tls=context is not None)
