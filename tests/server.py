@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import json
+import socket
 import ssl
 import threading
 import time
@@ -33,25 +35,55 @@ class Response:
     body: bytes
 
 
+class Lines(BytesIO):
+    """The log of a server in another thread: its lines can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = threading.Condition()
+
+    def write(self, line: bytes) -> int:  # type: ignore[override]
+        """Take one line."""
+        with self._written:
+            self._written.notify_all()
+            return super().write(line)
+
+    @contextlib.contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Wait at the end of the block until a line was written since its beginning."""
+        before = len(self.getvalue())
+        yield
+        with self._written:
+            assert self._written.wait_for(lambda: len(self.getvalue()) > before, 10)
+
+    def last(self) -> dict:
+        """Give the last line."""
+        return json.loads(self.getvalue().splitlines()[-1])
+
+
 @dataclass
 class Server:
     """A running server."""
 
     port: int
     client: ssl.SSLContext
-    lines: BytesIO
+    lines: Lines
 
-    def connect(self) -> ssl.SSLSocket:
-        """Give a connection on which any bytes can be sent."""
-        import socket
-
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        return self.client.wrap_socket(raw, server_hostname="localhost")
+    def exchange(self, *pieces: bytes) -> bytes:
+        """Send these bytes and give all that comes back until the server closes."""
+        received = b""
+        with self.lines.one_more(), socket.create_connection(("127.0.0.1", self.port), timeout=10) as raw:
+            with self.client.wrap_socket(raw, server_hostname="localhost") as connection:
+                for piece in pieces:
+                    connection.sendall(piece)
+                while more := connection.recv(65536):
+                    received += more
+        return received
 
     def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
         """Send one request on a connection of its own."""
         connection = http.client.HTTPSConnection("localhost", self.port, context=self.client, timeout=10)
-        with contextlib.closing(connection):
+        with contextlib.closing(connection), self.lines.one_more():
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             return Response(response.status, dict(response.getheaders()), response.read())
@@ -84,7 +116,7 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
     certificate, key, authority = make_pair(folder)
     client = ssl.create_default_context()
     authority.configure_trust(client)
-    lines = BytesIO()
+    lines = Lines()
     listening, port = bind_unused_port()
     ready = threading.Event()
     loop = asyncio.new_event_loop()

@@ -54,7 +54,7 @@ def test_payload(case, server):
     body = case["body"].encode()
     response = server.post(body, sign(body))
     assert response.status == 200
-    assert json.loads(server.lines.getvalue().splitlines()[-1])["outcome"] == case["outcome"]
+    assert server.lines.last()["outcome"] == case["outcome"]
 
 
 def test_a_card(server):
@@ -95,16 +95,9 @@ def test_one_changed_byte_of_the_body(server):
 def test_two_signature_headers_are_malformed(second, server):
     header = b"X-HelpScout-Signature: "
     head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n" % len(BODY)
-    with server.connect() as connection:
-        connection.sendall(head + header + SIGNED + b"\r\n" + header + second + b"\r\n\r\n" + BODY)
-        assert read_all(connection).startswith(b"HTTP/1.1 403 ")
-
-
-def read_all(connection):
-    received = b""
-    while more := connection.recv(65536):
-        received += more
-    return received
+    assert server.exchange(head + header + SIGNED + b"\r\n" + header + second + b"\r\n\r\n" + BODY).startswith(
+        b"HTTP/1.1 403 "
+    )
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
@@ -146,44 +139,36 @@ def test_body_limit(size, refusal, server):
 
 
 def test_an_oversize_body_is_refused_before_it_is_read(server):
-    with server.connect() as connection:
-        connection.sendall(b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n{")
-        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
+    assert server.exchange(head + b"{").startswith(b"HTTP/1.1 413 ")
 
 
 def test_an_oversize_chunked_body_is_refused_while_it_is_read(server):
+    head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    with server.connect() as connection:
-        connection.sendall(b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
-        connection.sendall(chunk * 4 + b"1\r\nx\r\n")
-        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    assert server.exchange(head, chunk * 4 + b"1\r\nx\r\n").startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_chunked_body_is_answered(server):
     head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-HelpScout-Signature: " + SIGNED
-    with server.connect() as connection:
-        connection.sendall(head + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for at in range(0, len(BODY), 7):
-            piece = BODY[at : at + 7]
-            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
-        connection.sendall(b"0\r\n\r\n")
-        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+    pieces = [BODY[at : at + 7] for at in range(0, len(BODY), 7)]
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+    answer = server.exchange(head + b"\r\nTransfer-Encoding: chunked\r\n\r\n", *chunks, b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_two_requests_on_one_connection(server):
     head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nX-HelpScout-Signature: %b\r\nContent-Length: %d\r\n"
     one = head % (SIGNED, len(BODY)) + b"\r\n" + BODY
     last = head % (b"wrong", len(BODY)) + b"Connection: close\r\n\r\n" + BODY
-    with server.connect() as connection:
-        connection.sendall(one + last)
-        received = read_all(connection)
+    received = server.exchange(one + last)
     assert received.index(b"HTTP/1.1 200 ") < received.index(b"HTTP/1.1 403 ")
 
 
 def test_the_log_line(server):
     body = body_for("ann@example.com", user={"id": "9", "fname": "Agent Smith"}, mailbox={"id": 4})
     server.post(body, sign(body))
-    line = json.loads(server.lines.getvalue().splitlines()[-1])
+    line = server.lines.last()
     assert line.pop("duration_us") >= 0
     assert len(line.pop("customer")) == 16
     assert line == {
