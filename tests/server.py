@@ -72,12 +72,15 @@ class Server:
     def exchange(self, *pieces: bytes) -> bytes:
         """Send these bytes and give all that comes back until the server closes."""
         received = b""
-        with self.lines.one_more(), socket.create_connection(("127.0.0.1", self.port), timeout=10) as raw:
-            with self.client.wrap_socket(raw, server_hostname="localhost") as connection:
-                for piece in pieces:
-                    connection.sendall(piece)
-                while more := connection.recv(65536):
-                    received += more
+        with (
+            self.lines.one_more(),
+            socket.create_connection(("127.0.0.1", self.port), timeout=10) as raw,
+            self.client.wrap_socket(raw, server_hostname="localhost") as connection,
+        ):
+            for piece in pieces:
+                connection.sendall(piece)
+            while more := connection.recv(65536):
+                received += more
         return received
 
     def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
