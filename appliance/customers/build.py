@@ -36,8 +36,7 @@ _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
 class Tally:
     """Counts what an import meets."""
 
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self._progress = progress
+    def __init__(self) -> None:
         self.rows = self.without_address = self.addresses = self.shared = self.bad_rows = self.checksum = 0
         self.bad: list[BadRow] = []
         self.related: dict[str, int] = {}
@@ -47,10 +46,6 @@ class Tally:
         self.bad_rows += 1
         if len(self.bad) < MAX_LISTED:
             self.bad.append(BadRow(str(file), line, why))
-
-    def progress(self) -> None:
-        """Tell the caller how far it is."""
-        self._progress(self.rows)
 
     def report(self, generation: int, seconds: float) -> Report:
         """Give the numbers."""
@@ -70,10 +65,11 @@ class Tally:
 class Builder:
     """Writes one snapshot file."""
 
-    def __init__(self, plan: Plan, file: Path, tally: Tally) -> None:
+    def __init__(self, plan: Plan, file: Path, tally: Tally, progress: Callable[[int, float], None]) -> None:
         self._plan = plan
         self._file = file
         self._tally = tally
+        self._progress = progress
         self._database = sqlite3.connect(file, isolation_level=None)
 
     def build(self, as_of: float, signature: str) -> Facts:
@@ -126,7 +122,7 @@ class Builder:
                     met += [(address, tally.rows) for address in addresses]
                 self._database.executemany("INSERT INTO customer VALUES(?,?)", records)
                 self._database.executemany("INSERT INTO met VALUES(?,?)", met)
-                tally.progress()
+                self._progress(tally.rows, source.share_read())
             return source.columns
         finally:
             source.close()

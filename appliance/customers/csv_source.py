@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
@@ -148,6 +149,10 @@ class CsvSource:
             f"{where}: this is not {self._encoding.removesuffix('-sig').upper()} text;"
             ' export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"'
         )
+
+    def share_read(self) -> float:
+        """Give about how much of the file has been read, from 0 to 1."""
+        return min(1.0, self._binary.tell() / max(1, os.fstat(self._binary.fileno()).st_size))
 
     def close(self) -> None:
         """Close the file."""

@@ -36,6 +36,10 @@ class Source(Protocol):
         """
         ...
 
+    def share_read(self) -> float:
+        """Give about how much of the file has been read, from 0 to 1."""
+        ...
+
     def close(self) -> None:
         """Let go of the file."""
         ...

@@ -32,6 +32,7 @@ class SqliteSource:
         """
         self._file = file
         self._copy = copy
+        self._number = 0
         _copy(file, copy)
         self._database = sqlite3.connect(f"file:{quote(str(copy))}?mode=ro&immutable=1", uri=True)
         try:
@@ -39,6 +40,7 @@ class SqliteSource:
             # A view of the file's must not call functions with side effects (sqlite.org/security.html).
             self._database.execute("PRAGMA trusted_schema = OFF")
             self._check(table)
+            self._count: int = self._database.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone()[0]
             self._cursor = self._database.execute(f"SELECT * FROM {_quoted(table)}")
             self.columns = Columns([column[0] for column in self._cursor.description])
             require(self.columns, wanted, setting)
@@ -65,22 +67,24 @@ class SqliteSource:
 
     def rows(self) -> Iterator[tuple[int, Sequence[str] | None]]:
         """Give each row with its number. Raises SourceFault where the file is broken."""
-        number = 0
         not_text = "{}: row {} has text that is not UTF-8; correct the row"
         try:
             for number, values in enumerate(self._cursor, 1):
+                self._number = number
                 cells = [value if type(value) is str else _text(value) for value in values]
                 if any("\0" in cell for cell in cells):
                     raise SourceFault(f"{self._file}: row {number} has a NUL character; correct the row")
                 yield number, cells
         except UnicodeError:
-            raise SourceFault(not_text.format(self._file, number)) from None
+            raise SourceFault(not_text.format(self._file, self._number)) from None
         except sqlite3.Error as error:
             if "decode" in str(error):
-                raise SourceFault(
-                    f"{self._file}: row {number + 1} has text that is not UTF-8; correct the row"
-                ) from None
+                raise SourceFault(not_text.format(self._file, self._number + 1)) from None
             raise SourceFault(_damaged(self._file, error)) from None
+
+    def share_read(self) -> float:
+        """Give how much of the table has been read, from 0 to 1."""
+        return min(1.0, self._number / max(1, self._count))
 
     def close(self) -> None:
         """Remove the copy."""

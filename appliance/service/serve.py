@@ -42,7 +42,7 @@ _SETTLE = 1.0  # seconds between the two looks at a source that has changed
 def serve(settings: Settings, environ: Mapping[str, str], request_log: RequestLog) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError and StartFault before anything is served."""
     log_key = prepare_state(settings)
-    mounts = make_mounts(settings, environ, log_key, time.monotonic)
+    mounts = make_mounts(settings, environ, log_key)
     context = make_context(settings)
     sockets = bind(settings.server.listen)
     asyncio.run(Daemon(settings, mounts, request_log).run(sockets, context))
