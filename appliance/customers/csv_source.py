@@ -43,7 +43,10 @@ class CsvSource:
         try:
             self._encoding = _encoding(self._binary, encoding)
             self._text: TextIO = io.TextIOWrapper(self._binary, self._encoding, newline="")
-            self.columns, self._delimiter = self._read_header(wanted, setting)
+            try:
+                self.columns, self._delimiter = self._read_header(wanted, setting)
+            except UnicodeError:
+                raise self._not_text() from None
         except BaseException:
             self._binary.close()
             raise
@@ -51,37 +54,32 @@ class CsvSource:
     def _read_header(self, wanted: Sequence[str], setting: str) -> tuple[Columns, str]:
         """Find the delimiter with which the header has the wanted columns; csv.Sniffer answers "m" for one column."""
         marked = self._start()
+        where = f"{self._file}:{self._skipped + 1}"
+        first_line = self._text.readline(MAX_CELL)
+        if not first_line.strip():
+            lacks = "the first line is empty" if first_line else "the file is empty"
+            raise SourceFault(f"{where}: {lacks}; write a header there, then one line a customer")
         faults: list[tuple[int, str]] = []
         for delimiter in marked or ("\t" + DELIMITERS if self._file.suffix.lower() == ".tsv" else DELIMITERS):
             self._start()
-            where = f"{self._file}:{self._skipped + 1}"
-            header: list[str] | None = []
             try:
-                header = next(self._reader(delimiter), None)
-                if not header:
-                    lacks = "the file is empty" if header is None else "the first line is empty"
-                    raise SourceFault(f"{where}: {lacks}; write a header there, then one line a customer")
-                columns = Columns(header)
+                columns = Columns(next(self._reader(delimiter)))
                 require(columns, wanted, setting)
-            except UnicodeError:
-                raise self._not_text() from None
             except ColumnFault as error:
-                faults.append((len(header or ()), f"{where}: {error}"))
+                faults.append((first_line.count(delimiter), f"{where}: {error}"))
             except csv.Error as error:
-                faults.append((0, f"{where}: {_sentence(error)}"))
+                faults.append((first_line.count(delimiter), f"{where}: {_sentence(error)}"))
             else:
                 return columns, delimiter
-        raise SourceFault(max(faults)[1])  # of the delimiter that splits the header best: its complaint helps
+        # The complaint about the delimiter that the header is full of is the one that helps.
+        raise SourceFault(max(faults, key=lambda fault: fault[0])[1])
 
     def _start(self) -> str:
         """Go to the header; give the delimiter that Excel's `sep=` line before it names, or ""."""
         self._text.seek(0)
         self._skipped = 0
-        try:
-            line = self._text.readline(MAX_CELL)
-        except UnicodeError:
-            raise self._not_text() from None
-        if line[:4].lower() == "sep=" and len(line.rstrip("\r\n")) == 5:
+        line = self._text.readline(MAX_CELL).rstrip("\r\n").lower()
+        if line.startswith("sep=") and line[4:] in set(DELIMITERS):
             self._skipped = 1
             return line[4]
         self._text.seek(0)

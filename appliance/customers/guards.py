@@ -12,8 +12,10 @@ from typing import Final
 from appliance.customers.build import Tally
 from appliance.customers.plan import Plan, Refused
 from appliance.customers.snapshot import Facts
+from appliance.customers.source import open_regular
 
 _ROOM: Final = 16 * 1024 * 1024
+_MAX_SUMS: Final = 1024 * 1024
 
 
 def signature(plan: Plan) -> str:
@@ -60,15 +62,13 @@ def _check_ready(ready: Path, files: tuple[Path, ...]) -> None:
 
 def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
     """Compare with a file in sha256sum's format: a digest, two characters, a name."""
-    try:
-        lines = sums.read_text("utf-8", "replace").splitlines()
-    except OSError as error:
-        raise Refused(f"{sums} cannot be read: {error.strerror}; write it with sha256sum") from None
+    with open_regular(sums) as binary:
+        lines = binary.read(_MAX_SUMS).decode("utf-8", "replace").splitlines()
     wanted = {Path(line[66:].strip()).name: line[:64].lower() for line in lines if len(line) > 66}
     for file in files:
         if file.name not in wanted:
             raise Refused(f"{sums} has no line for {file.name}; write it with sha256sum")
-        with open(file, "rb") as binary:
+        with open_regular(file) as binary:
             if hashlib.file_digest(binary, "sha256").hexdigest() != wanted[file.name]:
                 raise Refused(f"{file} does not have the checksum in {sums}; it is damaged, or not complete yet")
 
@@ -102,7 +102,7 @@ def explain(error: Exception, folder: Path) -> str:
     if isinstance(error, MemoryError):
         return "the import ran out of memory; look for a file with a very long line"
     if isinstance(error, sqlite3.Error):
-        return f"{folder}: the snapshot could not be written ({text}); check the disk"
+        return f"{folder}: the snapshot could not be written ({text}); make room there, or check the disk"
     return f"{getattr(error, 'filename', None) or folder}: {getattr(error, 'strerror', None) or text}"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from appliance.customers.record import ColumnFault, Columns
 
@@ -53,7 +54,7 @@ def require(columns: Columns, wanted: Sequence[str], setting: str) -> None:
             raise ColumnFault(f'there is no column "{name}", only {has}; correct {setting}, or the header')
 
 
-def open_regular(file: Path) -> BinaryIO:
+def open_regular(file: Path) -> BufferedReader:
     """Open a file that is neither a folder, a pipe nor a device. Raises SourceFault."""
     try:
         # O_NONBLOCK: opening a FIFO that nobody writes would wait for ever.
@@ -64,8 +65,7 @@ def open_regular(file: Path) -> BinaryIO:
         raise SourceFault(
             f"{file} cannot be opened: {error.strerror}; let the user sidebard read it", transient=True
         ) from None
-    binary = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        binary.close()
+        os.close(descriptor)
         raise SourceFault(f"{file} is not a regular file; name a file of customers")
-    return binary
+    return os.fdopen(descriptor, "rb")

@@ -19,7 +19,7 @@ _MAX_CELL: Final = 1024 * 1024
 _PATIENCE: Final = 5000  # milliseconds that the file may be locked by its writer
 _PAUSE: Final = 50  # milliseconds between two tries
 _MAGIC: Final = b"SQLite format 3\0"
-_WAL: Final = 2  # the file format's read version, at byte 19 of the header
+_WAL: Final = b"\x02"  # the file format's read version, at byte 19 of the header
 
 
 class SqliteSource:
@@ -104,7 +104,7 @@ def _copy(file: Path, copy: Path) -> None:
     wal = file.with_name(file.name + "-wal").exists()
     # Without a -wal nobody has a database in WAL mode open, so it may be read as it lies; mode=ro would put files
     # beside it, or fail where it may not. In the other modes the writer's locks are there to be respected.
-    immutable = not wal and header[19] == _WAL
+    immutable = not wal and header[19:20] == _WAL
     uri = f"file:{quote(str(file.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
     waited = 0
 

@@ -1,6 +1,7 @@
 """The commands, as an operator types them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,10 +52,10 @@ def test_help_names_every_command_and_goes_to_stdout():
     result = run("--help")
     assert result.returncode == 0
     text = b" ".join(result.stdout.split())
-    assert all(word in text for word in (b"serve", b"card", b"sign", b"78 the config is wrong"))
+    assert all(word in text for word in (b"serve", b"import", b"card", b"sign", b"78 the config is wrong"))
 
 
-@pytest.mark.parametrize("command", ["serve", "card", "sign"])
+@pytest.mark.parametrize("command", ["serve", "import", "card", "sign"])
 def test_help_of_a_command(command):
     result = run(command, "--help")
     assert result.returncode == 0
@@ -131,6 +132,75 @@ def test_card_without_customers(files):
     result = run("card", "ann@example.com", "--config", files / "sidebard.toml")
     assert result.returncode == 1
     assert "customers.csv does not exist; put the file there" in result.stderr.decode()
+
+
+# import
+
+
+def test_import(files):
+    with open(files / "customers.csv", "a") as text:
+        text.writelines(f"more{n}@example.com,More,\n" for n in range(200))
+        text.write("nobody,No Address,\n")
+    result = run("import", "--config", files / "sidebard.toml")
+    assert (result.returncode, result.stderr) == (0, b"")
+    lines = result.stdout.decode().splitlines()
+    assert re.fullmatch(r".*/customers\.csv: 206 customers with 206 addresses in \d\.\d s, [\d,]+ rows/s", lines[0])
+    assert lines[1:] == [
+        "without an address: 0",
+        "addresses of more than one customer: 0",
+        "bad rows, left out: 1",
+        f'  {files}/customers.csv:208: there is no e-mail address in "email"',
+    ]
+    assert run("card", "more7@example.com", "--config", files / "sidebard.toml").returncode == 0
+
+
+def test_import_as_json(files):
+    report = json.loads(run("import", "--json", "--config", files / "sidebard.toml").stdout)
+    assert report.pop("seconds") >= 0
+    assert report.pop("rows_per_second") >= 0
+    assert report == {
+        "generation": 1,
+        "rows": 6,
+        "addresses": 6,
+        "without_address": 0,
+        "shared_addresses": 0,
+        "bad_rows": 0,
+        "bad": [],
+        "related": {},
+    }
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_refused_import_keeps_what_was_there(flags, files):
+    assert run("import", "--config", files / "sidebard.toml").returncode == 0
+    write_csv(files / "customers.csv", [("email", "name"), ("none", "X"), ("ann@example.com", "Y")])
+    result = run("import", *flags, "--config", files / "sidebard.toml")
+    assert result.returncode == 1
+    sentence = f"1 of 2 rows are bad, more than customers.max_bad_rows allows (0.01); mend them, the first is {files}"
+    row = f'{files}/customers.csv:2: there is no e-mail address in "email"'
+    if flags:
+        said = json.loads(result.stdout)
+        assert said["refused"].startswith(sentence)
+        assert [bad["line"] for bad in said["bad"]] == [2]
+        assert result.stderr == b""
+    else:
+        assert result.stdout == b""
+        assert result.stderr.decode().splitlines()[0].startswith(f"refused: {sentence}")
+        assert result.stderr.decode().splitlines()[1] == f"  {row}"
+    assert b"Ann Lee" in run("card", "ann@example.com", "--config", files / "sidebard.toml").stdout
+
+
+def test_import_on_a_terminal_shows_a_bar(files):
+    shown = subprocess.run(
+        ["script", "-qec", f"{sys.executable} -m appliance import --config {files}/sidebard.toml", "/dev/null"],
+        capture_output=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "NO_COLOR": "1"},
+        timeout=60,
+        check=True,
+    ).stdout.decode()
+    assert "100% 6 rows" in shown
+    assert "6 customers with 6 addresses" in shown
 
 
 # sign

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.customers.address import normalise_domain
 from appliance.customers.lookup import CacheState
 from appliance.sidebar import card
+from appliance.sidebar.app import Rules
 from appliance.sidebar.reply import CARD_TYPE, Outcome, Refusal, Reply
-from tests.factory import CUSTOMERS, SECRET, Timer, body_for, make_app, make_snapshot, sign
+from tests.factory import CUSTOMERS, NOW, SECRET, Timer, body_for, make_app, make_snapshot, sign
 from tests.sidebar.test_payload import MESSAGES
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
 
@@ -201,6 +203,36 @@ def test_a_customer_is_a_keyed_hash(app, snapshot):
     assert one.customer == again.customer != other.customer
     assert one.customer is not None
     assert len(one.customer) == 16
+
+
+@pytest.mark.parametrize(
+    ("rules", "emails", "outcome"),
+    [
+        (Rules(), ["ann@example.com"], Outcome.FOUND),
+        (Rules(frozenset({"example.com"})), ["ann@example.com", "ANN@EXAMPLE.COM"], Outcome.NO_ADDRESS),
+        (Rules(frozenset({"example.com"})), ["ann@sub.example.com"], Outcome.UNKNOWN),
+        (Rules(frozenset({"example.com"})), ["ann@example.com", "help@helpscout.net"], Outcome.FOUND),
+        (Rules(frozenset({normalise_domain("EXÄMPLE.com")})), ["jürgen@exämple.com"], Outcome.NO_ADDRESS),
+        (Rules(), ["ann+tag@example.com"], Outcome.UNKNOWN),
+        (Rules(plus_addressing=True), ["ann+tag@example.com"], Outcome.FOUND),
+    ],
+)
+def test_rules_of_asking(rules, emails, outcome, snapshot):
+    assert ask(make_app(snapshot, rules=rules), *emails).outcome is outcome
+
+
+@pytest.mark.parametrize("address", ["ann@example.com", "nobody@example.com"])
+def test_old_data_is_shown_with_its_age(address, snapshot):
+    """The line comes when the age is reached, whatever is cached."""
+    clock = Timer(NOW)
+    app = make_app(snapshot, clock=clock, rules=Rules(max_age=3600.0))
+    fresh = ask(app, address)
+    clock.now = NOW + 3600
+    assert ask(app, address).body == fresh.body
+    clock.now = NOW + 3601
+    stale = ask(app, address)
+    assert stale.outcome is fresh.outcome
+    assert html(stale) == html(fresh) + '<p class="orange">This is old: as of 14:13 today.</p>'
 
 
 @given(message=MESSAGES)

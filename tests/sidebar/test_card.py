@@ -1,8 +1,10 @@
 """The cards: golden files, and what a hostile value becomes."""
 
 import re
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -29,7 +31,7 @@ CARDS = {
     "not_loaded": card.not_loaded(),
 }
 ELEMENTS = {"h4", "p", "ul", "li", "a", "span", "div"}
-CLASSES = re.compile(r"muted|divider|unstyled|c-sb-list( c-sb-list--two-line)?|c-sb-list-item(__label|__text)?")
+CLASSES = re.compile(r"muted|orange|divider|unstyled|c-sb-list( c-sb-list--two-line)?|c-sb-list-item(__label|__text)?")
 
 
 class Checker(HTMLParser):
@@ -158,3 +160,20 @@ def test_links(value, links):
 )
 def test_heading(names, values, heading):
     assert card.found([Record(Columns(names), values)]).startswith(f"<h4>{heading}</h4>")
+
+
+@pytest.mark.parametrize(
+    ("now", "zone", "text"),
+    [
+        ("2026-03-29T12:00", "UTC", "as of 22:30 yesterday."),
+        ("2026-03-28T23:59", "UTC", "as of 22:30 today."),
+        ("2026-03-29T12:00", "Europe/Berlin", "as of 23:30 yesterday."),
+        ("2026-03-29T12:00", "Asia/Tokyo", "as of 07:30 today."),
+        ("2026-04-02T12:00", "UTC", "as of 22:30 on 28 March 2026, 5 days ago."),
+        ("2027-04-02T12:00", "UTC", "as of 22:30 on 28 March 2026, 370 days ago."),
+    ],
+)
+def test_age(now, zone, text):
+    read = datetime.fromisoformat("2026-03-28T22:30+00:00").timestamp()
+    seconds = datetime.fromisoformat(f"{now}+00:00").timestamp()
+    assert text in Checker(card.old(read, seconds, ZoneInfo(zone))).text

@@ -1,0 +1,403 @@
+"""Files that are refused, and the exact sentence that each gets."""
+
+import os
+import sqlite3
+
+import pytest
+
+from appliance.customers.importer import newest
+from appliance.customers.plan import Plan, Refused, RelatedPlan
+from tests.factory import run_import
+
+GOOD = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
+ORDERS = RelatedPlan(name="orders", source="orders.csv", table="orders", key="customer", on="id", order_by="-date")
+
+
+def csv_case(name, content, sentence, file="c.csv", **plan):
+    return pytest.param(file, content, plan, sentence, id=name)
+
+
+def sqlite_case(name, statements, sentence, **plan):
+    def write(file):
+        with sqlite3.connect(file) as database:
+            for statement in statements:
+                database.execute(statement)
+        database.close()
+
+    return pytest.param("c.db", write, plan, sentence, id=name)
+
+
+def damaged(offset, content, size=40_000):
+    """A database of some pages with something else at `offset`."""
+
+    def write(file):
+        database = sqlite3.connect(file)
+        database.execute("CREATE TABLE customers(email TEXT, name TEXT)")
+        database.executemany(
+            "INSERT INTO customers VALUES(?, ?)", ((f"user{n}@example.com", f"Name {n}") for n in range(1000))
+        )
+        database.commit()
+        database.close()
+        with open(file, "r+b") as binary:
+            if content is None:
+                binary.truncate(offset)
+            else:
+                binary.seek(offset)
+                binary.write(content)
+
+    return write
+
+
+def folder(file):
+    file.mkdir()
+
+
+def pipe(file):
+    os.mkfifo(file)
+
+
+def nothing(file):
+    pass
+
+
+def dangling(file):
+    file.symlink_to("nowhere")
+
+
+def loop(file):
+    file.symlink_to(file)
+
+
+TABLE = "CREATE TABLE customers(email TEXT, name TEXT)"
+NOT_UTF8 = 'this is not UTF-8 text; export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"'
+CUT = "the last line has no line end, so it may be cut short; end it with one"
+DAMAGED = "c.db cannot be read as an SQLite database ({}); restore it, or export it again"
+BAD_ROWS = "{} of {} rows are bad, more than customers.max_bad_rows allows (0.01); mend them, the first is c.csv:{}"
+
+CASES = [
+    # There is no file, or none that could hold customers
+    csv_case("missing", nothing, "c.csv does not exist; put the file there, or correct its name in the config"),
+    csv_case("folder", folder, "c.csv is not a regular file; name a file of customers"),
+    csv_case("pipe", pipe, "c.csv is not a regular file; name a file of customers"),
+    csv_case(
+        "link to nowhere", dangling, "c.csv does not exist; put the file there, or correct its name in the config"
+    ),
+    csv_case(
+        "link to itself",
+        loop,
+        "c.csv cannot be opened: Too many levels of symbolic links; let the user sidebard read it",
+    ),
+    csv_case("empty", b"", "c.csv:1: the file is empty; write a header there, then one line a customer"),
+    csv_case(
+        "only a mark", b"\xef\xbb\xbf", "c.csv:1: the file is empty; write a header there, then one line a customer"
+    ),
+    csv_case(
+        "empty line first",
+        b"\n" + GOOD,
+        "c.csv:1: the first line is empty; write a header there, then one line a customer",
+    ),
+    csv_case("only sep=", b"sep=;\r\n", "c.csv:2: the file is empty; write a header there, then one line a customer"),
+    csv_case("only a header", b"email,name\n", "c.csv has a header and not one customer; export it again"),
+    csv_case(
+        "header and empty lines", b"email,name\n\n,\n\r\n", "c.csv has a header and not one customer; export it again"
+    ),
+    # The header
+    csv_case(
+        "no address column",
+        b"e-mail,name\nann@example.com,Ann\n",
+        'c.csv:1: there is no column "email", only "e-mail", "name"; correct customers.addresses, or the header',
+    ),
+    csv_case(
+        "one of two address columns",
+        GOOD,
+        'c.csv:1: there is no column "other", only "email", "name"; correct customers.addresses, or the header',
+        addresses=("email", "other"),
+    ),
+    csv_case(
+        "no header at all",
+        b"ann@example.com,Ann\nbob@example.com,Bob\n",
+        'c.csv:1: there is no column "email", only "ann@example.com", "Ann"; correct customers.addresses, or the header',
+    ),
+    csv_case(
+        "another delimiter",
+        b"email:name\nann@example.com:Ann\n",
+        'c.csv:1: there is no column "email", only "email:name"; correct customers.addresses, or the header',
+    ),
+    csv_case(
+        "sep= names another",
+        b"sep=;\nemail,name\nann@example.com,Ann\n",
+        'c.csv:2: there is no column "email", only "email,name"; correct customers.addresses, or the header',
+    ),
+    csv_case(
+        "a name twice",
+        b"email,name,Email\n",
+        'c.csv:1: the header has "Email" twice, as columns 1 and 3; rename one of them',
+    ),
+    csv_case(
+        "a name twice, spaced",
+        b"email,name, name \n",
+        'c.csv:1: the header has "name" twice, as columns 2 and 3; rename one of them',
+    ),
+    csv_case(
+        "one attribute twice",
+        b"email,last order,last-order\n",
+        'c.csv:1: columns "last order" and "last-order" would both be "last_order" in a card; rename one of them',
+    ),
+    csv_case("no name", b"email,,name\n", "c.csv:1: column 2 of the header has no name; name it or remove it"),
+    csv_case("no last name", b"email,name,\n", "c.csv:1: column 3 of the header has no name; name it or remove it"),
+    csv_case(
+        "header never closed",
+        b'email,"name\nann@example.com,Ann\n',
+        "c.csv:1: a quoted field begins here and never ends; close the quote, or export the file again",
+    ),
+    # Not text
+    csv_case("cp1252", b"email,name\nann@example.com,J\xfcrgen\n", f"c.csv:2: {NOT_UTF8}"),
+    csv_case("cp1252 header", b"email,gr\xf6\xdfe\nann@example.com,1\n", f"c.csv:1: {NOT_UTF8}"),
+    csv_case("cp1252 late", GOOD * 5000 + b"x@example.com,\xe9\n", f"c.csv:15001: {NOT_UTF8}"),
+    csv_case("cut inside a character", b"email,name\nann@example.com,J\xc3", f"c.csv:2: {NOT_UTF8}"),
+    csv_case("overlong UTF-8", b"email,name\nann@example.com,\xc0\xaf\n", f"c.csv:2: {NOT_UTF8}"),
+    csv_case("surrogate in UTF-8", b"email,name\nann@example.com,\xed\xa0\x80\n", f"c.csv:2: {NOT_UTF8}"),
+    csv_case("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", f"c.csv:1: {NOT_UTF8}"),
+    csv_case(
+        "a zip, as .xlsx are",
+        b"PK\x03\x04\x14\x00\x06\x00\x08\x00",
+        "c.csv:1: there is a NUL byte; the file is damaged, or is not text: export it again",
+    ),
+    csv_case(
+        "UTF-16 without a mark",
+        "email\n".encode("utf-16-le"),
+        "c.csv:1: there is a NUL byte; the file is damaged, or is not text: export it again",
+    ),
+    csv_case(
+        "UTF-16 cut",
+        "email,name\n".encode("utf-16") + b"a",
+        'c.csv: this is not UTF-16 text; export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"',
+    ),
+    csv_case(
+        "not the encoding given",
+        "email,name\n€\n".encode(),
+        'c.csv:2: this is not ASCII text; export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"',
+        encoding="ascii",
+    ),
+    csv_case(
+        "NUL in a row",
+        GOOD + b"x@example.com,a\0b\n",
+        "c.csv:4: there is a NUL byte; the file is damaged, or is not text: export it again",
+    ),
+    csv_case(
+        "NULs at the end, as a crash leaves",
+        GOOD + b"\0" * 512,
+        "c.csv:4: there is a NUL byte; the file is damaged, or is not text: export it again",
+    ),
+    # Not CSV
+    csv_case(
+        "quote never closed",
+        GOOD + b'x@example.com,"X\n' + GOOD,
+        "c.csv:4: a quoted field begins here and never ends; close the quote, or export the file again",
+    ),
+    csv_case(
+        "quote never closed, last",
+        GOOD + b'x@example.com,"X',
+        "c.csv:4: a quoted field begins here and never ends; close the quote, or export the file again",
+    ),
+    csv_case(
+        "text behind a quote",
+        GOOD + b'x@example.com,"X"y\n',
+        "c.csv:4: this line is not CSV (',' expected after '\"'); write a quote inside a quoted field twice, or export the file again",
+    ),
+    csv_case(
+        "backslash before a quote",
+        GOOD + b'x@example.com,"a \\"b\\" c"\n',
+        "c.csv:4: this line is not CSV (',' expected after '\"'); write a quote inside a quoted field twice, or export the file again",
+    ),
+    csv_case(
+        "after a row of two lines",
+        GOOD + b'x@example.com,"1\n2"\ny@example.com,"Y"y\n',
+        "c.csv:6: this line is not CSV (',' expected after '\"'); write a quote inside a quoted field twice, or export the file again",
+    ),
+    csv_case(
+        "a field of 129 KiB",
+        GOOD + b"x@example.com," + b"x" * 132_000 + b"\n",
+        "c.csv:4: a field is longer than 128 KiB; shorten it, or look for a missing closing quote",
+    ),
+    csv_case(
+        "one line of 1 MB",
+        b"x" * 1_000_000,
+        "c.csv:1: a field is longer than 128 KiB; shorten it, or look for a missing closing quote",
+    ),
+    # Bad rows
+    csv_case(
+        "a cell too few",
+        b"email,name\nann@example.com\nbob@example.com,Bob\n",
+        BAD_ROWS.format(1, 2, "2: 1 cells, but the header has 2; quote a cell with a delimiter"),
+    ),
+    csv_case(
+        "a cell too many",
+        b"email,name\nann@example.com,Lee, Ann\n",
+        BAD_ROWS.format(1, 1, "2: 3 cells, but the header has 2; quote a cell with a delimiter"),
+    ),
+    csv_case("no address", GOOD + b"none,Bob\n", BAD_ROWS.format(1, 3, '4: there is no e-mail address in "email"')),
+    csv_case(
+        "two ats", GOOD + b"a@b@example.com,Bob\n", BAD_ROWS.format(1, 3, '4: there is no e-mail address in "email"')
+    ),
+    csv_case(
+        "no address in two columns",
+        b"a,b\nx,y\n",
+        BAD_ROWS.format(1, 1, '2: there is no e-mail address in "a" or "b"'),
+        addresses=("a", "b"),
+    ),
+    csv_case("no line end", b"email,name\nann@example.com,Ann", BAD_ROWS.format(1, 1, f"2: {CUT}")),
+    csv_case("cut within a row", GOOD[:-10], BAD_ROWS.format(1, 2, f"3: {CUT}")),
+    csv_case(
+        "a row of two lines before it",
+        b'email,name\na@example.com,"1\n2"\nx,y\n',
+        BAD_ROWS.format(1, 2, '4: there is no e-mail address in "email"'),
+    ),
+    csv_case(
+        "under an allowed share",
+        b"email,name\n" + b"x,y\n" * 3 + b"a@example.com,A\n" * 2,
+        BAD_ROWS.format(3, 5, '2: there is no e-mail address in "email"').replace("0.01", "0.5"),
+        max_bad_rows=0.5,
+    ),
+    # Related files
+    csv_case(
+        "related missing",
+        b"id,email\n1,ann@example.com\n",
+        "orders.csv does not exist; put the file there, or correct its name in the config",
+        related=(ORDERS,),
+    ),
+    csv_case(
+        "nothing to join on",
+        GOOD,
+        'c.csv: there is no column "id", only "email", "name"; correct related.orders.on, or the header',
+        related=(ORDERS,),
+    ),
+    csv_case(
+        "a column of the table's name",
+        b"id,email,Orders\n1,ann@example.com,3\n",
+        'c.csv: "orders" is a column and a related table too; rename the table [related.orders]',
+        related=(ORDERS,),
+    ),
+    # The operator's own marks
+    csv_case(
+        "no ready file",
+        GOOD,
+        "c.ok is not there yet; write it when the export is complete (customers.ready_file)",
+        ready_file="c.ok",
+    ),
+    csv_case(
+        "no checksum file",
+        GOOD,
+        "c.sum does not exist; put the file there, or correct its name in the config",
+        checksum_file="c.sum",
+    ),
+    # SQLite
+    csv_case(
+        "SQLite missing", nothing, "c.db does not exist; put the file there, or correct its name in the config", "c.db"
+    ),
+    csv_case("SQLite folder", folder, "c.db is not a regular file; name a file of customers", "c.db"),
+    csv_case("SQLite empty", b"", "c.db is empty; export it again", "c.db"),
+    csv_case(
+        "CSV named .db", GOOD, "c.db is not an SQLite database; correct customers.source, or export it again", "c.db"
+    ),
+    csv_case("SQLite magic alone", b"SQLite format 3\0", DAMAGED.format("file is not a database"), "c.db"),
+    csv_case("SQLite header overwritten", damaged(16, b"\xff" * 84), DAMAGED.format("file is not a database"), "c.db"),
+    csv_case("SQLite cut", damaged(20_000, None), DAMAGED.format("database disk image is malformed"), "c.db"),
+    csv_case(
+        "SQLite schema overwritten",
+        damaged(100, b"\xff" * 1000),
+        DAMAGED.format("database disk image is malformed"),
+        "c.db",
+    ),
+    csv_case(
+        "SQLite rows overwritten",
+        damaged(12_300, b"\xff" * 300),
+        "c.db is damaged; restore it, or export it again",
+        "c.db",
+    ),
+    sqlite_case(
+        "SQLite without tables",
+        ["PRAGMA user_version = 1"],
+        'c.db has no table or view "customers", only none at all; correct the key "table"',
+    ),
+    sqlite_case(
+        "no such table",
+        ["CREATE TABLE people(email)", "CREATE VIEW v AS SELECT 1"],
+        'c.db has no table or view "customers", only "people", "v"; correct the key "table"',
+    ),
+    sqlite_case(
+        "no such column",
+        ["CREATE TABLE customers(mail, name)"],
+        'c.db, "customers": there is no column "email", only "mail", "name"; correct customers.addresses, or the header',
+    ),
+    sqlite_case(
+        "clash of columns",
+        ['CREATE TABLE customers(email, "a b", "a-b")'],
+        'c.db, "customers": columns "a b" and "a-b" would both be "a_b" in a card; rename one of them',
+    ),
+    sqlite_case("no rows", [TABLE], "c.db has a header and not one customer; export it again"),
+    sqlite_case(
+        "broken view", ["CREATE VIEW customers AS SELECT email FROM gone"], DAMAGED.format("no such table: main.gone")
+    ),
+    sqlite_case(
+        "view that fails",
+        [
+            TABLE,
+            "INSERT INTO customers VALUES('a', 'b')",
+            "CREATE VIEW v AS SELECT email, abs(-9223372036854775807 - 1) AS name FROM customers",
+        ],
+        DAMAGED.format("integer overflow"),
+        table="v",
+    ),
+    sqlite_case(
+        "not UTF-8",
+        [TABLE, "INSERT INTO customers VALUES('a@example.com', CAST(x'ff' AS TEXT))"],
+        "c.db: row 1 has text that is not UTF-8; correct the row",
+    ),
+    sqlite_case(
+        "BLOB that is no text",
+        [TABLE, "INSERT INTO customers VALUES('a@example.com', 'A'), ('b@example.com', x'ff')"],
+        "c.db: row 2 has text that is not UTF-8; correct the row",
+    ),
+    sqlite_case(
+        "NUL in text",
+        [TABLE, "INSERT INTO customers VALUES('a@example.com', 'a' || char(0) || 'b')"],
+        "c.db: row 1 has a NUL character; correct the row",
+    ),
+    sqlite_case(
+        "a value of 2 MB",
+        [TABLE, "INSERT INTO customers VALUES('a@example.com', zeroblob(2000000))"],
+        DAMAGED.format("string or blob too big"),
+    ),
+    sqlite_case(
+        "no address in a row",
+        [TABLE, "INSERT INTO customers VALUES('none', 'A')"],
+        BAD_ROWS.format(1, 1, '1: there is no e-mail address in "email"').replace("c.csv", "c.db"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "options", "sentence"), CASES)
+def test_refused_with_a_sentence(file, content, options, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / file
+    content(path) if callable(content) else path.write_bytes(content)
+    absolute = {
+        name: tmp_path / value if name.endswith("_file") else value
+        for name, value in options.items()
+        if name != "related"
+    }
+    related = tuple(
+        RelatedPlan(**{**{n: getattr(r, n) for n in r.__dataclass_fields__}, "source": tmp_path / r.source})
+        for r in options.get("related", ())
+    )
+    plan = Plan(source=path, related=related, **absolute)
+    with pytest.raises(Refused) as caught:
+        run_import(plan, tmp_path / "state")
+    assert str(caught.value).replace(f"{tmp_path}/", "") == sentence
+    assert newest(tmp_path / "state", plan) is None
+    assert sorted(one.name for one in (tmp_path / "state").iterdir()) == ["lock"]
+
+
+def test_there_are_enough():
+    assert len(CASES) >= 60

@@ -1,0 +1,245 @@
+"""Whatever happens to the operator's file, nobody gets another set of customers than the old one or the new one."""
+
+import contextlib
+import hashlib
+import os
+import random
+import select
+import shutil
+import sqlite3
+
+import pytest
+
+from appliance.customers.importer import open_newest
+from appliance.customers.plan import Plan, Refused
+from appliance.customers.record import fields_of
+from appliance.service.importing import Done, Failed, ImportChild
+from tests.factory import run_import, write_csv
+
+HEADER = ("email", "name", "plan")
+
+
+def rows(marker, count=200):
+    """A set of customers, each of whom says which set it is of."""
+    return [(f"user{n}@example.com", f'Name, "{n}" {marker}', marker) for n in range(count)]
+
+
+OLD, NEW = rows("old"), rows("new")
+SETS = [{row[0]: row for row in OLD}, {row[0]: row for row in NEW}]
+
+
+def read_all(folder, plan):
+    """Give all customers of the newest snapshot by address, as the look-up finds them."""
+    snapshot = open_newest(folder, plan)
+    try:
+        found = {}
+        for address, *_ in OLD:
+            for record in snapshot.find((address,)):
+                found[address] = tuple(value for _, value in fields_of(record))
+        return found
+    finally:
+        snapshot.close()
+
+
+def test_cut_at_every_byte(tmp_path):
+    """Cuts that lose more than max_shrink leave the old set; others give the old set, or whole rows of the new."""
+    source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
+    plan = Plan(source=source)
+    run_import(plan, tmp_path / "old")
+    whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
+    generation = (tmp_path / "old" / "00000001.db").read_bytes()
+    seen = set()
+    for cut in range(len(whole) + 1):
+        shutil.rmtree(tmp_path / "state", ignore_errors=True)
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "00000001.db").write_bytes(generation)
+        source.write_bytes(whole[:cut])
+        try:
+            taken = run_import(plan, tmp_path / "state").rows
+        except Refused:
+            taken = None
+        found = read_all(tmp_path / "state", plan)
+        if taken is None:
+            assert found == SETS[0], cut
+        else:
+            lines = whole[:cut].count(b"\n") - 1
+            assert taken in (lines, lines + 1), cut  # a row that lacks only the LF of its CRLF is whole
+            assert taken >= 160, cut
+            assert found == {row[0]: row for row in NEW[:taken]}, cut
+        seen.add(taken)
+    # At most one row is bad, which is 1 % of 100 rows: every cut that leaves enough of them was taken.
+    assert seen == {None, *range(160, 201)}
+
+
+def child_import(plan, folder):
+    """Import as the service does, in a child."""
+    return ImportChild(plan, folder).result()
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30, 4000, -30, -1])
+def test_cut_read_by_a_child(cut, tmp_path):
+    source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
+    plan = Plan(source=source)
+    assert isinstance(child_import(plan, tmp_path / "state"), Done)
+    whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
+    source.write_bytes(whole[:cut])
+    result = child_import(plan, tmp_path / "state")
+    found = read_all(tmp_path / "state", plan)
+    assert isinstance(result, Done) is (cut < 0)
+    assert found in (SETS[0], {row[0]: row for row in NEW[:199]}, SETS[1])
+
+
+# F5: a file that something happens to
+
+
+def write_database(file, customers):
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE customers(email PRIMARY KEY, name, plan)")
+        database.executemany("INSERT INTO customers VALUES(?, ?, ?)", customers)
+    database.close()
+
+
+def write_source(file, customers):
+    file.unlink(missing_ok=True)
+    if file.suffix == ".csv":
+        write_csv(file, [HEADER, *customers])
+    else:
+        write_database(file, customers)
+
+
+def clear(file):
+    if file.is_dir():
+        file.rmdir()
+    else:
+        file.unlink(missing_ok=True)
+
+
+def replace(file, whole, dice):
+    beside = file.with_suffix(".beside")
+    beside.write_bytes(whole)
+    beside.rename(file)
+
+
+def truncate(file, whole, dice):
+    os.truncate(file, dice.randrange(len(whole)))
+
+
+def unlink(file, whole, dice):
+    file.unlink()
+
+
+def overwrite(file, whole, dice):
+    with open(file, "r+b") as binary:
+        binary.write(whole[: dice.randrange(len(whole))])
+
+
+def corrupt(file, whole, dice):
+    with open(file, "r+b") as binary:
+        for _ in range(dice.randint(1, 20)):
+            binary.seek(dice.randrange(len(whole)))
+            binary.write(dice.randbytes(dice.randint(1, 64)))
+
+
+def forbid(file, whole, dice):
+    file.chmod(0)
+
+
+def make_folder(file, whole, dice):
+    file.unlink()
+    file.mkdir()
+
+
+def make_pipe(file, whole, dice):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def append(file, whole, dice):
+    with open(file, "ab") as binary:
+        binary.write(dice.randbytes(dice.randint(1, 200)))
+
+
+FAULTS = [replace, truncate, unlink, overwrite, corrupt, forbid, make_folder, make_pipe, append]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".db"])
+@pytest.mark.parametrize("seed", range(15))
+def test_random_faults(seed, suffix, tmp_path):
+    """Ten faults a seed, 300 in all, while a reader checks every customer against the two sets that are allowed.
+
+    The checksum file is what tells damage inside values from values.
+    """
+    dice = random.Random(f"{seed}{suffix}")
+    source, sums = tmp_path / f"c{suffix}", tmp_path / "sums"
+    plan = Plan(source=source, checksum_file=sums)
+    wholes = []
+    for customers in (OLD, NEW):
+        write_source(source, customers)
+        wholes.append(source.read_bytes())
+    digests = [hashlib.sha256(whole).hexdigest() for whole in wholes]
+    source.write_bytes(wholes[0])
+    sums.write_text(f"{digests[0]}  c{suffix}\n")
+    run_import(plan, tmp_path / "state")
+
+    with reader(tmp_path / "state", plan):
+        for number in range(10):
+            clear(source)
+            source.write_bytes(wholes[number % 2])
+            which = dice.randrange(2)
+            sums.write_text(f"{digests[which]}  c{suffix}\n")
+            dice.choice(FAULTS)(source, wholes[which], dice)
+            result = child_import(plan, tmp_path / "state")
+            if isinstance(result, Done):
+                assert source.read_bytes() == wholes[which]
+                assert read_all(tmp_path / "state", plan) == SETS[which]
+            else:
+                assert isinstance(result, Failed)
+                assert len(result.sentence) > 20
+            assert read_all(tmp_path / "state", plan) in SETS
+
+
+@contextlib.contextmanager
+def reader(folder, plan):
+    """Look up all customers again and again, in a process of its own as a worker does; fail if one is of no set."""
+    ending, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(end)
+        code = 1
+        try:
+            while read_all(folder, plan) in SETS:
+                if select.select([ending], [], [], 0)[0]:
+                    code = 0
+                    break
+        finally:
+            os._exit(code)
+    os.close(ending)
+    try:
+        yield
+    finally:
+        os.close(end)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+# The child
+
+
+def test_a_child_that_is_killed_is_a_refusal(tmp_path):
+    source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
+    os.mkfifo(tmp_path / "pipe")
+    plan = Plan(source=source)
+    child = ImportChild(plan, tmp_path / "state")
+    child.kill()
+    result = child.result()
+    assert isinstance(result, Done) or "killed by signal 9" in result.sentence
+
+
+def test_a_child_has_limits(tmp_path, monkeypatch):
+    """With no memory but what the process has already, 10 MB of rows are a refusal and not the end of the service."""
+    source = write_csv(tmp_path / "c.csv", [HEADER, *((f"u{n}@example.com", "x" * 200, "") for n in range(50_000))])
+    monkeypatch.setattr("appliance.service.importing.MAX_MEMORY", 1024 * 1024)
+    result = child_import(Plan(source=source), tmp_path / "state")
+    assert isinstance(result, Failed)
+    assert "memory" in result.sentence
+    assert result.transient
