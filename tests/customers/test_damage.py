@@ -7,6 +7,9 @@ import random
 import select
 import shutil
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -235,11 +238,20 @@ def test_a_child_that_is_killed_is_a_refusal(tmp_path):
     assert isinstance(result, Done) or "killed by signal 9" in result.sentence
 
 
-def test_a_child_has_limits(tmp_path, monkeypatch):
-    """With no memory but what the process has already, 10 MB of rows are a refusal and not the end of the service."""
+IN_LITTLE_MEMORY = """
+import sys
+from pathlib import Path
+from appliance.customers.plan import Plan
+from appliance.service import importing
+importing.MAX_MEMORY = 1024 * 1024  # less than it has already: not one page more
+print(importing.ImportChild(Plan(source=Path(sys.argv[1])), Path(sys.argv[2])).result())
+"""
+
+
+def test_a_child_has_limits(tmp_path):
+    """With no more memory than a fresh process has, 10 MB of rows are a refusal and not the end of the service."""
     source = write_csv(tmp_path / "c.csv", [HEADER, *((f"u{n}@example.com", "x" * 200, "") for n in range(50_000))])
-    monkeypatch.setattr("appliance.service.importing.MAX_MEMORY", 1024 * 1024)
-    result = child_import(Plan(source=source), tmp_path / "state")
-    assert isinstance(result, Failed)
-    assert "memory" in result.sentence
-    assert result.transient
+    command = [sys.executable, "-c", IN_LITTLE_MEMORY, str(source), str(tmp_path / "state")]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+    assert result.stdout.startswith("Failed(sentence='the import ran out of memory")
+    assert "transient=True" in result.stdout
