@@ -64,9 +64,9 @@ def _progress(plan: Plan) -> Iterator[Callable[[int, float], None]]:
         TaskProgressColumn(),
         TextColumn("{task.fields[rows]:,} rows"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task(plan.source.name, total=1.0, rows=0)
-        yield lambda rows, share: bar.update(task, completed=share, rows=rows)
+        yield lambda rows, share: bar.update(task, completed=share, rows=rows, refresh=True)
 
 
 def _print_json(values: dict[str, object]) -> None:

@@ -6,16 +6,22 @@ import codecs
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 from appliance.customers.record import ColumnFault, Columns
-from appliance.customers.source import SourceFault, open_regular, require
+from appliance.customers.source import BATCH, Batch, SourceFault, open_regular, require
 
 CSV_SUFFIXES: Final = frozenset({".csv", ".tsv"})
 MAX_CELL: Final = 128 * 1024
 DELIMITERS: Final = ",;\t|"
+_CHUNK: Final = 256 * 1024
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 # UTF-32's little-endian mark begins with UTF-16's, so it must be looked for first.
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -87,50 +93,57 @@ class CsvSource:
 
     def _reader(self, delimiter: str) -> Iterator[list[str]]:
         csv.field_size_limit(MAX_CELL)
-        self._csv = csv.reader(self._lines(), delimiter=delimiter, strict=True)
+        self._csv = csv.reader(chain.from_iterable(self._lines()), delimiter=delimiter, strict=True)
         return self._csv
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self) -> Iterator[list[str]]:
+        number = self._skipped + 1
         self._ended = True
-        line = ""
-        for line in self._text:
-            if "\0" in line:
+        while lines := self._text.readlines(_CHUNK):
+            if "\0" in "".join(lines):
+                number += next(index for index, line in enumerate(lines) if "\0" in line)
                 raise SourceFault(
-                    f"{self._file}:{self._csv.line_num + self._skipped + 1}: there is a NUL byte;"
-                    " the file is damaged, or is not text: export it again"
+                    f"{self._file}:{number}: there is a NUL byte; the file is damaged, or is not text: export it again"
                 )
-            yield line
-        self._ended = line.endswith(("\n", "\r"))
+            number += len(lines)
+            self._ended = lines[-1].endswith(("\n", "\r"))
+            yield lines
 
-    def rows(self) -> Iterator[tuple[int, Sequence[str] | None]]:
-        """Give each row after the header with the number of its first line; None for a last row that may be cut.
-
-        Raises SourceFault where the file is broken.
-        """
+    def batches(self) -> Iterator[Batch]:
+        """Give every row after the header. Raises SourceFault where the file is broken."""
         self._start()
         reader = self._reader(self._delimiter)
-        line = 1
         try:
             next(reader)
-            line = self._csv.line_num + self._skipped + 1
-            held: list[str] = []
-            held_line = line
-            for cells in reader:
-                # One row is held back: only when the next one came is it certain that it was not the last.
-                if held:
-                    yield held_line, held
-                held, held_line = cells, line
-                line = self._csv.line_num + self._skipped + 1
-            if held:
-                yield held_line, held if self._ended or self._whole else None
+            line, rows = self._csv.line_num, list(islice(reader, BATCH))
+            while rows:
+                # One batch ahead: only when nothing follows is it certain that this one's last row is the file's.
+                next_line, following = self._csv.line_num, list(islice(reader, BATCH))
+                cut = not (following or self._ended or self._whole)
+                yield Batch(rows, partial(self._line_of, rows, line), cut)
+                line, rows = next_line, following
         except csv.Error as error:
-            raise SourceFault(f"{self._file}:{line}: {_sentence(error)}") from None
+            raise SourceFault(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
         except UnicodeError:
             raise self._not_text() from None
         except OSError as error:
             raise SourceFault(
                 f"{self._file} cannot be read to its end: {error.strerror}; check the disk", transient=True
             ) from None
+
+    def _line_of(self, rows: list[list[str]], before: int, index: int) -> int:
+        """Give the first line of a row in a batch that comes behind `before` lines: cells may hold line ends."""
+        held = sum(len(_LINE_END.findall(cell)) for row in rows[:index] for cell in row)
+        return self._skipped + before + index + held + 1
+
+    def _line_of_fault(self) -> int:
+        """Read again, row by row, to the first line of the row that is no CSV."""
+        self._start()
+        line = 0
+        with suppress(csv.Error):
+            for _ in self._reader(self._delimiter):
+                line = self._csv.line_num
+        return self._skipped + line + 1
 
     def _not_text(self) -> SourceFault:
         """Say on which line the bytes stop being text, by looking at them again."""

@@ -25,19 +25,21 @@ FORMAT: Final = 1
 
 SCHEMA: Final = """
 CREATE TABLE facts(json TEXT NOT NULL);
-CREATE TABLE customer(number INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE customer(number INTEGER PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE address(address TEXT NOT NULL, customer INTEGER NOT NULL, PRIMARY KEY(address, customer)) WITHOUT ROWID;
-CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, record BLOB NOT NULL,
+CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, record TEXT NOT NULL,
                      PRIMARY KEY(relation, key, place)) WITHOUT ROWID;
 """
-_FIND: Final = """SELECT customer.number, customer.record FROM address
+_FIND: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM address
 JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer"""
-_RELATED: Final = "SELECT record FROM related WHERE relation = ? AND key = ? ORDER BY place"
+_RELATED: Final = "SELECT CAST(record AS BLOB) FROM related WHERE relation = ? AND key = ? ORDER BY place"
+_JOINED: Final = """SELECT count(*), CAST(group_concat(record, ',') AS BLOB)
+FROM (SELECT record FROM customer WHERE number BETWEEN ? AND ? ORDER BY number)"""
+_AT_ONCE: Final = 1000
 _NAME: Final = re.compile(r"(\d{8})\.db")
 
 Values = tuple[str, ...]
-_DECODER: Final = msgspec.msgpack.Decoder(Values)
-encode_values: Final = msgspec.msgpack.Encoder().encode
+_DECODER: Final = msgspec.json.Decoder(Values)
 
 
 class Relation(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Facts(msgspec.Struct, frozen=True):
     relations: tuple[Relation, ...]
     rows: int
     addresses: int
-    checksum: int  # CRC-32 over all records in order
+    checksum: int  # by add_to_checksum, over all records in order
 
 
 class SnapshotFault(Exception):
@@ -106,13 +108,16 @@ class Snapshot:
     def find(self, addresses: tuple[str, ...]) -> tuple[Record, ...]:
         """Give every customer who has one of `addresses` (normal form), each once, in the order of the addresses.
 
-        Raises sqlite3.Error if the file is damaged.
+        Raises SnapshotFault if the file is damaged.
         """
         found: dict[int, Record] = {}
-        for address in addresses:
-            for number, record in self._execute(_FIND, (address,)).fetchall():
-                if number not in found:
-                    found[number] = self._record(_DECODER.decode(record))
+        try:
+            for address in addresses:
+                for number, record in self._execute(_FIND, (address,)).fetchall():
+                    if number not in found:
+                        found[number] = self._record(_DECODER.decode(record))
+        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise SnapshotFault(f"generation {self.generation} is damaged: {error}") from None
         return tuple(found.values())
 
     def _record(self, values: Values) -> Record:
@@ -129,8 +134,11 @@ class Snapshot:
         """Read everything back. Raises SnapshotFault unless it is sound and just what `facts` says was written."""
         complaint = self._execute("PRAGMA integrity_check(1)").fetchone()[0]
         rows = checksum = 0
-        for rows, (record,) in enumerate(self._execute("SELECT record FROM customer ORDER BY number"), 1):  # noqa: B007
-            checksum = zlib.crc32(record, checksum)
+        # Joined by SQLite: a step of Python for each record takes four times as long.
+        for first in range(1, self.facts.rows + 1, _AT_ONCE):
+            some, records = self._execute(_JOINED, (first, first + _AT_ONCE - 1)).fetchone()
+            rows += some
+            checksum = add_to_checksum(records or b"", checksum)
         addresses = self._execute("SELECT count(*) FROM address").fetchone()[0]
         if complaint != "ok" or (rows, addresses, checksum) != (
             self.facts.rows,
@@ -158,6 +166,11 @@ def related_key(text: str, by_address: bool) -> str:
     """Give the form in which a customer and its related rows are matched; "" matches nothing."""
     text = text.strip()
     return (normalise(text) or text) if by_address else text
+
+
+def add_to_checksum(records: bytes, checksum: int) -> int:
+    """Give the checksum, a CRC-32, with some more records: their JSON between commas, and a comma before them."""
+    return zlib.crc32(records, zlib.crc32(b",", checksum))
 
 
 def generation_of(file: Path) -> int | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from appliance.customers.record import ColumnFault, Columns
+
+BATCH: Final = 2000
 
 
 class SourceFault(Exception):
@@ -24,16 +26,26 @@ class SourceFault(Exception):
         self.transient = transient
 
 
+class Batch(NamedTuple):
+    """Some rows in a row. Batches, because a step of Python for each of a million rows is what takes the time."""
+
+    rows: list[list[str]]
+    line_of: Callable[[int], int]
+    """Gives the line, or row of a table, on which the row of this index stands: a search, for the few that are bad."""
+
+    cut: bool = False
+    """Whether the last row ends without a line end, and so may be only a part of what it was to be."""
+
+
 class Source(Protocol):
     """An open file of customers or of related rows."""
 
     columns: Columns
 
-    def rows(self) -> Iterator[tuple[int, Sequence[str] | None]]:
-        """Give each row's place (line or row number) and its cells; None for a last row that may be cut.
+    def batches(self) -> Iterator[Batch]:
+        """Give every row. Raises SourceFault where the file is broken.
 
         A row whose number of cells is not the header's is given as it is: the importer counts it as bad.
-        Raises SourceFault where the file is broken.
         """
         ...
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from appliance.customers.record import ColumnFault, Columns
-from appliance.customers.source import SourceFault, open_regular, require
+from appliance.customers.source import BATCH, Batch, SourceFault, open_regular, require
 
 _MAX_CELL: Final = 1024 * 1024
 _PATIENCE: Final = 5000  # milliseconds that the file may be locked by its writer
@@ -65,22 +66,28 @@ class SqliteSource:
             listed = ", ".join(f'"{name}"' for name in has) or "none at all"
             raise SourceFault(f'{self._file} has no table or view "{table}", only {listed}; correct the key "table"')
 
-    def rows(self) -> Iterator[tuple[int, Sequence[str] | None]]:
-        """Give each row with its number. Raises SourceFault where the file is broken."""
-        not_text = "{}: row {} has text that is not UTF-8; correct the row"
+    def batches(self) -> Iterator[Batch]:
+        """Give every row of the table. Raises SourceFault where the file is broken."""
         try:
-            for number, values in enumerate(self._cursor, 1):
-                self._number = number
-                cells = [value if type(value) is str else _text(value) for value in values]
-                if any("\0" in cell for cell in cells):
-                    raise SourceFault(f"{self._file}: row {number} has a NUL character; correct the row")
-                yield number, cells
-        except UnicodeError:
-            raise SourceFault(not_text.format(self._file, self._number)) from None
+            while values := self._cursor.fetchmany(BATCH):
+                yield Batch([self._texts(row) for row in values], partial(int.__add__, self._number - len(values) + 1))
         except sqlite3.Error as error:
-            if "decode" in str(error):
-                raise SourceFault(not_text.format(self._file, self._number + 1)) from None
+            if "decode" in str(error):  # the row that the cursor stopped at is one that it has not given
+                raise self._row_fault(self._number + 1, "text that is not UTF-8") from None
             raise SourceFault(_damaged(self._file, error)) from None
+
+    def _texts(self, values: Sequence[object]) -> list[str]:
+        self._number += 1
+        try:
+            cells = [value if type(value) is str else _text(value) for value in values]
+        except UnicodeError:
+            raise self._row_fault(self._number, "text that is not UTF-8") from None
+        if "\0" in "".join(cells):
+            raise self._row_fault(self._number, "a NUL character")
+        return cells
+
+    def _row_fault(self, number: int, what: str) -> SourceFault:
+        return SourceFault(f"{self._file}: row {number} has {what}; correct the row")
 
     def share_read(self) -> float:
         """Give how much of the table has been read, from 0 to 1."""
@@ -153,7 +160,7 @@ def _damaged(file: Path, error: sqlite3.Error) -> str:
     return f"{file} cannot be read as an SQLite database ({error}); restore it, or export it again"
 
 
-def _text(value: float | bytes | None) -> str:
+def _text(value: object) -> str:
     """Give a value as a card shows it. Raises UnicodeError for bytes that are no text."""
     if value is None:
         return ""

@@ -6,7 +6,6 @@ No socket, no logger, no clock of its own. `serve`, `card`, `preview`, `replay` 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -17,7 +16,7 @@ import msgspec
 from appliance.customers.address import domain_of, fold_plus, normalise
 from appliance.customers.lookup import CacheState, Lookup, NotLoaded
 from appliance.customers.record import Record
-from appliance.customers.snapshot import Snapshot
+from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.sidebar import card
 from appliance.sidebar.payload import BadPayload, Id, Payload, Ticket, parse
 from appliance.sidebar.reply import CARD_STATUS, Outcome, Refusal, Reply
@@ -109,7 +108,7 @@ class SidebarApp:
 
         try:
             return self._lookup.answer(addresses, (cut, old), build)
-        except (NotLoaded, sqlite3.Error):  # a damaged snapshot is as good as none: nobody is called unknown by it
+        except (NotLoaded, SnapshotFault):  # a damaged snapshot is as good as none: nobody is called unknown by it
             return _NOT_LOADED, ""
 
     def _is_old(self) -> bool:

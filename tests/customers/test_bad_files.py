@@ -377,9 +377,12 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["small", "as if large"])
 @pytest.mark.parametrize(("file", "content", "options", "sentence"), CASES)
-def test_refused_with_a_sentence(file, content, options, sentence, tmp_path, monkeypatch):
+def test_refused_with_a_sentence(file, content, options, sentence, large, tmp_path, monkeypatch):
+    """A large file is read in a process of its own, and refused with the same words."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("appliance.customers.build._LARGE", -1 if large else 1 << 40)
     path = tmp_path / file
     content(path) if callable(content) else path.write_bytes(content)
     absolute = {

@@ -79,6 +79,13 @@ def test_several_columns_and_several_addresses_in_a_cell(folder, plan):
     assert names(folder, plan, "none") == []
 
 
+def test_a_cell_of_two_lines(folder, plan):
+    rows = [("email", "name"), ("ann@example.com\nbob@example.com", "A&B"), ("cy@example.com", "Cy")]
+    run_import(write(plan, rows), folder)
+    assert names(folder, plan, "ann@example.com") == names(folder, plan, "bob@example.com") == ["A&B"]
+    assert names(folder, plan, "cy@example.com") == ["Cy"]
+
+
 def test_tags_are_other_people_unless_the_operator_says_so(folder, plan):
     rows = [("email", "name"), ("ann+shop@example.com", "Ann"), ("ann@example.com", "Other Ann")]
     run_import(write(plan, rows), folder)
@@ -146,6 +153,38 @@ def test_any_rows_are_found_again(rows, delimiter, line_end, encoding, quoting, 
         assert found == wanted
         assert snapshot.find((address + "x", "x" + address)) == () or {address + "x", "x" + address} & expected.keys()
     snapshot.close()
+
+
+def many(count):
+    return [("email", "name"), *((f"a{n}@example.com", f"Name {n}") for n in range(count))]
+
+
+def test_a_large_file_gives_what_a_small_one_does(plan, folder, tmp_path, monkeypatch):
+    """It is read in another process, with bad rows and several addresses in some of its many portions."""
+    rows = many(9000)
+    rows[7000] = ("none", "No Address")
+    rows[8000] = ("x@example.com y@example.com", "Two")
+    write(plan, rows)
+    reports = []
+    for large, state in ((-1, folder), (1 << 40, tmp_path / "other")):
+        monkeypatch.setattr("appliance.customers.build._LARGE", large)
+        reports.append(run_import(plan, state))
+        assert names(state, plan, "a17@example.com", "y@example.com", "a8998@example.com") == [
+            "Name 17",
+            "Two",
+            "Name 8998",
+        ]
+    assert reports[0] == reports[1]
+    assert (reports[0].rows, reports[0].addresses, reports[0].bad[0].line) == (8999, 9000, 7001)
+
+
+def test_the_reading_process_is_killed(plan, folder, monkeypatch):
+    monkeypatch.setattr("appliance.customers.build._LARGE", -1)
+    kill = lambda plan, copy: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
+    monkeypatch.setattr("appliance.customers.build.read_customers", lambda *given: map(kill, *([one] for one in given)))
+    with pytest.raises(Refused, match="the process that reads the file was ended") as caught:
+        run_import(plan, folder)
+    assert caught.value.transient
 
 
 # SQLite

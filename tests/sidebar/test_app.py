@@ -135,7 +135,7 @@ def test_no_data_yet():
 def test_damaged_data_calls_nobody_unknown(tmp_path):
     snapshot = make_snapshot(tmp_path)
     app = make_app(snapshot)
-    snapshot.close()  # as a disk error would, every look-up raises sqlite3.Error
+    snapshot.close()  # as on a disk error, every look-up raises
     assert ask(app, "ann@example.com").outcome is Outcome.NOT_LOADED
     assert ask(app, "nobody@example.com").outcome is Outcome.NOT_LOADED
 

@@ -1,0 +1,79 @@
+"""Reading in a process of its own, so that making portions and inserting them go on at the same time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from typing import Final, NoReturn
+
+import msgspec
+
+from appliance.customers.reading import Header, Portion
+from appliance.customers.source import SourceFault
+
+_PIPE_BYTES: Final = 1024 * 1024
+
+
+class _Fault(msgspec.Struct, frozen=True, tag=True):
+    sentence: str
+    transient: bool
+
+
+class _End(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(Header | Portion | _Fault | _End)
+
+
+def ahead(items: Iterator[Header | Portion]) -> Iterator[Header | Portion]:
+    """Give what `items` gives, made in a forked child. Raises SourceFault, as `items` does.
+
+    The calling process must have no other threads.
+    """
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        _produce(items, write_end)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        try:
+            while length := pipe.read(4):
+                item = _DECODER.decode(pipe.read(int.from_bytes(length, "big")))
+                if isinstance(item, _End):
+                    return
+                if isinstance(item, _Fault):
+                    raise SourceFault(item.sentence, transient=item.transient)
+                yield item
+        finally:
+            os.kill(child, signal.SIGKILL)  # it has ended, unless nobody wants the rest
+            os.waitpid(child, 0)
+    raise SourceFault("the process that reads the file was ended; look for what ended it", transient=True)
+
+
+def _produce(items: Iterator[Header | Portion], write_end: int) -> NoReturn:
+    """Write every item to the pipe, then end the process: nothing of the parent's may run in it."""
+    code = 1
+    try:
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with os.fdopen(write_end, "wb") as pipe:
+            for item in _with_end(items):
+                encoded = msgspec.msgpack.encode(item)
+                pipe.write(len(encoded).to_bytes(4, "big") + encoded)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _with_end(items: Iterator[Header | Portion]) -> Iterator[Header | Portion | _Fault | _End]:
+    try:
+        yield from items
+    except SourceFault as fault:
+        yield _Fault(str(fault), fault.transient)
+    except MemoryError:
+        yield _Fault("the import ran out of memory; look for a file with a very long line", True)
+    else:
+        yield _End()

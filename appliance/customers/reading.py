@@ -1,0 +1,128 @@
+"""From a source's rows to portions that only have to be inserted: sifted, their addresses found, encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from appliance.customers.address_reader import AddressReader
+from appliance.customers.csv_source import CSV_SUFFIXES, CsvSource
+from appliance.customers.plan import MAX_LISTED, Plan
+from appliance.customers.record import ColumnFault, Columns
+from appliance.customers.source import Batch, Source, SourceFault, require
+from appliance.customers.sqlite_source import SqliteSource
+
+_FIRST: Final = itemgetter(0)
+
+
+class Header(msgspec.Struct, frozen=True, tag=True):
+    """The columns of the customers: what comes before the first portion."""
+
+    columns: tuple[str, ...]
+
+
+class Portion(msgspec.Struct, frozen=True, tag=True):
+    """Some customers in the order of the file."""
+
+    rows: int
+    records: bytes
+    """A JSON list of their rows."""
+
+    main: bytes
+    """A JSON list of the first address of each, or null."""
+
+    more: list[tuple[int, str]]
+    """Every other address, with the index of its customer."""
+
+    without_address: int
+    bad_rows: int
+    bad: list[tuple[int, str]]
+    """Lines of rows that were left out, the first MAX_LISTED of the portion, and why."""
+
+    share: float
+    """How much of the file has been read, from 0 to 1."""
+
+
+def open_source(plan: Plan, file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path) -> Source:
+    """Open one file of the plan, which must have the `wanted` columns, named by the key `setting`.
+
+    `copy` is where a database may be copied to. Raises SourceFault.
+    """
+    if file.suffix.lower() in CSV_SUFFIXES:
+        proven = bool(plan.ready_file or plan.checksum_file)
+        return CsvSource(file, wanted, setting, plan.encoding, whole=proven)
+    return SqliteSource(file, table, wanted, setting, copy)
+
+
+def read_customers(plan: Plan, copy: Path) -> Iterator[Header | Portion]:
+    """Give the columns, then every customer. Raises SourceFault."""
+    source = open_source(plan, plan.source, plan.table, plan.addresses, "customers.addresses", copy)
+    try:
+        _check_names(plan, source.columns)
+        yield Header(source.columns.names)
+        reader = AddressReader(plan.addresses, source.columns, fold_plus=plan.plus_addressing)
+        for batch in source.batches():
+            yield _portion(plan, batch, source, reader)
+    except ColumnFault as fault:
+        raise SourceFault(f"{plan.source}: {fault}") from None
+    finally:
+        source.close()
+
+
+def _check_names(plan: Plan, columns: Columns) -> None:
+    """Raise ColumnFault if related rows cannot be joined, or would hide a column in the card."""
+    for related in plan.related:
+        require(columns, (related.on,), f"related.{related.name}.on")
+        if related.name in columns.attributes:
+            raise ColumnFault(
+                f'"{related.name}" is a column and a related table too; rename the table [related.{related.name}]'
+            )
+
+
+def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) -> Portion:
+    indices, faults = sift(batch, source.columns)
+    rows = [batch.rows[index] for index in indices]
+    found = reader.read(rows)
+    if found.bad:
+        why = "there is no e-mail address in " + " or ".join(f'"{name}"' for name in plan.addresses)
+        faults = sorted([*faults, *((indices[bad], why) for bad in found.bad)])
+        bad = set(found.bad)
+        rows = [row for index, row in enumerate(rows) if index not in bad]
+        found = reader.read(rows)
+    return Portion(
+        rows=len(rows),
+        records=msgspec.json.encode(rows),
+        main=msgspec.json.encode(found.main),
+        more=found.more,
+        without_address=found.main.count(None),
+        bad_rows=len(faults),
+        bad=[(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]],
+        share=source.share_read(),
+    )
+
+
+def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int, str]]]:
+    """Give the indices of the rows that can be used, and those of rows that cannot, each with the reason.
+
+    Empty rows are neither.
+    """
+    width = len(columns.names)
+    usable = len(batch.rows) - batch.cut
+    if not batch.cut and set(map(len, batch.rows)) == {width} and all(map(_FIRST, batch.rows)):
+        return range(usable), []
+    good: list[int] = []
+    faults: list[tuple[int, str]] = []
+    for index, row in enumerate(batch.rows[:usable]):
+        if not any(row):
+            continue
+        if len(row) == width:
+            good.append(index)
+        else:
+            faults.append((index, f"{len(row)} cells, but the header has {width}; quote a cell with a delimiter"))
+    if batch.cut and any(batch.rows[-1]):
+        faults.append((usable, "the last line has no line end, so it may be cut short; end it with one"))
+    return good, faults
