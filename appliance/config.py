@@ -16,16 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
-from typing import Final
 
 from appliance import config_values as values
 from appliance.config_reader import (
     MAX_LINES,
     ConfigError,
     Fault,
-    KeyPath,
     Reader,
-    dotted,
     line_of,
     lines_of,
     named_sections,
@@ -34,11 +31,9 @@ from appliance.config_reader import (
     sections,
     setting,
 )
-from appliance.config_values import BadValue, Endpoint, SecretSource
+from appliance.config_values import Endpoint, SecretSource
 
-__all__ = ["App", "ConfigError", "Fault", "Settings", "from_flags", "load", "read_secrets", "with_overrides"]
-
-MAX_SECRET_BYTES: Final = 4096
+__all__ = ["App", "ConfigError", "Fault", "Settings", "from_flags", "load", "read_text", "with_overrides"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +191,7 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
     Raises ConfigError with every fault, and never another exception, whatever the file holds.
     """
     try:
-        text = _read_text(file)
+        text = read_text(file)
         tree = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError([_file_fault(file, error)]) from None
@@ -245,31 +240,6 @@ def with_overrides(settings: Settings, listen: Sequence[str] | None, workers: in
     if reader.faults:
         raise ConfigError(fault for _, fault in reader.faults)
     return settings
-
-
-def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
-    """Read the secrets of an app, one or two. Files lose one trailing LF or CRLF, nothing else.
-
-    Raises ConfigError, which never holds anything of a secret.
-    """
-    secrets: list[bytes] = []
-    faults: list[Fault] = []
-    path: KeyPath = ("app", app.index, "secrets")
-    for source in app.secrets:
-        try:
-            secrets.append(_read_secret(source, environ))
-        except BadValue as bad:
-            name = dotted(path) if app.file else "--secret-file"
-            faults.append(Fault(app.file, None, name, f"{source} {bad.why}", None, bad.todo))
-    if faults and app.file:
-        try:
-            line = line_of(lines_of(_read_text(app.file)), path)
-        except (OSError, ValueError):
-            line = None  # it was readable when it was loaded; a message without a line will do
-        faults = [replace(fault, line=line) for fault in faults]
-    if faults:
-        raise ConfigError(faults)
-    return tuple(secrets)
 
 
 def _settle(
@@ -335,7 +305,8 @@ def _default_state(environ: Mapping[str, str]) -> str:
     return ""
 
 
-def _read_text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Read a file in UTF-8. Raises OSError and UnicodeDecodeError."""
     return file.read_bytes().decode("utf-8-sig")  # Windows editors begin a file with a byte order mark
 
 
@@ -358,28 +329,3 @@ def _file_fault(file: Path, error: Exception) -> Fault:
     why = f"not TOML: {message[: place.start()]}, column {place[2]}" if place else f"not TOML: {message}"
     todo = "mend it; texts stand in quotes, and a key once in its table"
     return Fault(file, int(place[1]) if place else None, "", why, None, todo)
-
-
-def _read_secret(source: SecretSource, environ: Mapping[str, str]) -> bytes:
-    if source.kind == "env":
-        secret = os.fsencode(environ.get(source.name, ""))
-        place = f"the environment variable {source.name}"
-    else:
-        folder = environ.get("CREDENTIALS_DIRECTORY", "")
-        if source.kind == "credential" and not folder:
-            todo = f"start under systemd with LoadCredential={source.name}:/path in the unit, or use file:"
-            raise BadValue("cannot be read: systemd has passed no credentials", todo)
-        path = source.path or Path(folder, source.name)
-        try:
-            with path.open("rb") as stream:
-                secret = stream.read(MAX_SECRET_BYTES + 3)  # enough to see that it is too long, line end included
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not a path"
-            raise BadValue(f"cannot be read: {why}", f"put the secret into {path}, readable to sidebard") from None
-        secret = secret.removesuffix(b"\n").removesuffix(b"\r") if secret.endswith(b"\n") else secret
-        place = str(path)
-    if not secret:
-        raise BadValue("is empty or not set", f"put the secret from Help Scout's app page into {place}")
-    if len(secret) > MAX_SECRET_BYTES:
-        raise BadValue(f"is longer than {MAX_SECRET_BYTES} bytes", f"put nothing but the secret into {place}")
-    return secret

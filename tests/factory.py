@@ -13,6 +13,7 @@ from appliance.customers.plan import Plan, Report
 from appliance.customers.snapshot import Snapshot
 from appliance.sidebar.app import Rules, SidebarApp
 from appliance.sidebar.signature import Secret, Verifier
+from appliance.sidebar.template import CardTemplate
 
 SECRET = "a secret of the tests"
 NOW = 1_790_000_000.0
@@ -66,13 +67,14 @@ def make_app(
     *,
     clock: Callable[[], float] = lambda: NOW,
     rules: Rules | None = None,
+    template: CardTemplate | None = None,
     **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
     sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
     lookup = Lookup(**sizes, timer=timer or Timer())
     verifier = Verifier([Secret(one.encode()) for one in secrets])
-    app = SidebarApp("helpscout", verifier, lookup, clock=clock, log_key=b"a log key", rules=rules)
+    app = SidebarApp("helpscout", verifier, lookup, clock=clock, log_key=b"a log key", rules=rules, template=template)
     app.use(snapshot)
     return app
 

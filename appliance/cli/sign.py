@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import click
 
 from appliance.cli import FAILED, common
-from appliance.config import ConfigError, Settings, from_flags, read_secrets
+from appliance.config import ConfigError, Settings, from_flags
+from appliance.config_files import read_secrets
 from appliance.edge.tls import self_signed_files
 from appliance.service.wiring import certificate_folder
 from appliance.sidebar.signature import Secret, Verifier

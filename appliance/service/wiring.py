@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from appliance.config import App, Settings, read_secrets
+from appliance.config import App, ConfigError, Fault, Settings
+from appliance.config_files import read_card, read_secrets
 from appliance.customers.address import normalise_domain
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, RelatedPlan
 from appliance.edge.web import Mount
 from appliance.sidebar.app import Finished, Rules, SidebarApp
 from appliance.sidebar.signature import Secret, Verifier
+from appliance.sidebar.template import CardTemplate, TemplateFault
 
 _LOG_KEY_BYTES: Final = 32
 
@@ -63,7 +65,7 @@ def certificate_folder(settings: Settings) -> Path:
 
 
 def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -> SidebarApp:
-    """Make one app, with its caches still empty and no data."""
+    """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
     lookup: Lookup[Finished] = Lookup(
         size=cache.size,
@@ -78,7 +80,18 @@ def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -
         customers.max_age,
         settings.server.timezone,
     )
-    return SidebarApp(app.name, verifier, lookup, clock=time.time, log_key=log_key, rules=rules)
+    template = _make_template(app)
+    return SidebarApp(app.name, verifier, lookup, clock=time.time, log_key=log_key, rules=rules, template=template)
+
+
+def _make_template(app: App) -> CardTemplate | None:
+    text = read_card(app)
+    if text is None or app.card is None:
+        return None
+    try:
+        return CardTemplate(text, app.card.name)
+    except TemplateFault as fault:
+        raise ConfigError([Fault(app.card.parent, None, "", str(fault), None, "correct the template")]) from None
 
 
 def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) -> tuple[Mount, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from appliance.sidebar import card
 from appliance.sidebar.payload import BadPayload, Id, Payload, Ticket, parse
 from appliance.sidebar.reply import CARD_STATUS, Outcome, Refusal, Reply
 from appliance.sidebar.signature import Verifier
+from appliance.sidebar.template import CardTemplate, TemplateFault
 
 MAX_ADDRESSES: Final = 50
 _encode: Final = msgspec.json.Encoder().encode
@@ -32,6 +33,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     outcome: Outcome
     body: bytes
     customer: str | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class SidebarApp:
         clock: Callable[[], float],
         log_key: bytes,
         rules: Rules | None = None,
+        template: CardTemplate | None = None,
     ) -> None:
         """`clock` gives seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs."""
         self.name: Final = name
@@ -64,6 +67,7 @@ class SidebarApp:
         self._clock = clock
         self._log_key = log_key
         self._rules = rules or Rules()
+        self._template = template
 
     def use(self, snapshot: Snapshot | None) -> None:
         """Answer from `snapshot` from now on; None: the data is not loaded."""
@@ -94,22 +98,37 @@ class SidebarApp:
             mailbox=_number(payload.mailbox.id) if payload.mailbox else None,
             agent=_number(payload.user.id) if payload.user else None,
             customer=finished.customer,
+            fault=finished.fault if cache != CacheState.HIT else "",  # said once, not for as long as it is cached
         )
 
     def _look_up(self, addresses: tuple[str, ...], cut: bool) -> tuple[Finished, CacheState | str]:
         old = self._is_old()
 
         def build(snapshot: Snapshot, records: tuple[Record, ...]) -> Finished:
-            html = card.found(records, cut) if records else card.unknown(addresses, cut)
+            outcome, html, fault = Outcome.UNKNOWN, card.unknown(addresses, cut), ""
+            if records:
+                outcome, html, fault = self._found(snapshot, records, addresses, cut)
             if old:
                 html += card.old(snapshot.facts.as_of, self._clock(), self._rules.zone)
-            outcome = Outcome.FOUND if records else Outcome.UNKNOWN
-            return _finish(outcome, html, self._hash(addresses[0]))
+            return _finish(outcome, html, self._hash(addresses[0]), fault)
 
         try:
             return self._lookup.answer(addresses, (cut, old), build)
         except (NotLoaded, SnapshotFault):  # a damaged snapshot is as good as none: nobody is called unknown by it
             return _NOT_LOADED, ""
+
+    def _found(
+        self, snapshot: Snapshot, records: tuple[Record, ...], addresses: tuple[str, ...], cut: bool
+    ) -> tuple[Outcome, str, str]:
+        """Give the operator's card; if it fails on these customers, the built-in one and what is wrong."""
+        fault = ""
+        if self._template is not None:
+            as_of = datetime.fromtimestamp(snapshot.facts.as_of, self._rules.zone)
+            try:
+                return Outcome.FOUND, self._template.render(records, addresses, as_of), ""
+            except TemplateFault as error:
+                fault = str(error)
+        return Outcome.CARD_FAULT if fault else Outcome.FOUND, card.found(records, cut), fault
 
     def _is_old(self) -> bool:
         max_age, snapshot = self._rules.max_age, self._lookup.snapshot
@@ -150,8 +169,8 @@ def _number(identifier: Id | None) -> int | None:
     return identifier if identifier is not None and 0 <= identifier < 10**18 else None
 
 
-def _finish(outcome: Outcome, html: str, customer: str | None = None) -> Finished:
-    return Finished(outcome, _encode({"html": html}), customer)
+def _finish(outcome: Outcome, html: str, customer: str | None = None, fault: str = "") -> Finished:
+    return Finished(outcome, _encode({"html": html}), customer, fault)
 
 
 _DRAFT: Final = _finish(Outcome.DRAFT, card.draft())

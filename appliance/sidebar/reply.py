@@ -53,6 +53,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     mailbox: int | None = None
     agent: int | None = None
     customer: str | None = None
+    fault: str = ""  # what is wrong with the operator's card, for an event; never for the client
 
 
 def _refusal(outcome: Outcome, status: int, sentence: str, *, closes: bool = False, **headers: str) -> Reply:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance import config
+from appliance import config, config_files
 from appliance import config_reader as reader
 from appliance import config_values as values
 
@@ -200,15 +200,15 @@ def test_overrides_are_checked(tmp_path: Path) -> None:
 )
 def test_secret_file(content: bytes, secret: bytes, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(content)
-    assert config.read_secrets(load(tmp_path).apps[0], {}) == (secret,)
+    assert config_files.read_secrets(load(tmp_path).apps[0], {}) == (secret,)
 
 
 def test_secrets_of_systemd_and_environment(tmp_path: Path) -> None:
     (tmp_path / "name").write_bytes(b"one\n")
     app = load(tmp_path, MINIMAL.replace("file:secret", 'credential:name", "env:NAME')).apps[0]
-    assert config.read_secrets(app, {"CREDENTIALS_DIRECTORY": str(tmp_path), "NAME": "two"}) == (b"one", b"two")
+    assert config_files.read_secrets(app, {"CREDENTIALS_DIRECTORY": str(tmp_path), "NAME": "two"}) == (b"one", b"two")
     with pytest.raises(config.ConfigError) as caught:
-        config.read_secrets(app, {})
+        config_files.read_secrets(app, {})
     assert [fault.line for fault in caught.value.faults] == [5, 5]
 
 
@@ -217,14 +217,14 @@ def test_useless_secret_file(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "secret").write_bytes(content)
     with pytest.raises(config.ConfigError, match=r"sidebard.toml:5: app\[0\]\.secrets: file:secret ") as caught:
-        config.read_secrets(load(tmp_path).apps[0], {})
+        config_files.read_secrets(load(tmp_path).apps[0], {})
     assert "hunter2" not in repr(caught.value.faults)
 
 
 def test_useless_secret_file_of_a_flag(tmp_path: Path) -> None:
     app = config.from_flags(Path("c.csv"), Path("s"), ENVIRON, tmp_path).apps[0]
     with pytest.raises(config.ConfigError, match=r"^--secret-file: file:s cannot be read"):
-        config.read_secrets(app, {})
+        config_files.read_secrets(app, {})
 
 
 # The shipped file

@@ -180,8 +180,11 @@ def test_a_large_file_gives_what_a_small_one_does(plan, folder, tmp_path, monkey
 
 def test_the_reading_process_is_killed(plan, folder, monkeypatch):
     monkeypatch.setattr("appliance.customers.build._LARGE", -1)
-    kill = lambda plan, copy: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
-    monkeypatch.setattr("appliance.customers.build.read_customers", lambda *given: map(kill, *([one] for one in given)))
+
+    def killed(plan, copy):
+        yield os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr("appliance.customers.build.read_customers", killed)
     with pytest.raises(Refused, match="the process that reads the file was ended") as caught:
         run_import(plan, folder)
     assert caught.value.transient

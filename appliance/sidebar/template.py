@@ -1,0 +1,82 @@
+"""The operator's own card: a Tornado template, compiled once, with escaping that cannot be forgotten.
+
+What a template says is code of the operator's; what it shows is data of anybody's. So every value is escaped, and a
+fault says its place and kind, never a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final
+
+from tornado.escape import utf8
+from tornado.template import ParseError, Template
+
+from appliance.customers.record import Record
+
+_SPECIAL: Final = re.compile(rb"[&<>\"']")
+_ENTITIES: Final = {b"&": b"&amp;", b"<": b"&lt;", b">": b"&gt;", b'"': b"&quot;", b"'": b"&#x27;"}
+_PLACE: Final = re.compile(r"# (\S+):(\d+)( \(via .*\))?$")
+
+
+class TemplateFault(Exception):
+    """The template cannot be compiled, or failed on a customer; the text says where and what, and holds no value."""
+
+
+class Markup(bytes):
+    """HTML that a helper made, with everything in it escaped already."""
+
+
+def escape(value: bytes) -> bytes:
+    """Escape what a template shows, unless it is Markup. Tornado turns every value to bytes before."""
+    if isinstance(value, Markup) or not _SPECIAL.search(value):
+        return value
+    return _SPECIAL.sub(lambda match: _ENTITIES[match[0]], value)
+
+
+class CardTemplate:
+    """One compiled template."""
+
+    def __init__(self, text: str, name: str) -> None:
+        """Compile `text`; `name` is what its faults call it. Raises TemplateFault."""
+        try:
+            self._template = Template(text, name=name, autoescape="escape")
+        except ParseError as error:
+            raise TemplateFault(f"{name}:{error.lineno}: {error.message}") from None
+        except AssertionError:  # there is no loader to find another file with
+            raise TemplateFault(f"{name}: a template cannot include or extend another") from None
+        except SyntaxError as error:
+            found = _PLACE.search((error.text or "").rstrip())
+            place = f"{found[1]}:{found[2]}" if found else name
+            raise TemplateFault(f"{place}: this is not Python: {error.msg}") from None
+        # Template.generate would execute the whole module for each card, 20 us; its function is all that is needed.
+        self._names: dict[str, Any] = {"escape": escape, "_tt_utf8": utf8, "_tt_string_types": (str, bytes)}
+        exec(self._template.compiled, self._names)  # noqa: S102  # a template is code of the operator's
+        self._execute = self._names["_tt_execute"]
+
+    def render(self, customers: Sequence[Record], addresses: Sequence[str], as_of: datetime) -> str:
+        """Give the card's HTML for these customers, at least one. Raises TemplateFault."""
+        self._names.update(customers=customers, customer=customers[0], addresses=addresses, as_of=as_of)
+        try:
+            html: bytes = self._execute()
+            return html.decode()
+        except Exception as error:
+            raise TemplateFault(self._sentence(error)) from None
+
+    def _sentence(self, error: Exception) -> str:
+        # Only these two say names out of the template; any other text may hold a customer's value.
+        what = str(error) if isinstance(error, NameError | AttributeError) else type(error).__name__
+        return f"{self._place(error.__traceback__)}: {what}"
+
+    def _place(self, trace: TracebackType | None) -> str:
+        """Give the file and line of the template, which Tornado notes at the end of each generated line."""
+        place: str = self._template.name
+        lines = self._template.code.splitlines()
+        while trace is not None:
+            if trace.tb_frame.f_globals is self._names and (found := _PLACE.search(lines[trace.tb_lineno - 1])):
+                place = f"{found[1]}:{found[2]}"
+            trace = trace.tb_next
+        return place
