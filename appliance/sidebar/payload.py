@@ -86,8 +86,9 @@ def parse(body: bytes) -> Payload:
         raise BadPayload from None
     absent = msgspec.Raw(b"null")
     ticket = members.get("ticket", absent)
+    word = bytes(ticket).strip()
     return Payload(
-        False if bytes(ticket).strip() == b"false" else _salvage(Ticket, ticket),
+        word == b"true" if word in (b"true", b"false") else _salvage(Ticket, ticket),
         _salvage(Customer, members.get("customer", absent)),
         _salvage(User, members.get("user", absent)),
         _salvage(Mailbox, members.get("mailbox", absent)),

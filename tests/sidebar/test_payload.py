@@ -26,6 +26,7 @@ MESSAGES = st.dictionaries(st.sampled_from(["ticket", "customer", "user", "mailb
         pytest.param('{"ticket":false}', Payload(ticket=False), id="draft"),
         pytest.param('{"ticket": false ,"user":7}', Payload(ticket=False), id="draft beside a wrong type"),
         pytest.param('{"ticket":true}', Payload(ticket=True), id="true"),
+        pytest.param('{"ticket":true,"user":7}', Payload(ticket=True), id="true beside a wrong type"),
         pytest.param('{"ticket":null,"customer":null}', Payload(), id="null"),
         pytest.param('{"ticket":[],"customer":[],"user":[],"mailbox":[]}', Payload(), id="php's empty object"),
         pytest.param('{"ticket":{"id":7}}', Payload(Ticket(7)), id="number id"),
