@@ -117,6 +117,8 @@ def _salvage(part: type[_Part], raw: msgspec.Raw) -> _Part | None:
 
 def _emails(raw: msgspec.Raw) -> tuple[str, ...] | None:
     """Give the texts of a list, of an object's values (a PHP array with holes), or one text alone."""
+    if bytes(raw).strip() == b"null":
+        return None
     try:
         items = msgspec.json.decode(raw, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
     except _FAULTS:
