@@ -48,8 +48,15 @@ class _Server(HTTPServer):
         self.fresh |= self._connections - known
 
     def start_request(self, server_conn: object, request_conn: Any) -> Any:
-        self.fresh.discard(server_conn)
-        return super().start_request(server_conn, request_conn)
+        delegate = super().start_request(server_conn, request_conn)
+        received = delegate.headers_received
+
+        def headers_received(start_line: Any, headers: Any) -> Any:
+            self.fresh.discard(server_conn)
+            return received(start_line, headers)
+
+        delegate.headers_received = headers_received  # type: ignore[method-assign]
+        return delegate
 
     def on_close(self, server_conn: object) -> None:
         self.connections -= 1

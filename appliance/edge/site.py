@@ -45,7 +45,7 @@ class Limits:
     idle_timeout: float
     write_timeout: float
     max_connections: int
-    max_per_source: int
+    max_per_source: int | None  # None: any number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

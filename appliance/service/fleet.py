@@ -71,8 +71,9 @@ class Fleet:
 
     @property
     def complete(self) -> bool:
-        """Whether all workers that should be are ready, and no other is left but those that finish."""
-        return self.workers_of is not None and len(self._serving()) == self.workers_of.workers == len(self._running())
+        """Whether all workers that should be are ready, and no other accepts connections."""
+        accepting = [child for child in self._children.values() if child.kind == WORKER and child.row.ready]
+        return self.workers_of is not None and len(self._serving()) == self.workers_of.workers == len(accepting)
 
     @property
     def settled(self) -> bool:

@@ -77,13 +77,14 @@ def _passed(settings: Settings, environ: Mapping[str, str]) -> list[tuple[str, s
                 f"the socket {name!r} that systemd passed does not listen; write ListenStream= in its unit"
             )
         # The config's own check looks at server.listen, which is not used then.
-        if (name == _ADMIN or not settings.tls.enabled) and not _is_local(one):
+        if (name == _ADMIN or not settings.tls.enabled) and not is_local(one):
             why = "the admin pages have no password" if name == _ADMIN else "tls.enabled is false"
             raise StartFault(f"{address_of(one)}, from systemd, can be reached from outside, and {why}")
     return passed
 
 
-def _is_local(listening: socket.socket) -> bool:
+def is_local(listening: socket.socket) -> bool:
+    """Whether only this machine can reach a socket: then all its clients may have one address."""
     name = listening.getsockname()
     return not isinstance(name, tuple) or ipaddress.ip_address(name[0].partition("%")[0]).is_loopback
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvloop
 
@@ -25,6 +25,7 @@ from appliance.observe.note import Note
 from appliance.observe.writer import Writer
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.setup import Setup
+from appliance.service.sockets import is_local
 from appliance.service.wiring import snapshot_folder
 
 
@@ -62,7 +63,13 @@ class Worker:
             timer=time.perf_counter,
             clock=time.time,
         )
-        self._listener = Listener(sockets, post.setup.context, site, limits_of(settings))
+        limits = limits_of(settings)
+        groups = ((limits, False), (replace(limits, max_per_source=None), True))
+        self._listeners = [
+            Listener(group, post.setup.context, site, its_limits)
+            for its_limits, local in groups
+            if (group := [one for one in sockets if is_local(one) is local])
+        ]
 
     def run(self) -> None:
         """Serve until SIGTERM, then let what runs finish; a second SIGTERM ends that wait."""
@@ -75,25 +82,28 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
         self._post.writer.schedule_by(loop.call_later)
         self._tick(loop)
-        self._listener.start()
+        for listener in self._listeners:
+            listener.start()
         # What is here now stays: left out of every collection, and out of the pages that a collection would copy.
         gc.collect()
         gc.freeze()
         self._row.ready = True
         self._post.wake()
         await ending.wait()
+        for listener in self._listeners:
+            listener.stop()
         self._row.ready = False
-        self._listener.stop()
+        self._post.wake()
         await self._finish(hurry)
 
     async def _finish(self, hurry: asyncio.Event) -> None:
-        draining = asyncio.create_task(self._listener.drain(self._drain))
+        draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
         if not draining.done():
             draining.cancel()
-        elif cut := draining.result():
+        elif cut := sum(draining.result()):
             log.warning("requests_cut_off", count=cut)
         self._request_log.tick()
 
@@ -128,7 +138,7 @@ class Worker:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Give the limits that the settings set."""
+    """Give the limits that the settings set, for clients from anywhere."""
     server = settings.server
     return Limits(
         handshake_timeout=server.handshake_timeout,
