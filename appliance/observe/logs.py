@@ -107,6 +107,10 @@ class RequestLog:
         if self._stamp()[:_TO_THE_SECOND] != self._second:
             self._say_the_rest()
 
+    def close(self) -> None:
+        """Say what was left unsaid, at the end."""
+        self._say_the_rest()
+
     def _may_say(self, reply: Reply, second: str) -> bool:
         if second != self._second:
             self._say_the_rest()

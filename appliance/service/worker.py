@@ -105,7 +105,7 @@ class Worker:
             draining.cancel()
         elif cut := sum(draining.result()):
             log.warning("requests_cut_off", count=cut)
-        self._request_log.tick()
+        self._request_log.close()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do what is done once a second; a beat that is missing says that the loop does not go round."""
