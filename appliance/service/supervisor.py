@@ -72,6 +72,7 @@ class Supervisor:
         self._sockets = open_sockets(settings, self._environ)
         self._myself = os.pidfd_open(os.getpid())
         self._signals = _block_signals()
+        self._on_terminal = _has_terminal()  # asked now: once the terminal has hung up, there is none
         gc.freeze()  # what is here is every child's, and a collection would copy its pages
         try:
             self._begin(self._next)
@@ -90,7 +91,7 @@ class Supervisor:
         """Wait for a signal or a tick, and see to everything once."""
         received = signal.sigtimedwait(self._signals, TICK)
         number = received.si_signo if received else None
-        if number in _END or (number == signal.SIGHUP and _has_terminal()):
+        if number in _END or (number == signal.SIGHUP and self._on_terminal):
             self._end()
         elif number == signal.SIGHUP:
             self._reload_wanted = True
