@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -68,15 +69,20 @@ class Daemon:
         workers: int = 1,
         config: str = "",
         server: str = "",
+        customer_keys: str = "",
         environ: Mapping[str, str] | None = None,
-        program: Sequence[str] = (sys.executable, "-m", "appliance"),
+        program: Sequence[str] = (sys.executable, "-W", "error", "-m", "appliance"),
         pass_fds: Sequence[int] = (),
         customers: bool = True,
         listen: str = "",
         admin: str = "",
+        arguments: Sequence[str] = (),
         stdout: int = subprocess.PIPE,
     ) -> None:
-        """Write the files and start it; `config` is more of the file, `server` of its [server]."""
+        """Write the files and start it; `config` is more of the file, `server` of its [server].
+
+        `arguments` are in the place of --config.
+        """
         self.folder = folder
         self.port, self.admin_port = free_port(), free_port()
         self.listen = listen or f"127.0.0.1:{self.port}"
@@ -87,9 +93,9 @@ class Daemon:
         if customers:
             write_csv(folder / "customers.csv")
         (folder / "secret").write_text(SECRET)
-        self.write_config(workers=workers, more=config, server=server)
+        self.write_config(workers=workers, more=config, server=server, customer_keys=customer_keys)
         self.process = subprocess.Popen(
-            [*program, "serve", "--config", str(self.config)],
+            [*program, "serve", *(arguments or ("--config", str(self.config)))],
             stdout=stdout,
             stderr=subprocess.STDOUT if stdout == subprocess.PIPE else subprocess.DEVNULL,
             env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **(environ or {})},
@@ -100,7 +106,7 @@ class Daemon:
         self.pid = self.process.pid
         self._unread = b""
 
-    def write_config(self, *, workers: int = 1, more: str = "", server: str = "") -> None:
+    def write_config(self, *, workers: int = 1, more: str = "", server: str = "", customer_keys: str = "") -> None:
         """Write the config file."""
         self.config.write_text(
             f"""
@@ -113,6 +119,7 @@ state = "state"
 source = "customers.csv"
 addresses = ["email"]
 refresh = "200ms"
+{customer_keys}
 [admin]
 listen = "{self.admin_listen}"
 {more}
@@ -176,6 +183,12 @@ secrets = ["file:secret"]
         assert answer.status == 200, text
         self.requests += 1
         return str(json.loads(text)["html"])
+
+    def post(self, body: bytes, signature: bytes) -> int:
+        """Send a message on a connection of its own; give the status."""
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("POST", "/helpscout", body, {"X-HelpScout-Signature": signature.decode()})
+            return connection.getresponse().status
 
     def admin(self, path: str, method: str = "GET", host: str = "localhost") -> tuple[int, str, Mapping[str, str]]:
         """Ask the admin pages."""

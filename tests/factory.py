@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, Report
 from appliance.customers.snapshot import Snapshot
-from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.app import Rules, SidebarApp
 from appliance.sidebar.signature import Secret, Verifier
 
 SECRET = "a secret of the tests"
@@ -60,12 +60,19 @@ def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Sn
 
 
 def make_app(
-    snapshot: Snapshot | None, secrets: Sequence[str] = (SECRET,), timer: Timer | None = None, **cache: float
+    snapshot: Snapshot | None,
+    secrets: Sequence[str] = (SECRET,),
+    timer: Timer | None = None,
+    *,
+    clock: Callable[[], float] = lambda: NOW,
+    rules: Rules | None = None,
+    **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
     sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
     lookup = Lookup(**sizes, timer=timer or Timer())
-    app = SidebarApp("helpscout", Verifier([Secret(one.encode()) for one in secrets]), lookup, b"a log key")
+    verifier = Verifier([Secret(one.encode()) for one in secrets])
+    app = SidebarApp("helpscout", verifier, lookup, clock=clock, log_key=b"a log key", rules=rules)
     app.use(snapshot)
     return app
 

@@ -66,7 +66,7 @@ def _settings(config: Path | None, customers: Path | None) -> Settings:
 def _answer(settings: Settings, app_name: str | None, body: bytes) -> Reply:
     """Send `body` the way of every request, signed with a secret of our own. Raises Refused."""
     secret = Secret(secrets.token_bytes(20))
-    app = make_app(settings, common.find_app(settings, app_name), Verifier([secret]), b"", time.monotonic)
+    app = make_app(settings, common.find_app(settings, app_name), Verifier([secret]), b"")
     plan = plan_of(settings)
     snapshot = open_newest(snapshot_folder(settings), plan)
     if snapshot is None:

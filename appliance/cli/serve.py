@@ -43,17 +43,19 @@ def command(
     try:
         Supervisor(read, os.environ, writer, terminal=terminal).run()
     except ConfigError as error:
-        raise _stop(common.ConfigStop(error), "config_fault", list(map(str, error.faults)), terminal) from None
+        raise _stop(common.ConfigStop(error), "config_fault", list(map(str, error.faults))) from None
     except StartFault as fault:
-        raise _stop(common.StartStop(str(fault)), "start_failed", [str(fault)], terminal) from None
+        raise _stop(common.StartStop(str(fault)), "start_failed", [str(fault)]) from None
     finally:
         writer.close()
 
 
-def _stop(stop: common.Stop, event: str, sentences: list[str], terminal: bool) -> Exception:
-    """Say why as JSON where the log is JSON, for whoever reads that reads nothing else."""
-    if terminal:
+def _stop(stop: common.Stop, event: str, sentences: list[str]) -> Exception:
+    """Say why on stderr: to a person in plain words, and to whatever collects the log in lines like all others."""
+    if sys.stderr.isatty():
         return stop
+    logs.configure(sys.stderr.buffer, time.time)
     for sentence in sentences:
         logs.log.error(event, message=sentence)
+    sys.stderr.flush()
     return click.exceptions.Exit(stop.exit_code)

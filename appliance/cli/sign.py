@@ -47,9 +47,9 @@ def command(
     signed = secrets[0].sign(body).decode("ascii")
     if signature is not None:
         if not Verifier(secrets).verify(body, signature.encode("utf-8", "surrogateescape")):
-            click.echo("differs: another secret, or not these very bytes", err=True)
+            click.echo("differs: another secret, or not these very bytes")
             sys.exit(FAILED)
-        click.echo("right", err=True)
+        click.echo("right")
     elif header:
         click.echo(f"{app.signature_header}: {signed}")
     elif url is not None:

@@ -52,6 +52,17 @@ def normalise(text: str) -> str | None:
     return address if len(address) <= MAX_LENGTH else None
 
 
+def domain_of(address: str) -> str:
+    """Give the domain of a normal form."""
+    return address.rpartition("@")[2]
+
+
+def normalise_domain(domain: str) -> str:
+    """Give the form in which `domain_of` gives this domain; one that is none stays as it is, and matches nothing."""
+    address = normalise(f"x@{domain}")
+    return domain_of(address) if address else domain
+
+
 def fold_plus(address: str) -> str:
     """Give a normal form without its "+tag": another person's at some providers, so only where the operator asks."""
     local, _, domain = address.partition("@")

@@ -13,11 +13,12 @@ from typing import Final
 import msgspec
 
 from appliance.customers.address import fold_plus, normalise
-from appliance.customers.csv_source import CsvSource
+from appliance.customers.csv_source import CSV_SUFFIXES, CsvSource
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.snapshot import FORMAT, SCHEMA, Facts, Relation, encode_values, related_key
 from appliance.customers.source import Source, require
+from appliance.customers.sqlite_source import SqliteSource
 
 # Nothing is lost that a crash could lose: the file has no name yet, and is read back and synced before it gets one.
 _FAST: Final = """
@@ -35,8 +36,7 @@ _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
 class Tally:
     """Counts what an import meets."""
 
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self._progress = progress
+    def __init__(self) -> None:
         self.rows = self.without_address = self.addresses = self.shared = self.bad_rows = self.checksum = 0
         self.bad: list[BadRow] = []
         self.related: dict[str, int] = {}
@@ -46,10 +46,6 @@ class Tally:
         self.bad_rows += 1
         if len(self.bad) < MAX_LISTED:
             self.bad.append(BadRow(str(file), line, why))
-
-    def progress(self) -> None:
-        """Tell the caller how far it is."""
-        self._progress(self.rows)
 
     def report(self, generation: int, seconds: float) -> Report:
         """Give the numbers."""
@@ -69,9 +65,11 @@ class Tally:
 class Builder:
     """Writes one snapshot file."""
 
-    def __init__(self, plan: Plan, file: Path, tally: Tally) -> None:
+    def __init__(self, plan: Plan, file: Path, tally: Tally, progress: Callable[[int, float], None]) -> None:
         self._plan = plan
+        self._file = file
         self._tally = tally
+        self._progress = progress
         self._database = sqlite3.connect(file, isolation_level=None)
 
     def build(self, as_of: float, signature: str) -> Facts:
@@ -84,9 +82,7 @@ class Builder:
             self._database.execute("BEGIN")
             columns = self._customers()
             self._addresses()
-            relations = tuple(
-                self._relation(number, related, columns) for number, related in enumerate(self._plan.related)
-            )
+            relations = tuple(self._relation(number, related) for number, related in enumerate(self._plan.related))
             facts = Facts(
                 format=FORMAT,
                 plan=self._plan.digest(),
@@ -106,7 +102,7 @@ class Builder:
 
     def _customers(self) -> Columns:
         plan, tally = self._plan, self._tally
-        source = open_source(plan, plan.source, plan.table, plan.addresses, "customers.addresses")
+        source = self._open(plan.source, plan.table, plan.addresses, "customers.addresses")
         try:
             self._check_names(source.columns)
             read_addresses = _address_reader(plan, source.columns)
@@ -126,10 +122,20 @@ class Builder:
                     met += [(address, tally.rows) for address in addresses]
                 self._database.executemany("INSERT INTO customer VALUES(?,?)", records)
                 self._database.executemany("INSERT INTO met VALUES(?,?)", met)
-                tally.progress()
+                self._progress(tally.rows, source.share_read())
             return source.columns
         finally:
             source.close()
+
+    def _open(self, file: Path, table: str, wanted: Sequence[str], setting: str) -> Source:
+        """Open one file of the plan, which must have the `wanted` columns, named by the key `setting`.
+
+        Raises SourceFault.
+        """
+        if file.suffix.lower() in CSV_SUFFIXES:
+            proven = bool(self._plan.ready_file or self._plan.checksum_file)
+            return CsvSource(file, wanted, setting, self._plan.encoding, whole=proven)
+        return SqliteSource(file, table, wanted, setting, self._file.with_name("source.tmp"))
 
     def _check_names(self, columns: Columns) -> None:
         """Raise ColumnFault if related rows cannot be joined, or would hide a column in the card."""
@@ -149,13 +155,11 @@ class Builder:
             "SELECT count(*) FROM (SELECT 1 FROM address GROUP BY address HAVING count(*) > 1)"
         ).fetchone()
 
-    def _relation(self, number: int, related: RelatedPlan, customers: Columns) -> Relation:
+    def _relation(self, number: int, related: RelatedPlan) -> Relation:
         by_address = any(related.on.casefold() == name.casefold() for name in self._plan.addresses)
         order_by = related.order_by.removeprefix("-")
-        setting = f"related.{related.name}.key and order_by"
-        source = open_source(
-            self._plan, related.source, related.table, [related.key, *filter(None, [order_by])], setting
-        )
+        wanted = [related.key, *filter(None, [order_by])]
+        source = self._open(related.source, related.table, wanted, f"related.{related.name}")
         try:
             key_at = source.columns.positions[related.key.casefold()]
             sort_at = source.columns.position(order_by)
@@ -181,15 +185,6 @@ class Builder:
         (self._tally.related[related.name],) = self._database.execute("SELECT count(*) FROM joined").fetchone()
         self._database.execute("DROP TABLE joined")
         return Relation(related.name, source.columns.names, related.on, by_address)
-
-
-def open_source(plan: Plan, file: Path, table: str, wanted: Sequence[str], setting: str) -> Source:
-    """Open one file of the plan, which must have the `wanted` columns, named by the key `setting`.
-
-    Raises SourceFault.
-    """
-    proven = bool(plan.ready_file or plan.checksum_file)
-    return CsvSource(file, wanted, setting, plan.encoding, whole=proven)
 
 
 def _good_rows(source: Source, file: Path, tally: Tally) -> Iterator[tuple[int, Sequence[str]]]:

@@ -6,14 +6,14 @@ import codecs
 import csv
 import io
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 from appliance.customers.record import ColumnFault, Columns
-from appliance.customers.source import SourceFault, require
+from appliance.customers.source import SourceFault, open_regular, require
 
+CSV_SUFFIXES: Final = frozenset({".csv", ".tsv"})
 MAX_CELL: Final = 128 * 1024
 DELIMITERS: Final = ",;\t|"
 # UTF-32's little-endian mark begins with UTF-16's, so it must be looked for first.
@@ -39,7 +39,7 @@ class CsvSource:
         """
         self._file = file
         self._whole = whole
-        self._binary = _open(file)
+        self._binary = open_regular(file)
         try:
             self._encoding = _encoding(self._binary, encoding)
             self._text: TextIO = io.TextIOWrapper(self._binary, self._encoding, newline="")
@@ -150,26 +150,13 @@ class CsvSource:
             ' export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"'
         )
 
+    def share_read(self) -> float:
+        """Give about how much of the file has been read, from 0 to 1."""
+        return min(1.0, self._binary.tell() / max(1, os.fstat(self._binary.fileno()).st_size))
+
     def close(self) -> None:
         """Close the file."""
         self._binary.close()
-
-
-def _open(file: Path) -> BinaryIO:
-    try:
-        # O_NONBLOCK: opening a FIFO that nobody writes would wait for ever.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise SourceFault(f"{file} does not exist; put the file there, or correct its name in the config") from None
-    except OSError as error:
-        raise SourceFault(
-            f"{file} cannot be opened: {error.strerror}; let the user sidebard read it", transient=True
-        ) from None
-    binary = os.fdopen(descriptor, "rb")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        binary.close()
-        raise SourceFault(f"{file} is not a regular file; name a file of customers")
-    return binary
 
 
 def _encoding(binary: BinaryIO, configured: str) -> str:

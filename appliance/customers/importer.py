@@ -30,15 +30,16 @@ def import_customers(
     clock: Callable[[], float],
     timer: Callable[[], float],
     at_step: Callable[[str], None] = lambda step: None,
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int, float], None] = lambda rows, share: None,
 ) -> Report:
     """Read what `plan` names and make the next generation in `folder`.
 
-    `clock` gives seconds since 1970, `timer` seconds for measuring; `at_step` is called before each of STEPS and
-    `progress` with the number of rows read, now and then. Raises Refused; the newest snapshot is then what it was.
+    `clock` gives seconds since 1970, `timer` seconds for measuring; `at_step` is called before each of STEPS, and
+    `progress` now and then, with the number of customers and the share of the file that were read.
+    Raises Refused; the newest snapshot is then what it was.
     """
     started = timer()
-    tally = Tally(progress)
+    tally = Tally()
     with _locked(folder):
         for leftover in folder.glob("*.tmp"):
             leftover.unlink()
@@ -46,7 +47,7 @@ def import_customers(
         unfinished = folder / f"{generation:08}.tmp"
         try:
             at_step("build")
-            _build(plan, folder, unfinished, tally, clock)
+            _build(plan, unfinished, tally, clock, progress)
             at_step("verify")
             written = Snapshot(unfinished, generation)
             written.check()
@@ -73,15 +74,22 @@ def import_customers(
     return tally.report(generation, timer() - started)
 
 
-def _build(plan: Plan, folder: Path, unfinished: Path, tally: Tally, clock: Callable[[], float]) -> None:
+def _build(
+    plan: Plan,
+    unfinished: Path,
+    tally: Tally,
+    clock: Callable[[], float],
+    progress: Callable[[int, float], None],
+) -> None:
     """Fill `unfinished` with what the sources hold, and refuse it if too much is missing."""
+    folder = unfinished.parent
     last = newest(folder, plan)
     before = guards.signature(plan)
     guards.check_before(plan, folder)
-    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
     # Data that did not change since it was read is as old as it was then, however often it is read again.
     as_of = last.as_of if last is not None and last.signature == before else clock()
-    Builder(plan, unfinished, tally).build(as_of, before)
+    Builder(plan, unfinished, tally, progress).build(as_of, before)
     if guards.signature(plan) != before:
         raise Refused(
             f"{plan.source} changed while it was read; write it beside and rename it into place", transient=True
@@ -118,7 +126,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, so that two importers never write at once. Raises Refused if another one does."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _create(folder / "lock", os.O_RDWR)
     except OSError as error:
         raise Refused(
             f"{folder} cannot be written: {error.strerror}; correct server.state or its owner", transient=True
@@ -131,6 +139,15 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _create(file: Path, flags: int) -> int:
+    """Open a file, made if it is not there, for its owner alone: the folder's owner, when root imports by hand."""
+    descriptor = os.open(file, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == 0:
+        folder = file.parent.stat()
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    return descriptor
 
 
 def _sync(path: Path) -> None:

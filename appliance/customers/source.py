@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from appliance.customers.record import ColumnFault, Columns
 
@@ -33,6 +36,10 @@ class Source(Protocol):
         """
         ...
 
+    def share_read(self) -> float:
+        """Give about how much of the file has been read, from 0 to 1."""
+        ...
+
     def close(self) -> None:
         """Let go of the file."""
         ...
@@ -44,3 +51,21 @@ def require(columns: Columns, wanted: Sequence[str], setting: str) -> None:
         if columns.position(name) is None:
             has = ", ".join(f'"{column}"' for column in columns.names)
             raise ColumnFault(f'there is no column "{name}", only {has}; correct {setting}, or the header')
+
+
+def open_regular(file: Path) -> BinaryIO:
+    """Open a file that is neither a folder, a pipe nor a device. Raises SourceFault."""
+    try:
+        # O_NONBLOCK: opening a FIFO that nobody writes would wait for ever.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SourceFault(f"{file} does not exist; put the file there, or correct its name in the config") from None
+    except OSError as error:
+        raise SourceFault(
+            f"{file} cannot be opened: {error.strerror}; let the user sidebard read it", transient=True
+        ) from None
+    binary = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        binary.close()
+        raise SourceFault(f"{file} is not a regular file; name a file of customers")
+    return binary

@@ -16,7 +16,17 @@ from appliance.edge.web import Activity, make_application
 from appliance.observe.logs import RequestLog
 from appliance.sidebar.reply import MAX_HEADER_BYTES, Reply
 
-_UNLIMITED = 2**62  # Tornado's own body limit answers a bare 400; the handler's answers 413
+
+def server_options(idle_timeout: float, body_timeout: float) -> dict[str, Any]:
+    """Give HTTPServer's limits; what it leaves open by default is an hour and 100 MB."""
+    return {
+        "idle_connection_timeout": idle_timeout,
+        "body_timeout": body_timeout,
+        "max_header_size": MAX_HEADER_BYTES,
+        "max_body_size": 2**62,  # Tornado's own body limit answers a bare 400; the handler's answers 413
+        "max_buffer_size": 2 * 1024 * 1024,
+        "chunk_size": 64 * 1024,
+    }
 
 
 class _Counted(RequestLog):
@@ -78,12 +88,7 @@ class Listener:
         self._server = _Server(
             make_application(mounts, _Counted(site), site.timer, self._activity),
             ssl_options=context,
-            idle_connection_timeout=limits.idle_timeout,
-            body_timeout=limits.body_timeout,
-            max_header_size=MAX_HEADER_BYTES,
-            max_body_size=_UNLIMITED,
-            max_buffer_size=2 * 1024 * 1024,
-            chunk_size=64 * 1024,
+            **server_options(limits.idle_timeout, limits.body_timeout),
         )
         self._server.site = site
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -54,7 +53,7 @@ def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | N
     if before is not None:
         settings = _keep_what_is_fixed(settings, before.settings)
     log_key = prepare_state(settings)
-    mounts = make_mounts(settings, environ, log_key, time.monotonic)
+    mounts = make_mounts(settings, environ, log_key)
     layout = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     certificate = certificates.signature(settings)
     if before is not None and before.certificate == certificate and before.settings.tls == settings.tls:

@@ -109,7 +109,7 @@ class Supervisor:
         now = self._timer()
         if self._end_asked is None:
             self._notifier.tell(STOPPING=1, STATUS="finishing the running requests")
-            log.info("stopping")
+            log.info("stopping", connections=self._setup.table.totals().open if self._setup else 0)
             self._sockets.close()
         elif now - self._end_asked < _ONE_PRESS:
             return

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from appliance.config import App, Settings, read_secrets
+from appliance.customers.address import normalise_domain
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, RelatedPlan
 from appliance.edge.web import Mount
-from appliance.sidebar.app import Finished, SidebarApp
+from appliance.sidebar.app import Finished, Rules, SidebarApp
 from appliance.sidebar.signature import Secret, Verifier
 
 _LOG_KEY_BYTES: Final = 32
@@ -60,26 +62,32 @@ def certificate_folder(settings: Settings) -> Path:
     return settings.server.state / "self-signed"
 
 
-def make_app(
-    settings: Settings, app: App, verifier: Verifier, log_key: bytes, timer: Callable[[], float]
-) -> SidebarApp:
+def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -> SidebarApp:
     """Make one app, with its caches still empty and no data."""
-    cache = settings.cache
+    cache, customers = settings.cache, settings.customers
     lookup: Lookup[Finished] = Lookup(
-        size=cache.size, ttl=cache.ttl, unknown_size=cache.unknown_size, unknown_ttl=cache.unknown_ttl, timer=timer
+        size=cache.size,
+        ttl=cache.ttl,
+        unknown_size=cache.unknown_size,
+        unknown_ttl=cache.unknown_ttl,
+        timer=time.monotonic,
     )
-    return SidebarApp(app.name, verifier, lookup, log_key)
+    rules = Rules(
+        frozenset(map(normalise_domain, customers.ignore_domains)),
+        customers.plus_addressing,
+        customers.max_age,
+        settings.server.timezone,
+    )
+    return SidebarApp(app.name, verifier, lookup, clock=time.time, log_key=log_key, rules=rules)
 
 
-def make_mounts(
-    settings: Settings, environ: Mapping[str, str], log_key: bytes, timer: Callable[[], float]
-) -> tuple[Mount, ...]:
+def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) -> tuple[Mount, ...]:
     """Make every app, at its path. Raises ConfigError if a secret cannot be read."""
     return tuple(
         Mount(
             app.path,
             app.signature_header,
-            make_app(settings, app, Verifier([Secret(value) for value in read_secrets(app, environ)]), log_key, timer),
+            make_app(settings, app, Verifier([Secret(value) for value in read_secrets(app, environ)]), log_key),
         )
         for app in settings.apps
     )

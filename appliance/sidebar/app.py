@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Final
 
 import msgspec
 
-from appliance.customers.address import normalise
+from appliance.customers.address import domain_of, fold_plus, normalise
 from appliance.customers.lookup import CacheState, Lookup, NotLoaded
 from appliance.customers.record import Record
 from appliance.customers.snapshot import Snapshot
@@ -33,15 +35,36 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     customer: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What `[customers]` says of asking and of age. `max_age` is seconds, or None for never."""
+
+    ignore_domains: frozenset[str] = frozenset()
+    plus_addressing: bool = False
+    max_age: float | None = None
+    zone: tzinfo = UTC
+
+
 class SidebarApp:
     """One `[[app]]`: its secrets, its customers, its card."""
 
-    def __init__(self, name: str, verifier: Verifier, lookup: Lookup[Finished], log_key: bytes) -> None:
-        """`log_key`, at most 64 bytes, keys the hash by which a log line names a customer."""
+    def __init__(
+        self,
+        name: str,
+        verifier: Verifier,
+        lookup: Lookup[Finished],
+        *,
+        clock: Callable[[], float],
+        log_key: bytes,
+        rules: Rules | None = None,
+    ) -> None:
+        """`clock` gives seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs."""
         self.name: Final = name
         self._verifier = verifier
         self._lookup = lookup
+        self._clock = clock
         self._log_key = log_key
+        self._rules = rules or Rules()
 
     def use(self, snapshot: Snapshot | None) -> None:
         """Answer from `snapshot` from now on; None: the data is not loaded."""
@@ -58,7 +81,7 @@ class SidebarApp:
             payload = parse(body)
         except BadPayload:
             return Refusal.BAD_PAYLOAD.reply
-        addresses, cut = asked_for(payload)
+        addresses, cut = asked_for(payload, self._rules)
         if addresses:
             finished, cache = self._look_up(addresses, cut)
         else:
@@ -75,24 +98,33 @@ class SidebarApp:
         )
 
     def _look_up(self, addresses: tuple[str, ...], cut: bool) -> tuple[Finished, CacheState | str]:
-        def build(_snapshot: Snapshot, records: tuple[Record, ...]) -> Finished:
+        old = self._is_old()
+
+        def build(snapshot: Snapshot, records: tuple[Record, ...]) -> Finished:
             html = card.found(records, cut) if records else card.unknown(addresses, cut)
+            if old:
+                html += card.old(snapshot.facts.as_of, self._clock(), self._rules.zone)
             outcome = Outcome.FOUND if records else Outcome.UNKNOWN
             return _finish(outcome, html, self._hash(addresses[0]))
 
         try:
-            return self._lookup.answer(addresses, cut, build)
+            return self._lookup.answer(addresses, (cut, old), build)
         except (NotLoaded, sqlite3.Error):  # a damaged snapshot is as good as none: nobody is called unknown by it
             return _NOT_LOADED, ""
+
+    def _is_old(self) -> bool:
+        max_age, snapshot = self._rules.max_age, self._lookup.snapshot
+        return max_age is not None and snapshot is not None and self._clock() - snapshot.facts.as_of > max_age
 
     def _hash(self, address: str) -> str:
         return hashlib.blake2b(address.encode(), key=self._log_key, digest_size=8).hexdigest()
 
 
-def asked_for(payload: Payload) -> tuple[tuple[str, ...], bool]:
+def asked_for(payload: Payload, rules: Rules) -> tuple[tuple[str, ...], bool]:
     """Give the addresses to look up, in normal form, each once, the main one first; and whether there were more.
 
     The mailbox's own address is left out: it is no customer's, though it stands in mail that was forwarded to it.
+    So are those of domains to ignore.
     """
     customer = payload.customer
     if customer is None:
@@ -104,6 +136,10 @@ def asked_for(payload: Payload) -> tuple[tuple[str, ...], bool]:
     addresses.pop(None, None)
     if payload.mailbox is not None and payload.mailbox.email:
         addresses.pop(normalise(payload.mailbox.email), None)
+    if rules.ignore_domains:
+        addresses = dict.fromkeys(one for one in addresses if one and domain_of(one) not in rules.ignore_domains)
+    if rules.plus_addressing:
+        addresses = dict.fromkeys(fold_plus(one) for one in addresses if one)
     distinct = tuple(address for address in addresses if address is not None)
     return distinct[:MAX_ADDRESSES], len(distinct) > MAX_ADDRESSES
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
 from html import escape
 from typing import Final
 
@@ -68,6 +69,14 @@ def not_loaded() -> str:
         "The customer list cannot be read at the moment, so nothing is known about this person.",
         "Try again in a minute. If this stays, tell whoever runs sidebard.",
     )
+
+
+def old(as_of: float, now: float, zone: tzinfo) -> str:
+    """Give the line that says how old the data is; `as_of` and `now` are seconds since 1970."""
+    read, today = datetime.fromtimestamp(as_of, zone), datetime.fromtimestamp(now, zone)
+    days = (today.date() - read.date()).days
+    day = {0: "today", 1: "yesterday"}.get(days, f"on {read.day} {read:%B %Y}, {days} days ago")
+    return f'<p class="orange">This is old: as of {read:%H:%M} {day}.</p>'
 
 
 def _notice(heading: str, what: str, next_step: str) -> str:

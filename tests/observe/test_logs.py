@@ -1,112 +1,115 @@
-"""The request line, and how many refusals are told."""
-
-from __future__ import annotations
+"""What log lines hold, and what they never do."""
 
 import io
 import json
-import timeit
+import logging
+import warnings
 
+import msgspec
 import pytest
 
 from appliance.observe import logs
-from appliance.observe.logs import MAX_REFUSALS, RequestLog, Stamp
-from appliance.observe.writer import MAX_PIECE
 from appliance.sidebar.reply import Outcome, Refusal, Reply
-from tests.conftest import Logged
-from tests.factory import Timer
 
-NOW = 1_790_000_000.25
-FOUND = Reply(200, Outcome.FOUND, b"12345", cache="hit", conversation=7, customer="abc")
+REPLY = Reply(200, Outcome.FOUND, b"{}", cache="hit", conversation=1, mailbox=2, agent=3, customer="abc")
+KEYS = "timestamp level event app status outcome cache duration_us bytes peer conversation mailbox agent customer"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (NOW, "2026-09-21T14:13:20.250000Z"),
-        (1_790_000_000.9999996, "2026-09-21T14:13:21.000000Z"),
-        (1_790_000_000.0000004, "2026-09-21T14:13:20.000000Z"),
-        (951_827_696.5, "2000-02-29T12:34:56.500000Z"),
-    ],
-)
-def test_stamps_as_iso_8601_whatever_came_before(seconds: float, text: str) -> None:
-    timer = Timer(seconds)
-    stamp = Stamp(timer)
-    assert stamp() == text
-    timer.now = seconds + 1000
-    assert stamp() != text
-    timer.now = seconds
-    assert stamp() == text
-
-
-def test_the_line_holds_its_keys_and_no_more() -> None:
+def written(reply=REPLY, **options):
     stream = io.BytesIO()
-    RequestLog(stream, Timer(NOW)).write(FOUND, "helpscout", 321, "127.0.0.1")
-    assert json.loads(stream.getvalue()) == {
-        "timestamp": "2026-09-21T14:13:20.250000Z",
+    logs.RequestLog(stream, lambda: 0.25, **options).write(reply, "helpscout", 17, "192.0.2.1")
+    return stream.getvalue()
+
+
+def test_the_request_line():
+    assert json.loads(written()) == {
+        "timestamp": "1970-01-01T00:00:00.250000Z",
         "level": "info",
         "event": "request",
         "app": "helpscout",
         "status": 200,
         "outcome": "found",
         "cache": "hit",
-        "duration_us": 321,
-        "bytes": 5,
-        "peer": "127.0.0.1",
-        "conversation": 7,
-        "mailbox": None,
-        "agent": None,
+        "duration_us": 17,
+        "bytes": 2,
+        "peer": "192.0.2.1",
+        "conversation": 1,
+        "mailbox": 2,
+        "agent": 3,
         "customer": "abc",
     }
+    assert written().endswith(b"}\n")
 
 
-def test_refusals_are_told_ten_times_a_second_and_then_counted(logged: Logged) -> None:
-    stream, clock = io.BytesIO(), Timer(NOW)
-    log = RequestLog(stream, clock)
-    for _ in range(25):
-        log.write(Refusal.BAD_SIGNATURE.reply, "helpscout", 1, "127.0.0.1")
-        log.write(Refusal.NOT_FOUND.reply, "", 1, "127.0.0.1")
-        log.write(FOUND, "helpscout", 1, "127.0.0.1")
-    log.tick()
-    lines = [json.loads(line)["status"] for line in stream.getvalue().splitlines()]
-    assert lines.count(200) == 25
-    assert len(lines) == 25 + MAX_REFUSALS
-    clock.now += 1
-    log.tick()
-    told = logged.take("refusals_not_logged")
-    assert told["count"] == 40
-    assert told["outcomes"] == {"bad_signature": 20, "not_found": 20}
-    log.tick()
-    log.write(Refusal.NOT_FOUND.reply, "", 1, "127.0.0.1")
-    assert len(stream.getvalue().splitlines()) == 25 + MAX_REFUSALS + 1
+def test_its_keys_and_their_order_are_fixed():
+    assert (
+        list(json.loads(written(Refusal.NOT_FOUND.reply))) == KEYS.split() == list(logs.RequestLine.__struct_fields__)
+    )
+    with pytest.raises(TypeError, match="address"):
+        msgspec.structs.replace(logs.RequestLine(**json.loads(written())), address="ann@example.com")
 
 
-def test_nothing_is_told_when_it_is_off() -> None:
+def test_requests_can_be_left_out():
+    assert written(on=False) == b""
+
+
+def test_on_a_terminal_lines_are_for_people():
     stream = io.BytesIO()
-    log = RequestLog(stream, Timer(NOW), on=False)
-    log.write(FOUND, "helpscout", 1, "127.0.0.1")
-    log.write(Refusal.NOT_FOUND.reply, "", 1, "127.0.0.1")
-    assert stream.getvalue() == b""
+    logs.configure(stream, lambda: 0.0, terminal=True)
+    logs.RequestLog(stream, lambda: 0.25, terminal=True).write(REPLY, "helpscout", 17, "192.0.2.1")
+    assert "request" in stream.getvalue().decode()
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(stream.getvalue())
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {"why": "w" * 10_000},
-        {"bad": [f"file:{number}: a reason" for number in range(5000)]},
-        {"bad": ["b" * 1000] * 100, "why": "w" * 5000},
-        {f"fact{number}": "f" * 1000 for number in range(500)},
-    ],
-    ids=["text", "list", "both", "many"],
-)
-def test_an_event_is_never_longer_than_what_is_written_whole(logged: Logged, facts: dict[str, object]) -> None:
-    logs.log.error("long", **facts)
-    assert len(logged.stream.getvalue()) <= MAX_PIECE
-    line = logged.take("long")
-    assert line["shortened"] is True
-    assert line["level"] == "error"
+def test_an_event(logged):
+    logs.log.info("snapshot", rows=7)
+    line = logged.take("snapshot")
+    assert list(line.items()) == [
+        ("timestamp", "2026-09-21T14:13:20.000000Z"),
+        ("level", "info"),
+        ("event", "snapshot"),
+        ("rows", 7),
+    ]
 
 
-def test_a_line_costs_little() -> None:
-    log = RequestLog(io.BytesIO(), Timer(NOW))
-    best = min(timeit.repeat(lambda: log.write(FOUND, "helpscout", 321, "127.0.0.1"), number=5000, repeat=5)) / 5000
-    assert best < 20e-6  # 3 on a quiet machine
+@pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_levels(level, shown):
+    stream = io.BytesIO()
+    logs.configure(stream, lambda: 0.0, level=level)
+    for method in logs.LEVELS:
+        getattr(logs.log, method)("x")
+    assert len(stream.getvalue().splitlines()) == shown
+
+
+def test_what_libraries_log_comes_without_the_values(logged):
+    """Tornado formats parts of requests into its messages."""
+    logging.getLogger("tornado.general").warning("Malformed HTTP message from %s: %s", "192.0.2.1", "ann@example.com")
+    line = logged.take("library")
+    assert (line["library"], line["message"]) == ("tornado.general", "Malformed HTTP message from %s: %s")
+    assert "ann@" not in str(line)
+
+
+def test_an_exception_comes_with_frames_and_without_text(logged):
+    try:
+        raise ValueError("ann@example.com")
+    except ValueError:
+        logging.getLogger("asyncio").exception("Task exception was never retrieved\nfuture: <ann@example.com>")
+    line = logged.take("library")
+    assert line["error"] == "ValueError"
+    assert "test_logs.py" in line["frames"][-1]
+    assert "ann@" not in str(line)
+
+
+def test_warnings_are_events(logged):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = logs._show_warning  # pytest had put its own in the place
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert logged.take("warning")["category"] == "DeprecationWarning"
+
+
+def test_a_crash_is_one_line(logged):
+    error = ValueError("ann@example.com")
+    logs._log_crash(ValueError, error, None)
+    assert logged.take("crash")["error"] == "ValueError"

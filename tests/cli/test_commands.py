@@ -1,0 +1,194 @@
+"""The commands, as an operator types them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.factory import SECRET, body_for, sign, write_csv
+
+ROOT = Path(__file__).parents[2]
+BODY = body_for("ann@example.com")
+
+
+def run(*arguments, stdin=b"", **environ):
+    """Run a command in a process of its own, with nothing of this one's environment."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "appliance", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", **environ},
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    write_csv(tmp_path / "customers.csv")
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    (tmp_path / "sidebard.toml").write_text(
+        '[server]\nstate = "state"\n[customers]\nsource = "customers.csv"\naddresses = ["email"]\n'
+        '[[app]]\nsecrets = ["file:secret"]\n[[app]]\nname = "freescout"\npath = "/freescout"\n'
+        'signature_header = "X-FreeScout-Signature"\nsecrets = ["file:other"]\n'
+    )
+    (tmp_path / "other").write_text("another secret")
+    return tmp_path
+
+
+def test_version():
+    result = run("--version")
+    assert result.returncode == 0
+    assert result.stdout.decode().startswith("sidebard 0.1.0 (Python 3.")
+    assert b"OpenSSL 3" in result.stdout
+    assert b"Tornado 6." in result.stdout
+
+
+def test_help_names_every_command_and_goes_to_stdout():
+    result = run("--help")
+    assert result.returncode == 0
+    text = b" ".join(result.stdout.split())
+    assert all(word in text for word in (b"serve", b"card", b"sign", b"78 the config is wrong"))
+
+
+@pytest.mark.parametrize("command", ["serve", "card", "sign"])
+def test_help_of_a_command(command):
+    result = run(command, "--help")
+    assert result.returncode == 0
+    assert b"--config FILE" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["card"], "name either one ADDRESS or --payload FILE"),
+        (["card", "a@b.c", "--payload", "x"], "name either one ADDRESS or --payload FILE"),
+        (["card", "a@b.c", "--html", "--response"], "exclude each other"),
+        (["card", "a@b.c", "--config", "x", "--customers", "y"], "leave out --customers"),
+        (["sign", "--header", "--curl", "https://x.example"], "exclude each other"),
+        (["sign", "--config", "x", "--secret-file", "y"], "leave out --secret-file"),
+        (["sign", "nofile", "--secret-file", "conf/demo-secret"], "nofile: No such file or directory"),
+        (["serve", "--customers", "x.csv"], "--customers needs --secret-file"),
+        (["serve", "--config", "x", "--customers", "y"], "leave out --customers and --secret-file"),
+    ],
+)
+def test_wrong_usage(arguments, sentence):
+    result = run(*arguments, HOME="/nonexistent")
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert sentence in result.stderr.decode()
+
+
+def test_no_config_says_which_file():
+    result = run("card", "ann@example.com", HOME="/nonexistent")
+    assert result.returncode == 78
+    assert "/etc/sidebard/sidebard.toml" in result.stderr.decode()
+
+
+# card
+
+
+def test_card_as_text(files):
+    result = run("card", "ANN@example.com", "--config", files / "sidebard.toml")
+    assert result.returncode == 0
+    assert result.stdout.decode().splitlines() == ["Ann Lee", "email: ann@example.com", "name: Ann Lee", "plan: Pro"]
+
+
+def test_card_needs_no_config_and_no_secret():
+    result = run("card", "ada@example.com", "--customers", "conf/customers.csv", HOME="/nonexistent")
+    assert result.returncode == 0
+    assert result.stdout.decode().startswith("Ada Lovelace\n")
+
+
+def test_card_of_a_stranger(files):
+    result = run("card", "nobody@example.com", "--config", files / "sidebard.toml")
+    assert result.returncode == 1
+    assert result.stdout.decode().startswith("Not a customer\n")
+
+
+def test_card_of_a_message(files):
+    result = run("card", "--payload", "-", "--html", "--config", files / "sidebard.toml", stdin=BODY)
+    assert result.returncode == 0
+    assert result.stdout.startswith(b"<h4>Ann Lee</h4>")
+
+
+def test_card_of_what_is_no_message(files):
+    result = run("card", "--payload", "-", "--config", files / "sidebard.toml", stdin=b"[]")
+    assert (result.returncode, result.stdout) == (1, b"The body is not a JSON object.\n")
+
+
+def test_card_as_the_exact_bytes(files):
+    result = run("card", "ann@example.com", "--response", "--config", files / "sidebard.toml")
+    assert set(json.loads(result.stdout)) == {"html"}
+    assert not result.stdout.endswith(b"\n")
+
+
+def test_card_without_customers(files):
+    (files / "customers.csv").unlink()
+    result = run("card", "ann@example.com", "--config", files / "sidebard.toml")
+    assert result.returncode == 1
+    assert "customers.csv does not exist; put the file there" in result.stderr.decode()
+
+
+# sign
+
+
+def test_sign(files):
+    result = run("sign", "--secret-file", files / "secret", stdin=BODY, HOME="/nonexistent")
+    assert result.stdout == sign(BODY) + b"\n"
+
+
+def test_sign_a_file_with_the_config(files):
+    (files / "body.json").write_bytes(BODY)
+    result = run("sign", files / "body.json", "--header", "--config", files / "sidebard.toml", "--app", "freescout")
+    assert result.stdout == b"X-FreeScout-Signature: " + sign(BODY, "another secret") + b"\n"
+
+
+def test_sign_for_an_app_that_is_not_there(files):
+    result = run("sign", "--config", files / "sidebard.toml", "--app", "x", stdin=BODY)
+    assert result.returncode == 2
+    assert 'no app "x"; the config has helpscout, freescout' in result.stderr.decode()
+
+
+@pytest.mark.parametrize(("signature", "code"), [(sign(BODY), 0), (sign(BODY, "x"), 1), ("ä".encode(), 1)])
+def test_verify(signature, code, files):
+    result = run("sign", "--verify", signature.decode(), "--secret-file", files / "secret", stdin=BODY, HOME="/x")
+    assert (result.returncode, result.stdout.startswith(b"right")) == (code, code == 0)
+    assert sign(BODY) not in result.stdout + result.stderr
+
+
+def test_curl_quotes_for_the_shell(files):
+    body = b"""{"customer":{"email":"o'neil@example.com"},"x":"$(touch /tmp/x) `a` \\" \\\\"}"""
+    result = run(
+        "sign", "--curl", "https://127.0.0.1:8443/h", "--secret-file", files / "secret", stdin=body, HOME=str(files)
+    )
+    shown = subprocess.run(
+        ["/bin/sh", "-c", "curl() { printf '%s\\n' \"$@\"; }\n" + result.stdout.decode()],
+        capture_output=True,
+        check=True,
+    )
+    words = shown.stdout.decode().splitlines()
+    assert words[-2:] == [body.decode(), "https://127.0.0.1:8443/h"]
+    assert f"X-HelpScout-Signature: {sign(body).decode()}" in words
+    assert str(files / ".local/state/sidebard/self-signed/localhost.crt") in words
+
+
+def test_curl_elsewhere_trusts_what_the_machine_trusts(files):
+    (files / "body.json").write_bytes(BODY)
+    result = run(
+        "sign", files / "body.json", "--curl", "https://x.example/", "--secret-file", files / "secret", HOME="/x"
+    )
+    assert "--cacert" not in result.stdout.decode()
+    assert f"@{files}/body.json" in result.stdout.decode()
+
+
+@pytest.mark.parametrize(("content", "why"), [(None, "cannot be read"), ("", "is empty"), ("\n", "is empty")])
+def test_no_secret(content, why, tmp_path):
+    if content is not None:
+        (tmp_path / "secret").write_text(content)
+    result = run("sign", "--secret-file", tmp_path / "secret", stdin=BODY, HOME="/x")
+    assert result.returncode == 78
+    assert why in result.stderr.decode()

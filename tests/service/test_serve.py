@@ -1,0 +1,198 @@
+"""The service as an operator meets it: what it says and does, and why it does not start."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.daemon import Daemon, free_port, until
+from tests.factory import CUSTOMERS, SECRET, body_for, sign, write_csv
+
+ANN = body_for("ann@example.com")
+CONFIG = """
+[server]
+listen = ["127.0.0.1:{port}"]
+state = "state"
+[customers]
+source = "customers.csv"
+addresses = ["email"]
+[admin]
+listen = ""
+[[app]]
+secrets = ["file:secret"]
+"""
+
+
+def make_home(folder, config=CONFIG):
+    """Write a config, a secret and customers into `folder`; give the port."""
+    port = free_port()
+    (folder / "sidebard.toml").write_text(config.format(port=port))
+    (folder / "secret").write_text(SECRET + "\n")
+    write_csv(folder / "customers.csv")
+    return port
+
+
+def test_serves_and_ends(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        assert daemon.wait_for("self_signed_certificate")["level"] == "warning"
+        assert daemon.wait_for("import")["rows"] == len(CUSTOMERS) - 1
+        assert daemon.wait_for("serving")["addresses"] == [f"127.0.0.1:{daemon.port}"]
+        assert "Ann Lee" in daemon.ask()
+        assert daemon.post(ANN.replace(b"ann", b"bnn"), sign(ANN)) == 403
+        assert daemon.wait_for("request")["outcome"] == "found"
+        assert daemon.wait_for("request")["outcome"] == "bad_signature"
+        assert daemon.stop() == 0
+        daemon.rest()
+        assert [line["event"] for line in daemon.lines[-2:]] == ["stopping", "stopped"]
+
+
+def test_without_a_config(tmp_path):
+    listen = f"127.0.0.1:{free_port()}"
+    flags = ["--customers", tmp_path / "customers.csv", "--secret-file", tmp_path / "secret", "--listen", listen]
+    with Daemon(tmp_path, arguments=[*map(str, flags), "--workers", "1"]) as daemon:
+        serving = daemon.wait_for("serving")
+        assert (serving["addresses"], serving["workers"]) == ([listen], 1)
+        daemon.port = int(listen.partition(":")[2])
+        assert "Ann Lee" in daemon.ask()
+
+
+def test_no_customers_yet(tmp_path):
+    """It says why once, however often it looks."""
+    with Daemon(tmp_path, customers=False) as daemon:
+        assert "does not exist; put the file there" in daemon.wait_for("import_refused")["why"]
+        daemon.wait_for("serving")
+        assert "Customer list not loaded" in daemon.ask()
+        write_csv(tmp_path / "customers.csv")
+        daemon.wait_for("import")
+        daemon.stop()
+        daemon.rest()
+        assert [line["event"] for line in daemon.lines].count("import_refused") == 1
+
+
+def test_a_new_file_is_seen(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("serving")
+        assert "Pro" in daemon.ask()
+        rows = [*CUSTOMERS[:1], ("ann@example.com", "Ann Lee", "Enterprise"), *CUSTOMERS[2:]]
+        write_csv(tmp_path / "new.csv", rows).rename(tmp_path / "customers.csv")
+        daemon.wait_for("import")
+        until(lambda: "Enterprise" in daemon.ask(), "the new data")
+        daemon.stop()
+    with Daemon(tmp_path, customers=False) as daemon:  # it has the snapshot, and does not read the file again
+        daemon.wait_for("serving")
+        assert "Enterprise" in daemon.ask()
+        assert daemon.healthy()["last_import"] is None
+        daemon.stop()
+        daemon.rest()
+        assert "import" not in [line["event"] for line in daemon.lines]
+
+
+def start(*arguments, home):
+    return subprocess.run(
+        [sys.executable, "-m", "appliance", "serve", *map(str, arguments)],
+        capture_output=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
+        timeout=60,
+        check=False,
+    )
+
+
+def refuse(result, code):
+    """Every failed start is lines of JSON like all others, one sentence each, and says nothing else."""
+    assert result.returncode == code
+    return [json.loads(line)["message"] for line in result.stderr.splitlines()]
+
+
+def test_wrong_config(tmp_path):
+    make_home(tmp_path, CONFIG + "[cach]\n[log]\nlevel = 7\n")
+    faults = refuse(start("--config", tmp_path / "sidebard.toml", home=tmp_path), 78)
+    assert [fault.partition(": ")[2].partition(";")[0] for fault in faults] == [
+        "cach: unknown table",
+        "log.level: is not one of the choices (got 7)",
+    ]
+
+
+@pytest.mark.parametrize(("secret", "why"), [(None, "cannot be read: No such file"), ("", "is empty")])
+def test_no_secret(secret, why, tmp_path):
+    make_home(tmp_path)
+    (tmp_path / "secret").unlink()
+    if secret is not None:
+        (tmp_path / "secret").write_text(secret)
+    (fault,) = refuse(start("--config", tmp_path / "sidebard.toml", home=tmp_path), 78)
+    assert "sidebard.toml:11: app[0].secrets" in fault
+    assert why in fault
+
+
+def refuse_last(result):
+    (sentence,) = refuse(result, 3)
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "why"),
+    [
+        (None, "key", "server.crt: tls.certificate cannot be read: No such file"),
+        ("certificate", None, "server.key: tls.key cannot be read: No such file"),
+        ("text", "key", "is not a PEM file"),
+        ("certificate", "other key", "do not belong together"),
+        ("certificate", "encrypted", "is encrypted; write it without a pass phrase"),
+    ],
+)
+def test_unusable_certificate(certificate, key, why, tmp_path):
+    make_home(tmp_path, CONFIG + '[tls]\ncertificate = "server.crt"\nkey = "server.key"\n')
+    for name, content in (("server.crt", certificate), ("server.key", key)):
+        if content is not None:
+            (tmp_path / name).write_bytes(PEMS[content]())
+    assert why in refuse_last(start("--config", tmp_path / "sidebard.toml", home=tmp_path))
+
+
+def issue(part):
+    from cryptography.hazmat.primitives import serialization
+
+    from tests.server import make_issued
+
+    issued = make_issued()
+    if part == "encrypted":
+        loaded = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+        return loaded.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"hush"),
+        )
+    return issued.private_key_pem.bytes() if part == "key" else issued.cert_chain_pems[0].bytes()
+
+
+PEMS = {
+    "certificate": lambda: issue("certificate"),
+    "key": lambda: issue("key"),
+    "other key": lambda: issue("key"),
+    "encrypted": lambda: issue("encrypted"),
+    "text": lambda: b"hello",
+}
+
+
+def test_state_folder_that_cannot_be_made(tmp_path):
+    make_home(tmp_path)
+    (tmp_path / "state").write_text("a file")
+    sentence = refuse_last(start("--config", tmp_path / "sidebard.toml", home=tmp_path))
+    assert sentence.startswith(f"{tmp_path}/state: the state folder cannot be used: ")
+
+
+def test_nothing_of_a_customer_in_any_line(tmp_path):
+    """Bad rows, strangers, forged requests: no word of the customers, the messages or the secret is logged."""
+    rows = [*CUSTOMERS, ("needle", "Needle Name", "x"), ("needle@example.com", "two cells")]
+    write_csv(tmp_path / "customers.csv", rows)
+    with Daemon(tmp_path, customers=False, customer_keys='max_bad_rows = "60%"') as daemon:
+        daemon.wait_for("serving")
+        for emails in (["ann@example.com"], ["needle@example.com"], []):
+            body = body_for(*emails, user={"fname": "Needle"})
+            assert daemon.post(body, sign(body)) == 200
+            assert daemon.post(body, sign(ANN, "forged")) == 403
+        pages = daemon.admin("/healthz")[1] + daemon.admin("/metrics")[1]
+        daemon.stop()
+        daemon.rest()
+        text = json.dumps(daemon.lines) + pages
+    words = {word for row in CUSTOMERS[1:] for cell in row for word in (cell, *cell.split())}
+    words |= {"eedle", "example.com", SECRET, sign(ANN).decode(), "two cells"}
+    assert [word for word in words if word in text] == []

@@ -1,0 +1,247 @@
+"""The core: a body and a signature in, a reply out."""
+
+import json
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from appliance.customers.lookup import CacheState
+from appliance.sidebar import card
+from appliance.sidebar.reply import CARD_TYPE, Outcome, Refusal, Reply
+from tests.factory import CUSTOMERS, SECRET, Timer, body_for, make_app, make_snapshot, sign
+from tests.sidebar.test_payload import MESSAGES
+from tests.vectors import BODY_SIGNATURES, PAYLOADS
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory):
+    return make_snapshot(tmp_path_factory.mktemp("app"))
+
+
+@pytest.fixture
+def app(snapshot):
+    return make_app(snapshot)
+
+
+def ask(app, *emails, **more):
+    body = body_for(*emails, **more)
+    return app.answer(body, sign(body))
+
+
+def html(reply):
+    return json.loads(reply.body)["html"]
+
+
+@pytest.mark.parametrize("case", BODY_SIGNATURES)
+def test_signature_vector(case, snapshot):
+    header = case["header"]
+    reply = make_app(snapshot, [case["secret"]]).answer(
+        case["body"].encode(), None if header is None else header.encode()
+    )
+    assert (reply.status == 200) is case["valid"]
+    assert case["valid"] or reply is Refusal.BAD_SIGNATURE.reply
+
+
+@pytest.mark.parametrize("case", PAYLOADS)
+def test_payload(case, app):
+    body = case["body"].encode()
+    assert app.answer(body, sign(body)).outcome == case["outcome"]
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        pytest.param(body_for("ann@example.com"), Outcome.FOUND, id="known"),
+        pytest.param(body_for("ANN@Example.com "), Outcome.FOUND, id="known in another case"),
+        pytest.param(
+            body_for("nobody@example.com", "ann@example.com"), Outcome.FOUND, id="known by the second address"
+        ),
+        pytest.param(body_for("JÜRGEN@EXÄMPLE.com"), Outcome.FOUND, id="known by another spelling"),
+        pytest.param(body_for("nobody@example.com"), Outcome.UNKNOWN, id="unknown"),
+        pytest.param(body_for(), Outcome.NO_ADDRESS, id="no address"),
+        pytest.param(b'{"ticket":{"id":1}}', Outcome.NO_ADDRESS, id="no customer"),
+        pytest.param(b'{"customer":{"email":"none"}}', Outcome.NO_ADDRESS, id="an address that is none"),
+        pytest.param(b'{"ticket":false}', Outcome.DRAFT, id="draft without an address"),
+        pytest.param(
+            b'{"ticket":false,"customer":{"email":"ann@example.com"}}', Outcome.FOUND, id="draft to a known customer"
+        ),
+        pytest.param(
+            body_for("ann@example.com", mailbox={"email": "Ann@Example.com"}),
+            Outcome.NO_ADDRESS,
+            id="the mailbox's own address is no customer's",
+        ),
+        pytest.param(b"[]", Outcome.BAD_PAYLOAD, id="no object"),
+        pytest.param(b'{"a":' + b"[" * 100_000, Outcome.BAD_PAYLOAD, id="100,000 deep"),
+    ],
+)
+def test_outcome(body, outcome, app):
+    assert app.answer(body, sign(body)).outcome is outcome
+
+
+def test_null_email(app):
+    """Help Scout's own sample has `"email": null`, on which others fail with 500."""
+    body = b'{"ticket":{"id":1},"customer":{"id":2,"email":null,"emails":[]}}'
+    reply = app.answer(body, sign(body))
+    assert (reply.status, reply.outcome) == (200, Outcome.NO_ADDRESS)
+
+
+@pytest.mark.parametrize("header", [b"!!!", b"====", b"\xff\xfe", b"AAAA", "é".encode(), b"a" * 29])
+def test_malformed_base64(header, app):
+    """A header that is no base64 is refused as any wrong one, where others fail with 500."""
+    assert app.answer(body_for("ann@example.com"), header) is Refusal.BAD_SIGNATURE.reply
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["a_b_c@example.com", "a%@example.com", "%@example.com", "___@example.com", "a*b%c@example.com", "%", "_"],
+)
+def test_wildcards_match_nobody_else(address, app):
+    """`_` and `%` are letters of an address and never patterns; a_b%c@ is a customer."""
+    assert ask(app, address).outcome in (Outcome.UNKNOWN, Outcome.NO_ADDRESS)
+    assert ask(app, "a_b%c@example.com").outcome is Outcome.FOUND
+    assert ask(app, "axb%c@example.com").outcome is Outcome.UNKNOWN
+
+
+def test_verifies_before_parsing(app, monkeypatch):
+    """Not one byte of an unsigned body is read by anything but the signature check."""
+    read = []
+    monkeypatch.setattr("appliance.sidebar.app.parse", read.append)
+    for body in (b"{", b"[" * 100_000, body_for("ann@example.com")):
+        assert app.answer(body, b"A" * 28) is Refusal.BAD_SIGNATURE.reply
+    assert read == []
+
+
+def test_all_refused_signatures_get_the_same_bytes(app):
+    body = body_for("ann@example.com")
+    replies = {
+        app.answer(body, header).body
+        for header in (None, b"", b"x", b"\xff" * 28, sign(body, "other"), sign(body)[:-1])
+    }
+    assert replies == {Refusal.BAD_SIGNATURE.reply.body}
+    assert sign(body) not in Refusal.BAD_SIGNATURE.reply.body
+
+
+def test_no_data_yet():
+    app = make_app(None)
+    reply = ask(app, "ann@example.com")
+    assert (reply.status, reply.outcome, html(reply)) == (200, Outcome.NOT_LOADED, card.not_loaded())
+    assert ask(app).outcome is Outcome.NO_ADDRESS
+
+
+def test_damaged_data_calls_nobody_unknown(tmp_path):
+    snapshot = make_snapshot(tmp_path)
+    app = make_app(snapshot)
+    snapshot.close()  # as a disk error would, every look-up raises sqlite3.Error
+    assert ask(app, "ann@example.com").outcome is Outcome.NOT_LOADED
+    assert ask(app, "nobody@example.com").outcome is Outcome.NOT_LOADED
+
+
+def test_every_customer_that_matches_is_shown_in_the_order_asked(app):
+    shown = html(ask(app, "help@helpscout.net", "ann@example.com", "HELP@helpscout.net"))
+    assert shown.index("Help Scout") < shown.index("Ann Lee")
+    assert "2 customers" in shown
+    assert shown.count("<h4>") == 2
+
+
+def test_at_most_fifty_addresses_and_says_so(app):
+    many = [f"nobody{n}@example.com" for n in range(50)]
+    assert "only the first" not in html(ask(app, *many))
+    late = html(ask(app, *many, "ann@example.com"))
+    assert "only the first" in late
+    assert "Ann" not in late
+
+
+def test_caches_until_the_data_or_the_time_is_new(snapshot, tmp_path):
+    timer = Timer()
+    app = make_app(snapshot, timer=timer)
+    assert ask(app, "ann@example.com").cache == CacheState.MISS
+    assert ask(app, "Ann@example.com").cache == CacheState.HIT
+    assert ask(app, "nobody@example.com").cache == CacheState.MISS
+    timer.now = 10.0
+    assert ask(app, "nobody@example.com").cache == CacheState.MISS
+    assert ask(app, "ann@example.com").cache == CacheState.HIT
+    timer.now = 60.0
+    assert ask(app, "ann@example.com").cache == CacheState.MISS
+    rows = [CUSTOMERS[0], ("ann@example.com", "Ann Lee-Park", "Pro")]
+    app.use(make_snapshot(tmp_path, rows))
+    assert "Lee-Park" in html(ask(app, "ann@example.com"))
+
+
+def test_an_answer_is_cached_for_all_that_it_depends_on(app):
+    """More than fifty addresses give another card than the same fifty alone."""
+    many = [f"nobody{n}@example.com" for n in range(50)]
+    first = ask(app, *many)
+    assert ask(app, *many, "x@example.com").body != first.body
+    assert ask(app, *reversed(many)).cache == CacheState.MISS
+
+
+@pytest.mark.parametrize(
+    ("given", "logged"),
+    [
+        ("7", 7),
+        (7, 7),
+        ("Ann", None),
+        ("ann@example.com", None),
+        ("9" * 30, None),
+        (10**30, None),
+        (-1, None),
+        ("٣", None),
+    ],
+)
+def test_only_numbers_go_into_the_log_line(given, logged, app):
+    body = json.dumps({"ticket": {"id": given}, "user": {"id": given}, "mailbox": {"id": given}}).encode()
+    reply = app.answer(body, sign(body))
+    assert (reply.conversation, reply.agent, reply.mailbox) == (logged, logged, logged)
+
+
+def test_a_customer_is_a_keyed_hash(app, snapshot):
+    one, again, other = ask(app, "ann@example.com"), ask(app, "ANN@example.com"), ask(app, "nobody@example.com")
+    assert one.customer == again.customer != other.customer
+    assert one.customer is not None
+    assert len(one.customer) == 16
+
+
+@given(message=MESSAGES)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_signed_object_gets_a_card(message, snapshot):
+    body = json.dumps(message).encode()
+    reply = make_app(snapshot).answer(body, sign(body))
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.content_type) == (200, CARD_TYPE)
+    assert set(json.loads(reply.body)) == {"html"}
+
+
+@given(body=st.binary(max_size=300), signature=st.none() | st.binary(max_size=40), signed=st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_bytes_get_a_reply(body, signature, signed, snapshot):
+    reply = make_app(snapshot).answer(body, sign(body) if signed else signature)
+    assert reply.status in ((200, 400) if signed else (403,))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"a":' + b"[" * 262_000, id="256 KiB of ["),
+        pytest.param(b'{"a":' + b"9" * 1_000_000 + b"}", id="a million digits"),
+        pytest.param(b'{"ticket":{"id":' + b"9" * 1_000_000 + b"}}", id="an id of a million digits"),
+        pytest.param(body_for(*[f"a{n}@example.com" for n in range(8_000)]), id="8,000 addresses"),
+        pytest.param(body_for(*["é" * 300 + "@exä" + "mple" * 10 + ".com"] * 200), id="wide addresses"),
+        pytest.param(b'{"customer":{"email":"' + "ä@".encode() * 60_000 + b'"}}', id="a long address"),
+        pytest.param(b'{"customer":{' + b'"x":1,' * 30_000 + b'"id":[]}}', id="30,000 keys"),
+    ],
+)
+def test_no_message_takes_long(body, app):
+    """The bound is 100 ms; a pathological message would take seconds, so that a busy machine does not matter here."""
+    began = time.process_time()
+    reply = app.answer(body, sign(body))
+    assert time.process_time() - began < 0.1
+    assert reply.status in (200, 400)
+
+
+def test_two_secrets(snapshot):
+    app = make_app(snapshot, ["new", SECRET])
+    body = body_for("ann@example.com")
+    assert app.answer(body, sign(body, "new")).status == app.answer(body, sign(body)).status == 200
+    assert app.answer(body, sign(body, "older")).status == 403
