@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -200,7 +201,7 @@ class Fleet:
     def _tell_to_end(self, child: Child) -> None:
         again = child.killed_at is not None
         drain = 0.0 if again or child.kind == STEWARD else child.setup.settings.server.drain
-        child.killed_at = self._timer() + drain + _GRACE
+        child.killed_at = min(self._timer() + drain + _GRACE, child.killed_at or math.inf)
         os.kill(child.pid, signal.SIGTERM)
 
 

@@ -101,9 +101,13 @@ class Worker:
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
-        if not draining.done():
+        if draining.done():
+            cut = sum(draining.result())
+        else:
             draining.cancel()
-        elif cut := sum(draining.result()):
+            await asyncio.gather(draining, return_exceptions=True)
+            cut = sum([await listener.drain(0) for listener in self._listeners])
+        if cut:
             log.warning("requests_cut_off", count=cut)
         self._request_log.close()
 
