@@ -7,8 +7,8 @@
     edge/        from socket to request: TLS, HTTP, the Tornado application
     sidebar/     from request to card: `app.answer`, signature, payload, card, reply (the outcome table)
     customers/   from address to records: address (normal form), sources, importer, snapshot, lookup (TTL caches)
-    service/     the processes: what runs, imports and ends
-    observe/     logs
+    service/     the processes: supervisor, worker, steward
+    observe/     logs, counters, health, admin pages
 
 Imports go one way, cli -> service -> edge -> sidebar -> customers; config and observe serve the first three.
 """

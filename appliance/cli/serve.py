@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from appliance.cli import common
-from appliance.config import ConfigError, with_overrides
+from appliance.config import ConfigError, Settings, with_overrides
 from appliance.observe import logs
-from appliance.service.serve import serve
+from appliance.observe.writer import Writer
+from appliance.service.supervisor import Supervisor
 from appliance.service.wiring import StartFault
 
 
@@ -31,17 +32,22 @@ def command(
 ) -> None:
     """Serve cards until SIGTERM. Log lines go to stdout, as JSON unless that is a terminal."""
     terminal = sys.stdout.isatty()
-    stdout = sys.stdout.buffer
-    logs.configure(stdout, time.time, terminal=terminal)
-    try:
+    writer = Writer(sys.stdout.fileno())
+    logs.configure(writer, time.time, terminal=terminal)
+
+    def read() -> Settings:
         settings = with_overrides(common.find_settings(config, customers, secret_file), listen or None, workers)
-        logs.configure(stdout, time.time, level=settings.log.level, terminal=terminal)
-        request_log = logs.RequestLog(stdout, time.time, on=settings.log.requests, terminal=terminal)
-        serve(settings, os.environ, request_log)
+        logs.configure(writer, time.time, level=settings.log.level, terminal=terminal)
+        return settings
+
+    try:
+        Supervisor(read, os.environ, writer, terminal=terminal).run()
     except ConfigError as error:
         raise _stop(common.ConfigStop(error), "config_fault", list(map(str, error.faults))) from None
     except StartFault as fault:
         raise _stop(common.StartStop(str(fault)), "start_failed", [str(fault)]) from None
+    finally:
+        writer.close()
 
 
 def _stop(stop: common.Stop, event: str, sentences: list[str]) -> Exception:

@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, BinaryIO, Final, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 import msgspec
 import structlog
 
+from appliance.observe.writer import MAX_PIECE
 from appliance.sidebar.reply import Reply
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -25,6 +26,11 @@ log: Final = structlog.get_logger()
 
 _encode: Final = msgspec.json.Encoder().encode
 _FIRST: Final = ("timestamp", "level", "event")
+_TO_THE_SECOND: Final = len("2000-01-01T00:00:00")
+_SHORTER: Final = ((20, 200), (5, 100), (0, 50))
+
+MAX_REFUSALS: Final = 10
+"""Lines a second about refused requests; whoever sends more is counted, and fills no disk."""
 
 
 class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,24 +52,38 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
     customer: str | None
 
 
-class RequestLog:
-    """Writes one line a request."""
+class Stream(Protocol):
+    """Takes whole lines: a Writer, or a file opened for bytes."""
 
-    def __init__(
-        self, stream: BinaryIO, clock: Callable[[], float], *, on: bool = True, terminal: bool = False
-    ) -> None:
+    def write(self, line: bytes, /) -> object:
+        """Take one line, with its end."""
+
+    def flush(self) -> object:
+        """See to it that what was taken is written soon."""
+
+
+class RequestLog:
+    """Writes one line a request, and of refusals not more than a reader can use."""
+
+    def __init__(self, stream: Stream, clock: Callable[[], float], *, on: bool = True, terminal: bool = False) -> None:
         """`clock` gives seconds since 1970; `on` is `[log] requests`; on a terminal lines are for people."""
         self._stream = stream
-        self._clock = clock
+        self._stamp = Stamp(clock)
         self._on = on
         self._terminal = terminal
+        self._second = ""
+        self._refused = 0
+        self._unsaid: dict[str, int] = {}
 
     def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
         """Log what `reply` was given by `app` ("" for none) to `peer`, in how many microseconds."""
         if not self._on:
             return
+        now = self._stamp()
+        if reply.status >= 400 and not self._may_say(reply, now[:_TO_THE_SECOND]):
+            return
         line = RequestLine(
-            timestamp=timestamp(self._clock()),
+            timestamp=now,
             app=app,
             status=reply.status,
             outcome=reply.outcome,
@@ -81,23 +101,63 @@ class RequestLog:
             log.info("request", **{name: facts[name] for name in facts if name not in _FIRST})
         else:
             self._stream.write(_encode(line) + b"\n")
-            self._stream.flush()
+
+    def tick(self) -> None:
+        """Say what was left unsaid in the second that has passed; called once a second."""
+        if self._stamp()[:_TO_THE_SECOND] != self._second:
+            self._say_the_rest()
+
+    def close(self) -> None:
+        """Say what was left unsaid, at the end."""
+        self._say_the_rest()
+
+    def _may_say(self, reply: Reply, second: str) -> bool:
+        if second != self._second:
+            self._say_the_rest()
+            self._second = second
+            self._refused = 0
+        self._refused += 1
+        if self._refused <= MAX_REFUSALS:
+            return True
+        self._unsaid[reply.outcome] = self._unsaid.get(reply.outcome, 0) + 1
+        return False
+
+    def _say_the_rest(self) -> None:
+        if self._unsaid:
+            unsaid, self._unsaid = self._unsaid, {}
+            log.warning("refusals_not_logged", count=sum(unsaid.values()), outcomes=unsaid)
 
 
-def timestamp(seconds: float) -> str:
-    """Give seconds since 1970 as ISO 8601 in UTC, with microseconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+class Stamp:
+    """Gives the time as `timestamp` does, and formats the date once a second: 0.3 us instead of 2."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds since 1970."""
+        self._clock = clock
+        self._second = -1
+        self._prefix = ""
+
+    def __call__(self) -> str:
+        """Give the time now."""
+        microseconds = round(self._clock() * 1_000_000)
+        second, fraction = divmod(microseconds, 1_000_000)
+        if second != self._second:
+            self._second = second
+            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._prefix}.{fraction:06}Z"
 
 
-def configure(stream: BinaryIO, clock: Callable[[], float], *, level: str = "info", terminal: bool = False) -> None:
+def configure(stream: Stream, clock: Callable[[], float], *, level: str = "info", terminal: bool = False) -> None:
     """Send every event of this process, ours and the libraries', to `stream`, as JSON or for people on a terminal."""
     number = logging.getLevelName(level.upper())
 
+    now = Stamp(clock)
+
     def stamp(_logger: object, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        return {"timestamp": timestamp(clock()), "level": method, **event}
+        return {"timestamp": now(), "level": method, **event}
 
     def render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
-        return _encode({name: event[name] for name in _FIRST} | dict(event))
+        return _fit({name: event[name] for name in _FIRST} | dict(event))
 
     def render_for_people(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
         return console(logger, method, event).encode()  # type: ignore[no-any-return]
@@ -106,7 +166,7 @@ def configure(stream: BinaryIO, clock: Callable[[], float], *, level: str = "inf
     structlog.configure(
         processors=[stamp, render_for_people if terminal else render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(stream),
+        logger_factory=structlog.BytesLoggerFactory(stream),  # type: ignore[arg-type]  # write and flush will do
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -114,6 +174,25 @@ def configure(stream: BinaryIO, clock: Callable[[], float], *, level: str = "inf
     root.setLevel(max(number, logging.INFO))
     warnings.showwarning = _show_warning
     sys.excepthook = _log_crash
+
+
+def _fit(event: dict[str, Any]) -> bytes:
+    """Encode an event as a line that can be written whole: of a longer one, its lists' ends and its texts' heads."""
+    for items, characters in _SHORTER:
+        line = _encode(event)
+        if len(line) < MAX_PIECE:
+            return line
+        cut = {name: _shorten(value, items, characters) for name, value in event.items()}
+        event = {**cut, "shortened": True}
+    return _encode({name: event[name] for name in _FIRST} | {"shortened": True})
+
+
+def _shorten(value: Any, items: int, characters: int) -> Any:
+    if isinstance(value, str):
+        return value[:characters]
+    if isinstance(value, list):
+        return [_shorten(item, items, characters) for item in value[-items:]]
+    return value
 
 
 class _Forward(logging.Handler):

@@ -15,6 +15,7 @@ import msgspec
 from appliance.customers import guards
 from appliance.customers.importer import import_customers
 from appliance.customers.plan import BadRow, Plan, Refused, Report
+from appliance.service.process import FAILED, end_with
 
 MAX_MEMORY: Final = 1024**3
 MAX_SECONDS: Final = 3600
@@ -43,10 +44,11 @@ class ImportChild:
     def __init__(self, plan: Plan, folder: Path) -> None:
         """Start it. The calling process must have no other threads."""
         self.descriptor, write_end = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self.descriptor)
-            _run(plan, folder, write_end)
+            _run(plan, folder, write_end, parent)
         os.close(write_end)
 
     def result(self) -> Result:
@@ -67,9 +69,10 @@ class ImportChild:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _run(plan: Plan, folder: Path, write_end: int) -> None:
-    code = 70
+def _run(plan: Plan, folder: Path, write_end: int, parent: int) -> None:
+    code = FAILED
     try:
+        end_with(parent)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from unittest.mock import ANY
 
 import pytest
 
@@ -172,7 +173,7 @@ def test_the_log_line(server):
     assert line.pop("duration_us") >= 0
     assert len(line.pop("customer")) == 16
     assert line == {
-        "timestamp": "2026-09-21T14:13:20.000000Z",
+        "timestamp": ANY,
         "level": "info",
         "event": "request",
         "app": "helpscout",

@@ -1,92 +1,91 @@
-"""The service as a process: how it starts, keeps its data fresh, and ends."""
+"""The service as an operator meets it: what it says and does, and why it does not start."""
 
 import json
-import socket
 import subprocess
 import sys
 
 import pytest
 
-from tests.daemon import CONFIG, make_home, running
+from tests.daemon import Daemon, free_port, until
 from tests.factory import CUSTOMERS, SECRET, body_for, sign, write_csv
 
 ANN = body_for("ann@example.com")
+CONFIG = """
+[server]
+listen = ["127.0.0.1:{port}"]
+state = "state"
+[customers]
+source = "customers.csv"
+addresses = ["email"]
+[admin]
+listen = ""
+[[app]]
+secrets = ["file:secret"]
+"""
 
 
-def html(answer):
-    status, body = answer
-    assert status == 200
-    return json.loads(body)["html"]
+def make_home(folder, config=CONFIG):
+    """Write a config, a secret and customers into `folder`; give the port."""
+    port = free_port()
+    (folder / "sidebard.toml").write_text(config.format(port=port))
+    (folder / "secret").write_text(SECRET + "\n")
+    write_csv(folder / "customers.csv")
+    return port
 
 
 def test_serves_and_ends(tmp_path):
-    port = make_home(tmp_path)
-    with running(tmp_path, port) as daemon:
+    with Daemon(tmp_path) as daemon:
         assert daemon.wait_for("self_signed_certificate")["level"] == "warning"
         assert daemon.wait_for("import")["rows"] == len(CUSTOMERS) - 1
-        assert daemon.wait_for("serving")["addresses"] == [f"127.0.0.1:{port}"]
-        assert "Ann Lee" in html(daemon.post(ANN))
-        assert daemon.post(ANN.replace(b"ann", b"bnn"), sign(ANN))[0] == 403
+        assert daemon.wait_for("serving")["addresses"] == [f"127.0.0.1:{daemon.port}"]
+        assert "Ann Lee" in daemon.ask()
+        assert daemon.post(ANN.replace(b"ann", b"bnn"), sign(ANN)) == 403
         assert daemon.wait_for("request")["outcome"] == "found"
         assert daemon.wait_for("request")["outcome"] == "bad_signature"
         assert daemon.stop() == 0
-        assert [line["event"] for line in daemon.seen[-2:]] == ["stopping", "stopped"]
+        daemon.rest()
+        assert [line["event"] for line in daemon.lines[-2:]] == ["stopping", "stopped"]
 
 
 def test_without_a_config(tmp_path):
-    port = make_home(tmp_path)
-    flags = ["--customers", tmp_path / "customers.csv", "--secret-file", tmp_path / "secret"]
-    with running(tmp_path, port, *map(str, flags), "--listen", f"127.0.0.1:{port}") as daemon:
-        daemon.wait_for("serving")
-        (tmp_path / "state").symlink_to(tmp_path / ".local/state/sidebard")
-        assert "Ann Lee" in html(daemon.post(ANN))
+    listen = f"127.0.0.1:{free_port()}"
+    flags = ["--customers", tmp_path / "customers.csv", "--secret-file", tmp_path / "secret", "--listen", listen]
+    with Daemon(tmp_path, arguments=[*map(str, flags), "--workers", "1"]) as daemon:
+        serving = daemon.wait_for("serving")
+        assert (serving["addresses"], serving["workers"]) == ([listen], 1)
+        daemon.port = int(listen.partition(":")[2])
+        assert "Ann Lee" in daemon.ask()
 
 
 def test_no_customers_yet(tmp_path):
-    """It serves the card that says so, says why once, and finds the file when it comes."""
-    port = make_home(tmp_path)
-    (tmp_path / "customers.csv").unlink()
-    with running(tmp_path, port) as daemon:
+    """It says why once, however often it looks."""
+    with Daemon(tmp_path, customers=False) as daemon:
         assert "does not exist; put the file there" in daemon.wait_for("import_refused")["why"]
         daemon.wait_for("serving")
-        assert "Customer list not loaded" in html(daemon.post(ANN))
+        assert "Customer list not loaded" in daemon.ask()
         write_csv(tmp_path / "customers.csv")
-        daemon.wait_for("snapshot")
-        assert "Ann Lee" in html(daemon.post(ANN))
+        daemon.wait_for("import")
         daemon.stop()
-        assert [line["event"] for line in daemon.seen].count("import_refused") == 1
+        daemon.rest()
+        assert [line["event"] for line in daemon.lines].count("import_refused") == 1
 
 
 def test_a_new_file_is_seen(tmp_path):
-    port = make_home(tmp_path)
-    with running(tmp_path, port) as daemon:
+    with Daemon(tmp_path) as daemon:
         daemon.wait_for("serving")
-        assert "Pro" in html(daemon.post(ANN))
+        assert "Pro" in daemon.ask()
         rows = [*CUSTOMERS[:1], ("ann@example.com", "Ann Lee", "Enterprise"), *CUSTOMERS[2:]]
         write_csv(tmp_path / "new.csv", rows).rename(tmp_path / "customers.csv")
-        daemon.wait_for("snapshot")
-        assert "Enterprise" in html(daemon.post(ANN))
-    with running(tmp_path, port) as daemon:  # the next start has the snapshot, and does not read the file again
-        daemon.wait_for("serving")
-        assert "Enterprise" in html(daemon.post(ANN))
+        daemon.wait_for("import")
+        until(lambda: "Enterprise" in daemon.ask(), "the new data")
         daemon.stop()
-        assert "import" not in [line["event"] for line in daemon.seen]
-
-
-def test_a_running_request_is_finished(tmp_path):
-    port = make_home(tmp_path)
-    head = f"POST /helpscout HTTP/1.1\r\nHost: x\r\nX-HelpScout-Signature: {sign(ANN).decode()}\r\n"
-    with running(tmp_path, port) as daemon:
+    with Daemon(tmp_path, customers=False) as daemon:  # it has the snapshot, and does not read the file again
         daemon.wait_for("serving")
-        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
-        with daemon.client().wrap_socket(raw, server_hostname="127.0.0.1") as connection:
-            connection.sendall(f"{head}Content-Length: {len(ANN)}\r\n\r\n".encode() + ANN[:10])
-            daemon.post(ANN)  # answered after the first half above has been read
-            daemon.process.terminate()
-            assert daemon.wait_for("stopping")["running"] == 1
-            connection.sendall(ANN[10:])
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
-        assert daemon.stop() == 0
+        assert "Enterprise" in daemon.ask()
+        assert daemon.healthy()["last_import"] is None
+        daemon.stop()
+        daemon.rest()
+        assert "import" not in [line["event"] for line in daemon.lines]
 
 
 def start(*arguments, home):
@@ -121,15 +120,8 @@ def test_no_secret(secret, why, tmp_path):
     if secret is not None:
         (tmp_path / "secret").write_text(secret)
     (fault,) = refuse(start("--config", tmp_path / "sidebard.toml", home=tmp_path), 78)
-    assert "sidebard.toml:12: app[0].secrets" in fault
+    assert "sidebard.toml:11: app[0].secrets" in fault
     assert why in fault
-
-
-def test_port_in_use(tmp_path):
-    port = make_home(tmp_path)
-    with socket.create_server(("127.0.0.1", port)):
-        sentence = refuse_last(start("--config", tmp_path / "sidebard.toml", home=tmp_path))
-    assert sentence.startswith(f"127.0.0.1:{port}: cannot listen there: Address already in use; ")
 
 
 def refuse_last(result):
@@ -189,17 +181,18 @@ def test_state_folder_that_cannot_be_made(tmp_path):
 
 def test_nothing_of_a_customer_in_any_line(tmp_path):
     """Bad rows, strangers, forged requests: no word of the customers, the messages or the secret is logged."""
-    port = make_home(tmp_path, CONFIG.replace("[admin]", 'max_bad_rows = "60%"\n[admin]'))
-    write_csv(
-        tmp_path / "customers.csv", [*CUSTOMERS, ("needle", "Needle Name", "x"), ("needle@example.com", "two cells")]
-    )
-    with running(tmp_path, port) as daemon:
+    rows = [*CUSTOMERS, ("needle", "Needle Name", "x"), ("needle@example.com", "two cells")]
+    write_csv(tmp_path / "customers.csv", rows)
+    with Daemon(tmp_path, customers=False, customer_keys='max_bad_rows = "60%"') as daemon:
         daemon.wait_for("serving")
         for emails in (["ann@example.com"], ["needle@example.com"], []):
-            daemon.post(body_for(*emails, user={"fname": "Needle"}))
-            daemon.post(body_for(*emails), sign(ANN, "forged"))
+            body = body_for(*emails, user={"fname": "Needle"})
+            assert daemon.post(body, sign(body)) == 200
+            assert daemon.post(body, sign(ANN, "forged")) == 403
+        pages = daemon.admin("/healthz")[1] + daemon.admin("/metrics")[1]
         daemon.stop()
-        text = json.dumps(daemon.seen)
+        daemon.rest()
+        text = json.dumps(daemon.lines) + pages
     words = {word for row in CUSTOMERS[1:] for cell in row for word in (cell, *cell.split())}
     words |= {"eedle", "example.com", SECRET, sign(ANN).decode(), "two cells"}
     assert [word for word in words if word in text] == []

@@ -1,0 +1,99 @@
+"""Health: whether somebody should look after the service, why, and the facts behind it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from appliance import __version__
+
+DAY: float = 86400.0
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor knows and the steward tells."""
+
+    workers: int = 0
+    worker_restarts: int = 0
+    steward_restarts: int = 0
+    reload_fault: str = ""
+    certificate_fault: str = ""
+    certificate_ends: float | None = None  # of the one in use, seconds since 1970; None without TLS
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest snapshot."""
+
+    generation: int
+    rows: int
+    addresses: int
+    as_of: float
+    age_seconds: float
+
+
+class Import(msgspec.Struct, frozen=True, kw_only=True):
+    """How the last import that was tried ended."""
+
+    at: float
+    refused: str = ""  # why, in a sentence; "" for a good one
+    rows: int = 0
+    bad_rows: int = 0
+    seconds: float = 0.0
+
+
+class Workers(msgspec.Struct, frozen=True, kw_only=True):
+    """The workers: how many there should be, how many answer, and from which snapshots."""
+
+    wanted: int
+    ready: int
+    restarts: int
+    generations: tuple[int, ...]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it, as /healthz gives it."""
+
+    status: str
+    reasons: list[str]
+    version: str = __version__
+    data: Data | None
+    last_import: Import | None
+    certificate_days_left: float | None
+    workers: Workers
+
+
+def examine(
+    now: float,
+    situation: Situation,
+    workers: Workers,
+    data: Data | None,
+    last_import: Import | None,
+    max_age: float | None,
+) -> Health:
+    """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded"."""
+    ends = situation.certificate_ends
+    days_left = None if ends is None else round((ends - now) / DAY, 2)
+    rules = (
+        (data is None, "there is no customer data yet"),
+        (
+            data is not None and max_age is not None and data.age_seconds > max_age,
+            "the customer data is older than customers.max_age",
+        ),
+        (bool(last_import and last_import.refused), f"the last import was refused: {_why(last_import)}"),
+        (days_left is not None and days_left <= 0, "the certificate has expired"),
+        (bool(situation.certificate_fault), f"the new certificate is not used: {situation.certificate_fault}"),
+        (bool(situation.reload_fault), f"the new config is not used: {situation.reload_fault}"),
+        (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers answer"),
+    )
+    reasons = [reason for applies, reason in rules if applies]
+    return Health(
+        status="degraded" if reasons else "ok",
+        reasons=reasons,
+        data=data,
+        last_import=last_import,
+        certificate_days_left=days_left,
+        workers=workers,
+    )
+
+
+def _why(last_import: Import | None) -> str:
+    return last_import.refused if last_import else ""

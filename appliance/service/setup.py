@@ -1,0 +1,95 @@
+"""All that the processes are made of, put together and checked before any of it is used."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from appliance.config import Settings
+from appliance.customers.importer import newest
+from appliance.customers.plan import Plan
+from appliance.customers.snapshot import Facts
+from appliance.edge.web import Mount
+from appliance.observe.logs import log
+from appliance.observe.metrics import Table
+from appliance.service import certificates
+from appliance.service.wiring import make_mounts, plan_of, prepare_state, snapshot_folder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """One state of the config and the certificates; the children that were made by it are of this setup."""
+
+    settings: Settings
+    plan: Plan
+    mounts: tuple[Mount, ...]
+    context: ssl.SSLContext | None
+    certificate: str  # what its files looked like
+    certificate_ends: float | None
+    table: Table
+
+    @property
+    def workers(self) -> int:
+        """How many workers there should be."""
+        return worker_count(self.settings)
+
+    def data(self) -> Facts | None:
+        """Give the facts of the newest snapshot, if there is one to answer from."""
+        return newest(snapshot_folder(self.settings), self.plan)
+
+
+def worker_count(settings: Settings) -> int:
+    """Give how many workers the settings ask for: by default one for each CPU that this process may use."""
+    return settings.server.workers or len(os.sched_getaffinity(0))
+
+
+def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | None = None) -> Setup:
+    """Put together what `settings` say. What is as it was `before` is kept: counters, and the keys of TLS tickets.
+
+    Raises ConfigError and StartFault.
+    """
+    if before is not None:
+        settings = _keep_what_is_fixed(settings, before.settings)
+    log_key = prepare_state(settings)
+    mounts = make_mounts(settings, environ, log_key)
+    layout = (tuple(mount.app.name for mount in mounts), worker_count(settings))
+    certificate = certificates.signature(settings)
+    if before is not None and before.certificate == certificate and before.settings.tls == settings.tls:
+        context, ends = before.context, before.certificate_ends
+    else:
+        context = certificates.make_context(settings)
+        certificate = certificate if before is not None else certificates.signature(settings)
+        ends = certificates.end_of(settings)
+    return Setup(
+        settings=settings,
+        plan=plan_of(settings),
+        mounts=mounts,
+        context=context,
+        certificate=certificate,
+        certificate_ends=ends,
+        table=before.table if before is not None and before.table.layout == layout else Table(*layout),
+    )
+
+
+def with_new_certificate(setup: Setup) -> Setup:
+    """Give the same with the certificates as they are now. Raises StartFault if they cannot be used."""
+    seen = certificates.signature(setup.settings)  # before they are read: what changes meanwhile is seen again
+    context = certificates.make_context(setup.settings)
+    return replace(setup, context=context, certificate=seen, certificate_ends=certificates.end_of(setup.settings))
+
+
+def _keep_what_is_fixed(settings: Settings, before: Settings) -> Settings:
+    """Give the settings with what only a restart can change as it was, and say what that is."""
+    new, old = settings.server, before.server
+    fixed = {
+        "server.listen": new.listen != old.listen,
+        "server.state": new.state != old.state,
+        "server.user": new.user != old.user,
+        "admin.listen": settings.admin != before.admin,
+    }
+    if any(fixed.values()):
+        log.warning("needs_restart", keys=[key for key, changed in fixed.items() if changed])
+    server = replace(new, listen=old.listen, state=old.state, user=old.user)
+    return replace(settings, server=server, admin=before.admin)

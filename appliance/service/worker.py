@@ -1,0 +1,155 @@
+"""A worker: serves the public port on its own event loop, from the newest snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import uvloop
+
+from appliance.config import Settings
+from appliance.customers.importer import open_newest
+from appliance.customers.snapshot import Snapshot
+from appliance.edge.listener import Listener
+from appliance.edge.site import Limits, Site
+from appliance.edge.web import Activity, make_application
+from appliance.observe.health import Situation
+from appliance.observe.logs import RequestLog, log
+from appliance.observe.metrics import Row
+from appliance.observe.note import Note
+from appliance.observe.writer import Writer
+from appliance.service.heartbeat import BEAT_EVERY
+from appliance.service.setup import Setup
+from appliance.service.sockets import is_local
+from appliance.service.wiring import snapshot_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What the supervisor gives a child."""
+
+    setup: Setup
+    row: Row
+    situation: Note[Situation]
+    writer: Writer
+    terminal: bool
+    wake: Callable[[], None]
+    """Has the supervisor look at the rows now."""
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, post: Post, sockets: Sequence[socket.socket]) -> None:
+        """Serve on `sockets`, which listen already."""
+        settings = post.setup.settings
+        self._post = post
+        self._row = post.row
+        self._folder = snapshot_folder(settings)
+        self._drain = settings.server.drain
+        self._snapshot: Snapshot | None = None
+        self._request_log = RequestLog(post.writer, time.time, on=settings.log.requests, terminal=post.terminal)
+        mounts = post.setup.mounts
+        site = Site(
+            mounts={mount.path.encode(): mount for mount in mounts},
+            application=make_application(mounts, self._request_log, time.perf_counter, Activity()),
+            request_log=self._request_log,
+            counters=post.row,
+            timer=time.perf_counter,
+            clock=time.time,
+        )
+        limits = limits_of(settings)
+        groups = ((limits, False), (replace(limits, max_per_source=None), True))
+        self._listeners = [
+            Listener(group, post.setup.context, site, its_limits)
+            for its_limits, local in groups
+            if (group := [one for one in sockets if is_local(one) is local])
+        ]
+
+    def run(self) -> None:
+        """Serve until SIGTERM, then let what runs finish; a second SIGTERM ends that wait."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        ending, hurry = asyncio.Event(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
+        self._post.writer.schedule_by(loop.call_later)
+        self._tick(loop)
+        for listener in self._listeners:
+            listener.start()
+        # What is here now stays: left out of every collection, and out of the pages that a collection would copy.
+        gc.collect()
+        gc.freeze()
+        self._row.ready = True
+        self._post.wake()
+        await ending.wait()
+        for listener in self._listeners:
+            listener.stop()
+        self._row.ready = False
+        self._post.wake()
+        await self._finish(hurry)
+
+    async def _finish(self, hurry: asyncio.Event) -> None:
+        draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if draining.done():
+            cut = sum(draining.result())
+        else:
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            cut = sum([await listener.drain(0) for listener in self._listeners])
+        if cut:
+            log.warning("requests_cut_off", count=cut)
+        self._request_log.close()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Do what is done once a second; a beat that is missing says that the loop does not go round."""
+        loop.call_later(BEAT_EVERY, self._tick, loop)
+        self._row.beat()
+        self._take_newest()
+        self._request_log.tick()
+        writer = self._post.writer
+        if writer.dropped:
+            dropped, writer.dropped = writer.dropped, 0
+            self._row.lines_dropped(dropped)
+            log.warning("log_lines_dropped", count=dropped)
+
+    def _take_newest(self) -> None:
+        """Answer from a newer snapshot, if there is one."""
+        after = self._snapshot.generation if self._snapshot else 0
+        try:
+            newer = open_newest(self._folder, self._post.setup.plan, after)
+        except OSError:  # such as no descriptor left: the next look may have one
+            return
+        if newer is None:
+            return
+        for mount in self._post.setup.mounts:
+            mount.app.use(newer)
+        if self._snapshot is not None:
+            self._snapshot.close()
+        self._snapshot = newer
+        self._row.generation = newer.generation
+        log.debug("snapshot", generation=newer.generation, rows=newer.facts.rows, addresses=newer.facts.addresses)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Give the limits that the settings set, for clients from anywhere."""
+    server = settings.server
+    return Limits(
+        handshake_timeout=server.handshake_timeout,
+        header_timeout=server.header_timeout,
+        body_timeout=server.body_timeout,
+        idle_timeout=server.idle_timeout,
+        write_timeout=server.write_timeout,
+        max_connections=server.max_connections,
+        max_per_source=server.max_per_source,
+    )

@@ -1,0 +1,170 @@
+"""The log's writer: whole lines, no waiting, and a count of what was lost."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from appliance.observe import writer as module
+from appliance.observe.writer import FLUSH_AFTER, FLUSH_AT, MAX_PENDING, MAX_PIECE, Writer
+
+LINE = b"x" * 99 + b"\n"
+
+
+class Loop:
+    """Keeps what is to be done later until the test does it."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[float, Callable[[], None]]] = []
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        self.waiting.append((seconds, call))
+
+    def turn(self) -> float:
+        seconds, call = self.waiting.pop(0)
+        call()
+        return seconds
+
+
+class Pipe:
+    """A pipe that holds one page, and a writer to it."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+        fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, MAX_PIECE)
+        self.loop = Loop()
+        self.naps: list[float] = []
+        self.writer = Writer(self.write_end, sleep=self.naps.append)
+
+    def read(self) -> bytes:
+        return os.read(self.read_end, 1024 * 1024)
+
+    def close(self) -> None:
+        for end in (self.read_end, self.write_end):
+            if end >= 0:
+                os.close(end)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    yield made
+    made.close()
+
+
+def test_writes_at_once_without_a_loop(pipe: Pipe) -> None:
+    pipe.writer.write(LINE)
+    assert pipe.read() == LINE
+
+
+def test_writes_in_batches_with_one(pipe: Pipe) -> None:
+    pipe.writer.schedule_by(pipe.loop.later)
+    for _ in range(3):
+        pipe.writer.write(LINE)
+    assert len(pipe.loop.waiting) == 1
+    assert pipe.loop.turn() == FLUSH_AFTER <= 0.05
+    assert pipe.read() == 3 * LINE
+    assert not pipe.loop.waiting
+
+
+def test_does_not_wait_for_the_time_when_there_is_much(pipe: Pipe) -> None:
+    pipe.writer.schedule_by(pipe.loop.later)
+    for _ in range(FLUSH_AT // len(LINE) + 1):
+        pipe.writer.write(LINE)
+    assert len(pipe.read()) > MAX_PIECE - len(LINE)
+
+
+def test_writes_whole_lines_in_pieces_that_a_pipe_takes_whole(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[bytes] = []
+
+    def write(descriptor: int, piece: bytes) -> int:
+        pieces.append(bytes(piece))
+        return len(piece)
+
+    monkeypatch.setattr(module.os, "write", write)
+    pipe.writer.schedule_by(pipe.loop.later)
+    lines = [b"y" * length + b"\n" for length in (1, 4095, 4000, 94, 95, 4095, 10)]
+    for line in lines:
+        pipe.writer.write(line)
+    pipe.writer.flush()
+    assert b"".join(pieces) == b"".join(lines)
+    assert all(len(piece) <= MAX_PIECE and piece.endswith(b"\n") for piece in pieces)
+    assert [len(piece) for piece in pieces] == [2, 4096, 4096, 96, 4096, 11]
+
+
+def test_a_full_pipe_is_tried_again_later_and_less_often(pipe: Pipe) -> None:
+    pipe.writer.schedule_by(pipe.loop.later)
+    for _ in range(100):
+        pipe.writer.write(LINE)
+    waits = [pipe.loop.turn() for _ in range(10)]
+    assert waits == [0.025, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.05, 0.05, 0.05]
+    read = b""
+    while pipe.loop.waiting:
+        read += pipe.read()
+        pipe.loop.turn()
+    assert (read + pipe.read()).count(LINE) == 100
+    assert pipe.writer.dropped == 0
+
+
+def test_drops_and_counts_what_nobody_reads(pipe: Pipe) -> None:
+    pipe.writer.schedule_by(pipe.loop.later)
+    fit = MAX_PENDING // len(LINE) + MAX_PIECE // len(LINE)
+    for _ in range(fit + 1000):
+        pipe.writer.write(LINE)
+    assert 990 <= pipe.writer.dropped <= 1010
+    assert len(pipe.loop.waiting) == 1
+
+
+def test_a_reader_that_has_gone_is_no_error(pipe: Pipe) -> None:
+    os.close(pipe.read_end)
+    pipe.read_end = -1
+    pipe.writer.write(LINE)
+    assert pipe.writer.dropped == 1
+
+
+def test_waits_a_little_at_the_end_and_no_longer(pipe: Pipe) -> None:
+    for _ in range(200):
+        pipe.writer.write(LINE)
+    assert pipe.naps == []
+    pipe.writer.close()
+    assert sum(pipe.naps) == pytest.approx(0.5)
+    assert pipe.writer.dropped == 200 - pipe.read().count(LINE)
+
+
+def test_a_child_does_not_write_what_its_parent_will(pipe: Pipe) -> None:
+    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.writer.write(LINE)
+    pid = os.fork()
+    if pid == 0:
+        pipe.writer.after_fork()
+        pipe.writer.write(b"child\n")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert pipe.read() == b"child\n"
+    pipe.writer.flush()
+    assert pipe.read() == LINE
+
+
+def test_another_process_in_the_middle_of_a_piece_is_waited_for(pipe: Pipe) -> None:
+    ready_read, ready_write = os.pipe()
+    end_read, end_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        fcntl.lockf(pipe.writer._lock, fcntl.LOCK_EX)
+        os.write(ready_write, b".")
+        os.read(end_read, 1)
+        os._exit(0)
+    os.read(ready_read, 1)
+    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.writer.write(LINE)
+    assert pipe.loop.turn() == FLUSH_AFTER
+    assert len(pipe.loop.waiting) == 1
+    os.write(end_write, b".")
+    os.waitpid(pid, 0)
+    pipe.loop.turn()
+    assert pipe.read() == LINE
+    for descriptor in (ready_read, ready_write, end_read, end_write):
+        os.close(descriptor)
