@@ -10,10 +10,11 @@ import ssl
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from tornado.httpserver import HTTPServer
+import uvloop
 from tornado.netutil import bind_sockets, bind_unix_socket
 
 from appliance.config import Settings
@@ -21,6 +22,8 @@ from appliance.config_values import Endpoint
 from appliance.customers import guards
 from appliance.customers.importer import open_newest
 from appliance.customers.snapshot import Snapshot
+from appliance.edge.listener import Listener
+from appliance.edge.site import Limits, NoCounters, Site, by_path
 from appliance.edge.tls import CertificateFault, self_signed, server_context
 from appliance.edge.web import Activity, Mount, make_application
 from appliance.observe.logs import RequestLog, log
@@ -45,7 +48,8 @@ def serve(settings: Settings, environ: Mapping[str, str], request_log: RequestLo
     mounts = make_mounts(settings, environ, log_key)
     context = make_context(settings)
     sockets = bind(settings.server.listen)
-    asyncio.run(Daemon(settings, mounts, request_log).run(sockets, context))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Daemon(settings, mounts, request_log).run(sockets, context))
 
 
 def make_context(settings: Settings) -> ssl.SSLContext | None:
@@ -112,7 +116,6 @@ class Daemon:
         self._folder: Path = snapshot_folder(settings)
         self._snapshot: Snapshot | None = None
         self._refusal = ""
-        self._activity = Activity()
 
     async def run(self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None) -> None:
         """Serve on `sockets` until a signal asks for the end, then let what runs finish."""
@@ -123,26 +126,36 @@ class Daemon:
         ready = asyncio.Event()
         refresh = asyncio.create_task(self._refresh(ready))
         await _first(ready.wait(), ending.wait(), refresh)
-        server = HTTPServer(
-            make_application(self._mounts, self._request_log, time.perf_counter, self._activity),
-            ssl_options=context,
-            **server_options(self._settings.server.idle_timeout, self._settings.server.body_timeout),
-        )
-        server.add_sockets(sockets)
+        listener = self._listener(sockets, context)
+        listener.start()
         log.info("serving", addresses=[str(one) for one in self._settings.server.listen], tls=context is not None)
         await _first(ending.wait(), refresh)
-        log.info("stopping", running=self._activity.running)
+        log.info("stopping", connections=listener.connections)
         refresh.cancel()
-        server.stop()
-        await self._drain()
-        await server.close_all_connections()
-        log.info("stopped")
+        listener.stop()
+        cut = await listener.drain(self._settings.server.drain)
+        log.info("stopped", cut=cut)
 
-    async def _drain(self) -> None:
-        """Wait for the requests that have begun, at most as long as configured."""
-        end = time.monotonic() + self._settings.server.drain
-        while self._activity.running and time.monotonic() < end:
-            await asyncio.sleep(0.01)
+    def _listener(self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None) -> Listener:
+        server = self._settings.server
+        site = Site(
+            mounts=by_path(self._mounts),
+            application=make_application(self._mounts, self._request_log, time.perf_counter, Activity()),
+            request_log=self._request_log,
+            counters=NoCounters(),
+            timer=time.perf_counter,
+            clock=time.time,
+        )
+        limits = Limits(
+            handshake_timeout=server.handshake_timeout,
+            header_timeout=server.header_timeout,
+            body_timeout=server.body_timeout,
+            idle_timeout=server.idle_timeout,
+            write_timeout=server.write_timeout,
+            max_connections=server.max_connections,
+            max_per_source=None if all(map(_local, sockets)) else server.max_per_source,
+        )
+        return Listener(sockets, context, site, limits)
 
     def _take_newest(self) -> None:
         newer = open_newest(self._folder, self._plan, self._snapshot.generation if self._snapshot else 0)
@@ -193,6 +206,11 @@ class Daemon:
             self._refusal = result.sentence
             log.error("import_refused", why=result.sentence, bad=[str(row) for row in result.bad])
         return result.transient
+
+
+def _local(listening: socket.socket) -> bool:
+    """Say whether all clients of a socket have one address: it is a Unix socket, or bound to loopback."""
+    return listening.family == socket.AF_UNIX or ip_address(listening.getsockname()[0]).is_loopback
 
 
 async def _first(*waits: Awaitable[object]) -> None:
