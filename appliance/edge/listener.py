@@ -83,6 +83,7 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept; a loop is running."""
+        _raise_mmap_threshold()
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
         self._state = ServerState(self._site, self.limits, self._loop.call_later)
@@ -259,6 +260,15 @@ class Listener:
             self._site.counters.handshake_failed()
         else:
             loop.default_exception_handler(context)
+
+
+def _raise_mmap_threshold() -> None:
+    """Keep glibc from mapping and unmapping the 256 KiB that uvloop's TLS sets aside for each read.
+
+    Freeing a mapped block raises the size from which blocks are mapped (mallopt(3), M_MMAP_THRESHOLD). Without this a
+    request cost three more system calls and as many page faults: 15 us on top of 20.
+    """
+    bytes(1 << 20)
 
 
 def _descriptors_left() -> int:
