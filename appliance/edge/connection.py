@@ -13,59 +13,29 @@ from typing import Any, Final
 
 import httptools
 
-from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Refused, check_head
-from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
+from appliance.edge.inbound import BODY, CLOSED, DROPPED, HEADERS, IDLE, LINGERING, Inbound
+from appliance.edge.response import CLOSE, KEEP, KEEP_ALIVE
 from appliance.edge.state import Lane, ServerState
 from appliance.edge.tornado_road import Context, Request, TornadoExchange
 from appliance.observe.logs import describe, log
-from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_HEADER_BYTES, Refusal
-
-# What the connection is waiting for. From LINGERING on nothing more is parsed.
-IDLE, HEADERS, BODY, LINGERING, CLOSED, DROPPED = range(6)
+from appliance.sidebar.reply import Refusal
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
-# Framing may be larger than what it frames: chunk sizes, extensions and trailers count against this.
-MAX_RAW_BODY_BYTES: Final = 4 * MAX_BODY_BYTES
 _WRITE_BUFFER: Final = 64 * 1024
 
-_LINE_END: Final = b" HTTP/1.1\r\n"
 
-
-class _Ended(Exception):
-    """Nothing more is read from this connection: stops the parser."""
-
-
-class Connection(asyncio.Protocol):
+class Connection(Inbound):
     """Reads requests and writes answers until either side ends it."""
 
     __slots__ = (
         "_blocked",
-        "_body",
-        "_exchange",
-        "_fields",
-        "_head",
-        "_host",
-        "_lane",
         "_last",
-        "_late",
         "_linger",
         "_lingered",
-        "_parser",
-        "_phase",
-        "_piece",
         "_queue",
-        "_raw_body",
-        "_refusal",
-        "_room",
-        "_saved",
-        "_signature",
-        "_state",
-        "_target",
         "_task",
-        "_transport",
         "_verdict",
-        "_version",
         "made",
         "peer",
         "since",
@@ -74,36 +44,18 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, state: ServerState, peer: str, source: str | None, verdict: Refusal | None = None) -> None:
         """`peer` is the address for the log, `source` the one that is counted; a `verdict` refuses all it may send."""
-        self._state = state
+        super().__init__(state)
         self.peer: Final = peer
         self.source: Final = source
-        self.since = state.site.timer()
-        self._verdict = verdict
+        self.since = state.site.timer()  # when it began to wait for what it waits for
         self.made = False
-        self._late = False  # it came while the server stops: its requests are refused
+        self._verdict = verdict
         self._last = False  # no request is answered after the running one
-        self._phase = IDLE
-        self._transport: Any = None
-        self._parser: httptools.HttpRequestParser | None = None
-        self._exchange: TornadoExchange | None = None
         self._task: asyncio.Task[None] | None = None
-        self._queue: deque[Request | Refusal] = deque()
-        self._blocked: float | None = None
+        self._queue: deque[tuple[Request, bool] | Refusal] = deque()
+        self._blocked: float | None = None  # since when the client has not taken its answers
         self._linger: Any = None
         self._lingered = 0
-        self._refusal: Refusal | None = None
-        self._host = b""
-        self._head = b""
-        self._piece: bytes = b""
-        self._room = MAX_HEADER_BYTES
-        self._raw_body = 0
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._saved: tuple[tuple[bytes, bytes], ...] = ()
-        self._target = b""
-        self._version = "1.1"
-        self._body: bytes | bytearray = b""
-        self._lane: Lane | None = None
-        self._signature: bytes | None = None
 
     # What the loop calls.
 
@@ -158,176 +110,21 @@ class Connection(asyncio.Protocol):
         if before >= LINGERING:
             self._discard(len(data))
             return
-        if len(data) > self._room:
-            self._feed_by_pieces(data)
-        else:
-            self._feed(data)
+        self._parse(data)
         after = self._phase
         if after != before:
             self.since = self._state.site.timer()
         if self._exchange is not None and after < LINGERING and not self._transport.is_closing():
             self._transport.pause_reading()
 
-    # Feeding the parser. Header bytes are counted here: one endless field makes no callback.
+    # Answers.
 
-    def _feed_by_pieces(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view and self._phase < LINGERING:
-            if self._room <= 0 and self._phase != BODY:
-                self._refuse(Refusal.HEADERS_TOO_LARGE)
-                return
-            length = len(view) if self._phase == BODY else self._room
-            self._feed(bytes(view[:length]))
-            view = view[length:]
-
-    def _feed(self, data: bytes) -> None:
-        parser = self._parser
-        if parser is None:
-            return
-        self._piece = data
-        self._room -= len(data)
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._stopped(error)
-        else:
-            if self._phase == HEADERS:
-                self._head += data
-            elif self._phase == BODY:
-                self._raw_body += len(data)
-                if self._raw_body > MAX_RAW_BODY_BYTES:
-                    self._refuse(Refusal.BODY_TOO_LARGE)
-
-    def _stopped(self, error: Exception) -> None:
-        """Find out why the parser stopped, and answer."""
-        refusal, self._refusal = self._refusal, None
-        if self._phase >= LINGERING:
-            return  # what came after the end of the last request adds nothing
-        if refusal is None and isinstance(error, httptools.HttpParserCallbackError):
-            self.fault(error.__context__ or error)
-            return
-        self._end_with(refusal or Refusal.BAD_REQUEST)
-
-    def _end_with(self, refusal: Refusal) -> None:
-        """Refuse what follows the requests that are still to be answered."""
-        if self._exchange is None:
-            self._refuse(refusal)
-        else:
-            self._queue.append(refusal)
-            self._parser = None
-
-    # What the parser calls.
-
-    def on_message_begin(self) -> None:
-        """Begin a request."""
-        if self._phase >= LINGERING:
-            raise _Ended
-        self._phase = HEADERS
-
-    def on_url(self, target: bytes) -> None:
-        """Take the target, or a part of it."""
-        self._target += target
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field. What comes after the head is a trailer, and nobody looks at it."""
-        self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """Check the head. The common case is decided here, every other by `check_head`."""
-        self._phase = BODY
-        target = self._target
-        method = self._parser.get_method()  # type: ignore[union-attr]
-        lane = self._lane = self._state.lanes.get(target) if method == b"POST" else None
-        if lane is None:
-            self._check(method)
-            return
-        signature_name = lane.signature_name
-        signature = host = None
-        length = b""
-        plain = self._exchange is None and not self._late
-        for spelling, value in self._fields:
-            name = spelling.lower()
-            if name == signature_name:
-                # Two are malformed: whoever checks the first and whoever the last would see different requests.
-                signature = value if signature is None else b""
-            elif name in WATCHED:
-                if name == b"host" and host is None:
-                    host = value
-                elif name == b"content-length":
-                    length = value
-                else:
-                    plain = False
-        self._signature = signature
-        if not (
-            plain
-            and host == self._host
-            and len(length) < CONTENT_LENGTH_DIGITS
-            and self._piece.startswith(_LINE_END, 5 + len(target))
-        ):
-            self._check(method)
-        else:
-            self._version = "1.1"
-
-    def on_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        body = self._body
-        if not body:
-            self._body = data
-        elif isinstance(body, bytearray):
-            body += data
-        else:
-            self._body = bytearray(body) + data
-        if len(self._body) > MAX_BODY_BYTES:
-            self._stop(Refusal.BODY_TOO_LARGE)
-
-    def on_message_complete(self) -> None:
-        """Answer the request, or hand it over."""
-        parser = self._parser
-        keeps: bool = parser.should_keep_alive()  # type: ignore[union-attr]
-        body, lane = self._body, self._lane
-        target = self._target
-        self._body = self._head = self._target = b""
-        self._fields.clear()
-        self._phase = IDLE
-        self._room = MAX_HEADER_BYTES
-        self._raw_body = 0
-        if lane is not None and self._exchange is None:
-            self._answer(lane, bytes(body), keeps)
-            return
-        method = parser.get_method()  # type: ignore[union-attr]
-        request = Request(method, target, self._version, self._saved, bytes(body), self._connection_field(keeps))
-        if self._exchange is None:
-            self._start(request)
-        else:
-            self._queue.append(request)
-
-    # Steps of the callbacks.
-
-    def _check(self, method: bytes) -> None:
-        self._saved = tuple(self._fields)
-        raw = self._head + self._piece
-        version = self._version = self._parser.get_http_version()  # type: ignore[union-attr]
-        try:
-            if self._late:
-                raise Refused(Refusal.OVERLOADED)
-            self._host, waits = check_head(raw, method, self._target, version, self._fields)
-        except Refused as refused:
-            self._stop(refused.refusal)
-        # To a pipelined request the answer would come between those of others.
-        if waits and self._exchange is None:
-            self._transport.write(CONTINUE)
-
-    def _stop(self, refusal: Refusal) -> None:
-        self._refusal = refusal
-        raise _Ended
-
-    def _connection_field(self, keeps: bool) -> bytes:
+    def _connection_field(self, keeps: bool, version: str) -> bytes:
         if not keeps or self._state.stopping:
             return CLOSE
-        return KEEP if self._version == "1.1" else KEEP_ALIVE
+        return KEEP if version == "1.1" else KEEP_ALIVE
 
     def _answer(self, lane: Lane, body: bytes, keeps: bool) -> None:
-        """Take the fast lane."""
         state = self._state
         site = state.site
         began = site.timer()
@@ -336,7 +133,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # a bug must not leave the client waiting
             self.fault(error)
             return
-        connection = CLOSE if reply.closes else self._connection_field(keeps)
+        connection = CLOSE if reply.closes else self._connection_field(keeps, self._version)
         self._transport.write(state.heads.render(reply, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:
@@ -345,12 +142,25 @@ class Connection(asyncio.Protocol):
         site.request_log.write(reply, lane.name, int(seconds * 1_000_000), self.peer)
         site.counters.request(lane.name, reply.outcome, reply.cache, seconds)
 
-    def _start(self, request: Request) -> None:
-        """Take the road through the application."""
+    def _hand_over(self, request: Request, keeps: bool) -> None:
+        if self._exchange is None:
+            self._start(request, keeps)
+        else:
+            self._queue.append((request, keeps))
+
+    def _start(self, request: Request, keeps: bool) -> None:
         tls = self._transport.get_extra_info("sslcontext") is not None
         context = Context(self.peer, "https" if tls else "http")
-        self._exchange = exchange = TornadoExchange(self, request, context, self._state.heads)
+        connection = self._connection_field(keeps, request.version)
+        self._exchange = exchange = TornadoExchange(self, request, connection, context, self._state.heads)
         self._task = asyncio.get_running_loop().create_task(exchange.run(self._state.site.application))
+
+    def _end_with(self, refusal: Refusal) -> None:
+        if self._exchange is None:
+            self._refuse(refusal)
+        else:
+            self._queue.append(refusal)
+            self._parser = None
 
     # What the exchange calls.
 
@@ -368,7 +178,7 @@ class Connection(asyncio.Protocol):
             if isinstance(following, Refusal):
                 self._refuse(following)
             else:
-                self._start(following)
+                self._start(*following)
         elif self._blocked is None:
             self._resume_reading()
 

@@ -116,9 +116,9 @@ class Listener:
     async def drain(self, seconds: float) -> int:
         """Wait until the running requests are answered, at most `seconds`, then close all; give how many were cut."""
         end = self._loop.time() + seconds
-        while self._running() and self._loop.time() < end:
+        while self.running and self._loop.time() < end:
             await asyncio.sleep(0.01)
-        cut = self._running()
+        cut = self.running
         tasks = [client.task for client in self._state.clients if isinstance(client, Arrival) and client.task]
         for client in tuple(self._state.clients):
             client.drop()
@@ -128,7 +128,9 @@ class Listener:
         await asyncio.sleep(0)  # the loop closes what was aborted at its next turn
         return cut
 
-    def _running(self) -> int:
+    @property
+    def running(self) -> int:
+        """How many clients are in the middle of a request, or of their handshake."""
         return sum(
             client.running
             if isinstance(client, Connection)

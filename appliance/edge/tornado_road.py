@@ -29,7 +29,6 @@ class Request(NamedTuple):
     version: str
     fields: Fields
     body: bytes
-    connection: bytes  # the Connection field of its response
 
 
 class Context(NamedTuple):
@@ -55,10 +54,12 @@ class Owner(Protocol):
 class TornadoExchange(HTTPConnection):
     """Hands one request to an application and collects its response, which goes out whole: Content-Length always."""
 
-    def __init__(self, owner: Owner, request: Request, context: Context, heads: Heads) -> None:
+    def __init__(self, owner: Owner, request: Request, connection: bytes, context: Context, heads: Heads) -> None:
+        """`connection` is the Connection field of the response, unless the handler closes."""
         self.context: Final = context
         self._owner: Owner | None = owner
         self._request = request
+        self._connection = connection
         self._heads = heads
         self._start: ResponseStartLine | None = None
         self._headers = HTTPHeaders()
@@ -125,7 +126,7 @@ class TornadoExchange(HTTPConnection):
         headers = self._headers
         length = int(headers["Content-Length"]) if "Content-Length" in headers else len(body)
         closes = headers.get("Connection", "").lower() == "close"
-        connection = CLOSE if closes else self._request.connection
+        connection = CLOSE if closes else self._connection
         response = self._heads.render_fields(
             self._start.code, self._start.reason, headers.get_all(), length, connection, body
         )

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from tornado.netutil import bind_sockets, bind_unix_socket
@@ -37,7 +36,6 @@ from appliance.service.wiring import (
     prepare_state,
     snapshot_folder,
 )
-from appliance.sidebar.reply import MAX_HEADER_BYTES
 
 _SETTLE = 1.0  # seconds between the two looks at a source that has changed
 
@@ -67,18 +65,6 @@ def make_context(settings: Settings) -> ssl.SSLContext | None:
         raise StartFault(str(fault)) from None
     except OSError as error:
         raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
-
-
-def server_options(idle_timeout: float, body_timeout: float) -> dict[str, Any]:
-    """Give HTTPServer's limits; what it leaves open by default is an hour and 100 MB."""
-    return {
-        "idle_connection_timeout": idle_timeout,
-        "body_timeout": body_timeout,
-        "max_header_size": MAX_HEADER_BYTES,
-        "max_body_size": 2**62,  # Tornado's own body limit answers a bare 400; the handler's answers 413
-        "max_buffer_size": 2 * 1024 * 1024,
-        "chunk_size": 64 * 1024,
-    }
 
 
 def bind(endpoints: Sequence[Endpoint]) -> list[socket.socket]:
@@ -130,7 +116,7 @@ class Daemon:
         listener.start()
         log.info("serving", addresses=[str(one) for one in self._settings.server.listen], tls=context is not None)
         await _first(ending.wait(), refresh)
-        log.info("stopping", connections=listener.connections)
+        log.info("stopping", running=listener.running)
         refresh.cancel()
         listener.stop()
         cut = await listener.drain(self._settings.server.drain)
