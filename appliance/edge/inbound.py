@@ -180,6 +180,7 @@ class Inbound(asyncio.Protocol):
         self._signature = signature
         if (
             plain
+            and host  # an empty one must not equal the none that HTTP/1.0 may have
             and host == self._host
             and len(length) < CONTENT_LENGTH_DIGITS
             and self._piece.startswith(_LINE_END, _POST + len(target))
