@@ -137,7 +137,7 @@ class Connection(Inbound):
         self._transport.write(state.heads.render(reply, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:
-            self._close()
+            self._end()
         seconds = ended - began
         site.request_log.write(reply, lane.name, int(seconds * 1_000_000), self.peer)
         site.counters.request(lane.name, reply.outcome, reply.cache, seconds)
@@ -172,7 +172,7 @@ class Connection(Inbound):
         self._transport.write(response)
         self.since = self._state.site.timer()
         if closes or self._last or self._state.stopping:
-            self._close()
+            self._end()
         elif self._queue:
             following = self._queue.popleft()
             if isinstance(following, Refusal):
@@ -245,17 +245,31 @@ class Connection(Inbound):
             self._transport.close()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Send a refusal and end the connection so that the client can read it.
-
-        Closing with unread bytes would reset the connection, and the client's system would throw the answer away: so
-        reading goes on for a while (9.6).
-        """
+        """Send a refusal and end the connection."""
         if self._transport is None or self._phase >= LINGERING:
             return
         reply = refusal.reply
         head_only = bool(self._target) and self._parser is not None and self._parser.get_method() == b"HEAD"
         self._transport.write(self._state.heads.render(reply, CLOSE, without_body=head_only))
         name = self._lane.name if self._lane is not None and self._phase == BODY else ""
+        self._linger_on()
+        site = self._state.site
+        site.request_log.write(reply, name, 0, self.peer)
+        site.counters.request(name, reply.outcome, "", 0.0)
+
+    def _end(self) -> None:
+        """End the connection after the last answer. The end of TLS is said at once, and the other side's awaited."""
+        if self._transport.can_write_eof():
+            self._linger_on()
+        else:
+            self._close()
+
+    def _linger_on(self) -> None:
+        """End the connection so that the client can read its answer.
+
+        Closing with unread bytes would reset the connection, and the client's system would throw the answer away: so
+        reading goes on for a while (9.6).
+        """
         self._phase = LINGERING
         self._parser = None
         self._body = self._head = b""
@@ -264,9 +278,6 @@ class Connection(Inbound):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._linger = self._state.call_later(LINGER_SECONDS, self._close)
-        site = self._state.site
-        site.request_log.write(reply, name, 0, self.peer)
-        site.counters.request(name, reply.outcome, "", 0.0)
 
     def _resume_reading(self) -> None:
         if self._transport is not None and not self._transport.is_closing():

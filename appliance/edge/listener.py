@@ -160,7 +160,7 @@ class Listener:
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_BATCH):
-            if self.connections >= self._capacity and not self._state.drop_longest_waiting():
+            if self.connections >= self._capacity and not self._state.anyone_waiting:
                 self._pause()
                 return
             try:
@@ -172,6 +172,8 @@ class Listener:
                     self._state.drop_longest_waiting()
                 self._pause()
                 return
+            if self.connections >= self._capacity:
+                self._state.drop_longest_waiting()
             self._admit(sock, address)
 
     def _admit(self, sock: socket.socket, address: Any) -> None:

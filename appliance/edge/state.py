@@ -69,6 +69,11 @@ class ServerState:
         for client in tuple(self.clients):
             client.expire(self.now)
 
+    @property
+    def anyone_waiting(self) -> bool:
+        """Whether there is a client that could be dropped."""
+        return any(client.waiting for client in self.clients)
+
     def drop_longest_waiting(self) -> bool:
         """Drop the client that has waited longest without a running request; say whether there was one."""
         for _ in range(2):

@@ -347,6 +347,8 @@ CODINGS = [
     last("endless trailers", chunked(b"0\r\n" + b"X: y\r\n" * 300_000), Refusal.BODY_TOO_LARGE),
 ]
 
+POST = post()
+HALF = POST[:-5]
 EXPECT = b"Expect: 100-continue\r\n"
 IN_A_ROW = [
     good("two", post() * 2, FOUND, FOUND),
