@@ -23,7 +23,7 @@ from appliance.customers.importer import open_newest
 from appliance.customers.snapshot import Snapshot
 from appliance.edge.listener import Listener
 from appliance.edge.site import Limits, NoCounters, Site, by_path
-from appliance.edge.tls import CertificateFault, self_signed, server_context
+from appliance.edge.tls import CertificateFault, load_pairs, self_signed, server_context
 from appliance.edge.web import Activity, Mount, make_application
 from appliance.observe.logs import RequestLog, log
 from appliance.service.importing import Done, ImportChild
@@ -57,10 +57,14 @@ def make_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     try:
         if tls.certificate is not None and tls.key is not None:
-            return server_context(tls.certificate, tls.key)
-        certificate, key = self_signed(certificate_folder(settings), datetime.now(UTC))
-        log.warning("self_signed_certificate", file=str(certificate), todo="name tls.certificate and tls.key")
-        return server_context(certificate, key)
+            pairs = [(tls.certificate, tls.key), *((more.certificate, more.key) for more in tls.more)]
+            context, certificates = load_pairs(pairs, datetime.now(UTC))
+            for warning in (sentence for certificate in certificates for sentence in certificate.warnings):
+                log.warning("certificate", message=warning)
+            return context
+        own, own_key = self_signed(certificate_folder(settings), datetime.now(UTC))
+        log.warning("self_signed_certificate", file=str(own), todo="name tls.certificate and tls.key")
+        return server_context(own, own_key)
     except CertificateFault as fault:
         raise StartFault(str(fault)) from None
     except OSError as error:
