@@ -12,11 +12,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.edge.tls import CertificateFault, load_pairs, self_signed, server_context
 
 NOW = datetime(2026, 9, 21, tzinfo=UTC)
+
+
+_SIGNS = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
 
 
 class Issued:
@@ -35,6 +38,15 @@ class Issued:
             .not_valid_after(NOW + timedelta(days=begin + days))
             .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
         )
+        # What a strict client wants to find (RFC 5280, 4.2.1).
+        issuer_key = (issuer or self).key.public_key()
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key)
+        builder = builder.add_extension(identifier, critical=False)
+        if names is None:
+            builder = builder.add_extension(_SIGNS, critical=True)
+            builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False)
+        else:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(map(x509.DNSName, names)), critical=False)
         self.certificate = builder.sign(issuer.key if issuer else self.key, digest or hashes.SHA256())
