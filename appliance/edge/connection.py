@@ -110,7 +110,10 @@ class Connection(Inbound):
         if before >= LINGERING:
             self._discard(len(data))
             return
-        self._parse(data)
+        if len(data) <= self._room:
+            self._feed(data)
+        else:
+            self._feed_by_pieces(data)
         after = self._phase
         if after != before:
             self.since = self._state.site.timer()
@@ -133,7 +136,10 @@ class Connection(Inbound):
         except Exception as error:  # a bug must not leave the client waiting
             self.fault(error)
             return
-        connection = CLOSE if reply.closes else self._connection_field(keeps, self._version)
+        if keeps and self._version == "1.1" and not reply.closes and not state.stopping:
+            connection = KEEP
+        else:
+            connection = CLOSE if reply.closes else self._connection_field(keeps, self._version)
         self._transport.write(state.heads.render(reply, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:

@@ -92,12 +92,6 @@ class Inbound(asyncio.Protocol):
 
     # Feeding the parser. Header bytes are counted here: one endless field makes no callback.
 
-    def _parse(self, data: bytes) -> None:
-        if len(data) > self._room:
-            self._feed_by_pieces(data)
-        else:
-            self._feed(data)
-
     def _feed_by_pieces(self, data: bytes) -> None:
         view = memoryview(data)
         while view and self._parser is not None and self._phase < LINGERING:
@@ -205,7 +199,9 @@ class Inbound(asyncio.Protocol):
         """Answer the request, or hand it over."""
         parser = self._parser
         keeps: bool = parser.should_keep_alive()  # type: ignore[union-attr]
-        body, lane, target = bytes(self._body), self._lane, self._target
+        body, lane, target = self._body, self._lane, self._target
+        if type(body) is not bytes:
+            body = bytes(body)
         self._body = self._head = self._target = b""
         self._fields.clear()
         self._phase = IDLE
