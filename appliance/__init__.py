@@ -13,4 +13,10 @@
 Imports go one way, cli -> service -> edge -> sidebar -> customers; config and observe serve the first three.
 """
 
+import os
+
+# Python 3.11 cannot choose the groups of the key exchange, and OpenSSL's own list has more than Mozilla's
+# "intermediate" allows. OpenSSL reads its configuration once, when ssl, hashlib or hmac is imported first.
+os.environ.setdefault("OPENSSL_CONF", os.path.join(os.path.dirname(os.path.abspath(__file__)), "openssl.cnf"))
+
 __version__ = "0.1.0"

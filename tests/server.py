@@ -17,12 +17,13 @@ from itertools import count
 from pathlib import Path
 
 import trustme
-from tornado.httpserver import HTTPServer
+import uvloop
 from tornado.testing import bind_unused_port
 
-from appliance.edge.listener import server_options
+from appliance.edge.listener import Listener
+from appliance.edge.site import Limits, NoCounters, Site, by_path
 from appliance.edge.tls import server_context
-from appliance.edge.web import Activity, Mount, make_application
+from appliance.edge.web import Mount, make_application
 from appliance.observe.logs import RequestLog
 from appliance.sidebar.app import SidebarApp
 
@@ -123,20 +124,27 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
     lines = Lines()
     listening, port = bind_unused_port()
     ready = threading.Event()
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
 
     async def serve() -> None:
         mounts = [Mount(path, "X-HelpScout-Signature", app) for path, app in make_apps().items()]
         log = RequestLog(lines, count(1_790_000_000.0).__next__)  # no second has too many refusals
-        application = make_application(mounts, log, time.perf_counter, Activity())
-        server = HTTPServer(application, ssl_options=server_context(certificate, key), **server_options(10.0, 10.0))
-        server.add_sockets([listening])
+        site = Site(
+            mounts=by_path(mounts),
+            application=make_application(mounts, log, time.perf_counter, NoCounters()),
+            request_log=log,
+            counters=NoCounters(),
+            timer=time.perf_counter,
+            clock=time.time,
+        )
+        listener = Listener([listening], server_context(certificate, key), site, Limits())
+        listener.start()
         ending = asyncio.Event()
         stop.append(lambda: loop.call_soon_threadsafe(ending.set))
         ready.set()
         await ending.wait()
-        server.stop()
-        await server.close_all_connections()
+        listener.stop()
+        await listener.drain(1.0)
 
     stop: list = []
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))

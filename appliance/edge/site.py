@@ -1,60 +1,110 @@
-"""What a listener serves, and within which limits."""
+"""What the edge serves, by what limits, and to whom it reports: plain values that the service hands in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tornado.web import Application
 
-from appliance.edge.web import Mount
-from appliance.observe.logs import RequestLog
-from appliance.sidebar.reply import Outcome
+from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.reply import Outcome, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Where an app is served: the path, and the header that carries the signature."""
+
+    path: str
+    signature_header: str
+    app: SidebarApp
+
+
+class RequestWriter(Protocol):
+    """Takes one line a request."""
+
+    def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
+        """Log what `reply` was given by `app` ("" for none) to `peer`, in how many microseconds."""
 
 
 class Counters(Protocol):
-    """Counts what happens. Every call is cheap enough for the path of a request."""
+    """Counts what happens at the edge. Every method is called on the event loop and must not block."""
 
     def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
-        """Count an answered request; `app` is "" for none, `cache` "" when no cache was asked."""
+        """Count one answer, and how long it took to make."""
 
     def connection_opened(self) -> None:
-        """Count a connection."""
+        """Count a connection that was accepted."""
 
     def connection_closed(self) -> None:
-        """Count one open connection less."""
+        """Count the end of one."""
 
     def handshake_failed(self) -> None:
-        """Count a TLS handshake that did not end well."""
+        """Count a TLS handshake that came to nothing."""
 
     def accept_rejected(self) -> None:
-        """Count a connection that was closed as soon as it was accepted."""
+        """Count a connection closed at once: its source has too many."""
 
     def dropped(self) -> None:
-        """Count a connection that was closed to make room, or for being too slow."""
+        """Count a waiting connection that had to make room for a new one, or would not take its answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class NoCounters:
+    """Counts nothing."""
+
+    def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
+        """See Counters."""
+
+    def connection_opened(self) -> None:
+        """See Counters."""
+
+    def connection_closed(self) -> None:
+        """See Counters."""
+
+    def handshake_failed(self) -> None:
+        """See Counters."""
+
+    def accept_rejected(self) -> None:
+        """See Counters."""
+
+    def dropped(self) -> None:
+        """See Counters."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """How long and how much; times in seconds."""
+    """How long, in seconds, and how many. Each time is a total deadline, kept to within a second.
 
-    handshake_timeout: float
-    header_timeout: float
-    body_timeout: float
-    idle_timeout: float
-    write_timeout: float
-    max_connections: int
-    max_per_source: int | None  # None: any number
+    `max_per_source` is how many connections one address may have; None: any number, as on loopback and Unix listeners,
+    where every client has the same address.
+    """
+
+    handshake_timeout: float = 10.0
+    header_timeout: float = 10.0
+    body_timeout: float = 10.0
+    idle_timeout: float = 10.0
+    write_timeout: float = 15.0
+    max_connections: int = 1000
+    max_per_source: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Site:
-    """What is served: the apps by path, and everything that an answered request is told to."""
+    """All that a listener serves.
+
+    A signed POST to a path of `mounts` is answered by its app; everything else goes to `application`. `timer` gives
+    seconds for measuring (perf_counter), `clock` seconds since 1970.
+    """
 
     mounts: Mapping[bytes, Mount]
     application: Application
-    request_log: RequestLog
+    request_log: RequestWriter
     counters: Counters
     timer: Callable[[], float]
     clock: Callable[[], float]
+
+
+def by_path(mounts: Iterable[Mount]) -> dict[bytes, Mount]:
+    """Give the mounts as a Site takes them."""
+    return {mount.path.encode("ascii"): mount for mount in mounts}

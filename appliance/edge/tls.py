@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+from appliance.edge.certificate import Certificate, CertificateFault, read_certificate
+
+__all__ = ["Certificate", "CertificateFault", "load_pairs", "self_signed", "self_signed_files", "server_context"]
 
 # Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -14,12 +19,37 @@ _LIFETIME: Final = timedelta(days=365)  # clients refuse more than 398 days
 _RENEW_BEFORE: Final = timedelta(days=30)
 
 
-class CertificateFault(Exception):
-    """The certificate or key cannot be used; the text is a sentence that says which file and what to do."""
+Pair = tuple[Path, Path]
+
+
+def load_pairs(pairs: Sequence[Pair], now: datetime) -> tuple[ssl.SSLContext, tuple[Certificate, ...]]:
+    """Make a context that serves these pairs of certificate and key, and say what it serves.
+
+    A client gets the first pair whose certificate is for the name it asks for, else the first. Raises
+    CertificateFault before any client could meet a broken one.
+    """
+    certificates = tuple(read_certificate(certificate, now) for certificate, _key in pairs)
+    contexts = [server_context(certificate, key) for certificate, key in pairs]
+    if len(contexts) > 1:
+        # Tickets are sealed by the context that a connection began with: they resume under every name.
+        contexts[0].sni_callback = _chooser(contexts, certificates)
+    return contexts[0], certificates
+
+
+def _chooser(
+    contexts: Sequence[ssl.SSLContext], certificates: Sequence[Certificate]
+) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None]:
+    def choose(connection: ssl.SSLObject, name: str | None, _first: ssl.SSLContext) -> None:
+        for context, certificate in zip(contexts, certificates, strict=True):
+            if name is not None and certificate.covers(name.lower()):
+                connection.context = context
+                return
+
+    return choose
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Make a context that serves this pair. Raises CertificateFault, before any client could meet a broken one."""
+    """Make a context that serves this pair. Raises CertificateFault."""
     for file, name in ((certificate, "certificate"), (key, "key")):
         try:
             file.read_bytes()
@@ -51,6 +81,8 @@ def _no_pass_phrase() -> str:
 
 
 def _sentence(error: ssl.SSLError, certificate: Path, key: Path) -> str:
+    if error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"):
+        return f"{certificate}: its key or signature is too weak for clients to accept; issue it on P-256 with SHA-256"
     if error.reason == "KEY_VALUES_MISMATCH":
         return f"{certificate} and {key} do not belong together; name the key that this certificate was issued for"
     if error.reason in ("NO_START_LINE", "PEM_LIB", "BAD_BASE64_DECODE", None):

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from appliance.observe.logs import RequestLog
-from appliance.sidebar.app import SidebarApp
+from appliance.edge.site import Counters, Mount, RequestWriter
 from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
 
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """Where an app is served: the path, and the header that carries the signature."""
-
-    path: str
-    signature_header: str
-    app: SidebarApp
-
-
-class Activity:
-    """How many requests have begun and not ended: what a shutdown waits for."""
-
-    def __init__(self) -> None:
-        self.running = 0
+__all__ = ["Mount", "SidebarHandler", "make_application"]
 
 
 def make_application(
-    mounts: Sequence[Mount], request_log: RequestLog, timer: Callable[[], float], activity: Activity
+    mounts: Sequence[Mount],
+    request_log: RequestWriter,
+    timer: Callable[[], float],
+    counters: Counters,
 ) -> Application:
     """Give the application that serves `mounts`. `timer` gives seconds for measuring."""
-    shared: dict[str, Any] = {"request_log": request_log, "timer": timer, "activity": activity}
+    shared: dict[str, Any] = {
+        "request_log": request_log,
+        "timer": timer,
+        "counters": counters,
+    }
     paths = {mount.path: mount for mount in mounts}
     return Application(
         default_handler_class=SidebarHandler,
@@ -51,17 +42,19 @@ class SidebarHandler(RequestHandler):
     SUPPORTED_METHODS = ("POST",)
 
     def initialize(
-        self, paths: dict[str, Mount], request_log: RequestLog, timer: Callable[[], float], activity: Activity
+        self,
+        paths: dict[str, Mount],
+        request_log: RequestWriter,
+        timer: Callable[[], float],
+        counters: Counters,
     ) -> None:
         """Take what every request of the application shares."""
         self._mount = paths.get(self.request.path)
         self._request_log = request_log
         self._timer = timer
-        self._activity = activity
+        self._counters = counters
         self._began = timer()
         self._body = bytearray()
-        self._running = True
-        activity.running += 1
 
     def set_default_headers(self) -> None:
         """Say nothing of the software, and keep every card out of caches."""
@@ -100,6 +93,8 @@ class SidebarHandler(RequestHandler):
         """Answer what Tornado itself refuses from the same table."""
         if status_code == 405:
             self._send(Refusal.BAD_METHOD.reply if self._mount else Refusal.NOT_FOUND.reply)
+        elif status_code >= 500:
+            self._send(Refusal.FAULT.reply)
         else:
             self._send(Refusal.BAD_REQUEST.reply)
 
@@ -115,20 +110,10 @@ class SidebarHandler(RequestHandler):
 
     def on_finish(self) -> None:
         """Write the request's line."""
-        self._end()
-        microseconds = round((self._timer() - self._began) * 1_000_000)
+        seconds = self._timer() - self._began
         name = self._mount.app.name if self._mount else ""
-        self._request_log.write(self._reply, name, microseconds, self.request.remote_ip or "")
-
-    def on_connection_close(self) -> None:
-        """Stop counting the request: the client left before it was answered."""
-        super().on_connection_close()
-        self._end()
-
-    def _end(self) -> None:
-        if self._running:
-            self._running = False
-            self._activity.running -= 1
+        self._request_log.write(self._reply, name, int(seconds * 1_000_000), self.request.remote_ip or "")
+        self._counters.request(name, self._reply.outcome, self._reply.cache, seconds)
 
 
 def _too_long(content_length: str) -> bool:

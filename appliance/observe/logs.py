@@ -77,6 +77,8 @@ class RequestLog:
 
     def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
         """Log what `reply` was given by `app` ("" for none) to `peer`, in how many microseconds."""
+        if reply.fault:
+            log.error("card_fault", app=app, why=reply.fault)
         if not self._on:
             return
         now = self._stamp()

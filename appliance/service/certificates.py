@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance.config import Settings
-from appliance.edge.tls import CertificateFault, self_signed, self_signed_files, server_context
+from appliance.edge.tls import CertificateFault, load_pairs, self_signed, self_signed_files
 from appliance.observe.logs import log
 from appliance.service.wiring import StartFault, certificate_folder
 
@@ -36,31 +36,27 @@ def _signature(file: Path) -> str:
     return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
-def make_context(settings: Settings) -> ssl.SSLContext | None:
-    """Make the TLS context that the settings ask for; None without TLS. Raises StartFault."""
+def load(settings: Settings) -> tuple[ssl.SSLContext | None, float | None]:
+    """Make the TLS context that the settings ask for, and say when the first of its certificates ends.
+
+    The end is in seconds since 1970; without TLS both are None. Raises StartFault.
+    """
     tls = settings.tls
     if not tls.enabled:
-        return None
+        return None, None
+    now = datetime.now(UTC)
     try:
         if tls.certificate is not None and tls.key is not None:
-            return server_context(tls.certificate, tls.key)
-        certificate, key = self_signed(certificate_folder(settings), datetime.now(UTC))
-        log.warning("self_signed_certificate", file=str(certificate), todo="name tls.certificate and tls.key")
-        return server_context(certificate, key)
+            pairs = [(tls.certificate, tls.key), *((pair.certificate, pair.key) for pair in tls.more)]
+        else:
+            pairs = [self_signed(certificate_folder(settings), now)]
+            log.warning("self_signed_certificate", file=str(pairs[0][0]), todo="name tls.certificate and tls.key")
+        context, certificates = load_pairs(pairs, now)
     except CertificateFault as fault:
         raise StartFault(str(fault)) from None
     except OSError as error:
         raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
-
-
-def end_of(settings: Settings) -> float | None:
-    """Give when the first of the certificates ends, seconds since 1970; None without TLS."""
-    from cryptography import x509  # 40 ms, and only needed here
-
-    ends = []
-    for file in files_of(settings)[::2]:  # certificate, key, certificate, key
-        try:
-            ends.append(x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc.timestamp())
-        except (OSError, ValueError):
-            continue  # it was whole when the context was made; a changed one is on its way
-    return min(ends, default=None)
+    for certificate in certificates:
+        for warning in certificate.warnings:
+            log.warning("certificate_warning", file=str(certificate.file), message=warning)
+    return context, min(certificate.not_after.timestamp() for certificate in certificates)

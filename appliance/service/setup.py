@@ -59,9 +59,8 @@ def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | N
     if before is not None and before.certificate == certificate and before.settings.tls == settings.tls:
         context, ends = before.context, before.certificate_ends
     else:
-        context = certificates.make_context(settings)
+        context, ends = certificates.load(settings)
         certificate = certificate if before is not None else certificates.signature(settings)
-        ends = certificates.end_of(settings)
     return Setup(
         settings=settings,
         plan=plan_of(settings),
@@ -76,8 +75,8 @@ def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | N
 def with_new_certificate(setup: Setup) -> Setup:
     """Give the same with the certificates as they are now. Raises StartFault if they cannot be used."""
     seen = certificates.signature(setup.settings)  # before they are read: what changes meanwhile is seen again
-    context = certificates.make_context(setup.settings)
-    return replace(setup, context=context, certificate=seen, certificate_ends=certificates.end_of(setup.settings))
+    context, ends = certificates.load(setup.settings)
+    return replace(setup, context=context, certificate=seen, certificate_ends=ends)
 
 
 def _keep_what_is_fixed(settings: Settings, before: Settings) -> Settings:

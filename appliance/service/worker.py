@@ -16,8 +16,8 @@ from appliance.config import Settings
 from appliance.customers.importer import open_newest
 from appliance.customers.snapshot import Snapshot
 from appliance.edge.listener import Listener
-from appliance.edge.site import Limits, Site
-from appliance.edge.web import Activity, make_application
+from appliance.edge.site import Limits, Site, by_path
+from appliance.edge.web import make_application
 from appliance.observe.health import Situation
 from appliance.observe.logs import RequestLog, log
 from appliance.observe.metrics import Row
@@ -56,8 +56,8 @@ class Worker:
         self._request_log = RequestLog(post.writer, time.time, on=settings.log.requests, terminal=post.terminal)
         mounts = post.setup.mounts
         site = Site(
-            mounts={mount.path.encode(): mount for mount in mounts},
-            application=make_application(mounts, self._request_log, time.perf_counter, Activity()),
+            mounts=by_path(mounts),
+            application=make_application(mounts, self._request_log, time.perf_counter, post.row),
             request_log=self._request_log,
             counters=post.row,
             timer=time.perf_counter,

@@ -74,6 +74,10 @@ class Refusal(enum.Enum):
     HEADERS_TOO_LARGE = _refusal(Outcome.TOO_LARGE, 431, "The header block is over 16 KiB.", closes=True)
     BODY_TOO_LARGE = _refusal(Outcome.TOO_LARGE, 413, "The body is over 256 KiB.", closes=True)
     TOO_SLOW = _refusal(Outcome.TOO_SLOW, 408, "The request took too long to arrive.", closes=True)
+    NOT_TLS = _refusal(
+        Outcome.BAD_REQUEST, 400, "This port speaks HTTPS: begin the address with https://.", closes=True
+    )
+    FAULT = _refusal(Outcome.CARD_FAULT, 500, "Something went wrong here; the log says what.", closes=True)
     OVERLOADED = _refusal(Outcome.OVERLOADED, 503, "Too busy; try again.", closes=True, Retry_After="1")
 
     @property

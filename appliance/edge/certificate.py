@@ -1,0 +1,117 @@
+"""Certificates: what is in a file, and whether a client could accept it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+_RSA_BITS: Final = 2048
+_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+
+
+class CertificateFault(Exception):
+    """The certificate or key cannot be used; the text is a sentence that says which file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One that is served. `warnings` are sentences: it is served all the same."""
+
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    file: Path
+    warnings: tuple[str, ...] = ()
+
+    def days_left(self, now: datetime) -> float:
+        """Give how many days it is still good for; below zero when it is over."""
+        return (self.not_after - now).total_seconds() / 86400
+
+    def covers(self, name: str) -> bool:
+        """Say whether it is for this name, in lower case; "*" stands for the first label alone (RFC 6125, 6.4.3)."""
+        return name in self.names or f"*.{name.partition('.')[2]}" in self.names
+
+
+def read_certificate(file: Path, now: datetime) -> Certificate:
+    """Give what the first certificate in `file` says, the others being its chain. Raises CertificateFault.
+
+    One that is over or not yet good is served with a warning, for no answer at all helps nobody: but health shows it.
+    """
+    from cryptography import x509  # 40 ms, and only needed where certificates are read
+
+    try:
+        chain = x509.load_pem_x509_certificates(file.read_bytes())
+    except OSError as error:
+        raise CertificateFault(
+            f"{file}: tls.certificate cannot be read: {error.strerror}; put it there and let the user sidebard read it"
+        ) from None
+    except ValueError:
+        raise CertificateFault(f"{file} is not a PEM file with a certificate; convert it, or issue it again") from None
+    leaf = chain[0]
+    _check_key(file, leaf)
+    _check_order(file, chain)
+    names = _names(leaf)
+    return Certificate(
+        names, leaf.not_valid_before_utc, leaf.not_valid_after_utc, file, tuple(_warnings(file, chain, names, now))
+    )
+
+
+def _check_key(file: Path, leaf: x509.Certificate) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+
+    key = leaf.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < _RSA_BITS:
+            raise CertificateFault(
+                f"{file}: its RSA key has {key.key_size} bits, fewer than clients accept; issue it with {_RSA_BITS}"
+                " or more, or on P-256"
+            )
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        if key.curve.name not in _CURVES:
+            raise CertificateFault(f"{file}: its key is on {key.curve.name}, which few clients know; issue it on P-256")
+    elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        raise CertificateFault(f"{file}: its kind of key is not used in TLS; issue it with RSA or on P-256")
+
+
+def _check_order(file: Path, chain: Sequence[x509.Certificate]) -> None:
+    """Each certificate must be issued by the next (RFC 5246, 7.4.2): not every client sorts them."""
+    for number, (one, issuer) in enumerate(pairwise(chain), 1):
+        if one.issuer != issuer.subject:
+            raise CertificateFault(
+                f"{file}: certificate {number + 1} did not issue certificate {number}; put the server's own first,"
+                " then the one that issued it, and so on"
+            )
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    from cryptography import x509
+
+    try:
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    names = [name.lower() for name in alternatives.get_values_for_type(x509.DNSName)]
+    return (*names, *map(str, alternatives.get_values_for_type(x509.IPAddress)))
+
+
+def _warnings(file: Path, chain: Sequence[x509.Certificate], names: Sequence[str], now: datetime) -> list[str]:
+    leaf = chain[0]
+    warnings = []
+    if now > leaf.not_valid_after_utc:
+        warnings.append(f"{file}: expired on {leaf.not_valid_after_utc:%Y-%m-%d}; renew it")
+    if now < leaf.not_valid_before_utc:
+        warnings.append(f"{file}: not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M}; is the clock right?")
+    if not names:
+        warnings.append(f"{file}: names no server, so no client accepts it; issue it with a subjectAltName")
+    if len(chain) == 1 and leaf.issuer == leaf.subject:
+        warnings.append(f"{file}: signed by itself, so Help Scout does not accept it; get one from an authority")
+    elif len(chain) == 1:
+        warnings.append(f"{file}: the certificate that issued it is not in the file; use the full chain")
+    return warnings

@@ -1,0 +1,87 @@
+"""HTTP/1.1's rules where llhttp leaves them to its user.
+
+llhttp refuses by itself: Content-Length beside Transfer-Encoding, two lengths, signs and hexadecimal in lengths, space
+before a colon, folded lines, bare CR and LF, NUL, lower-case methods. Numbers below are sections of RFC 9112.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_HEADER_BYTES, Refusal
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+# RFC 3986, 3.2.2, without user information, which 4.2.4 of RFC 9110 tells servers to be wary of.
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+
+# A field is looked at only if the answer depends on it.
+WATCHED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+CONTENT_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
+
+
+class Refused(Exception):
+    """The request is refused, and the connection ends with it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.name)
+        self.refusal: Final = refusal
+
+
+def check_head(raw: bytes, method: bytes, target: bytes, version: str, fields: Fields) -> tuple[bytes, bool]:
+    """Check a request's head; give the Host and whether the client waits for "100 Continue".
+
+    `raw` holds the head as it came, perhaps with other bytes around it. Raises Refused.
+    """
+    if method == b"CONNECT":
+        raise Refused(Refusal.UNSUPPORTED)
+    # llhttp also reads RTSP, ICE and HTTP/0.9, and any number of spaces, and does not say which it was.
+    if version not in ("1.1", "1.0") or b"%b %b HTTP/%b\r\n" % (method, target, version.encode()) not in raw:
+        raise Refused(Refusal.BAD_REQUEST)
+    if len(raw) > MAX_HEADER_BYTES and sum(len(name) + len(value) + 4 for name, value in fields) > MAX_HEADER_BYTES:
+        raise Refused(Refusal.HEADERS_TOO_LARGE)
+    if target == b"*" and method != b"OPTIONS":  # 3.2.4
+        raise Refused(Refusal.BAD_REQUEST)
+    if b"#" in target:  # a fragment is never sent (3.2)
+        raise Refused(Refusal.BAD_REQUEST)
+    values = {name: [value for each, value in fields if each.lower() == name] for name in WATCHED}
+    host = _host(values[b"host"], version)
+    _check_framing(values, version)
+    return host, version == "1.1" and any(value.strip().lower() == b"100-continue" for value in values[b"expect"])
+
+
+def _host(values: Sequence[bytes], version: str) -> bytes:
+    """Give the only Host (3.2); HTTP/1.0 may have none."""
+    if not values and version == "1.0":
+        return b""
+    if len(values) != 1 or not _HOST.fullmatch(values[0].strip(b" \t")):
+        raise Refused(Refusal.BAD_REQUEST)
+    return values[0]
+
+
+def _check_framing(values: dict[bytes, list[bytes]], version: str) -> None:
+    codings = values[b"transfer-encoding"]
+    if codings and version == "1.0":  # 6.1: such a message has faulty framing
+        raise Refused(Refusal.BAD_REQUEST)
+    if values[b"upgrade"] or (codings and [coding.strip(b" \t").lower() for coding in codings] != [b"chunked"]):
+        raise Refused(Refusal.UNSUPPORTED)
+    for length in values[b"content-length"]:
+        if int(length) > MAX_BODY_BYTES:
+            raise Refused(Refusal.BODY_TOO_LARGE)
+
+
+def split_absolute(target: bytes) -> tuple[bytes, bytes | None]:
+    """Give a target in origin form, and the host that an absolute one names, which overrides Host (3.2.2).
+
+    Raises Refused for other schemes and for an authority that is none.
+    """
+    if target.startswith(b"/") or target == b"*":
+        return target, None
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or not _HOST.fullmatch(match[1]):
+        raise Refused(Refusal.BAD_REQUEST)
+    path = match[2]
+    return (path if path.startswith(b"/") else b"/" + path), match[1]

@@ -1,0 +1,89 @@
+"""What all connections of a listener share: the site, its limits, the time, and who is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+from appliance.edge.response import Heads
+from appliance.edge.site import Limits, Site
+from appliance.sidebar.reply import Reply
+
+SWEEP_SECONDS: Final = 1.0
+_VICTIMS: Final = 64
+
+
+class Lane(NamedTuple):
+    """A mount, taken apart for the fast lane."""
+
+    answer: Callable[[bytes, bytes | None], Reply]
+    name: str
+    signature_name: bytes
+
+
+class Client(Protocol):
+    """Somebody connected, in whatever state."""
+
+    @property
+    def since(self) -> float:
+        """When what it is doing now began, in the state's time."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it could be dropped without an answer being lost."""
+
+    def expire(self, now: float) -> None:
+        """End it if a deadline has passed."""
+
+    def drop(self) -> None:
+        """End it at once."""
+
+
+class ServerState:
+    """Shared by a listener and its connections.
+
+    Deadlines are kept by one sweep a second, not by a timer a request, so each is kept to within a second and never
+    too early. `now` is the time of the last sweep.
+    """
+
+    def __init__(self, site: Site, limits: Limits, call_later: Callable[[float, Callable[[], object]], Any]) -> None:
+        """`call_later` is the loop's."""
+        self.site: Final = site
+        self.limits: Final = limits
+        self.call_later: Final = call_later
+        self.now = site.timer()
+        self.heads: Final = Heads(site.clock())
+        self.lanes: Final = {
+            path: Lane(mount.app.answer, mount.app.name, mount.signature_header.lower().encode("ascii"))
+            for path, mount in site.mounts.items()
+        }
+        self.clients: Final[set[Client]] = set()
+        self.stopping = False
+        self.release: Callable[[str | None], object] = lambda _source: None
+        self._victims: list[tuple[float, int, Client]] = []
+
+    def sweep(self) -> None:
+        """Move the time on and end what has passed its deadline."""
+        self.now = self.site.timer()
+        self.heads.renew(self.site.clock())
+        for client in tuple(self.clients):
+            client.expire(self.now)
+
+    @property
+    def anyone_waiting(self) -> bool:
+        """Whether there is a client that could be dropped."""
+        return any(client.waiting for client in self.clients)
+
+    def drop_longest_waiting(self) -> bool:
+        """Drop the client that has waited longest without a running request; say whether there was one."""
+        for _ in range(2):
+            while self._victims:
+                since, _tie, client = self._victims.pop()
+                if client in self.clients and client.waiting and client.since == since:
+                    self.site.counters.dropped()
+                    client.drop()
+                    return True
+            # Looking at all of them costs as much as they are; the next ones in line are kept for the next accepts.
+            waiting = sorted((client.since, id(client), client) for client in self.clients if client.waiting)
+            self._victims = waiting[:_VICTIMS][::-1]
+        return False

@@ -1,0 +1,143 @@
+"""A listener in a thread, on a loopback port, and clients that do what no decent client does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import uvloop
+
+from appliance.edge.listener import Listener
+from appliance.edge.response import CONTINUE
+from appliance.edge.site import Limits, Site
+from appliance.edge.tls import server_context
+from appliance.sidebar.app import SidebarApp
+from tests.edge.wire import make_site, split
+from tests.server import make_pair
+
+LINGER_AND_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass
+class Live:
+    """A running listener."""
+
+    listener: Listener
+    site: Site
+    port: int
+    client: ssl.SSLContext | None
+    loop: asyncio.AbstractEventLoop
+
+    def connect(self, source: str = "127.0.0.1", *, plain: bool = False) -> socket.socket:
+        """Give a connection, through the handshake unless `plain`."""
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(source, 0))
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if plain or self.client is None:
+            return raw
+        try:
+            return self.client.wrap_socket(raw, server_hostname="localhost")
+        except BaseException:
+            raw.close()
+            raise
+
+    def call(self, function: Callable[[], object]) -> object:
+        """Call this in the listener's thread and give what it gives."""
+
+        async def run() -> object:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+        """Wait until this holds in the listener's thread."""
+        end = time.monotonic() + seconds
+        while not self.call(condition):
+            assert time.monotonic() < end, "it never came to hold"
+            time.sleep(0.002)
+
+    @property
+    def outcomes(self) -> list[str]:
+        """How the requests ended."""
+        return [outcome for _app, outcome, _cache in self.site.counters.requests]
+
+
+@contextlib.contextmanager
+def live(
+    make_apps: Callable[[], dict[str, SidebarApp]], folder: Path | None, limits: Limits | None = None
+) -> Iterator[Live]:
+    """Serve these apps until the block ends; over TLS if there is a folder for its certificate."""
+    context = client = None
+    if folder is not None:
+        certificate, key, authority = make_pair(folder)
+        context = server_context(certificate, key)
+        client = ssl.create_default_context()
+        authority.configure_trust(client)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    loop = uvloop.new_event_loop()
+    made: list[Live] = []
+    ready, ending = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        site = replace(make_site(make_apps()), timer=time.perf_counter, clock=time.time)
+        listener = Listener([listening], context, site, limits or Limits())
+        port = listening.getsockname()[1]
+        listener.start()
+        made.append(Live(listener, site, port, client, loop))
+        ready.set()
+        await ending.wait()
+        listener.stop()
+        await listener.drain(1.0)
+
+    def run() -> None:
+        loop.run_until_complete(serve())
+        loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield made[0]
+    finally:
+        loop.call_soon_threadsafe(ending.set)
+        thread.join(10)
+    assert made[0].listener.connections == 0
+    events = made[0].site.counters.events
+    assert events.count("connection_opened") == events.count("connection_closed")
+
+
+def exchange(connection: socket.socket, pieces: list[bytes], answers: int = 1, head: bool = False) -> bytes:
+    """Send all, read so many answers, then say that this was all and give all that came back until the end."""
+    for piece in pieces:
+        connection.sendall(piece)
+    received = b""
+    while not _complete(received, answers, head):
+        more = connection.recv(65536)
+        if not more:
+            return received
+        received += more
+    # Of the socket below TLS: the server takes it for the end, whatever it still waits for.
+    socket.socket.shutdown(connection, socket.SHUT_WR)
+    while more := connection.recv(65536):
+        received += more
+    return received
+
+
+def _complete(received: bytes, answers: int, head: bool) -> bool:
+    try:
+        return len(split(received.replace(CONTINUE, b""), head)) >= answers
+    except AssertionError:
+        return False
+
+
+def reset(connection: socket.socket) -> None:
+    """End a connection with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_AND_RESET)
+    connection.close()

@@ -1,0 +1,326 @@
+"""What ends a connection: deadlines, a peer that does not read or leaves, a server that stops, a bug of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from appliance.edge.connection import LINGER_BYTES, Connection
+from appliance.edge.site import Limits
+from appliance.sidebar.reply import Outcome, Refusal
+from tests.edge.cases import GET, HALF, POST, post
+from tests.edge.wire import Wire, make_site, split
+from tests.factory import Timer, make_app
+
+LIMITS = Limits(header_timeout=3, body_timeout=5, idle_timeout=7, write_timeout=9)
+
+
+@pytest.fixture
+def timer():
+    return Timer(1000.0)
+
+
+@pytest.fixture
+def wire(timer):
+    return Wire(make_site({"/helpscout": make_app(None)}, timer), LIMITS)
+
+
+def feed(wire, *pieces):
+    asyncio.run(wire.feed(pieces))
+
+
+def pass_time(wire, timer, seconds, step=1.0):
+    """Let time pass, with a sweep a second."""
+    end = timer.now + seconds
+    while timer.now < end and not wire.closed:
+        timer.now += step
+        wire.state.sweep()
+
+
+def statuses(wire):
+    return [answer.status for answer in split(bytes(wire.sent))]
+
+
+@pytest.mark.parametrize(
+    ("sent", "limit", "answers"),
+    [
+        pytest.param(b"", 7, [], id="nothing"),
+        pytest.param(b"\r\n", 7, [], id="a blank line"),
+        pytest.param(b"P", 3, [408], id="a byte of the method"),
+        pytest.param(b"POST /helpscout HTTP/1.1\r\n", 3, [408], id="half a head"),
+        pytest.param(HALF, 5, [408], id="half a body"),
+        pytest.param(POST, 7, [200], id="a request, then nothing"),
+        pytest.param(POST + b"P", 3, [200, 408], id="a request and a byte"),
+        pytest.param(POST + HALF, 5, [200, 408], id="a request and a half"),
+    ],
+)
+def test_deadlines(sent, limit, answers, wire, timer):
+    feed(wire, sent) if sent else None
+    pass_time(wire, timer, limit - 1)
+    assert not wire.closed
+    assert len(statuses(wire)) == len(answers) - (408 in answers)
+    pass_time(wire, timer, 2)
+    wire.fire()
+    assert wire.closed
+    assert statuses(wire) == answers
+    outcomes = [reply.outcome for reply, _app, _peer in wire.site.request_log.lines]
+    assert outcomes == [Outcome.NOT_LOADED if status == 200 else Outcome.TOO_SLOW for status in answers]
+
+
+@pytest.mark.parametrize(("raw", "limit"), [(b"GET / HTTP/1.1\r\nX: " + b"y" * 90, 3), (HALF, 5)], ids=["head", "body"])
+def test_one_byte_a_second_does_not_help(raw, limit, wire, timer):
+    """The deadlines are for the whole: a head of its own, a body of its own."""
+
+    async def trickle():
+        begun = raw.find(b"\r\n\r\n") + 4 if limit == 5 else 1
+        await wire.feed([raw[:begun]])
+        for at in range(begun, begun + 20):
+            if wire.sent:
+                return
+            await wire.feed([raw[at : at + 1]])
+            timer.now += 1
+            wire.state.sweep()
+
+    start = timer.now
+    asyncio.run(trickle())
+    assert statuses(wire) == [408]
+    assert timer.now - start == limit
+
+
+def test_blank_lines_do_not_keep_it_open(wire, timer):
+    async def trickle():
+        while not wire.closed:
+            await wire.feed([b"\r\n"])
+            timer.now += 1
+            wire.state.sweep()
+
+    start = timer.now
+    asyncio.run(trickle())
+    assert wire.sent == b""
+    assert timer.now - start == 7
+
+
+def test_a_request_now_and_then_keeps_it_open(wire, timer):
+    for _ in range(20):
+        feed(wire, POST)
+        pass_time(wire, timer, 6)
+    assert not wire.closed
+
+
+def test_after_a_refusal_it_reads_on(wire, timer):
+    """Bytes that nobody read would reset the connection, and the refusal with it."""
+    feed(wire, b"garbage\0\r\n\r\n")
+    assert statuses(wire) == [400]
+    assert (wire.eof, wire.closed, wire.paused) == (True, False, False)
+    feed(wire, POST, b"x" * LINGER_BYTES)
+    assert wire.closed
+    assert statuses(wire) == [400]
+
+
+def test_after_a_refusal_it_waits_a_second_at_most(wire):
+    feed(wire, b"garbage\0\r\n\r\n")
+    wire.fire()
+    assert wire.closed
+
+
+def test_after_a_refusal_the_client_may_close(wire):
+    feed(wire, b"garbage\0\r\n\r\n")
+    assert not wire.connection.eof_received()
+    wire.lose()
+    assert wire.timers == []
+
+
+def test_tls_is_not_half_closed(timer):
+    wire = Wire(make_site({}, timer), LIMITS, tls=True)
+    feed(wire, b"garbage\0\r\n\r\n")
+    assert not wire.eof
+
+
+class TestAClientThatDoesNotRead:
+    def test_it_is_dropped(self, wire, timer):
+        feed(wire, POST)
+        wire.stuck = True
+        wire.connection.pause_writing()
+        assert wire.paused
+        pass_time(wire, timer, 8)
+        assert not wire.closed
+        pass_time(wire, timer, 2)
+        assert wire.aborted
+        assert wire.site.counters.events == ["dropped"]
+
+    def test_it_may_read_again(self, wire, timer):
+        feed(wire, POST)
+        wire.connection.pause_writing()
+        pass_time(wire, timer, 8)
+        wire.connection.resume_writing()
+        assert not wire.paused
+        feed(wire, POST)
+        pass_time(wire, timer, 3)
+        assert not wire.closed
+
+    def test_what_is_unsent_at_the_end_has_the_same_time(self, wire, timer):
+        feed(wire, post(b"Connection: close\r\n"))
+        wire.stuck = True
+        wire.fire()
+        assert wire.closed
+        for _ in range(8):
+            timer.now += 1
+            wire.state.sweep()
+        assert not wire.aborted
+        timer.now += 1
+        wire.state.sweep()
+        assert wire.aborted
+
+
+def test_the_end_of_tls_need_not_be_answered(timer):
+    wire = Wire(make_site({"/helpscout": make_app(None)}, timer), LIMITS, tls=True)
+    feed(wire, post(b"Connection: close\r\n"))
+    timer.now += 1
+    wire.state.sweep()
+    assert wire.aborted
+
+
+class TestTheClientLeaves:
+    @pytest.mark.parametrize("sent", [b"", b"PO", HALF, POST], ids=["nothing", "head", "body", "all"])
+    def test_between_bytes(self, sent, wire):
+        feed(wire, sent) if sent else None
+        assert not wire.connection.eof_received()
+        wire.lose()
+        assert wire.state.clients == set()
+        assert len(wire.site.request_log.lines) == (sent == POST)
+
+    def test_while_the_application_answers(self, wire):
+        async def leave():
+            wire.connection.data_received(GET)
+            wire.lose()
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+        asyncio.run(leave())
+        assert wire.sent == b""
+
+    def test_half(self, wire):
+        """A client that has said all may still listen."""
+
+        async def leave():
+            wire.connection.data_received(GET + POST)
+            assert wire.connection.eof_received()
+            await wire.settle()
+
+        asyncio.run(leave())
+        assert (statuses(wire), wire.eof) == ([405], True)
+
+    def test_nothing_of_it_is_left(self, wire):
+        """Without the collector's help: it would come late, and a TLS connection weighs 30 KB."""
+        feed(wire, POST, GET, b"PO")
+        wire.lose()
+        gc.disable()
+        try:
+            connection = weakref.ref(wire.connection._state)
+            wire.connection = None
+            kept = [one for one in gc.get_objects() if isinstance(one, Connection) and one._state is connection()]
+        finally:
+            gc.enable()
+        assert kept == []
+
+
+class TestTheServerStops:
+    def test_idle(self, wire):
+        feed(wire, POST)
+        wire.state.stopping = True
+        wire.connection.finish()
+        assert wire.closed
+
+    @pytest.mark.parametrize("sent", [b"PO", HALF], ids=["head", "body"])
+    def test_a_request_that_has_begun_is_answered(self, sent, wire):
+        feed(wire, sent)
+        wire.state.stopping = True
+        wire.connection.finish()
+        assert not wire.closed
+        feed(wire, POST[len(sent) :])
+        [answer] = split(bytes(wire.sent))
+        assert (answer.status, answer.fields["Connection"], wire.eof) == (200, "close", True)
+
+    def test_on_the_other_road(self, wire):
+        async def stop():
+            wire.connection.data_received(GET + GET)
+            wire.state.stopping = True
+            wire.connection.finish()
+            await wire.settle()
+
+        asyncio.run(stop())
+        assert (statuses(wire), wire.eof) == ([405], True)
+
+    @pytest.mark.parametrize(("raw", "status"), [(POST, 200), (GET, 405)], ids=["fast", "tornado"])
+    def test_a_connection_that_was_on_its_way_is_answered(self, raw, status, timer):
+        """Its client connected before the port was given up: at a reload it must not notice."""
+        wire = Wire(make_site({"/helpscout": make_app(None)}, timer), LIMITS)
+
+        async def come_late():
+            late = Connection(wire.state, "", None)
+            wire.state.stopping = True
+            late.connection_made(wire)
+            late.data_received(raw)
+            await wire.settle()
+
+        asyncio.run(come_late())
+        [answer] = split(bytes(wire.sent))
+        assert (answer.status, answer.fields["Connection"], wire.eof) == (status, "close", True)
+
+
+class TestABug:
+    class Broken:
+        name = "helpscout"
+
+        def answer(self, body, signature):
+            raise KeyError("ann@example.com")
+
+    @pytest.mark.parametrize("fast", [True, False], ids=["fast", "tornado"])
+    def test_in_the_app(self, fast, timer, logged):
+        wire = Wire(make_site({"/helpscout": self.Broken()}, timer, fast), LIMITS)
+        feed(wire, POST + POST)
+        wire.fire()
+        assert (statuses(wire), wire.closed) == ([500], True)
+        [answer] = split(bytes(wire.sent))
+        assert answer.body == Refusal.FAULT.reply.body
+        line = logged.take("request_fault" if fast else "library")
+        assert line["error"] == "KeyError"
+        assert "example.com" not in str(line)
+
+    def test_in_the_application(self, wire, logged, monkeypatch):
+        def fail(*_):
+            raise KeyError("ann@example.com")
+
+        monkeypatch.setattr(wire.site.application, "start_request", fail)
+        feed(wire, GET)
+        assert statuses(wire) == [500]
+        assert logged.take("request_fault")["error"] == "KeyError"
+
+
+class TestDropping:
+    def test_the_longest_waiting_goes_first(self, wire, timer):
+        others = []
+        for _ in range(3):
+            timer.now += 1
+            other = Wire(wire.site, LIMITS)
+            wire.state.clients.add(other.connection)
+            others.append(other)
+        timer.now += 1
+        feed(wire, POST)
+        dropped = []
+        while wire.state.drop_longest_waiting():
+            dropped += [one for one in [*others, wire] if one.aborted and one not in dropped]
+        assert dropped[:3] == others
+
+    def test_a_running_request_is_spared(self, wire):
+        async def drop():
+            wire.connection.data_received(GET)
+            assert not wire.state.drop_longest_waiting()
+            await wire.settle()
+            assert wire.state.drop_longest_waiting()
+
+        asyncio.run(drop())
+        assert statuses(wire) == [405]

@@ -1,0 +1,314 @@
+"""Certificates, checked before they are used; contexts; and what OpenSSL is told before it is loaded."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from appliance.edge.tls import CertificateFault, load_pairs, self_signed, server_context
+
+NOW = datetime(2026, 9, 21, tzinfo=UTC)
+
+
+_SIGNS = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+
+
+class Issued:
+    """A certificate and its key, and what it can issue in turn."""
+
+    def __init__(self, name, issuer=None, *, key=None, names=None, begin=-1, days=90, digest=None):
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer.certificate.subject if issuer else subject)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW + timedelta(days=begin))
+            .not_valid_after(NOW + timedelta(days=begin + days))
+            .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
+        )
+        # What a strict client wants to find (RFC 5280, 4.2.1).
+        issuer_key = (issuer or self).key.public_key()
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key)
+        builder = builder.add_extension(identifier, critical=False)
+        if names is None:
+            builder = builder.add_extension(_SIGNS, critical=True)
+            builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False)
+        else:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(map(x509.DNSName, names)), critical=False)
+        self.certificate = builder.sign(issuer.key if issuer else self.key, digest or hashes.SHA256())
+
+    @property
+    def pem(self):
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self):
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+
+ROOT = Issued("root")
+BETWEEN = Issued("between", ROOT)
+
+
+def write(folder, leaf, *chain, name="a", key=None):
+    certificate, key_file = folder / f"{name}.crt", folder / f"{name}.key"
+    certificate.write_bytes(b"".join(one.pem for one in (leaf, *chain)))
+    key_file.write_bytes((key or leaf).key_pem)
+    return certificate, key_file
+
+
+def leaf(name="support.example.com", **more):
+    return Issued(name, BETWEEN, **{"names": [name], **more})
+
+
+def load(*pairs):
+    return load_pairs(pairs, NOW)
+
+
+def fault(*pairs):
+    with pytest.raises(CertificateFault) as caught:
+        load(*pairs)
+    return str(caught.value)
+
+
+def handshake(context, name, session=None):
+    """Shake hands in memory; give the client's end."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    if session:
+        client = session[1]
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(up, down, server_side=True)
+    end = client.wrap_bio(down, up, server_hostname=name, session=session[0] if session else None)
+    for _ in range(4):
+        for one in (end, server):
+            try:
+                one.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    server.write(b"x")
+    assert end.read(1) == b"x"
+    return end, client
+
+
+def common_name(end):
+    certificate = x509.load_der_x509_certificate(end.getpeercert(binary_form=True))
+    return certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+
+
+def test_what_is_served(tmp_path):
+    _context, [certificate] = load(write(tmp_path, leaf(names=["Support.Example.com", "*.example.org"]), BETWEEN))
+    assert certificate.names == ("support.example.com", "*.example.org")
+    assert certificate.not_after - certificate.not_before == timedelta(days=90)
+    assert certificate.days_left(NOW) == 89
+    assert certificate.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [
+        ("a.example.org", True),
+        ("example.org", False),
+        ("a.b.example.org", False),
+        ("support.example.com", True),
+        ("com", False),
+        ("", False),
+    ],
+)
+def test_names(name, covered, tmp_path):
+    _context, [certificate] = load(write(tmp_path, leaf(names=["support.example.com", "*.example.org"]), BETWEEN))
+    assert certificate.covers(name) == covered
+
+
+@pytest.mark.parametrize(
+    ("make", "warning"),
+    [
+        pytest.param(lambda: [leaf(begin=-100), BETWEEN], "expired on 2026-09-11; renew it", id="expired"),
+        pytest.param(lambda: [leaf(begin=1), BETWEEN], "not valid before 2026-09-22 00:00", id="not yet"),
+        pytest.param(lambda: [leaf(names=[]), BETWEEN], "names no server", id="no names"),
+        pytest.param(lambda: [leaf()], "use the full chain", id="no chain"),
+        pytest.param(lambda: [Issued("a", names=["a"])], "signed by itself", id="self-signed"),
+    ],
+)
+def test_served_with_a_warning(make, warning, tmp_path):
+    context, [certificate] = load(write(tmp_path, *make()))
+    [said] = certificate.warnings
+    assert warning in said
+    assert said.startswith(f"{certificate.file}: ")
+    handshake(context, "support.example.com")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        pytest.param(
+            lambda: [leaf(key=rsa.generate_private_key(65537, 1024)), BETWEEN], "has 1024 bits", id="short RSA"
+        ),
+        pytest.param(lambda: [leaf(key=ec.generate_private_key(ec.SECP256K1())), BETWEEN], "secp256k1", id="odd curve"),
+        pytest.param(lambda: [leaf(key=dsa.generate_private_key(2048)), BETWEEN], "is not used in TLS", id="DSA"),
+        pytest.param(lambda: [leaf(), ROOT, BETWEEN], "2 did not issue certificate 1", id="chain in the wrong order"),
+        pytest.param(lambda: [leaf(), leaf()], "2 did not issue certificate 1", id="not its chain"),
+    ],
+)
+def test_refused(make, sentence, tmp_path):
+    assert sentence in fault(write(tmp_path, *make()))
+
+
+def test_refused_pairs(tmp_path):
+    one = leaf()
+    certificate, key = write(tmp_path, one, BETWEEN)
+    assert "do not belong together" in fault(write(tmp_path, one, BETWEEN, name="b", key=leaf()))
+    assert "cannot be read: No such file" in fault((tmp_path / "none", key))
+    assert "cannot be read: No such file" in fault((certificate, tmp_path / "none"))
+    assert "not a PEM file" in fault((key, key))
+    assert "not a PEM file" in fault((certificate, certificate))
+    for content in (b"", b"x", one.pem[:100], one.pem[:-40]):
+        certificate.write_bytes(content)
+        assert "not a PEM file" in fault((certificate, key))
+
+
+def test_a_pass_phrase_is_not_asked_for(tmp_path):
+    one = leaf()
+    certificate, key = write(tmp_path, one, BETWEEN)
+    encryption = serialization.BestAvailableEncryption(b"x")
+    key.write_bytes(one.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
+    assert "is encrypted" in fault((certificate, key))
+
+
+def test_every_cut_of_a_pair_is_refused_or_whole(tmp_path):
+    certificate, key = write(tmp_path, leaf(), BETWEEN)
+    for file in (certificate, key):
+        content = file.read_bytes()
+        for end in range(0, len(content), 61):
+            file.write_bytes(content[:end])
+            try:
+                _context, [loaded] = load((certificate, key))
+            except CertificateFault:
+                continue
+            assert loaded.names == ("support.example.com",)
+        file.write_bytes(content)
+
+
+def test_a_name_chooses(tmp_path):
+    pairs = [
+        write(tmp_path, leaf("a.example.com"), BETWEEN, name="a"),
+        write(tmp_path, leaf("b.example.com"), BETWEEN, name="b"),
+        write(tmp_path, leaf("star", names=["*.example.org"]), BETWEEN, name="c"),
+    ]
+    context, certificates = load(*pairs)
+    assert len(certificates) == 3
+    asked = {"a.example.com": "a.example.com", "B.example.com": "b.example.com", "x.example.org": "star"}
+    for name, given in {**asked, "example.net": "a.example.com", None: "a.example.com"}.items():
+        end, _ = handshake(context, name)
+        assert common_name(end) == given
+        assert end.selected_alpn_protocol() == "http/1.1"
+
+
+def test_tickets_resume_under_every_name(tmp_path):
+    context, _ = load(
+        write(tmp_path, leaf("a.example.com"), BETWEEN, name="a"),
+        write(tmp_path, leaf("b.example.com"), BETWEEN, name="b"),
+    )
+    for name in ("a.example.com", "b.example.com"):
+        first, client = handshake(context, name)
+        again, _ = handshake(context, name, (first.session, client))
+        assert again.session_reused
+
+
+def test_ciphers_and_versions(tmp_path):
+    context = server_context(*write(tmp_path, leaf(), BETWEEN))
+    assert {"TLSv1.2", "TLSv1.3"} == {cipher["protocol"] for cipher in context.get_ciphers()}
+    assert [c["name"] for c in context.get_ciphers() if "GCM" not in c["name"] and "CHACHA20" not in c["name"]] == []
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+class TestSelfSigned:
+    def test_it_is_made_once(self, tmp_path):
+        pair = self_signed(tmp_path / "new", NOW)
+        content = [file.read_bytes() for file in pair]
+        assert [file.stat().st_mode & 0o777 for file in pair] == [0o600, 0o600]
+        assert self_signed(tmp_path / "new", NOW + timedelta(days=300)) == pair
+        assert [file.read_bytes() for file in pair] == content
+
+    def test_it_is_made_again_near_its_end(self, tmp_path):
+        certificate, _ = self_signed(tmp_path, NOW)
+        before = certificate.read_bytes()
+        self_signed(tmp_path, NOW + timedelta(days=350))
+        assert certificate.read_bytes() != before
+
+    def test_it_can_be_used(self, tmp_path):
+        _context, [certificate] = load(self_signed(tmp_path, NOW))
+        assert certificate.names == ("localhost", "127.0.0.1", "::1")
+
+
+GROUPS = """
+import os, sys
+import appliance
+from appliance.edge.tls import server_context
+from pathlib import Path
+import ssl
+context = server_context(Path(sys.argv[1]), Path(sys.argv[2]))
+def shake(group):
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.set_ecdh_curve(group)
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = client.wrap_bio(down, up), context.wrap_bio(up, down, server_side=True)
+    done = 0
+    for _ in range(4):
+        for end in ends:
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                return False
+    return ends[0].version() is not None
+print(*(shake(group) for group in ("prime256v1", "secp384r1", "X25519", "secp521r1", "X448")))
+print(os.environ["OPENSSL_CONF"])
+"""
+
+
+def groups(tmp_path, **environ):
+    pair = write(tmp_path, leaf(), BETWEEN)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", GROUPS, *map(str, pair)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={"PATH": "/usr/bin", **environ},
+        timeout=30,
+    )
+    return done.stdout.splitlines()
+
+
+def test_groups(tmp_path):
+    shaken, conf = groups(tmp_path)
+    assert shaken == "True True True False False"
+    assert Path(conf).is_file()
+
+
+def test_the_operators_own_configuration_is_kept(tmp_path):
+    own = tmp_path / "own.cnf"
+    own.write_text("")
+    shaken, conf = groups(tmp_path, OPENSSL_CONF=str(own))
+    assert shaken == "True True True True True"
+    assert conf == str(own)
