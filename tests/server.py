@@ -16,6 +16,7 @@ from io import BytesIO
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import trustme
 import uvloop
 from tornado.testing import bind_unused_port
@@ -24,7 +25,7 @@ from appliance.edge.listener import Listener
 from appliance.edge.site import Limits, NoCounters, Site, by_path
 from appliance.edge.tls import server_context
 from appliance.edge.web import Mount, make_application
-from appliance.observe.logs import RequestLog
+from appliance.observe.logs import RequestLine, RequestLog
 from appliance.sidebar.app import SidebarApp
 
 
@@ -49,6 +50,10 @@ class Lines(BytesIO):
         with self._written:
             self._written.notify_all()
             return super().write(line)
+
+    def take(self, line: RequestLine) -> None:
+        """Take one line that is not encoded yet."""
+        self.write(msgspec.json.encode(line) + b"\n")
 
     @contextlib.contextmanager
     def one_more(self) -> Iterator[None]:

@@ -46,23 +46,26 @@ class Lookup(Generic[Answer]):
         self._found = self._new_found()  # clear() would take 20 ms for 10,000 entries
         self._unknown = self._new_unknown()
 
-    def answer(
-        self, addresses: tuple[str, ...], vary: Hashable, build: Callable[[Snapshot, tuple[Record, ...]], Answer]
-    ) -> tuple[Answer, CacheState]:
-        """Give what `build` makes of every customer with one of `addresses` (normal form), and whether it was cached.
-
-        `addresses` and `vary` together must hold all that `build` depends on besides the snapshot: they are the key.
-        Raises NotLoaded, and whatever `build` raises.
-        """
-        key = (addresses, vary)
+    def cached(self, key: Hashable) -> Answer | None:
+        """Give the answer that was stored under `key`, or None."""
         answer = self._found.find(key)
-        if answer is None:
-            answer = self._unknown.find(key)
-        if answer is not None:
-            return answer, CacheState.HIT
+        return self._unknown.find(key) if answer is None else answer
+
+    def answer(
+        self,
+        addresses: tuple[str, ...],
+        key: Hashable,
+        build: Callable[[Snapshot, tuple[Record, ...]], Answer],
+    ) -> Answer:
+        """Give what `build` makes of every customer with one of `addresses` (normal form), and store it under `key`.
+
+        `key` must hold all that `addresses` and `build` depend on besides the snapshot; None is not stored.
+        Raises NotLoaded, SnapshotFault, and whatever `build` raises.
+        """
         if self.snapshot is None:
             raise NotLoaded
         records = self.snapshot.find(addresses)
         answer = build(self.snapshot, records)
-        (self._found if records else self._unknown).store(key, answer)
-        return answer, CacheState.MISS
+        if key is not None:
+            (self._found if records else self._unknown).store(key, answer)
+        return answer

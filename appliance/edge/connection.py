@@ -139,7 +139,7 @@ class Connection(Inbound):
             connection = KEEP
         else:
             connection = CLOSE if reply.closes else self._connection_field(keeps, self._version)
-        self._transport.write(state.heads.render(reply, connection))
+        state.send(self._transport, state.heads.render(reply, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:
             self._end()
@@ -174,7 +174,7 @@ class Connection(Inbound):
         exchange, self._exchange = self._exchange, None
         if exchange is None or self._transport is None or self._phase >= LINGERING:
             return
-        self._transport.write(response)
+        self._write(response)
         self.since = self._state.site.timer()
         if closes or self._last or self._state.stopping:
             self._end()
@@ -257,15 +257,20 @@ class Connection(Inbound):
             return
         reply = refusal.reply
         head_only = bool(self._target) and self._parser is not None and self._parser.get_method() == b"HEAD"
-        self._transport.write(self._state.heads.render(reply, CLOSE, without_body=head_only))
+        self._write(self._state.heads.render(reply, CLOSE, without_body=head_only))
         name = self._lane.name if self._lane is not None and self._phase == BODY else ""
         self._linger_on()
         site = self._state.site
         site.request_log.write(reply, name, 0, self.peer)
         site.counters.request(name, reply.outcome, "", 0.0)
 
+    def _write(self, response: bytes) -> None:
+        self._state.flush()  # answers before it may still wait
+        self._transport.write(response)
+
     def _end(self) -> None:
         """End the connection after the last answer. The end of TLS is said at once, and the other side's awaited."""
+        self._state.flush()
         if self._transport.can_write_eof():
             self._linger_on()
         else:

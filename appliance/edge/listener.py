@@ -86,7 +86,7 @@ class Listener:
         _raise_mmap_threshold()
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
-        self._state = ServerState(self._site, self.limits, self._loop.call_later)
+        self._state = ServerState(self._site, self.limits, self._loop.call_later, self._loop.call_soon)
         self._state.release = self._release
         self._capacity = min(self.limits.max_connections, _descriptors_left())
         for listening in self._sockets:
@@ -103,6 +103,7 @@ class Listener:
     def stop(self) -> None:
         """Accept no more and close what is idle; running requests go on, and their connections end with them."""
         self._state.stopping = True
+        self._state.flush()
         self._accept_off()
         for listening in self._sockets:
             listening.close()

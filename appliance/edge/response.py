@@ -7,7 +7,7 @@ from email.utils import formatdate
 from http.client import responses
 from typing import Final
 
-from appliance.sidebar.reply import Reply
+from appliance.sidebar.reply import CARD_STATUS, Reply
 
 KEEP: Final = b""  # HTTP/1.1 persists without saying so (RFC 9112, 9.3)
 CLOSE: Final = b"Connection: close\r\n"
@@ -22,7 +22,7 @@ class Heads:
 
     def __init__(self, seconds: float) -> None:
         """`seconds` since 1970, now."""
-        self._prefixes: dict[tuple[object, ...], bytes] = {}
+        self._prefixes: dict[object, bytes] = {}
         self.renew(seconds)
 
     def renew(self, seconds: float) -> None:
@@ -32,7 +32,8 @@ class Heads:
 
     def render(self, reply: Reply, connection: bytes, *, without_body: bool = False) -> bytes:
         """Give the whole answer; `connection` is KEEP, CLOSE or KEEP_ALIVE, `without_body` for HEAD."""
-        key = (reply.status, reply.content_type, reply.headers)
+        # A card's is found by its status alone: hashing three values costs as much as joining the bytes.
+        key: object = CARD_STATUS if reply.status == CARD_STATUS else (reply.status, reply.content_type, reply.headers)
         prefix = self._prefixes.get(key)
         if prefix is None:
             prefix = self._prefixes[key] = self._prefix(reply)

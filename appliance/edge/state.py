@@ -46,11 +46,19 @@ class ServerState:
     too early. `now` is the time of the last sweep.
     """
 
-    def __init__(self, site: Site, limits: Limits, call_later: Callable[[float, Callable[[], object]], Any]) -> None:
-        """`call_later` is the loop's."""
+    def __init__(
+        self,
+        site: Site,
+        limits: Limits,
+        call_later: Callable[[float, Callable[[], object]], Any],
+        call_soon: Callable[[Callable[[], object]], Any],
+    ) -> None:
+        """`call_later` and `call_soon` are the loop's."""
         self.site: Final = site
         self.limits: Final = limits
         self.call_later: Final = call_later
+        self._call_soon: Final = call_soon
+        self._outbox: list[tuple[Any, bytes]] = []
         self.now = site.timer()
         self.heads: Final = Heads(site.clock())
         self.lanes: Final = {
@@ -61,6 +69,24 @@ class ServerState:
         self.stopping = False
         self.release: Callable[[str | None], object] = lambda _source: None
         self._victims: list[tuple[float, int, Client]] = []
+
+    def send(self, transport: Any, answer: bytes) -> None:
+        """Write an answer once all requests that have arrived by now are answered.
+
+        Written one by one, each wakes its reader, who is asleep again before the next comes: of 25 us for a write to a
+        loopback socket 20 are that. Written together they cost 5.
+        """
+        self._outbox.append((transport, answer))
+        if len(self._outbox) == 1:
+            self._call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits to be."""
+        if self._outbox:
+            outbox, self._outbox = self._outbox, []
+            for transport, answer in outbox:
+                if not transport.is_closing():
+                    transport.write(answer)
 
     def sweep(self) -> None:
         """Move the time on and end what has passed its deadline."""

@@ -33,12 +33,12 @@ MAX_REFUSALS: Final = 10
 """Lines a second about refused requests; whoever sends more is counted, and fills no disk."""
 
 
-class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
+class RequestLine(msgspec.Struct, frozen=True, gc=False):
     """All that is ever written about one request. The struct is the guarantee: there is no key for anything else."""
 
     timestamp: str
-    level: str = "info"
-    event: str = "request"
+    level: str
+    event: str
     app: str
     status: int
     outcome: str
@@ -62,12 +62,19 @@ class Stream(Protocol):
         """See to it that what was taken is written soon."""
 
 
+class Taker(Protocol):
+    """Takes lines that are still to be encoded: a Writer."""
+
+    def take(self, line: RequestLine, /) -> object:
+        """Take one line."""
+
+
 class RequestLog:
     """Writes one line a request, and of refusals not more than a reader can use."""
 
-    def __init__(self, stream: Stream, clock: Callable[[], float], *, on: bool = True, terminal: bool = False) -> None:
+    def __init__(self, stream: Taker, clock: Callable[[], float], *, on: bool = True, terminal: bool = False) -> None:
         """`clock` gives seconds since 1970; `on` is `[log] requests`; on a terminal lines are for people."""
-        self._stream = stream
+        self._take = stream.take
         self._stamp = Stamp(clock)
         self._on = on
         self._terminal = terminal
@@ -85,24 +92,26 @@ class RequestLog:
         if reply.status >= 400 and not self._may_say(reply, now[:_TO_THE_SECOND]):
             return
         line = RequestLine(
-            timestamp=now,
-            app=app,
-            status=reply.status,
-            outcome=reply.outcome,
-            cache=reply.cache,
-            duration_us=duration_us,
-            bytes=len(reply.body),
-            peer=peer,
-            conversation=reply.conversation,
-            mailbox=reply.mailbox,
-            agent=reply.agent,
-            customer=reply.customer,
+            now,
+            "info",
+            "request",
+            app,
+            reply.status,
+            reply.outcome,
+            reply.cache,
+            duration_us,
+            len(reply.body),
+            peer,
+            reply.conversation,
+            reply.mailbox,
+            reply.agent,
+            reply.customer,
         )
         if self._terminal:
             facts = msgspec.structs.asdict(line)
             log.info("request", **{name: facts[name] for name in facts if name not in _FIRST})
         else:
-            self._stream.write(_encode(line) + b"\n")
+            self._take(line)
 
     def tick(self) -> None:
         """Say what was left unsaid in the second that has passed; called once a second."""
@@ -141,12 +150,12 @@ class Stamp:
 
     def __call__(self) -> str:
         """Give the time now."""
-        microseconds = round(self._clock() * 1_000_000)
-        second, fraction = divmod(microseconds, 1_000_000)
+        now = self._clock()
+        second = int(now)
         if second != self._second:
             self._second = second
             self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._prefix}.{fraction:06}Z"
+        return f"{self._prefix}.{int((now - second) * 1_000_000):06}Z"
 
 
 def configure(stream: Stream, clock: Callable[[], float], *, level: str = "info", terminal: bool = False) -> None:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import uvloop
 
@@ -27,6 +28,9 @@ from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.setup import Setup
 from appliance.service.sockets import is_local
 from appliance.service.wiring import snapshot_folder
+
+_COLLECT_AFTER: Final = (50_000, 20, 20)
+"""A request leaves no cycles behind; looking for them every 700 objects takes 2 % of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class Worker:
         # What is here now stays: left out of every collection, and out of the pages that a collection would copy.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_COLLECT_AFTER)
         self._row.ready = True
         self._post.wake()
         await ending.wait()

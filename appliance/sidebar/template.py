@@ -12,7 +12,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final
 
-from tornado.escape import utf8
 from tornado.template import ParseError, Template
 
 from appliance.customers.record import Record
@@ -32,9 +31,14 @@ class Markup(bytes):
 
 def escape(value: bytes) -> bytes:
     """Escape what a template shows, unless it is Markup. Tornado turns every value to bytes before."""
-    if isinstance(value, Markup) or not _SPECIAL.search(value):
+    if not _SPECIAL.search(value) or isinstance(value, Markup):
         return value
     return _SPECIAL.sub(lambda match: _ENTITIES[match[0]], value)
+
+
+def _utf8(value: str | bytes) -> bytes:
+    """Do what tornado.escape.utf8 does: two calls for each value shown, at half its price."""
+    return value.encode() if type(value) is str else value  # type: ignore[return-value]
 
 
 class CardTemplate:
@@ -53,7 +57,7 @@ class CardTemplate:
             place = f"{found[1]}:{found[2]}" if found else name
             raise TemplateFault(f"{place}: this is not Python: {error.msg}") from None
         # Template.generate would execute the whole module for each card, 20 us; its function is all that is needed.
-        self._names: dict[str, Any] = {"escape": escape, "_tt_utf8": utf8, "_tt_string_types": (str, bytes)}
+        self._names: dict[str, Any] = {"escape": escape, "_tt_utf8": _utf8, "_tt_string_types": (str, bytes)}
         exec(self._template.compiled, self._names)  # noqa: S102  # a template is code of the operator's
         self._execute = self._names["_tt_execute"]
 

@@ -64,7 +64,7 @@ class Wire:
     def __init__(self, site: Site, limits: Limits | None = None, tls: bool = False) -> None:
         self.site = site
         self.timers: list = []
-        self.state = ServerState(site, limits or Limits(), self._call_later)
+        self.state = ServerState(site, limits or Limits(), self._call_later, lambda call: call())
         self.sent = bytearray()
         self.paused = self.closed = self.aborted = self.eof = False
         self.stuck = False

@@ -10,13 +10,14 @@ import pytest
 
 from appliance.observe import logs
 from appliance.sidebar.reply import Outcome, Refusal, Reply
+from tests.server import Lines
 
 REPLY = Reply(200, Outcome.FOUND, b"{}", cache="hit", conversation=1, mailbox=2, agent=3, customer="abc")
 KEYS = "timestamp level event app status outcome cache duration_us bytes peer conversation mailbox agent customer"
 
 
 def written(reply=REPLY, **options):
-    stream = io.BytesIO()
+    stream = Lines()
     logs.RequestLog(stream, lambda: 0.25, **options).write(reply, "helpscout", 17, "192.0.2.1")
     return stream.getvalue()
 
@@ -54,7 +55,7 @@ def test_requests_can_be_left_out():
 
 
 def test_on_a_terminal_lines_are_for_people():
-    stream = io.BytesIO()
+    stream = Lines()
     logs.configure(stream, lambda: 0.0, terminal=True)
     logs.RequestLog(stream, lambda: 0.25, terminal=True).write(REPLY, "helpscout", 17, "192.0.2.1")
     assert "request" in stream.getvalue().decode()

@@ -159,7 +159,8 @@ def test_caches_until_the_data_or_the_time_is_new(snapshot, tmp_path):
     timer = Timer()
     app = make_app(snapshot, timer=timer)
     assert ask(app, "ann@example.com").cache == CacheState.MISS
-    assert ask(app, "Ann@example.com").cache == CacheState.HIT
+    assert ask(app, "ann@example.com").cache == CacheState.HIT
+    assert ask(app, "Ann@example.com").body == ask(app, "ann@example.com").body
     assert ask(app, "nobody@example.com").cache == CacheState.MISS
     timer.now = 10.0
     assert ask(app, "nobody@example.com").cache == CacheState.MISS
@@ -233,6 +234,12 @@ def test_old_data_is_shown_with_its_age(address, snapshot):
     stale = ask(app, address)
     assert stale.outcome is fresh.outcome
     assert html(stale) == html(fresh) + '<p class="orange">This is old: as of 14:13 today.</p>'
+
+
+def test_a_huge_message_is_not_cached(app):
+    """Its texts are the key: 10,000 of them would be 2.5 GB."""
+    many = [f"a{n}@example.com" for n in range(1000)]
+    assert ask(app, *many).cache == ask(app, *many).cache == CacheState.MISS
 
 
 @given(message=MESSAGES)
