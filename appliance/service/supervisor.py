@@ -21,6 +21,7 @@ from appliance.observe.note import Note
 from appliance.observe.writer import Writer
 from appliance.service import certificates, heartbeat
 from appliance.service.fleet import STEWARD, WORKER, Fleet
+from appliance.service.privileges import become
 from appliance.service.process import fork
 from appliance.service.refresh import Watch
 from appliance.service.setup import Setup, make_setup, with_new_certificate
@@ -66,10 +67,10 @@ class Supervisor:
     def run(self) -> None:
         """Serve until a signal asks for the end. Raises ConfigError and StartFault if it does not get to serve."""
         settings = self._read()
-        _warn_of_root(settings, self._environ)
         self._next = make_setup(settings, self._environ)
         self._certificate = Watch(self._next.certificate)
         self._sockets = open_sockets(settings, self._environ)
+        _leave_root(settings, self._environ)
         self._myself = os.pidfd_open(os.getpid())
         self._signals = _block_signals()
         self._on_terminal = _has_terminal()  # asked now: once the terminal has hung up, there is none
@@ -278,6 +279,11 @@ def _has_terminal() -> bool:
     return True
 
 
-def _warn_of_root(settings: Settings, environ: Mapping[str, str]) -> None:
-    if os.geteuid() == 0 and not settings.server.user and "INVOCATION_ID" not in environ:
+def _leave_root(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Become the user of the config, now that the sockets are open; under systemd the unit has seen to that."""
+    if os.geteuid() != 0 or "INVOCATION_ID" in environ:
+        return
+    if settings.server.user:
+        become(settings.server.user, settings.server.state)
+    else:
         log.warning("running_as_root", todo="name a user in server.user, or run it under systemd")

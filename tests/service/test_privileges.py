@@ -1,0 +1,41 @@
+"""Leaving root behind."""
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from appliance.service.privileges import become
+from appliance.service.wiring import StartFault
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@ROOT
+def test_becomes_the_user_and_leaves_them_the_state(tmp_path):
+    """In a child, for there is no way back: neither the user, nor a group, nor a saved id is root's."""
+    state = tmp_path / "state"
+    (state / "customers").mkdir(parents=True)
+    (state / "customers" / "00000001.db").touch()
+    nobody = pwd.getpwnam("nobody")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            become("nobody", state)
+            same = os.getresuid() == (nobody.pw_uid,) * 3 and os.getresgid() == (nobody.pw_gid,) * 3
+            code = 0 if same and 0 not in os.getgroups() else 2
+            os.setuid(0)
+            code = 3
+        except PermissionError:
+            pass
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert {Path(path).stat().st_uid for path in (state, *state.rglob("*"))} == {nobody.pw_uid}
+
+
+def test_no_such_user(tmp_path):
+    with pytest.raises(StartFault, match=r'server\.user: there is no user "nobody-of-that-name" here; create it'):
+        become("nobody-of-that-name", tmp_path)
