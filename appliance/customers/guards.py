@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +26,15 @@ def signature(plan: Plan) -> str:
     """
     files = [name for file in plan.files for name in (file, file.with_name(file.name + "-wal"))]
     files += [file for file in (plan.ready_file, plan.checksum_file) if file]
-    return " ".join(map(_signature, files))
+    return signature_of(files)
 
 
-def _signature(file: Path) -> str:
+def signature_of(files: Iterable[Path]) -> str:
+    """Give what these files look like from outside: another one means another content."""
+    return " ".join(map(_look, files))
+
+
+def _look(file: Path) -> str:
     try:
         status = os.stat(file)
     except OSError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance.config import Settings
+from appliance.customers.guards import signature_of
 from appliance.edge.tls import CertificateFault, load_pairs, self_signed, self_signed_files
 from appliance.observe.logs import log
 from appliance.service.wiring import StartFault, certificate_folder
@@ -25,15 +25,7 @@ def files_of(settings: Settings) -> tuple[Path, ...]:
 
 def signature(settings: Settings) -> str:
     """Give what the files look like from outside; another one means another content."""
-    return " ".join(map(_signature, files_of(settings)))
-
-
-def _signature(file: Path) -> str:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return "-"
-    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+    return signature_of(files_of(settings))
 
 
 def load(settings: Settings) -> tuple[ssl.SSLContext | None, float | None]:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.edge.tls import CertificateFault, load_pairs, self_signed, server_context
+from tests.server import make_pair
 
 NOW = datetime(2026, 9, 21, tzinfo=UTC)
 
@@ -312,3 +313,12 @@ def test_the_operators_own_configuration_is_kept(tmp_path):
     shaken, conf = groups(tmp_path, OPENSSL_CONF=str(own))
     assert shaken == "True True True True True"
     assert conf == str(own)
+
+
+def test_nothing_lies_between_the_loop_and_openssl(tmp_path):
+    """The loop calls read and write of what wrap_bio gives for every request; they are to be C's own."""
+    certificate, key, _authority = make_pair(tmp_path)
+    wrapped = server_context(certificate, key).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    assert type(wrapped.read) is type(wrapped.write) is type(len)
+    with pytest.raises(ssl.SSLWantReadError):
+        wrapped.read(1)
