@@ -24,6 +24,7 @@ from appliance.sidebar.signature import Verifier
 from appliance.sidebar.template import CardTemplate, TemplateFault
 
 MAX_ADDRESSES: Final = 50
+_MAX_DIGITS: Final = 18  # more would not fit the 64 bits of a JSON reader
 _MAX_KEYED: Final = 16 * 1024  # larger messages are not cached: 10,000 of them would be 2.5 GB of keys
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -179,8 +180,11 @@ def asked_for(payload: Payload, rules: Rules) -> tuple[tuple[str, ...], bool]:
 def _number(identifier: Id | None) -> int | None:
     """Give an id as its log line may hold it: Help Scout's are numbers, and any other text could be somebody's name."""
     if isinstance(identifier, str):
-        return int(identifier) if identifier.isascii() and identifier.isdigit() and len(identifier) <= 18 else None
-    return identifier if identifier is not None and 0 <= identifier < 10**18 else None
+        try:
+            return int(identifier) if len(identifier) <= _MAX_DIGITS else None
+        except ValueError:
+            return None
+    return identifier if identifier is not None and abs(identifier) < 10**_MAX_DIGITS else None
 
 
 def _finish(outcome: Outcome, html: str, customer: str | None = None, fault: str = "") -> Finished:

@@ -189,8 +189,9 @@ def test_an_answer_is_cached_for_all_that_it_depends_on(app):
         ("ann@example.com", None),
         ("9" * 30, None),
         (10**30, None),
-        (-1, None),
-        ("٣", None),
+        (-1, -1),
+        ("1_000", 1000),
+        ("7 rue", None),
     ],
 )
 def test_only_numbers_go_into_the_log_line(given, logged, app):
