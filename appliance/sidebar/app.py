@@ -67,7 +67,7 @@ class SidebarApp:
         self._verifier = verifier
         self._lookup = lookup
         self._clock = clock
-        self._log_key = log_key
+        self._hasher = hashlib.blake2b(key=log_key, digest_size=8)  # copied: half the price of a new one
         self._rules = rules or Rules()
         self._template = template
 
@@ -150,7 +150,9 @@ class SidebarApp:
         return max_age is not None and snapshot is not None and self._clock() - snapshot.facts.as_of > max_age
 
     def _hash(self, address: str) -> str:
-        return hashlib.blake2b(address.encode(), key=self._log_key, digest_size=8).hexdigest()
+        hasher = self._hasher.copy()
+        hasher.update(address.encode())
+        return hasher.hexdigest()
 
 
 def asked_for(payload: Payload, rules: Rules) -> tuple[tuple[str, ...], bool]:
