@@ -33,7 +33,7 @@ from appliance.config_reader import (
 )
 from appliance.config_values import Endpoint, SecretSource
 
-__all__ = ["App", "ConfigError", "Fault", "Settings", "from_flags", "load", "read_text", "with_overrides"]
+__all__ = ["App", "ConfigError", "Display", "Fault", "Settings", "from_flags", "load", "read_text", "with_overrides"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import msgspec
 
 from appliance.cli import FAILED, common
 from appliance.config import ConfigError, Settings, from_flags
+from appliance.customers.address import normalise
 from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.plan import Refused
 from appliance.service.wiring import make_app, plan_of, snapshot_folder
@@ -42,9 +43,11 @@ def command(
     """Print the card of the customer with this ADDRESS. Exits with 1 if there is none."""
     if (address is None) == (payload is None):
         raise click.UsageError("name either one ADDRESS or --payload FILE")
+    if address is not None and normalise(_readable(address)) is None:
+        raise click.UsageError("the ADDRESS is no e-mail address")
     if html and response:
         raise click.UsageError("--html and --response exclude each other")
-    body = common.read_input(payload) if payload else msgspec.json.encode({"customer": {"email": address}})
+    body = common.read_input(payload) if payload else msgspec.json.encode({"customer": {"email": _readable(address)}})
     try:
         reply = _answer(_settings(config, customers), app_name, body)
     except ConfigError as error:
@@ -52,7 +55,14 @@ def command(
     except Refused as refused:
         raise common.Stop("\n".join([str(refused), *map(str, refused.bad)])) from None
     _print(reply, html=html, response=response)
+    if reply.fault:
+        click.echo(f"the card failed, so this is the built-in one: {reply.fault}", err=True)
     sys.exit(0 if reply.outcome is Outcome.FOUND else FAILED)
+
+
+def _readable(address: str | None) -> str:
+    """Give an argument as text: what a shell passes need not be UTF-8, and then it is nobody's address."""
+    return (address or "").encode("utf-8", "replace").decode()
 
 
 def _settings(config: Path | None, customers: Path | None) -> Settings:

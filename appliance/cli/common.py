@@ -16,11 +16,11 @@ from appliance.config import App, ConfigError, Settings, from_flags, load
 DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-config_option: Final = click.option(
-    "--config", "config", type=click.Path(path_type=Path), metavar="FILE", help=f"Default: {DEFAULT_CONFIG}"
-)
+_FILE: Final = click.Path(path_type=Path, readable=False)  # that it can be read is for whoever opens it to say
+
+config_option: Final = click.option("--config", type=_FILE, metavar="FILE", help=f"Default: {DEFAULT_CONFIG}")
 customers_option: Final = click.option(
-    "--customers", type=click.Path(path_type=Path), metavar="FILE", help="A customers file, instead of a config file."
+    "--customers", type=_FILE, metavar="FILE", help='A customers file with a column "email", instead of a config.'
 )
 secret_option: Final = click.option(
     "--secret-file", type=click.Path(path_type=Path), metavar="FILE", help="A file that holds the shared secret."

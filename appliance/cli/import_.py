@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -15,7 +16,10 @@ from appliance.cli import FAILED, common
 from appliance.config import ConfigError
 from appliance.customers.importer import import_customers
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, Refused, Report
+from appliance.service.importing import limit
 from appliance.service.wiring import plan_of, snapshot_folder
+
+_MANY: Final = 100_000
 
 
 @click.command("import")
@@ -32,10 +36,10 @@ def command(config: Path | None, as_json: bool) -> None:
         raise common.ConfigStop(error) from None
     plan = plan_of(settings)
     try:
+        folder = snapshot_folder(settings)
+        limit(plan, folder)
         with _progress(plan) as progress:
-            report = import_customers(
-                plan, snapshot_folder(settings), clock=time.time, timer=time.monotonic, progress=progress
-            )
+            report = import_customers(plan, folder, clock=time.time, timer=time.monotonic, progress=progress)
     except Refused as refused:
         if as_json:
             _print_json({"refused": str(refused), "bad": refused.bad})
@@ -53,7 +57,7 @@ def command(config: Path | None, as_json: bool) -> None:
 def _progress(plan: Plan) -> Iterator[Callable[[int, float], None]]:
     """Show a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda rows, share: None
+        yield _lines(plan)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -67,6 +71,19 @@ def _progress(plan: Plan) -> Iterator[Callable[[int, float], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task(plan.source.name, total=1.0, rows=0)
         yield lambda rows, share: bar.update(task, completed=share, rows=rows, refresh=True)
+
+
+def _lines(plan: Plan) -> Callable[[int, float], None]:
+    """Give a function that says how far it is with each tenth of a large file."""
+    told = 0
+
+    def tell(rows: int, share: float) -> None:
+        nonlocal told
+        if rows >= _MANY and int(share * 10) > told:
+            told = int(share * 10)
+            click.echo(f"{plan.source.name}: {told * 10}%, {rows:,} customers", err=True)
+
+    return tell
 
 
 def _print_json(values: dict[str, object]) -> None:

@@ -36,7 +36,8 @@ def command(
     logs.configure(writer, time.time, terminal=terminal)
 
     def read() -> Settings:
-        settings = with_overrides(common.find_settings(config, customers, secret_file), listen or None, workers)
+        settings = common.find_settings(config, customers, secret_file)
+        settings = _with_flags(settings, listen, workers)
         logs.configure(writer, time.time, level=settings.log.level, terminal=terminal)
         return settings
 
@@ -48,6 +49,13 @@ def command(
         raise _stop(common.StartStop(str(fault)), "start_failed", [str(fault)]) from None
     finally:
         writer.close()
+
+
+def _with_flags(settings: Settings, listen: tuple[str, ...], workers: int | None) -> Settings:
+    try:
+        return with_overrides(settings, listen or None, workers)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _stop(stop: common.Stop, event: str, sentences: list[str]) -> Exception:

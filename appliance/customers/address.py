@@ -13,22 +13,25 @@ from typing import Final
 
 import idna
 
+BETWEEN: Final = re.compile(r"[\s;,]+")
+"""What stands between addresses in one cell; an unquoted comma cannot be part of one (RFC 5322, 3.2.3)."""
+
 MAX_LENGTH: Final = 320  # RFC 5321, 4.5.3.1: 64 for the local part, 255 for the domain, one @
-_NORMAL: Final = re.compile(r"[!-?\[-~]{1,64}@[0-9a-z.-]{1,255}")
-_PLAIN: Final = re.compile(r"[!-?A-~]+@[0-9A-Za-z.-]+")
+_NORMAL: Final = re.compile(r"[!-?\[-~]{1,64}@[0-9a-z.-]{0,254}[0-9a-z-]")
+_PLAIN: Final = re.compile(r"[!-?A-~]+@[0-9A-Za-z.-]*[0-9A-Za-z-]")
 _DOMAIN: Final = re.compile(r"[0-9a-z._-]+|\[[0-9a-z.:]+\]")  # or an address literal (RFC 5321, 4.1.3)
 _UNSAFE: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+_JOINERS: Final = (0x200C, 0x200D)
 _NO_WIDTH: Final = dict.fromkeys(
     [
-        0x00AD,
-        0x180E,
-        0xFEFF,
+        *(0x00AD, 0x061C, 0x180E, 0xFEFF),
         *range(0x200B, 0x2010),
         *range(0x202A, 0x202F),
         *range(0x2060, 0x2065),
-        *range(0x2066, 0x206A),
+        *range(0x2066, 0x2070),
     ]
 )
+_NO_WIDTH_BUT_JOINERS: Final = {code: None for code in _NO_WIDTH if code not in _JOINERS}
 
 
 def normalise(text: str) -> str | None:
@@ -40,19 +43,31 @@ def normalise(text: str) -> str | None:
     text = text.strip()
     if _PLAIN.fullmatch(text):  # what follows would change nothing but the case
         return text.lower() if len(text) <= MAX_LENGTH else None
-    text = unicodedata.normalize("NFC", text.translate(_NO_WIDTH).strip())
+    text = unicodedata.normalize("NFC", text.translate(_NO_WIDTH_BUT_JOINERS).strip())
     local, at, domain = text.rpartition("@")
-    if not domain.isascii():
-        try:
-            domain = idna.encode(domain, uts46=True).decode("ascii")
-        except UnicodeError:  # idna's own errors are UnicodeErrors
-            return None
-    local, domain = unicodedata.normalize("NFC", local.lower()), domain.lower()
+    domain = _a_form(domain) or ""
+    local = local.translate(_NO_WIDTH)
+    # A sigma is written as the last of its word by lower() and by people, but not by the same rule.
+    local = unicodedata.normalize("NFC", local.lower()).replace("ς", "σ")
     # Checked now and not before: NFC and UTS 46 map more than one character to what must not be there.
     if not local or "@" in local or _UNSAFE.search(local) or not _DOMAIN.fullmatch(domain):
         return None
     address = local + at + domain
     return address if len(address) <= MAX_LENGTH else None
+
+
+def _a_form(domain: str) -> str | None:
+    """Give a domain in its A-form and lower case, or None if it is none."""
+    domain = domain.removesuffix(".")
+    if domain.isascii():
+        return domain.lower()
+    # Joiners tell some domains apart (RFC 5892, A.1 and A.2). Where they may not be they are what copying left behind.
+    for candidate in dict.fromkeys((domain, domain.translate(_NO_WIDTH))):
+        try:
+            return idna.encode(candidate, uts46=True).decode("ascii").lower().removesuffix(".")
+        except UnicodeError:  # idna's own errors are UnicodeErrors
+            continue
+    return None
 
 
 def domain_of(address: str) -> str:

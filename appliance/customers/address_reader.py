@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from appliance.customers.address import fold_plus, normalise
+from appliance.customers.address import BETWEEN, fold_plus, normalise
 from appliance.customers.record import Columns
 
-_BETWEEN: Final = re.compile(r"[\s;,]+")  # an unquoted comma cannot be part of an address (RFC 5322, 3.2.3)
 # Cells that hold one address whose normal form is its lower case, between line ends: one call for a whole batch.
-_PLAIN: Final = re.compile(r"[!#-+\-./0-9:<=>?A-Z\[-~]{1,64}@[0-9A-Za-z.-]{1,255}")
+_PLAIN: Final = re.compile(r"[!#-+\-./0-9:<=>?A-Z\[-~]{1,64}@[0-9A-Za-z.-]{0,254}[0-9A-Za-z-]")
 _ALL_PLAIN: Final = re.compile(rf"{_PLAIN.pattern}(?:\n{_PLAIN.pattern})*")
 
 
@@ -26,7 +25,7 @@ class Found(NamedTuple):
     """Every other one, with the index of its row."""
 
     bad: list[int]
-    """The indices of rows whose address cells hold something, and no address."""
+    """The indices of rows whose address cells hold anything that is no address."""
 
 
 class AddressReader:
@@ -53,16 +52,15 @@ class AddressReader:
         return found
 
     def _read(self, row: Sequence[str]) -> list[str] | None:
-        """Give a row's distinct addresses; [] if its cells are empty, None if they hold anything else."""
+        """Give a row's distinct addresses; [] if its cells are empty, None if they hold anything that is none."""
         addresses: list[str] = []
-        written = False
         for position in self._positions:
             cell = row[position].strip()
-            for part in (cell,) if _PLAIN.fullmatch(cell) else filter(None, _BETWEEN.split(cell)):
-                written = True
+            for part in (cell,) if _PLAIN.fullmatch(cell) else filter(None, BETWEEN.split(cell)):
                 address = normalise(part)
-                if address is not None:
-                    address = fold_plus(address) if self._fold else address
-                    if address not in addresses:
-                        addresses.append(address)
-        return addresses if addresses or not written else None
+                if address is None:
+                    return None  # half of "ada smith@example.com" is another's address
+                address = fold_plus(address) if self._fold else address
+                if address not in addresses:
+                    addresses.append(address)
+        return addresses

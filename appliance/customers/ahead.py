@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import msgspec
@@ -36,13 +37,15 @@ def ahead(items: Iterator[Header | Portion]) -> Iterator[Header | Portion]:
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(read_end)
         _produce(items, write_end)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         try:
-            while length := pipe.read(4):
-                item = _DECODER.decode(pipe.read(int.from_bytes(length, "big")))
+            while len(length := pipe.read(4)) == 4:
+                size = int.from_bytes(length, "big")
+                if len(frame := pipe.read(size)) < size:
+                    break
+                item = _DECODER.decode(frame)
                 if isinstance(item, _End):
                     return
                 if isinstance(item, _Fault):
@@ -58,7 +61,11 @@ def _produce(items: Iterator[Header | Portion], write_end: int) -> NoReturn:
     """Write every item to the pipe, then end the process: nothing of the parent's may run in it."""
     code = 1
     try:
-        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        # Should the parent be killed, nothing of its must live on here: neither its lock nor the ends of its pipes.
+        os.closerange(3, write_end)
+        os.closerange(write_end + 1, os.sysconf("SC_OPEN_MAX"))
+        with suppress(OSError):  # an account may have used up its share of pipe memory
+            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with os.fdopen(write_end, "wb") as pipe:
             for item in _with_end(items):
                 encoded = msgspec.msgpack.encode(item)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ import msgspec
 from appliance.customers.ahead import ahead
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
 from appliance.customers.reading import Header, Portion, open_source, read_customers, sift
-from appliance.customers.snapshot import FORMAT, SCHEMA, Facts, Relation, add_to_checksum, related_key
+from appliance.customers.snapshot import FORMAT, SCHEMA, Age, Facts, Relation, add_to_checksum, related_keys
 
 # Nothing is lost that a crash could lose: the file has no name yet, and is read back and synced before it gets one.
 _FAST: Final = """
@@ -35,11 +36,13 @@ class Tally:
     def __init__(self) -> None:
         self.rows = self.without_address = self.addresses = self.shared = self.bad_rows = self.checksum = 0
         self.bad: list[BadRow] = []
+        self.bad_of: Counter[Path] = Counter()
         self.related: dict[str, int] = {}
 
     def reject(self, file: Path, count: int, bad: Sequence[tuple[int, str]]) -> None:
         """Count rows that are left out, and note the lines of some and the reasons."""
         self.bad_rows += count
+        self.bad_of[file] += count
         room = MAX_LISTED - len(self.bad)
         self.bad += [BadRow(str(file), line, why) for line, why in bad[:room]]
 
@@ -68,10 +71,10 @@ class Builder:
         self._progress = progress
         self._database = sqlite3.connect(file, isolation_level=None)
 
-    def build(self, as_of: float, signature: str) -> Facts:
+    def build(self, ages: dict[str, Age], signature: str) -> Facts:
         """Read every source and write everything. Raises SourceFault, sqlite3.Error and OSError.
 
-        `as_of`, seconds since 1970, and `signature` are what the snapshot will say of when and what was read.
+        `ages` and `signature` are what the snapshot will say of when and what was read.
         """
         try:
             self._database.executescript(_FAST + SCHEMA + "CREATE TEMP TABLE met(address TEXT, customer INTEGER);")
@@ -83,10 +86,11 @@ class Builder:
                 format=FORMAT,
                 plan=self._plan.digest(),
                 signature=signature,
-                as_of=as_of,
+                ages=ages,
                 columns=columns,
                 relations=relations,
                 rows=self._tally.rows,
+                related_rows=self._tally.related,
                 addresses=self._tally.addresses,
                 checksum=self._tally.checksum,
             )
@@ -141,13 +145,15 @@ class Builder:
         ).fetchone()
 
     def _relation(self, number: int, related: RelatedPlan) -> Relation:
-        by_address = any(related.on.casefold() == name.casefold() for name in self._plan.addresses)
+        by_address = any(related.on.strip().casefold() == name.strip().casefold() for name in self._plan.addresses)
         order_by = related.order_by.removeprefix("-")
         wanted = [related.key, *filter(None, [order_by])]
         setting = f"related.{related.name}"
         source = open_source(self._plan, related.source, related.table, wanted, setting, self._copy)
         try:
-            key_at = source.columns.positions[related.key.casefold()]
+            relation = Relation(related.name, source.columns.names, related.on, by_address, self._plan.plus_addressing)
+            self._tally.related[related.name] = 0
+            key_at = source.columns.positions[related.key.strip().casefold()]
             sort_at = source.columns.position(order_by)
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
             for batch in source.batches():
@@ -155,23 +161,24 @@ class Builder:
                 bad = [(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]]
                 self._tally.reject(related.source, len(faults), bad)
                 rows = [batch.rows[index] for index in indices]
-                keys = [related_key(row[key_at], by_address) for row in rows]
+                keys = [related_keys(row[key_at], relation) for row in rows]
                 sorts = [None if sort_at is None else _sortable(row[sort_at]) for row in rows]
                 records = [msgspec.json.encode(row).decode() for row in rows]
-                values = zip(keys, sorts, records, strict=True)
+                columns = zip(keys, sorts, records, strict=True)
+                values = [(key, sort, record) for some, sort, record in columns for key in some]
                 self._database.executemany("INSERT INTO joined VALUES(?, ?, ?)", values)
+                self._tally.related[related.name] += len(rows)
         finally:
             source.close()
         down = "DESC" if related.order_by.startswith("-") else "ASC"
         self._database.execute(
             f"""INSERT INTO related SELECT ?, key, place, record FROM (
             SELECT key, record, row_number() OVER (PARTITION BY key ORDER BY sort IS NULL, sort {down}, rowid) AS place
-            FROM joined WHERE key <> '') WHERE place <= ? ORDER BY key, place""",
+            FROM joined) WHERE place <= ? ORDER BY key, place""",
             (number, related.limit),
         )
-        (self._tally.related[related.name],) = self._database.execute("SELECT count(*) FROM joined").fetchone()
         self._database.execute("DROP TABLE joined")
-        return Relation(related.name, source.columns.names, related.on, by_address)
+        return relation
 
 
 def _sortable(text: str) -> float | str | None:

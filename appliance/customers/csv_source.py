@@ -14,6 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
+from appliance.customers.address import normalise
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.source import BATCH, Batch, SourceFault, open_regular, require
 
@@ -69,7 +70,13 @@ class CsvSource:
         for delimiter in marked or ("\t" + DELIMITERS if self._file.suffix.lower() == ".tsv" else DELIMITERS):
             self._start()
             try:
-                columns = Columns(next(self._reader(delimiter)))
+                header = next(self._reader(delimiter))
+                if any(normalise(cell) for cell in header):
+                    # Said before any other complaint: those quote the header, and this one is a customer.
+                    raise SourceFault(
+                        f"{where}: the first line holds an address, so it is no header; write one above it"
+                    )
+                columns = Columns(header)
                 require(columns, wanted, setting)
             except ColumnFault as error:
                 faults.append((first_line.count(delimiter), f"{where}: {error}"))
@@ -117,11 +124,14 @@ class CsvSource:
             next(reader)
             line, rows = self._csv.line_num, list(islice(reader, BATCH))
             while rows:
-                # One batch ahead: only when nothing follows is it certain that this one's last row is the file's.
-                next_line, following = self._csv.line_num, list(islice(reader, BATCH))
-                cut = not (following or self._ended or self._whole)
-                yield Batch(rows, partial(self._line_of, rows, line), cut)
-                line, rows = next_line, following
+                yield Batch(rows, partial(self._line_of, rows, line))
+                line, rows = self._csv.line_num, list(islice(reader, BATCH))
+            if not (self._ended or self._whole):
+                # Half a file, or an export that writes none: nothing in it can tell.
+                raise SourceFault(
+                    f"{self._file}:{self._skipped + line}: the last line has no line end, so the file may be cut short;"
+                    " end it with one"
+                )
         except csv.Error as error:
             raise SourceFault(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
         except UnicodeError:

@@ -24,9 +24,14 @@ def signature(plan: Plan) -> str:
 
     A SQLite file in WAL mode changes in the -wal file beside it first.
     """
-    files = [name for file in plan.files for name in (file, file.with_name(file.name + "-wal"))]
+    files = [name for file in plan.files for name in (file, wal_of(file))]
     files += [file for file in (plan.ready_file, plan.checksum_file) if file]
     return signature_of(files)
+
+
+def wal_of(file: Path) -> Path:
+    """Give where SQLite keeps the write-ahead log of a database: beside the file itself, not beside a link to it."""
+    return Path(os.path.realpath(file) + "-wal")
 
 
 def signature_of(files: Iterable[Path]) -> str:
@@ -80,22 +85,30 @@ def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
 
 
 def check_after(plan: Plan, tally: Tally, last: Facts | None) -> None:
-    """Raise Refused if too much is missing from what was read, compared with itself and with the last snapshot."""
-    bad = tuple(tally.bad)
-    read = tally.rows + tally.bad_rows
-    if tally.bad_rows > plan.max_bad_rows * read:
-        raise Refused(
-            f"{tally.bad_rows:,} of {read:,} rows are bad, more than customers.max_bad_rows allows"
-            f" ({plan.max_bad_rows:.3g}); mend them, the first is {bad[0]}",
-            bad,
-        )
-    if not tally.rows:
+    """Raise Refused if too much is missing from any file, compared with itself and with the last snapshot."""
+    if not tally.rows and not tally.bad_rows:
         raise Refused(f"{plan.source} has a header and not one customer; export it again")
-    if last is not None and tally.rows < last.rows * (1 - plan.max_shrink):
+    _check_file(plan, plan.source, tally, tally.rows, last.rows if last else 0, "customers")
+    for related in plan.related:
+        before = last.related_rows.get(related.name, 0) if last else 0
+        _check_file(plan, related.source, tally, tally.related[related.name], before, "rows")
+
+
+def _check_file(plan: Plan, file: Path, tally: Tally, rows: int, before: int, what: str) -> None:
+    bad = tally.bad_of[file]
+    listed = tuple(row for row in tally.bad if row.file == str(file))
+    if bad > plan.max_bad_rows * (rows + bad):
+        first = f"the first is {listed[0]}" if listed else "they are listed by sidebard import"
         raise Refused(
-            f"{plan.source} has {tally.rows:,} customers, and had {last.rows:,}: {1 - tally.rows / last.rows:.0%} less,"
+            f"{bad:,} of {rows + bad:,} rows are bad, more than customers.max_bad_rows allows"
+            f" ({100 * plan.max_bad_rows:.3g}%); mend them, {first}",
+            listed,
+        )
+    if rows < before * (1 - plan.max_shrink):
+        raise Refused(
+            f"{file} has {rows:,} {what}, and had {before:,}: {1 - rows / before:.0%} less,"
             f" where customers.max_shrink allows {plan.max_shrink:.0%}; if that is right, raise it for one import",
-            bad,
+            listed,
         )
 
 

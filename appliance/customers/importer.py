@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from appliance.customers import guards, snapshot
 from appliance.customers.build import Builder, Tally
 from appliance.customers.plan import Plan, Refused, Report
 from appliance.customers.record import ColumnFault
-from appliance.customers.snapshot import Facts, Snapshot, SnapshotFault
+from appliance.customers.snapshot import Age, Facts, Snapshot, SnapshotFault
 from appliance.customers.source import SourceFault
 
 KEEP: Final = 2
@@ -87,14 +87,25 @@ def _build(
     before = guards.signature(plan)
     guards.check_before(plan, folder)
     os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
-    # Data that did not change since it was read is as old as it was then, however often it is read again.
-    as_of = last.as_of if last is not None and last.signature == before else clock()
-    Builder(plan, unfinished, tally, progress).build(as_of, before)
+    Builder(plan, unfinished, tally, progress).build(_ages(plan, folder, clock()), before)
     if guards.signature(plan) != before:
         raise Refused(
             f"{plan.source} changed while it was read; write it beside and rename it into place", transient=True
         )
     guards.check_after(plan, tally, last)
+
+
+def _ages(plan: Plan, folder: Path, now: float) -> dict[str, Age]:
+    """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read."""
+    known = next(_snapshots(folder), None)
+    ages = known.facts.ages if known else {}
+    if known:
+        known.close()
+    seen = {str(file): guards.signature_of((file, guards.wal_of(file))) for file in plan.files}
+    return {
+        file: ages[file] if file in ages and ages[file].signature == signature else Age(signature, now)
+        for file, signature in seen.items()
+    }
 
 
 def newest(folder: Path, plan: Plan) -> Facts | None:
@@ -108,24 +119,30 @@ def newest(folder: Path, plan: Plan) -> Facts | None:
 
 def open_newest(folder: Path, plan: Plan, after: int = 0) -> Snapshot | None:
     """Open the newest whole snapshot that was made by `plan` and has a higher number than `after`, or give None."""
-    for generation in snapshot.generations(folder):
-        if generation <= after:
-            break
-        try:
-            opened = Snapshot(snapshot.file_of(folder, generation), generation)
-        except SnapshotFault:
-            continue  # damaged, or of another version: the one before may do until the next import
-        if opened.facts.plan == plan.digest():
+    digest = plan.digest()
+    for opened in _snapshots(folder, after):
+        if opened.facts.plan == digest:
             return opened
         opened.close()
     return None
+
+
+def _snapshots(folder: Path, after: int = 0) -> Iterator[Snapshot]:
+    """Open the whole snapshots with a higher number than `after`, newest first."""
+    for generation in snapshot.generations(folder):
+        if generation <= after:
+            return
+        # A damaged one, or one of another version: the one before may do until the next import.
+        with suppress(SnapshotFault):
+            yield Snapshot(snapshot.file_of(folder, generation), generation)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, so that two importers never write at once. Raises Refused if another one does."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = _create(folder / "lock", os.O_RDWR)
     except OSError as error:
         raise Refused(

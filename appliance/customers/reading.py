@@ -69,6 +69,8 @@ def read_customers(plan: Plan, copy: Path) -> Iterator[Header | Portion]:
             yield _portion(plan, batch, source, reader)
     except ColumnFault as fault:
         raise SourceFault(f"{plan.source}: {fault}") from None
+    except UnicodeEncodeError:  # such as half a surrogate pair, which UTF-7 can spell
+        raise SourceFault(f"{plan.source} holds what is no text; export it as UTF-8") from None
     finally:
         source.close()
 
@@ -88,7 +90,8 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
     rows = [batch.rows[index] for index in indices]
     found = reader.read(rows)
     if found.bad:
-        why = "there is no e-mail address in " + " or ".join(f'"{name}"' for name in plan.addresses)
+        names = " or ".join(f'"{name}"' for name in plan.addresses)
+        why = f"{names} holds something that is no e-mail address"
         faults = sorted([*faults, *((indices[bad], why) for bad in found.bad)])
         bad = set(found.bad)
         rows = [row for index, row in enumerate(rows) if index not in bad]
@@ -111,18 +114,15 @@ def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int,
     Empty rows are neither.
     """
     width = len(columns.names)
-    usable = len(batch.rows) - batch.cut
-    if not batch.cut and set(map(len, batch.rows)) == {width} and all(map(_FIRST, batch.rows)):
-        return range(usable), []
+    if set(map(len, batch.rows)) == {width} and all(map(_FIRST, batch.rows)):
+        return range(len(batch.rows)), []
     good: list[int] = []
     faults: list[tuple[int, str]] = []
-    for index, row in enumerate(batch.rows[:usable]):
+    for index, row in enumerate(batch.rows):
         if not any(row):
             continue
         if len(row) == width:
             good.append(index)
         else:
             faults.append((index, f"{len(row)} cells, but the header has {width}; quote a cell with a delimiter"))
-    if batch.cut and any(batch.rows[-1]):
-        faults.append((usable, "the last line has no line end, so it may be cut short; end it with one"))
     return good, faults

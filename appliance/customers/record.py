@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-_NOT_IN_A_NAME: Final = re.compile(r"[^0-9a-z]+")
+_NOT_IN_A_NAME: Final = re.compile(r"\W+")
 
 
 class ColumnFault(ValueError):
@@ -15,7 +16,8 @@ class ColumnFault(ValueError):
 
 def attribute_of(name: str) -> str:
     """Give the attribute under which a template finds the column `name`: lower case, "_" for anything else."""
-    attribute = _NOT_IN_A_NAME.sub("_", name.lower()).strip("_")
+    # NFKC, for it is what Python makes of the names in a template (PEP 3131).
+    attribute = _NOT_IN_A_NAME.sub("_", unicodedata.normalize("NFKC", name.lower()))
     return f"_{attribute}" if attribute[:1].isdigit() else attribute or "_"
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from appliance.customers.address import normalise
+from appliance.customers.address import BETWEEN, fold_plus, normalise
 from appliance.customers.record import Columns, Record
 
 FORMAT: Final = 1
@@ -31,7 +31,10 @@ CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER
                      PRIMARY KEY(relation, key, place)) WITHOUT ROWID;
 """
 _FIND: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM address
-JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer"""
+JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer LIMIT ?"""
+MAX_FOUND: Final = 20
+"""Customers found for one question: a placeholder address on 200,000 rows would make a card of 159 MB."""
+
 _RELATED: Final = "SELECT CAST(record AS BLOB) FROM related WHERE relation = ? AND key = ? ORDER BY place"
 _JOINED: Final = """SELECT count(*), CAST(group_concat(record, ',') AS BLOB)
 FROM (SELECT record FROM customer WHERE number BETWEEN ? AND ? ORDER BY number)"""
@@ -49,6 +52,14 @@ class Relation(msgspec.Struct, frozen=True):
     columns: Values
     on: str
     by_address: bool  # `on` holds addresses, so both sides are compared in normal form
+    fold_plus: bool = False  # and without their tags
+
+
+class Age(msgspec.Struct, frozen=True):
+    """Since when a file is what it is, as far as is known: when it was first read like this."""
+
+    signature: str
+    as_of: float  # seconds since 1970
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -56,13 +67,19 @@ class Facts(msgspec.Struct, frozen=True):
 
     format: int
     plan: str  # digest of the settings it was made by: another plan means another file, or other columns
-    signature: str  # of the source file: what it was when it was read
-    as_of: float  # when the data was read, seconds since 1970
+    signature: str  # of all files: what they were when they were read
+    ages: dict[str, Age]  # of each file of data
     columns: Values
     relations: tuple[Relation, ...]
     rows: int
+    related_rows: dict[str, int]
     addresses: int
     checksum: int  # by add_to_checksum, over all records in order
+
+    @property
+    def as_of(self) -> float:
+        """When the data was read, seconds since 1970: the oldest of its files decides."""
+        return min(age.as_of for age in self.ages.values())
 
 
 class SnapshotFault(Exception):
@@ -91,7 +108,7 @@ class Snapshot:
             raise SnapshotFault(f"{file} is not a whole snapshot: {error}") from error
         self._columns = Columns(self.facts.columns)
         self._relations = tuple(
-            (relation, Columns(relation.columns), self._columns.positions[relation.on.casefold()])
+            (relation, Columns(relation.columns), self._columns.positions[relation.on.strip().casefold()])
             for relation in self.facts.relations
         )
         self._execute = self._database.cursor().execute
@@ -106,28 +123,30 @@ class Snapshot:
         return msgspec.json.decode(row[0], type=Facts)
 
     def find(self, addresses: tuple[str, ...]) -> tuple[Record, ...]:
-        """Give every customer who has one of `addresses` (normal form), each once, in the order of the addresses.
+        """Give the customers who have one of `addresses` (normal form), each once, in the order of the addresses.
 
+        At most MAX_FOUND + 1, of which the last only says that there are more.
         Raises SnapshotFault if the file is damaged.
         """
         found: dict[int, Record] = {}
         try:
             for address in addresses:
-                for number, record in self._execute(_FIND, (address,)).fetchall():
+                for number, record in self._execute(_FIND, (address, MAX_FOUND + 1)).fetchall():
                     if number not in found:
                         found[number] = self._record(_DECODER.decode(record))
         except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise SnapshotFault(f"generation {self.generation} is damaged: {error}") from None
-        return tuple(found.values())
+        return tuple(found.values())[: MAX_FOUND + 1]
 
     def _record(self, values: Values) -> Record:
         if not self._relations:
             return Record(self._columns, values)
         related: dict[str, tuple[Record, ...]] = {}
         for number, (relation, columns, on) in enumerate(self._relations):
-            key = related_key(values[on], relation.by_address)
-            rows = self._execute(_RELATED, (number, key)).fetchall() if key else ()
-            related[relation.name] = tuple(Record(columns, _DECODER.decode(row)) for (row,) in rows)
+            rows = [
+                row for key in related_keys(values[on], relation) for (row,) in self._execute(_RELATED, (number, key))
+            ]
+            related[relation.name] = tuple(Record(columns, _DECODER.decode(row)) for row in rows)
         return Record(self._columns, values, related)
 
     def check(self) -> None:
@@ -162,10 +181,12 @@ def _check_length(file: Path) -> None:
         raise SnapshotFault(f"{file} is not a whole snapshot: its length is wrong")
 
 
-def related_key(text: str, by_address: bool) -> str:
-    """Give the form in which a customer and its related rows are matched; "" matches nothing."""
-    text = text.strip()
-    return (normalise(text) or text) if by_address else text
+def related_keys(text: str, relation: Relation) -> list[str]:
+    """Give the forms in which a customer and its related rows are matched: one, or one for each address in a cell."""
+    if not relation.by_address:
+        return [text.strip()] if text.strip() else []
+    addresses = [normalise(part) or part for part in filter(None, BETWEEN.split(text))]
+    return list(dict.fromkeys(fold_plus(one) if relation.fold_plus else one for one in addresses))
 
 
 def add_to_checksum(records: bytes, checksum: int) -> int:

@@ -33,9 +33,6 @@ class Batch(NamedTuple):
     line_of: Callable[[int], int]
     """Gives the line, or row of a table, on which the row of this index stands: a search, for the few that are bad."""
 
-    cut: bool = False
-    """Whether the last row ends without a line end, and so may be only a part of what it was to be."""
-
 
 class Source(Protocol):
     """An open file of customers or of related rows."""

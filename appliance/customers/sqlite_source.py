@@ -6,8 +6,10 @@ next, and the lock that the writer may have to wait for is held no longer than c
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -42,7 +44,8 @@ class SqliteSource:
             self._database.execute("PRAGMA trusted_schema = OFF")
             self._check(table)
             self._count: int = self._database.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone()[0]
-            self._cursor = self._database.execute(f"SELECT * FROM {_quoted(table)}")
+            self._statement = f"SELECT * FROM {_quoted(table)}"
+            self._cursor = self._database.execute(self._statement)
             self.columns = Columns([column[0] for column in self._cursor.description])
             require(self.columns, wanted, setting)
         except sqlite3.Error as error:
@@ -72,19 +75,24 @@ class SqliteSource:
             while values := self._cursor.fetchmany(BATCH):
                 yield Batch([self._texts(row) for row in values], partial(int.__add__, self._number - len(values) + 1))
         except sqlite3.Error as error:
-            if "decode" in str(error):  # the row that the cursor stopped at is one that it has not given
-                raise self._row_fault(self._number + 1, "text that is not UTF-8") from None
+            if "decode" in str(error):
+                raise self._row_fault(self._number_of_fault(), "text that is not UTF-8") from None
             raise SourceFault(_damaged(self._file, error)) from None
 
     def _texts(self, values: Sequence[object]) -> list[str]:
         self._number += 1
-        try:
-            cells = [value if type(value) is str else _text(value) for value in values]
-        except UnicodeError:
-            raise self._row_fault(self._number, "text that is not UTF-8") from None
+        cells = [value if type(value) is str else _text(value) for value in values]
         if "\0" in "".join(cells):
             raise self._row_fault(self._number, "a NUL character")
         return cells
+
+    def _number_of_fault(self) -> int:
+        """Read again, row by row, to the one that cannot be read: fetchmany gives none of its batch."""
+        number = 0
+        with suppress(sqlite3.Error):
+            for _ in self._database.execute(self._statement):
+                number += 1
+        return number + 1
 
     def _row_fault(self, number: int, what: str) -> SourceFault:
         return SourceFault(f"{self._file}: row {number} has {what}; correct the row")
@@ -108,6 +116,7 @@ def _copy(file: Path, copy: Path) -> None:
         raise SourceFault(f"{file} is empty; export it again")
     if not header.startswith(_MAGIC):
         raise SourceFault(f"{file} is not an SQLite database; correct customers.source, or export it again")
+    file = Path(os.path.realpath(file))  # a -wal lies beside the file itself, not beside a link to it
     wal = file.with_name(file.name + "-wal").exists()
     # Without a -wal nobody has a database in WAL mode open, so it may be read as it lies; mode=ro would put files
     # beside it, or fail where it may not. In the other modes the writer's locks are there to be respected.
@@ -161,11 +170,15 @@ def _damaged(file: Path, error: sqlite3.Error) -> str:
 
 
 def _text(value: object) -> str:
-    """Give a value as a card shows it. Raises UnicodeError for bytes that are no text."""
+    """Give a value as a card shows it; of a picture or the like no more than its size."""
     if value is None:
         return ""
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        try:
+            text = value.decode("utf-8")
+        except UnicodeDecodeError:
+            return f"({len(value):,} bytes)"
+        return text if "\0" not in text else f"({len(value):,} bytes)"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return repr(value)

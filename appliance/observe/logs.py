@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from appliance.observe.writer import MAX_PIECE
-from appliance.sidebar.reply import Reply
+from appliance.sidebar.reply import Outcome, Reply
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 log: Final = structlog.get_logger()
@@ -85,7 +85,7 @@ class RequestLog:
     def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
         """Log what `reply` was given by `app` ("" for none) to `peer`, in how many microseconds."""
         if reply.fault:
-            log.error("card_fault", app=app, why=reply.fault)
+            log.error("card_fault" if reply.outcome is Outcome.CARD_FAULT else "data_fault", app=app, why=reply.fault)
         if not self._on:
             return
         now = self._stamp()
@@ -189,12 +189,14 @@ def configure(stream: Stream, clock: Callable[[], float], *, level: str = "info"
 
 def _fit(event: dict[str, Any]) -> bytes:
     """Encode an event as a line that can be written whole: of a longer one, its lists' ends and its texts' heads."""
+    line = _encode(event)
     for items, characters in _SHORTER:
-        line = _encode(event)
         if len(line) < MAX_PIECE:
             return line
         cut = {name: _shorten(value, items, characters) for name, value in event.items()}
-        event = {**cut, "shortened": True}
+        line = _encode({**cut, "shortened": True})
+    if len(line) < MAX_PIECE:
+        return line
     return _encode({name: event[name] for name in _FIRST} | {"shortened": True})
 
 
@@ -202,7 +204,7 @@ def _shorten(value: Any, items: int, characters: int) -> Any:
     if isinstance(value, str):
         return value[:characters]
     if isinstance(value, list):
-        return [_shorten(item, items, characters) for item in value[-items:]]
+        return [_shorten(item, items, characters) for item in value[len(value) - items if items < len(value) else 0 :]]
     return value
 
 
@@ -210,8 +212,8 @@ class _Forward(logging.Handler):
     """Takes what libraries log into our events, without the values in it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # asyncio formats its text itself; its first line is fixed, the next hold reprs.
-        message = str(record.msg).partition("\n")[0]
+        # asyncio formats its text itself: fixed words, then the repr of a call, then reprs by the line.
+        message = str(record.msg).partition("\n")[0].partition("(")[0]
         error = record.exc_info[1] if record.exc_info else None
         log.log(record.levelno, "library", library=record.name, message=message, **describe(error))
 
@@ -235,7 +237,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    log.warning("warning", category=category.__name__, where=f"{filename}:{lineno}", message=str(message))
+    log.warning("warning", category=category.__name__, where=f"{filename}:{lineno}")  # its text may hold a value
 
 
 def _log_crash(_kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -133,6 +133,8 @@ class Fleet:
         delay = self._backoff[child.kind].died(was_ready=child.ready, lived=lived)
         if self._ending:
             return
+        if code == 0:  # somebody else told it to end, such as a signal to the whole group
+            return
         self.restarts[child.kind] += 1
         how = {"signal": -code} if code < 0 else {"code": code}
         log.error(f"{child.kind}_died", pid=child.pid, **how, ready=child.ready, restart_in=delay)

@@ -15,10 +15,14 @@ import msgspec
 from appliance.customers import guards
 from appliance.customers.importer import import_customers
 from appliance.customers.plan import BadRow, Plan, Refused, Report
+from appliance.observe.logs import describe, log
 from appliance.service.process import FAILED, end_with
 
 MAX_MEMORY: Final = 1024**3
 MAX_SECONDS: Final = 3600
+FILE_FACTOR: Final = 16
+"""A snapshot and what is sorted for it are at most so many times the data: short rows have long entries."""
+FILE_BASE: Final = 64 * 1024**2
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -62,7 +66,7 @@ class ImportChild:
         except msgspec.MsgspecError:
             code = os.waitstatus_to_exitcode(status)
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            return Failed(f"the import {how}; the file may be too large for the memory it is allowed")
+            return Failed(f"the import {how}; what is logged before this may say why, or the system's log")
 
     def kill(self) -> None:
         """End it at once; the newest snapshot is then what it was."""
@@ -77,14 +81,29 @@ def _run(plan: Plan, folder: Path, write_end: int, parent: int) -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         os.nice(10)
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
-        # SQLite sorts in files; they belong where the free space was checked.
-        os.environ["SQLITE_TMPDIR"] = str(folder)
+        limit(plan, folder)
         os.write(write_end, msgspec.json.encode(run_import(plan, folder)))
         code = 0
+    except Exception as error:
+        log.critical("crash", **describe(error))
     finally:
         os._exit(code)
+
+
+def limit(plan: Plan, folder: Path) -> None:
+    """Bound what this process may use of memory, CPU and disk; a file that wants more is refused."""
+    data = sum(file.stat().st_size for file in plan.files if file.is_file())
+    limits = (
+        (resource.RLIMIT_AS, MAX_MEMORY),
+        (resource.RLIMIT_CPU, MAX_SECONDS),
+        (resource.RLIMIT_FSIZE, FILE_FACTOR * data + FILE_BASE),
+    )
+    for what, wanted in limits:
+        hard = resource.getrlimit(what)[1]
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(what, (most, most))
+    # SQLite sorts in files; they belong where the free space was checked.
+    os.environ["SQLITE_TMPDIR"] = str(folder)
 
 
 def run_import(plan: Plan, folder: Path) -> Result:

@@ -17,7 +17,7 @@ from appliance.observe import admin, exposition
 from appliance.observe.health import Data, Health, Import, Workers, examine
 from appliance.observe.logs import log
 from appliance.service.heartbeat import BEAT_EVERY
-from appliance.service.importing import Done, ImportChild
+from appliance.service.importing import MAX_SECONDS, Done, ImportChild
 from appliance.service.refresh import Watch
 from appliance.service.wiring import snapshot_folder
 from appliance.service.worker import Post
@@ -80,9 +80,12 @@ class Steward:
             self._settle()
         while True:
             signature = guards.signature(self._setup.plan)
-            if watch.due(signature):
-                done = signature == self._imported()  # by hand, with `sidebard import`
-                watch.ended(signature, again=not done and await self._import())
+            if signature == self._imported():  # also by hand, with `sidebard import`
+                watch.ended(signature)
+                if self._last_import is not None and self._last_import.refused:
+                    self._last_import = None
+            elif watch.due(signature):
+                watch.ended(signature, again=await self._import())
             self._settle()
             await asyncio.sleep(min(_SETTLE, every) if watch.settling else every)
 
@@ -103,7 +106,9 @@ class Steward:
         loop = asyncio.get_running_loop()
         loop.add_reader(child.descriptor, ended.set)
         try:
-            await ended.wait()
+            await asyncio.wait_for(ended.wait(), MAX_SECONDS)
+        except TimeoutError:
+            child.kill()
         except asyncio.CancelledError:
             child.kill()
             raise

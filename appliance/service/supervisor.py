@@ -28,7 +28,7 @@ from appliance.service.setup import Setup, make_setup, with_new_certificate
 from appliance.service.sockets import address_of, open_sockets
 from appliance.service.steward import Steward
 from appliance.service.systemd import Notifier
-from appliance.service.wiring import StartFault
+from appliance.service.wiring import StartFault, without_effect
 from appliance.service.worker import Post, Worker
 
 TICK: Final = 0.5
@@ -71,6 +71,8 @@ class Supervisor:
         self._certificate = Watch(self._next.certificate)
         self._sockets = open_sockets(settings, self._environ)
         _leave_root(settings, self._environ)
+        if ignored := without_effect(settings):
+            log.warning("not_in_effect", keys=ignored, todo="these keys are for a later version; remove them")
         self._myself = os.pidfd_open(os.getpid())
         self._signals = _block_signals()
         self._on_terminal = _has_terminal()  # asked now: once the terminal has hung up, there is none
@@ -150,6 +152,7 @@ class Supervisor:
     def _arrive(self, setup: Setup) -> None:
         first = self._setup is None
         self._setup, self._next = setup, None
+        self._certificate = Watch(setup.certificate)  # now, not before: a reload that is turned back has used none
         addresses = [address_of(one) for one in self._sockets.public]
         facts = setup.data()
         log.info(
@@ -178,7 +181,6 @@ class Supervisor:
             self._refuse_reload(str(fault))
             return
         self._reload_fault = self._certificate_fault = ""
-        self._certificate = Watch(setup.certificate)
         self._begin(setup)
 
     def _refuse_reload(self, why: str) -> None:
@@ -196,7 +198,7 @@ class Supervisor:
             self._reload(setup)
             return
         seen = certificates.signature(setup.settings)
-        if not self._certificate.due(seen):
+        if not seen or not self._certificate.due(seen):  # without TLS there are no files to look at
             return
         self._certificate.ended(seen)
         try:

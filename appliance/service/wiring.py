@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from appliance.config import App, ConfigError, Fault, Settings
+from appliance.config import App, ConfigError, Display, Fault, Settings
 from appliance.config_files import read_card, read_secrets
 from appliance.customers.address import normalise_domain
 from appliance.customers.lookup import Lookup
@@ -54,6 +54,15 @@ def plan_of(settings: Settings) -> Plan:
     )
 
 
+def without_effect(settings: Settings) -> list[str]:
+    """Give the keys that are set and that this version does nothing with: nobody should rely on them in silence."""
+    keys = ["log.trail"] if settings.log.trail is not None else []
+    for index, app in enumerate(settings.apps):
+        given = {"vary": app.vary, "display": app.display != Display(), "subject": app.subject}
+        keys += [f"app[{index}].{name}" for name, value in given.items() if value]
+    return keys
+
+
 def snapshot_folder(settings: Settings) -> Path:
     """Give where the snapshots are kept."""
     return settings.server.state / "customers"
@@ -91,7 +100,7 @@ def _make_template(app: App) -> CardTemplate | None:
     try:
         return CardTemplate(text, app.card.name)
     except TemplateFault as fault:
-        raise ConfigError([Fault(app.card.parent, None, "", str(fault), None, "correct the template")]) from None
+        raise ConfigError([Fault(None, None, "", f"{app.card.parent}/{fault}", None, "correct the template")]) from None
 
 
 def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) -> tuple[Mount, ...]:

@@ -16,7 +16,7 @@ import msgspec
 from appliance.customers.address import domain_of, fold_plus, normalise
 from appliance.customers.lookup import CacheState, Lookup, NotLoaded
 from appliance.customers.record import Record
-from appliance.customers.snapshot import Snapshot, SnapshotFault
+from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
 from appliance.sidebar import card
 from appliance.sidebar.payload import BadPayload, Id, Payload, Ticket, parse
 from appliance.sidebar.reply import CARD_STATUS, CARD_TYPE, Outcome, Refusal, Reply
@@ -24,6 +24,7 @@ from appliance.sidebar.signature import Verifier
 from appliance.sidebar.template import CardTemplate, TemplateFault
 
 MAX_ADDRESSES: Final = 50
+_MAX_TEXTS: Final = 4 * MAX_ADDRESSES  # read at all: a bad domain costs 40 us, and 256 KiB hold thousands
 _MAX_DIGITS: Final = 18  # more would not fit the 64 bits of a JSON reader
 _MAX_KEYED: Final = 16 * 1024  # larger messages are not cached: 10,000 of them would be 2.5 GB of keys
 _encode: Final = msgspec.json.Encoder().encode
@@ -70,9 +71,11 @@ class SidebarApp:
         self._hasher = hashlib.blake2b(key=log_key, digest_size=8)  # copied: half the price of a new one
         self._rules = rules or Rules()
         self._template = template
+        self._told_of_damage = False
 
     def use(self, snapshot: Snapshot | None) -> None:
         """Answer from `snapshot` from now on; None: the data is not loaded."""
+        self._told_of_damage = False
         self._lookup.use(snapshot)
 
     def answer(self, body: bytes, signature: bytes | None) -> Reply:
@@ -129,8 +132,11 @@ class SidebarApp:
 
         try:
             return self._lookup.answer(addresses, key, build), CacheState.MISS
-        except (NotLoaded, SnapshotFault):  # a damaged snapshot is as good as none: nobody is called unknown by it
+        except NotLoaded:
             return _NOT_LOADED, ""
+        except SnapshotFault as fault:  # as good as none: nobody is called unknown by it
+            first, self._told_of_damage = not self._told_of_damage, True
+            return msgspec.structs.replace(_NOT_LOADED, fault=str(fault) if first else ""), ""
 
     def _found(
         self, snapshot: Snapshot, records: tuple[Record, ...], addresses: tuple[str, ...], cut: bool
@@ -140,7 +146,7 @@ class SidebarApp:
         if self._template is not None:
             as_of = datetime.fromtimestamp(snapshot.facts.as_of, self._rules.zone)
             try:
-                return Outcome.FOUND, self._template.render(records, addresses, as_of), ""
+                return Outcome.FOUND, self._template.render(records[:MAX_FOUND], addresses, as_of), ""
             except TemplateFault as error:
                 fault = str(error)
         return Outcome.CARD_FAULT if fault else Outcome.FOUND, card.found(records, cut), fault
@@ -167,16 +173,21 @@ def asked_for(payload: Payload, rules: Rules) -> tuple[tuple[str, ...], bool]:
     texts: Sequence[str] = customer.emails or ()
     if customer.email:
         texts = (customer.email, *texts)
-    addresses = dict.fromkeys(map(normalise, texts))
-    addresses.pop(None, None)
-    if payload.mailbox is not None and payload.mailbox.email:
-        addresses.pop(normalise(payload.mailbox.email), None)
-    if rules.ignore_domains:
-        addresses = dict.fromkeys(one for one in addresses if one and domain_of(one) not in rules.ignore_domains)
-    if rules.plus_addressing:
-        addresses = dict.fromkeys(fold_plus(one) for one in addresses if one)
-    distinct = tuple(address for address in addresses if address is not None)
-    return distinct[:MAX_ADDRESSES], len(distinct) > MAX_ADDRESSES
+    form = _folded if rules.plus_addressing else normalise
+    own = form(mailbox.email) if (mailbox := payload.mailbox) is not None and mailbox.email else None
+    addresses: dict[str, None] = {}
+    for text in texts[:_MAX_TEXTS]:
+        address = form(text)
+        if address is not None and address != own and domain_of(address) not in rules.ignore_domains:
+            addresses[address] = None
+    distinct = tuple(addresses)
+    cut = len(distinct) > MAX_ADDRESSES or len(texts) > _MAX_TEXTS
+    return distinct[:MAX_ADDRESSES], cut
+
+
+def _folded(text: str) -> str | None:
+    address = normalise(text)
+    return None if address is None else fold_plus(address)
 
 
 def _number(identifier: Id | None) -> int | None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from appliance.customers.address import normalise
 from appliance.customers.record import Record, fields_of
+from appliance.customers.snapshot import MAX_FOUND
 
 # The first of these columns that holds something is the heading.
 HEADINGS: Final = ("name", "full name", "customer name", "customer", "company", "company name")
@@ -26,6 +27,9 @@ _WEB: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\^`{|}]+", re.IGNOREC
 def found(records: Sequence[Record], cut: bool = False) -> str:
     """Give the card of every customer found, best first; `cut` says that not every address was looked up."""
     note = [_muted(f"{len(records)} customers have these addresses.")] if len(records) > 1 else []
+    if len(records) > MAX_FOUND:
+        records = records[:MAX_FOUND]
+        note = [_muted(f"More than {MAX_FOUND} customers have these addresses; the first are shown.")]
     return "".join([*note, '<div class="divider"></div>'.join(map(_customer, records)), *_cut_note(cut)])
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from appliance.customers import guards
 from appliance.customers.address import normalise
 from appliance.customers.importer import STEPS, import_customers, newest, open_newest
 from appliance.customers.plan import Plan, Refused, RelatedPlan
@@ -66,7 +67,7 @@ def test_several_columns_and_several_addresses_in_a_cell(folder, plan):
         ("ann@example.com; A.Lee@example.org", "Ann", "ann@example.net"),
         ("bob@example.com,bob@example.org", "Bob", ""),
         ("", "Cy", "cy@example.com\nCY@example.com"),
-        ("ann@example.com none", "Di", ""),
+        ("ann@example.com", "Di", ""),
         ("", "Ed", ""),
     ]
     plan = Plan(source=write(plan, rows).source, addresses=("Email", "other"))
@@ -217,15 +218,17 @@ def test_a_table_and_a_view(tmp_path, folder):
 def test_values_become_texts(tmp_path, folder):
     source = tmp_path / "c.db"
     with sqlite3.connect(source) as database:
-        database.execute("CREATE TABLE customers(email, a, b, c, d, e, f)")
-        values = ("x@example.com", 7, 7.0, 0.1, None, "Jürgen".encode(), -(2**63))
-        database.execute("INSERT INTO customers VALUES(?, ?, ?, ?, ?, ?, ?)", values)
+        database.execute("CREATE TABLE customers(email, a, b, c, d, e, f, g)")
+        values = ("x@example.com", 7, 7.0, 0.1, None, "Jürgen".encode(), -(2**63), b"\xff" * 2000)
+        database.execute("INSERT INTO customers VALUES(?, ?, ?, ?, ?, ?, ?, ?)", values)
     database.close()
     plan = Plan(source=source)
     run_import(plan, folder)
     snapshot = open_newest(folder, plan)
     (record,) = snapshot.find(("x@example.com",))
-    assert [value for _, value in fields_of(record)][1:] == ["7", "7", "0.1", "", "Jürgen", "-9223372036854775808"]
+    assert [value for _, value in fields_of(record)][1:] == [
+        *("7", "7", "0.1", "", "Jürgen", "-9223372036854775808", "(2,000 bytes)")
+    ]
     snapshot.close()
 
 
@@ -248,6 +251,22 @@ def test_a_database_in_use(tmp_path, folder):
     assert not list(tmp_path.glob("c.db-*"))
 
 
+def test_a_link_to_a_database_in_use(tmp_path, folder):
+    """SQLite keeps the log beside the file, not beside the link; looked for there, it would be missed in silence."""
+    (tmp_path / "elsewhere").mkdir()
+    source = make_database(tmp_path / "elsewhere" / "real.db")
+    (tmp_path / "c.db").symlink_to(source)
+    plan = Plan(source=tmp_path / "c.db")
+    writer = sqlite3.connect(source, isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    before = guards.signature(plan)
+    writer.execute("INSERT INTO customers VALUES('new@example.com', 'New', '')")
+    assert guards.signature(plan) != before
+    run_import(plan, folder)
+    assert names(folder, plan, "new@example.com") == ["New"]
+    writer.close()
+
+
 def test_a_locked_database(tmp_path, folder, monkeypatch):
     monkeypatch.setattr("appliance.customers.sqlite_source._PATIENCE", 1)
     source = make_database(tmp_path / "c.db")
@@ -263,6 +282,7 @@ def test_a_locked_database(tmp_path, folder, monkeypatch):
 AS_NOBODY = """
 import os, sys, tests.factory
 from pathlib import Path
+from appliance.customers import guards
 from appliance.customers.address import normalise
 from appliance.customers.plan import Plan, Refused
 normalise("x@exämple.com")  # loads what nobody may not be able to read
@@ -375,18 +395,61 @@ def test_bad_rows_of_a_related_file_count_too(tmp_path, folder):
     customers = write_csv(tmp_path / "c.csv", [("id", "email"), ("7", "ann@example.com")])
     orders = write_csv(tmp_path / "o.csv", [("id",), ("7", "two cells")])
     plan = Plan(source=customers, related=(RelatedPlan(name="orders", source=orders, table="", key="id", on="id"),))
-    with pytest.raises(Refused, match=r"1 of 2 rows are bad.*o\.csv:2: 2 cells"):
+    with pytest.raises(Refused, match=r"1 of 1 rows are bad.*o\.csv:2: 2 cells"):
         run_import(plan, folder)
 
 
+def test_related_by_any_of_several_addresses(tmp_path, folder):
+    customers = write_csv(tmp_path / "c.csv", [("email", "name"), ("ann+x@example.com; a.lee@example.org", "Ann")])
+    tickets = write_csv(
+        tmp_path / "t.csv", [("mail", "text"), ("A.Lee@example.org", "one"), ("ann@example.com", "two")]
+    )
+    related = RelatedPlan(name="tickets", source=tickets, table="", key="mail", on=" Email ")
+    plan = Plan(source=customers, related=(related,), plus_addressing=True)
+    run_import(plan, folder)
+    snapshot = open_newest(folder, plan)
+    (ann,) = snapshot.find(("ann@example.com",))
+    assert [ticket.text for ticket in ann.tickets] == ["two", "one"]
+    snapshot.close()
+
+
 # Guards
+
+
+@pytest.mark.parametrize(
+    ("orders", "sentence"),
+    [
+        pytest.param([("1",)] * 99 + [("x", "y")] * 2, r"2 of 101 rows are bad", id="bad rows"),
+        pytest.param([("1",)] * 79, r"o\.csv has 79 rows, and had 100: 21% less", id="shrunk"),
+        pytest.param([], r"o\.csv has 0 rows, and had 100: 100% less", id="emptied"),
+    ],
+)
+def test_a_related_file_is_guarded_by_itself(orders, sentence, tmp_path, folder):
+    """However many customers there are: cards would say in silence that somebody has no orders."""
+    source = write_csv(tmp_path / "c.csv", [("id", "email"), *((str(n), f"a{n}@example.com") for n in range(20_000))])
+    related = RelatedPlan(
+        name="orders", source=write_csv(tmp_path / "o.csv", [("id",), *[("1",)] * 100]), table="", key="id", on="id"
+    )
+    plan = Plan(source=source, related=(related,))
+    assert run_import(plan, folder).related == {"orders": 100}
+    write_csv(related.source, [("id",), *orders])
+    with pytest.raises(Refused, match=sentence):
+        run_import(plan, folder)
+
+
+def test_good_related_rows_outweigh_few_bad_ones(tmp_path, folder):
+    source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
+    rows = [("id",), *[("1",)] * 1000, ("x", "y")]
+    related = RelatedPlan(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
+    report = run_import(Plan(source=source, related=(related,)), folder)
+    assert (report.bad_rows, report.related) == (1, {"orders": 1000})
 
 
 def test_a_few_bad_rows_are_left_out_and_reported(plan, folder):
     rows = [("email", "name"), *((f"a{n}@example.com", "A") for n in range(5000)), *(("none", "X") for _ in range(30))]
     report = run_import(write(plan, rows), folder)
     assert (report.rows, report.bad_rows, len(report.bad)) == (5000, 30, 20)
-    assert (report.bad[0].line, report.bad[0].why) == (5002, 'there is no e-mail address in "email"')
+    assert (report.bad[0].line, report.bad[0].why) == (5002, '"email" holds something that is no e-mail address')
 
 
 @pytest.mark.parametrize(("rows", "refused"), [(80, False), (79, True), (1, True)])
@@ -481,6 +544,22 @@ def test_unchanged_data_does_not_grow_younger(plan, folder):
     assert newest(folder, plan).as_of == NOW + 2000
 
 
+def test_the_oldest_file_decides_the_age(tmp_path, folder):
+    """Neither a new file of orders nor another setting makes old customers young."""
+    source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
+    related = RelatedPlan(
+        name="orders", source=write_csv(tmp_path / "o.csv", [("id",), ("1",)]), table="", key="id", on="id"
+    )
+    plan = Plan(source=source, related=(related,))
+    run_import(plan, folder)
+    write_csv(related.source, [("id",), ("1",), ("1",)])
+    run_import(plan, folder, clock=lambda: NOW + 1000)
+    assert newest(folder, plan).as_of == NOW
+    other = Plan(source=source, related=(related,), plus_addressing=True)
+    run_import(other, folder, clock=lambda: NOW + 2000)
+    assert newest(folder, other).as_of == NOW
+
+
 def test_a_snapshot_of_other_settings_is_not_used(plan, folder, tmp_path):
     run_import(plan, folder)
     for other in (
@@ -518,7 +597,7 @@ def test_one_import_at_a_time(plan, folder):
 
 def test_the_folder_cannot_be_made(plan, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(Refused, match=r"cannot be written: Not a directory; correct server\.state"):
+    with pytest.raises(Refused, match=r"cannot be written: File exists; correct server\.state"):
         run_import(plan, tmp_path / "file" / "state")
 
 

@@ -13,9 +13,11 @@ RECORD = Record(COLUMNS, ("7", "#20481", "3", "555"), {"orders": (Record(Columns
     [
         ("plan", "plan"),
         ("Last Order", "last_order"),
-        ("ltv ($)", "ltv"),
+        ("ltv ($)", "ltv_"),
         ("2nd phone", "_2nd_phone"),
-        ("äöü", "_"),
+        ("Größe", "größe"),
+        ("Имя", "имя"),
+        ("blob_", "blob_"),
         ("?", "_"),
     ],
 )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.daemon import Daemon, alive, children, until
-from tests.factory import write_csv
+from tests.daemon import ROOT, Daemon, alive, children, until
+from tests.factory import CUSTOMERS, write_csv
 
 
 @pytest.fixture
@@ -59,3 +61,20 @@ def test_nothing_of_an_import_survives_the_supervisor(importing: tuple[Daemon, i
     daemon, steward, importer = importing
     os.kill(daemon.pid, signal.SIGKILL)
     until(lambda: not alive(steward) and not alive(importer), "the end of all")
+
+
+def test_an_import_by_hand_clears_the_refusal(tmp_path):
+    """As docs/customers.md has it: raise max_shrink, import, set it back; health must know."""
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("serving")
+        write_csv(tmp_path / "new.csv", CUSTOMERS[:2]).rename(tmp_path / "customers.csv")
+        daemon.wait_for("import_refused")
+        assert "the last import was refused" in str(daemon.health()["reasons"])
+        by_hand = tmp_path / "by_hand.toml"
+        by_hand.write_text(daemon.config.read_text().replace("[admin]", 'max_shrink = "100%"\n[admin]'))
+        command = [sys.executable, "-m", "appliance", "import", "--config", str(by_hand)]
+        subprocess.run(
+            command, check=True, capture_output=True, env={"PATH": "/usr/bin", "HOME": str(tmp_path)}, cwd=ROOT
+        )
+        daemon.healthy()
+        until(lambda: daemon.ask("help@helpscout.net").startswith("<h4>Not a customer"), "the new data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -143,3 +144,21 @@ def test_refuses_a_socket_that_is_open_to_all_when_there_is_no_tls(tmp_path: Pat
         with Daemon(tmp_path, program=program, pass_fds=[passed.fileno()], config="[tls]\nenabled = false") as daemon:
             assert "tls.enabled is false" in str(daemon.wait_for("start_failed")["message"])
             assert daemon.end() == 3
+
+
+def test_without_tls_there_is_no_certificate_to_look_at(tmp_path):
+    """It is up once, and stays up: nothing is replaced that has not changed."""
+    with Daemon(tmp_path, config="[tls]\nenabled = false\n") as daemon:
+        daemon.wait_for("serving")
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        daemon.send(signal.SIGTERM)
+        daemon.wait_for("stopped")
+        events = [line["event"] for line in daemon.lines]
+    assert "certificate_changed" not in events
+    assert events.count("reloaded") == 1
+
+
+def test_keys_of_a_later_version_are_named(tmp_path):
+    with Daemon(tmp_path, config='[log]\ntrail = "trail"\n') as daemon:
+        assert daemon.wait_for("not_in_effect")["keys"] == ["log.trail"]

@@ -140,6 +140,23 @@ def test_damaged_data_calls_nobody_unknown(tmp_path):
     assert ask(app, "nobody@example.com").outcome is Outcome.NOT_LOADED
 
 
+def test_damage_is_said_once(tmp_path):
+    snapshot = make_snapshot(tmp_path)
+    app = make_app(snapshot)
+    snapshot.close()
+    assert "damaged" in ask(app, "ann@example.com").fault
+    assert ask(app, "bob@example.com").fault == ""
+
+
+def test_more_customers_than_a_card_can_hold(tmp_path):
+    """A placeholder on every row would make a card of megabytes, for as long as it is cached."""
+    rows = [("email", "name"), *(("none@example.com", f"Name {n}") for n in range(500))]
+    app = make_app(make_snapshot(tmp_path, rows))
+    shown = html(ask(app, "none@example.com"))
+    assert "More than 20 customers" in shown
+    assert shown.count("<h4>") == 20
+
+
 def test_every_customer_that_matches_is_shown_in_the_order_asked(app):
     shown = html(ask(app, "help@helpscout.net", "ann@example.com", "HELP@helpscout.net"))
     assert shown.index("Help Scout") < shown.index("Ann Lee")
@@ -217,10 +234,12 @@ def test_a_customer_is_a_keyed_hash(app, snapshot):
         (Rules(frozenset({normalise_domain("EXÄMPLE.com")})), ["jürgen@exämple.com"], Outcome.NO_ADDRESS),
         (Rules(), ["ann+tag@example.com"], Outcome.UNKNOWN),
         (Rules(plus_addressing=True), ["ann+tag@example.com"], Outcome.FOUND),
+        (Rules(plus_addressing=True), ["box+tag@example.com"], Outcome.NO_ADDRESS),
     ],
 )
 def test_rules_of_asking(rules, emails, outcome, snapshot):
-    assert ask(make_app(snapshot, rules=rules), *emails).outcome is outcome
+    app = make_app(snapshot, rules=rules)
+    assert ask(app, *emails, mailbox={"email": "Box@example.com"}).outcome is outcome
 
 
 @pytest.mark.parametrize("address", ["ann@example.com", "nobody@example.com"])
@@ -268,6 +287,8 @@ def test_any_bytes_get_a_reply(body, signature, signed, snapshot):
         pytest.param(b'{"ticket":{"id":' + b"9" * 1_000_000 + b"}}", id="an id of a million digits"),
         pytest.param(body_for(*[f"a{n}@example.com" for n in range(8_000)]), id="8,000 addresses"),
         pytest.param(body_for(*["é" * 300 + "@exä" + "mple" * 10 + ".com"] * 200), id="wide addresses"),
+        pytest.param(body_for(*[f"a@ä{n}.com" for n in range(14_000)]), id="14,000 wide domains"),
+        pytest.param(body_for(*[f"a@\u0640ä{n}.com" for n in range(9_000)]), id="9,000 that are none"),
         pytest.param(b'{"customer":{"email":"' + "ä@".encode() * 60_000 + b'"}}', id="a long address"),
         pytest.param(b'{"customer":{' + b'"x":1,' * 30_000 + b'"id":[]}}', id="30,000 keys"),
     ],
