@@ -4,7 +4,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench-import clean
+.PHONY: help run test system soak lint bench-import clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,12 @@ run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, 
 test: $(BIN)/.installed ## run every test
 	$(BIN)/python -m pytest
 
+system: $(BIN)/.installed .venv-sslyze/.installed ## attack, kill and load the service, for two minutes
+	$(BIN)/python -m pytest -m system
+
+soak: $(BIN)/.installed .venv-sslyze/.installed ## the same at full length, half an hour
+	$(BIN)/python -m pytest -m system --long -o faulthandler_timeout=1200
+
 lint: $(BIN)/.installed ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,9 +35,15 @@ bench-import: $(BIN)/.installed ## measure the import beside sqlite3's own; ROWS
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
 
 clean: ## remove what the other targets made
-	rm -rf .venv .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-sslyze .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 $(BIN)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# sslyze needs an older cryptography than the service does.
+.venv-sslyze/.installed:
+	$(PYTHON) -m venv .venv-sslyze
+	.venv-sslyze/bin/pip install --quiet --disable-pip-version-check 'sslyze>=6.3'
 	@touch $@

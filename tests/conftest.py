@@ -17,6 +17,10 @@ settings.register_profile("ci", derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the system tests at their full length")
+
+
 class Logged:
     """The lines that were logged and not expected yet."""
 

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -37,9 +38,16 @@ def until(look: Callable[[], T | None], what: str = "it", patience: float = PATI
 
 
 def free_port() -> int:
-    """Give a port of the loopback address that nothing uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Give a port of the loopback address that nothing uses now.
+
+    It is below those that the kernel gives to clients: under load one of them would take it before the service does.
+    """
+    while True:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("127.0.0.1", random.randrange(10_000, 30_000))) as probe,
+        ):
+            return int(probe.getsockname()[1])
 
 
 def alive(pid: int) -> bool:

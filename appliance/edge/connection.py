@@ -80,6 +80,7 @@ class Connection(Inbound):
         if self._exchange is not None:
             self._exchange.close()
         self._queue.clear()
+        self._rest = b""
         self._parser = self._transport = self._exchange = self._task = self._linger = None
 
     def eof_received(self) -> bool:
@@ -100,7 +101,10 @@ class Connection(Inbound):
     def resume_writing(self) -> None:
         """Go on."""
         self._blocked = None
-        if self._exchange is None:
+        rest, self._rest = self._rest, b""
+        if rest:
+            self.data_received(rest)
+        if self._exchange is None and self._blocked is None:
             self._resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -108,6 +112,9 @@ class Connection(Inbound):
         before = self._phase
         if before >= LINGERING:
             self._discard(len(data))
+            return
+        if self._blocked is not None:  # it was on its way when reading paused
+            self._rest += data
             return
         if len(data) <= self._room:
             self._feed(data)
@@ -196,6 +203,10 @@ class Connection(Inbound):
         """Answer for an error of our own."""
         log.error("request_fault", **describe(error))
         self.give_up(Refusal.FAULT)
+
+    def _is_blocked(self) -> bool:
+        self._state.flush()
+        return self._blocked is not None
 
     # Ends.
 

@@ -29,7 +29,7 @@ class _Ended(Exception):
 
 
 class Inbound(asyncio.Protocol):
-    """Parses requests. A subclass answers them: no method call lies between the two but the four abstract ones."""
+    """Parses requests. A subclass answers them: no method call lies between the two but the abstract ones."""
 
     __slots__ = (
         "_body",
@@ -44,6 +44,7 @@ class Inbound(asyncio.Protocol):
         "_piece",
         "_raw_body",
         "_refusal",
+        "_rest",
         "_room",
         "_saved",
         "_signature",
@@ -63,6 +64,7 @@ class Inbound(asyncio.Protocol):
         self._refusal: Refusal | None = None  # why the parser was stopped from within
         self._room = MAX_HEADER_BYTES  # how many more bytes the header block may have
         self._raw_body = 0
+        self._rest = b""  # what came and is not parsed before the client takes its answers
         self._piece: bytes = b""  # what is being parsed
         self._head = b""  # what was parsed of this head before
         self._host = b""  # the last Host that was checked
@@ -87,10 +89,15 @@ class Inbound(asyncio.Protocol):
         """Refuse what follows the requests that are still to be answered."""
 
     @abstractmethod
+    def _is_blocked(self) -> bool:
+        """Send what is answered; say whether the client does not take it."""
+
+    @abstractmethod
     def fault(self, error: BaseException) -> None:
         """Answer for an error of our own."""
 
-    # Feeding the parser. Header bytes are counted here: one endless field makes no callback.
+    # Feeding the parser. Header bytes are counted here: one endless field makes no callback. The answers to all that
+    # a client may send at once are much larger than that: whoever does not take them gets no more.
 
     def _feed_by_pieces(self, data: bytes) -> None:
         view = memoryview(data)
@@ -98,9 +105,12 @@ class Inbound(asyncio.Protocol):
             if self._room <= 0 and self._phase != BODY:
                 self._end_with(Refusal.HEADERS_TOO_LARGE)
                 return
-            length = len(view) if self._phase == BODY else self._room
+            length = MAX_HEADER_BYTES if self._phase == BODY else self._room
             self._feed(bytes(view[:length]))
             view = view[length:]
+            if view and self._is_blocked():
+                self._rest = bytes(view)
+                return
 
     def _feed(self, data: bytes) -> None:
         parser = self._parser

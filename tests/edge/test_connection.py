@@ -161,6 +161,20 @@ class TestAClientThatDoesNotRead:
         pass_time(wire, timer, 3)
         assert not wire.closed
 
+    def test_what_it_asks_in_advance_is_answered_when_it_reads(self, wire):
+        """Answers are larger than requests: 256 KiB of these would be kept as a megabyte of those."""
+        wire.high = 10_000
+        wire.connection.data_received(POST * 500)
+        wire.connection.data_received(POST * 500)  # it was on its way when reading paused
+        assert len(wire.sent) < 100_000
+        while statuses(wire) != [200] * 1000:
+            before = len(wire.sent)
+            wire.high += 50_000
+            wire.connection.resume_writing()
+            assert before < len(wire.sent) < wire.high + 100_000
+        wire.connection.resume_writing()
+        assert not wire.paused
+
     def test_what_is_unsent_at_the_end_has_the_same_time(self, wire, timer):
         feed(wire, post(b"Connection: close\r\n"))
         wire.stuck = True

@@ -270,3 +270,17 @@ def test_draining_cuts_what_lasts_too_long(make_apps):
         cut = asyncio.run_coroutine_threadsafe(running.listener.drain(0.05), running.loop).result(10)
         assert cut == 1
         assert is_over(half)
+
+
+def test_the_next_request_is_served_at_once_when_the_house_is_full(tmp_path):
+    """Nothing waits for a timeout: making room takes the place of one that only waits."""
+    with live(dict, None) as running:
+        running.listener._capacity = 5
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                stack.enter_context(running.connect())
+            began = time.monotonic()
+            connection = stack.enter_context(running.connect())
+            connection.sendall(POST)
+            assert connection.recv(100).startswith(b"HTTP/1.1 404 ")
+            assert time.monotonic() - began < 0.5

@@ -68,6 +68,7 @@ class Wire:
         self.sent = bytearray()
         self.paused = self.closed = self.aborted = self.eof = False
         self.stuck = False
+        self.high: int | None = None  # more than so many bytes the client does not take
         self.tls = tls
         self.connection = Connection(self.state, "192.0.2.1", None)
         self.connection.connection_made(self)
@@ -97,6 +98,8 @@ class Wire:
         assert not self.closed
         assert isinstance(data, bytes)
         self.sent += data
+        if self.high is not None and len(self.sent) > self.high >= len(self.sent) - len(data):
+            self.connection.pause_writing()
 
     def get_write_buffer_size(self) -> int:
         return len(self.sent) if self.stuck else 0

@@ -1,0 +1,66 @@
+"""How long the system tests are, and the table of what they measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+# What it is: (in CI, with --long).
+LENGTHS = {
+    "attack_seconds": (5, 20),  # with more attackers than descriptors
+    "kills": (5, 20),
+    "reloads": (5, 20),
+    "swaps": (5, 20),
+    "stuck_after": (2, 15),  # seconds without a sign of life; 15 is what the service is shipped with
+    "timeout": (2, 10),  # for handshakes, headers and bodies, between requests, and to take an answer
+    "waves": (2, 4),  # of silent and slow connections, one after the other
+    "silent": (1000, 1000),
+    "idle": (300, 1500),
+    "capacity": (200, 1000),  # of the service that the idle ones fill
+    "slow": (200, 1000),
+    "never_read": (20, 100),
+    "faults": (200, 500),  # of each kind
+    "stall": (0.5, 5),  # seconds in which a peer does not go on
+    "load_seconds": (20, 600),  # of new connections
+    "busy_seconds": (3, 20),  # of requests on kept connections
+}
+
+Measure = Callable[..., None]
+_TABLE = pytest.StashKey[list[tuple[str, str]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_TABLE] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("system")
+
+
+@pytest.fixture(scope="session")
+def length(request: pytest.FixtureRequest) -> SimpleNamespace:
+    """Give the column of LENGTHS that is wanted."""
+    column = int(request.config.getoption("--long"))
+    return SimpleNamespace(**{name: both[column] for name, both in LENGTHS.items()})
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Iterator[Measure]:
+    """Give a function that takes what was measured; it is shown when all tests have ended, also for one that fails."""
+    numbers: dict[str, object] = {}
+    yield numbers.update
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    shown = (f"{word.replace('_', ' ')} {number}" for word, number in numbers.items())
+    request.config.stash[_TABLE].append((name, ", ".join(shown)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if table := config.stash[_TABLE]:
+        terminalreporter.section("measured")
+        for row in table:
+            terminalreporter.write_line("| {} | {} |".format(*row))
