@@ -224,6 +224,11 @@ class Connection(Inbound):
         """Whether it could be dropped without an answer being lost."""
         return self._exchange is None and self._phase != DROPPED
 
+    @property
+    def silent(self) -> bool:
+        """Whether it has not said a word yet: its first byte was awaited before there was a connection."""
+        return False
+
     def expire(self, now: float) -> None:
         """End it if a deadline has passed."""
         limits = self._state.limits

@@ -47,6 +47,11 @@ class Arrival:
         """Whether it could be dropped without an answer being lost: always."""
         return True
 
+    @property
+    def silent(self) -> bool:
+        """Whether it has not said a word yet."""
+        return self.task is None
+
     def expire(self, now: float) -> None:
         """End it if it takes too long."""
         if now - self.since >= self._listener.limits.handshake_timeout:
@@ -162,7 +167,8 @@ class Listener:
         self._loop.call_later(_PAUSE, self._accept_on)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_BATCH):
+        # In a rush nobody may be dropped before there was time to look whether they have said something.
+        for _ in range(min(_BATCH, max(1, self._capacity // 4))):
             if self.connections >= self._capacity and not self._state.anyone_waiting:
                 self._pause()
                 return

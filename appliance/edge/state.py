@@ -32,6 +32,10 @@ class Client(Protocol):
     def waiting(self) -> bool:
         """Whether it could be dropped without an answer being lost."""
 
+    @property
+    def silent(self) -> bool:
+        """Whether it has not said a word yet."""
+
     def expire(self, now: float) -> None:
         """End it if a deadline has passed."""
 
@@ -68,7 +72,7 @@ class ServerState:
         self.clients: Final[set[Client]] = set()
         self.stopping = False
         self.release: Callable[[str | None], object] = lambda _source: None
-        self._victims: list[tuple[float, int, Client]] = []
+        self._victims: list[tuple[float, bool, Client]] = []
 
     def send(self, transport: Any, answer: bytes) -> None:
         """Write an answer once all requests that have arrived by now are answered.
@@ -101,15 +105,20 @@ class ServerState:
         return any(client.waiting for client in self.clients)
 
     def drop_longest_waiting(self) -> bool:
-        """Drop the client that has waited longest without a running request; say whether there was one."""
+        """Drop the client that has waited longest without a running request; say whether there was one.
+
+        Those who have said nothing go first: in a rush of them, one whose handshake is under way is no stranger.
+        """
         for _ in range(2):
             while self._victims:
-                since, _tie, client = self._victims.pop()
-                if client in self.clients and client.waiting and client.since == since:
+                since, silent, client = self._victims.pop()
+                unchanged = client.since == since and client.silent is silent
+                if client in self.clients and client.waiting and unchanged:
                     self.site.counters.dropped()
                     client.drop()
                     return True
             # Looking at all of them costs as much as they are; the next ones in line are kept for the next accepts.
-            waiting = sorted((client.since, id(client), client) for client in self.clients if client.waiting)
-            self._victims = waiting[:_VICTIMS][::-1]
+            waiting = [client for client in self.clients if client.waiting]
+            line = sorted([client for client in waiting if client.silent] or waiting, key=lambda client: client.since)
+            self._victims = [(client.since, client.silent, client) for client in reversed(line[:_VICTIMS])]
         return False

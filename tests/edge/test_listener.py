@@ -284,3 +284,26 @@ def test_the_next_request_is_served_at_once_when_the_house_is_full(tmp_path):
             connection.sendall(POST)
             assert connection.recv(100).startswith(b"HTTP/1.1 404 ")
             assert time.monotonic() - began < 0.5
+
+
+def test_the_silent_go_first(make_apps, tmp_path):
+    """A full house makes room at the cost of those who say nothing, though one in its handshake came before them."""
+    with live(make_apps, tmp_path) as running, contextlib.ExitStack() as stack:
+        running.listener._capacity = 4
+        begun = stack.enter_context(running.connect(plain=True))
+        begun.sendall(b"\x16\x03\x01")
+        running.wait_for(lambda: running.listener.running >= 1)
+        silent = [stack.enter_context(running.connect(plain=True)) for _ in range(8)]
+        running.wait_for(lambda: sum(map(is_gone, silent)) == 5)
+        assert not is_gone(begun)
+
+
+def is_gone(connection):
+    """Say whether the other side has closed or reset it; it has sent nothing."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
