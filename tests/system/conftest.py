@@ -20,7 +20,7 @@ LENGTHS = {
     "silent": (1000, 1000),
     "idle": (300, 1500),
     "capacity": (200, 1000),  # of the service that the idle ones fill
-    "slow": (200, 1000),
+    "slow": (200, 900),
     "never_read": (20, 100),
     "faults": (200, 500),  # of each kind
     "stall": (0.5, 5),  # seconds in which a peer does not go on
