@@ -118,7 +118,7 @@ def explain(error: Exception, folder: Path) -> str:
     text = str(error)
     if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "disk is full" in text:
         return f"{folder} is full; make room there"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or code == errno.ENOMEM:
         return "the import ran out of memory; look for a file with a very long line"
     if isinstance(error, sqlite3.Error):
         return f"{folder}: the snapshot could not be written ({text}); make room there, or check the disk"
