@@ -265,6 +265,12 @@ CASES = [
         BAD_ROWS.format(3, 5, '2: "email" holds something that is no e-mail address').replace("1%", "50%"),
         max_bad_rows=0.5,
     ),
+    csv_case(
+        "nothing but bad rows, all allowed",
+        b"email,name\nx,y\n",
+        "c.csv has a header and not one customer; export it again",
+        max_bad_rows=1.0,
+    ),
     # Related files
     csv_case(
         "related missing",
