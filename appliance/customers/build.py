@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -30,32 +30,39 @@ _MET: Final = "INSERT INTO met SELECT value, key + ? FROM json_each(?) WHERE typ
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
 
 
+class Rejected:
+    """The rows of one table that are left out."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.listed: list[BadRow] = []
+
+    def add(self, file: Path, count: int, bad: Sequence[tuple[int, str]]) -> None:
+        """Count some more, and note the lines of some and the reasons."""
+        self.count += count
+        self.listed += [BadRow(str(file), line, why) for line, why in bad[: MAX_LISTED - len(self.listed)]]
+
+
 class Tally:
     """Counts what an import meets."""
 
     def __init__(self) -> None:
-        self.rows = self.without_address = self.addresses = self.shared = self.bad_rows = self.checksum = 0
-        self.bad: list[BadRow] = []
-        self.bad_of: Counter[Path] = Counter()
+        self.rows = self.without_address = self.addresses = self.shared = self.checksum = 0
+        self.rejected = Rejected()
         self.related: dict[str, int] = {}
-
-    def reject(self, file: Path, count: int, bad: Sequence[tuple[int, str]]) -> None:
-        """Count rows that are left out, and note the lines of some and the reasons."""
-        self.bad_rows += count
-        self.bad_of[file] += count
-        room = MAX_LISTED - len(self.bad)
-        self.bad += [BadRow(str(file), line, why) for line, why in bad[:room]]
+        self.related_rejected: defaultdict[str, Rejected] = defaultdict(Rejected)
 
     def report(self, generation: int, seconds: float) -> Report:
         """Give the numbers."""
+        every = [self.rejected, *self.related_rejected.values()]
         return Report(
             generation=generation,
             rows=self.rows,
             addresses=self.addresses,
             without_address=self.without_address,
             shared_addresses=self.shared,
-            bad_rows=self.bad_rows,
-            bad=tuple(self.bad),
+            bad_rows=sum(rejected.count for rejected in every),
+            bad=tuple(row for rejected in every for row in rejected.listed)[:MAX_LISTED],
             related=self.related,
             seconds=round(seconds, 3),
         )
@@ -124,7 +131,7 @@ class Builder:
         It is twice as fast as executemany, which goes from Python to SQLite and back for every row.
         """
         tally, first = self._tally, self._tally.rows + 1
-        tally.reject(self._plan.source, portion.bad_rows, portion.bad)
+        tally.rejected.add(self._plan.source, portion.bad_rows, portion.bad)
         if not portion.rows:
             return
         tally.checksum = add_to_checksum(portion.records[1:-1], tally.checksum)
@@ -159,7 +166,7 @@ class Builder:
             for batch in source.batches():
                 indices, faults = sift(batch, source.columns)
                 bad = [(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]]
-                self._tally.reject(related.source, len(faults), bad)
+                self._tally.related_rejected[related.name].add(related.source, len(faults), bad)
                 rows = [batch.rows[index] for index in indices]
                 keys = [related_keys(row[key_at], relation) for row in rows]
                 sorts = [None if sort_at is None else _sortable(row[sort_at]) for row in rows]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from appliance.customers.build import Tally
+from appliance.customers.build import Rejected, Tally
 from appliance.customers.plan import Plan, Refused
 from appliance.customers.snapshot import Facts
 from appliance.customers.source import open_regular
@@ -86,33 +86,33 @@ def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
 
 def check_after(plan: Plan, tally: Tally, last: Facts | None) -> None:
     """Raise Refused if too much is missing from any file, compared with itself and with the last snapshot."""
-    _check_bad_rows(plan, plan.source, tally, tally.rows)
+    _check_bad_rows(plan, tally.rejected, tally.rows)
     if not tally.rows:
         raise Refused(f"{plan.source} has a header and not one customer; export it again")
-    _check_shrink(plan, plan.source, tally.rows, last.rows if last else 0, "customers")
+    _check_shrink(plan, plan.source, tally.rejected, tally.rows, last.rows if last else 0, "customers")
     for related in plan.related:
-        rows = tally.related[related.name]
-        _check_bad_rows(plan, related.source, tally, rows)
-        _check_shrink(plan, related.source, rows, last.related_rows.get(related.name, 0) if last else 0, "rows")
+        rows, rejected = tally.related[related.name], tally.related_rejected[related.name]
+        before = last.related_rows.get(related.name, 0) if last else 0
+        _check_bad_rows(plan, rejected, rows)
+        _check_shrink(plan, related.source, rejected, rows, before, "rows")
 
 
-def _check_bad_rows(plan: Plan, file: Path, tally: Tally, rows: int) -> None:
-    bad = tally.bad_of[file]
+def _check_bad_rows(plan: Plan, rejected: Rejected, rows: int) -> None:
+    bad = rejected.count
     if bad > plan.max_bad_rows * (rows + bad):
-        listed = tuple(row for row in tally.bad if row.file == str(file))
-        first = f"the first is {listed[0]}" if listed else "they are listed by sidebard import"
         raise Refused(
             f"{bad:,} of {rows + bad:,} rows are bad, more than customers.max_bad_rows allows"
-            f" ({100 * plan.max_bad_rows:.3g}%); mend them, {first}",
-            listed,
+            f" ({100 * plan.max_bad_rows:.3g}%); mend them, the first is {rejected.listed[0]}",
+            tuple(rejected.listed),
         )
 
 
-def _check_shrink(plan: Plan, file: Path, rows: int, before: int, what: str) -> None:
+def _check_shrink(plan: Plan, file: Path, rejected: Rejected, rows: int, before: int, what: str) -> None:
     if rows < before * (1 - plan.max_shrink):
         raise Refused(
             f"{file} has {rows:,} {what}, and had {before:,}: {1 - rows / before:.0%} less,"
-            f" where customers.max_shrink allows {plan.max_shrink:.0%}; if that is right, raise it for one import"
+            f" where customers.max_shrink allows {plan.max_shrink:.0%}; if that is right, raise it for one import",
+            tuple(rejected.listed),
         )
 
 

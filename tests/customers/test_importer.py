@@ -437,6 +437,21 @@ def test_a_related_file_is_guarded_by_itself(orders, sentence, tmp_path, folder)
         run_import(plan, folder)
 
 
+def test_tables_of_one_file_are_guarded_each_by_itself(tmp_path, folder):
+    """Bad customers are not bad orders, though both stand in one database."""
+    source = tmp_path / "c.db"
+    with sqlite3.connect(source) as database:
+        database.execute("CREATE TABLE customers(id, email)")
+        database.executemany("INSERT INTO customers VALUES(?, ?)", ((n, f"a{n}@example.com") for n in range(1000)))
+        database.executemany("INSERT INTO customers VALUES(?, 'none')", ((n,) for n in range(5)))
+        database.execute("CREATE TABLE orders(id)")
+        database.executemany("INSERT INTO orders VALUES(?)", ((n,) for n in range(20)))
+    database.close()
+    related = RelatedPlan(name="orders", source=source, table="orders", key="id", on="id")
+    report = run_import(Plan(source=source, related=(related,)), folder)
+    assert (report.rows, report.bad_rows, report.related) == (1000, 5, {"orders": 20})
+
+
 def test_good_related_rows_outweigh_few_bad_ones(tmp_path, folder):
     source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
     rows = [("id",), *[("1",)] * 1000, ("x", "y")]
