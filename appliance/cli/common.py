@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -14,7 +13,6 @@ from appliance.cli import CONFIG_WRONG, FAILED, START_FAILED
 from appliance.config import App, ConfigError, Settings, from_flags, load
 
 DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _FILE: Final = click.Path(path_type=Path, readable=False)  # that it can be read is for whoever opens it to say
 

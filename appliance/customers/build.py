@@ -160,7 +160,7 @@ class Builder:
         try:
             relation = Relation(related.name, source.columns.names, related.on, by_address, self._plan.plus_addressing)
             self._tally.related[related.name] = 0
-            key_at = source.columns.positions[related.key.strip().casefold()]
+            key_at = source.columns.place(related.key)
             sort_at = source.columns.position(order_by)
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
             for batch in source.batches():

@@ -13,7 +13,6 @@ from typing import Final
 from appliance.customers import guards, snapshot
 from appliance.customers.build import Builder, Tally
 from appliance.customers.plan import Plan, Refused, Report
-from appliance.customers.record import ColumnFault
 from appliance.customers.snapshot import Age, Facts, Snapshot, SnapshotFault
 from appliance.customers.source import SourceFault
 
@@ -61,8 +60,6 @@ def import_customers(
             at_step("prune")
             for old in snapshot.generations(folder)[KEEP:]:
                 snapshot.file_of(folder, old).unlink(missing_ok=True)
-        except ColumnFault as fault:
-            raise Refused(f"{plan.source}: {fault}") from fault
         except SourceFault as fault:
             raise Refused(str(fault), transient=fault.transient) from fault
         except SnapshotFault as fault:

@@ -47,7 +47,7 @@ class Lookup(Generic[Answer]):
         self._unknown = self._new_unknown()
 
     def cached(self, key: Hashable) -> Answer | None:
-        """Give the answer that was stored under `key`, or None."""
+        """Give the answer that was stored under `key`, or None; under None there is none."""
         answer = self._found.find(key)
         return self._unknown.find(key) if answer is None else answer
 

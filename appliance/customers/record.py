@@ -50,6 +50,10 @@ class Columns:
         """Give the place of the column of this name, in any case, or None."""
         return self.positions.get(name.strip().casefold())
 
+    def place(self, name: str) -> int:
+        """Give the place of a column that is there. Raises KeyError if it is not."""
+        return self.positions[name.strip().casefold()]
+
 
 class Record:
     """One row. `record.plan` and `record["Last order"]` give a text; `record.orders` the related rows of that name.
@@ -77,10 +81,7 @@ class Record:
             raise AttributeError(f'there is no column "{name}"') from None
 
     def __getitem__(self, name: str) -> str:
-        position = self._columns.position(name)
-        if position is None:
-            raise KeyError(name)
-        return self._values[position]
+        return self._values[self._columns.place(name)]
 
     def __repr__(self) -> str:
         return "<Record>"  # never the values: a repr may end in a log
@@ -89,8 +90,3 @@ class Record:
 def fields_of(record: Record) -> Iterator[tuple[str, str]]:
     """Give each column's name, as spelled in the header, with this row's value."""
     return zip(record._columns.names, record._values, strict=True)
-
-
-def related_of(record: Record) -> Mapping[str, Sequence[Record]]:
-    """Give the related rows by the name of their table."""
-    return record._related

@@ -108,8 +108,7 @@ class Snapshot:
             raise SnapshotFault(f"{file} is not a whole snapshot: {error}") from error
         self._columns = Columns(self.facts.columns)
         self._relations = tuple(
-            (relation, Columns(relation.columns), self._columns.positions[relation.on.strip().casefold()])
-            for relation in self.facts.relations
+            (relation, Columns(relation.columns), self._columns.place(relation.on)) for relation in self.facts.relations
         )
         self._execute = self._database.cursor().execute
 

@@ -50,28 +50,6 @@ class Counters(Protocol):
         """Count a waiting connection that had to make room for a new one, or would not take its answer."""
 
 
-class NoCounters:
-    """Counts nothing."""
-
-    def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
-        """See Counters."""
-
-    def connection_opened(self) -> None:
-        """See Counters."""
-
-    def connection_closed(self) -> None:
-        """See Counters."""
-
-    def handshake_failed(self) -> None:
-        """See Counters."""
-
-    def accept_rejected(self) -> None:
-        """See Counters."""
-
-    def dropped(self) -> None:
-        """See Counters."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long, in seconds, and how many. Each time is a total deadline, kept to within a second.

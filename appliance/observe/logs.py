@@ -21,7 +21,6 @@ import structlog
 from appliance.observe.writer import MAX_PIECE
 from appliance.sidebar.reply import Outcome, Reply
 
-LEVELS: Final = ("debug", "info", "warning", "error")
 log: Final = structlog.get_logger()
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -114,7 +114,7 @@ class SidebarApp:
         old = self._is_old()
         # The texts as they came decide the addresses, so they are the key: normal forms cost 1.5 us a request.
         key = (customer.email, customer.emails, mailbox.email if mailbox is not None else None, old) if keyed else None
-        finished = self._lookup.cached(key) if keyed else None
+        finished = self._lookup.cached(key)
         if finished is not None:
             return finished, CacheState.HIT
         addresses, cut = asked_for(payload, self._rules)

@@ -8,6 +8,7 @@ import warnings
 import msgspec
 import pytest
 
+from appliance.config_values import LEVELS
 from appliance.observe import logs
 from appliance.sidebar.reply import Outcome, Refusal, Reply
 from tests.server import Lines
@@ -78,7 +79,7 @@ def test_an_event(logged):
 def test_levels(level, shown):
     stream = io.BytesIO()
     logs.configure(stream, lambda: 0.0, level=level)
-    for method in logs.LEVELS:
+    for method in LEVELS:
         getattr(logs.log, method)("x")
     assert len(stream.getvalue().splitlines()) == shown
 
