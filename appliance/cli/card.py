@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import tempfile
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,9 +14,7 @@ import msgspec
 from appliance.cli import FAILED, common
 from appliance.config import ConfigError, Settings, from_flags
 from appliance.customers.address import normalise
-from appliance.customers.importer import import_customers, open_newest
-from appliance.customers.plan import Refused
-from appliance.service.wiring import make_app, plan_of, snapshot_folder
+from appliance.service.wiring import make_app
 from appliance.sidebar.reply import CARD_STATUS, Outcome, Reply
 from appliance.sidebar.signature import Secret, Verifier
 
@@ -52,8 +48,6 @@ def command(
         reply = _answer(_settings(config, customers), app_name, body)
     except ConfigError as error:
         raise common.ConfigStop(error) from None
-    except Refused as refused:
-        raise common.Stop("\n".join([str(refused), *map(str, refused.bad)])) from None
     _print(reply, html=html, response=response)
     if reply.fault:
         click.echo(f"the card failed, so this is the built-in one: {reply.fault}", err=True)
@@ -74,16 +68,10 @@ def _settings(config: Path | None, customers: Path | None) -> Settings:
 
 
 def _answer(settings: Settings, app_name: str | None, body: bytes) -> Reply:
-    """Send `body` the way of every request, signed with a secret of our own. Raises Refused."""
+    """Send `body` the way of every request, signed with a secret of our own."""
     secret = Secret(secrets.token_bytes(20))
     app = make_app(settings, common.find_app(settings, app_name), Verifier([secret]), b"")
-    plan = plan_of(settings)
-    snapshot = open_newest(snapshot_folder(settings), plan)
-    if snapshot is None:
-        with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
-            import_customers(plan, Path(folder), clock=time.time, timer=time.monotonic)
-            snapshot = open_newest(Path(folder), plan)  # stays readable when the folder is gone
-    app.use(snapshot)
+    app.use(common.open_customers(settings))
     return app.answer(body, secret.sign(body))
 
 

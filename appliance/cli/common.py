@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +13,10 @@ import click
 
 from appliance.cli import CONFIG_WRONG, FAILED, START_FAILED
 from appliance.config import App, ConfigError, Settings, from_flags, load
+from appliance.customers.importer import import_customers, open_newest
+from appliance.customers.plan import Refused
+from appliance.customers.snapshot import Snapshot
+from appliance.service.wiring import plan_of, snapshot_folder
 
 DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
 
@@ -83,3 +89,20 @@ def read_input(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from None
+
+
+def open_customers(settings: Settings) -> Snapshot:
+    """Open the snapshot that the service answers from, or one made of the source for this once. Raises Stop."""
+    plan = plan_of(settings)
+    opened = open_newest(snapshot_folder(settings), plan)
+    if opened is not None:
+        return opened
+    with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
+        try:
+            import_customers(plan, Path(folder), clock=time.time, timer=time.monotonic)
+        except Refused as refused:
+            raise Stop("\n".join([str(refused), *map(str, refused.bad)])) from None
+        opened = open_newest(Path(folder), plan)  # stays readable when the folder is gone
+    if opened is None:
+        raise Stop(f"{plan.source} was read, but not written to {tempfile.gettempdir()}; look at that disk")
+    return opened

@@ -1,0 +1,74 @@
+"""`sidebard requests`: signed requests about the customers, to test with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from random import Random
+
+import click
+
+from appliance.cli import common
+from appliance.config import ConfigError
+from appliance.config_files import read_secrets
+from appliance.config_values import BadValue, parse_share
+from appliance.customers.snapshot import SnapshotFault
+from appliance.replay.corpus import Customers, make_lines
+from appliance.replay.line import write_line
+from appliance.sidebar.signature import Secret
+
+
+def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
+    try:
+        return parse_share(text)
+    except BadValue:
+        raise click.BadParameter('it must be a share, from "0%" to "100%".') from None
+
+
+@click.command("requests")
+@common.config_option
+@common.customers_option
+@common.secret_option
+@common.app_option
+@click.option("--count", type=click.IntRange(1), default=10_000, metavar="N", help="How many; default: 10,000.")
+@click.option(
+    "--unknown",
+    default="10%",
+    callback=_share,
+    metavar="SHARE",
+    help="How many ask for people whom nobody knows; default: 10%.",
+)
+@click.option("--seed", type=int, default=0, metavar="N", help="The same number gives the same bytes; default: 0.")
+def command(
+    config: Path | None,
+    customers: Path | None,
+    secret_file: Path | None,
+    app_name: str | None,
+    count: int,
+    unknown: float,
+    seed: int,
+) -> None:
+    """Print signed requests about the customers, one a line, for sidebard replay.
+
+    They hold the customers' addresses, so keep them as you keep the customers file.
+    """
+    try:
+        settings = common.find_settings(config, customers, secret_file)
+        app = common.find_app(settings, app_name)
+        secret = Secret(read_secrets(app, os.environ)[0])
+    except ConfigError as error:
+        raise common.ConfigStop(error) from None
+    snapshot = common.open_customers(settings)
+    random = Random(seed)  # noqa: S311  # it draws examples
+    drawn = Customers(
+        snapshot, settings.customers.addresses, random, fold_plus=settings.customers.plus_addressing
+    )
+    try:
+        for line in make_lines(
+            drawn, random, secret, path=app.path, header=app.signature_header, count=count, unknown=unknown
+        ):
+            sys.stdout.buffer.write(write_line(line))
+        sys.stdout.buffer.flush()
+    except SnapshotFault as fault:
+        raise common.Stop(f"{fault}; import again, with sidebard import") from None

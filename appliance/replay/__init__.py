@@ -1,0 +1,1 @@
+"""Load tests: signed requests made from the customers, sent at a rate, timed, compared and reported."""
