@@ -9,8 +9,10 @@
     customers/   from address to records: address (normal form), sources, importer, snapshot, lookup (TTL caches)
     service/     the processes: supervisor, worker, steward
     observe/     logs, counters, health, admin pages
+    replay/      load tests: a corpus of signed requests, the processes that send it, the result
 
-Imports go one way, cli -> service -> edge -> sidebar -> customers; config and observe serve the first three.
+Imports go one way, cli -> service -> edge -> sidebar -> customers; config and observe serve the first three. replay
+stands beside: only cli knows it, and it knows sidebar and customers.
 """
 
 import os

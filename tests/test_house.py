@@ -34,6 +34,8 @@ def allowed(here, there):
         return True
     if here in ORDER[3:]:
         return there in ORDER[ORDER.index(here) :]
+    if "replay" in (here, there):
+        return here == "cli" or there in ORDER[3:]
     if here in ORDER:
         return there in SHARED or there in ORDER[ORDER.index(here) :]
     if here == "observe":

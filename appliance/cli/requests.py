@@ -61,9 +61,7 @@ def command(
         raise common.ConfigStop(error) from None
     snapshot = common.open_customers(settings)
     random = Random(seed)  # noqa: S311  # it draws examples
-    drawn = Customers(
-        snapshot, settings.customers.addresses, random, fold_plus=settings.customers.plus_addressing
-    )
+    drawn = Customers(snapshot, settings.customers.addresses, random, fold_plus=settings.customers.plus_addressing)
     try:
         for line in make_lines(
             drawn, random, secret, path=app.path, header=app.signature_header, count=count, unknown=unknown

@@ -1,0 +1,184 @@
+"""`sidebard replay`: sends signed requests to a service, and says how it answered."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from appliance.cli import FAILED, common
+from appliance.config import ConfigError
+from appliance.replay.crew import Crew
+from appliance.replay.line import LineFaults, Request, read_lines
+from appliance.replay.plan import Plan, Shot, make_shots
+from appliance.replay.report import as_page
+from appliance.replay.result import Course, Point, Result, sum_up
+from appliance.replay.target import BadUrl, Target, Unreachable, Url, make_context, parse_url, reach
+from appliance.replay.text import as_text, show_ms
+from appliance.service.wiring import make_mounts
+from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
+
+_FILE = click.Path(path_type=Path)
+_ABOVE_ZERO = click.FloatRange(0, min_open=True)
+
+
+def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url:
+    try:
+        return parse_url(text)
+    except BadUrl as fault:
+        raise click.BadParameter(f"{fault}.") from None
+
+
+@click.command("replay")
+@click.argument("file", metavar="FILE|-")
+@common.config_option
+@common.customers_option
+@common.secret_option
+@click.option("--url", required=True, callback=_url, metavar="URL", help="Of the service; http:// is not encrypted.")
+@click.option("--rate", type=_ABOVE_ZERO, metavar="R", help="Requests a second, whatever comes back.")
+@click.option("--connections", type=click.IntRange(1, 100_000), default=10, metavar="C", help="At most; default: 10.")
+@click.option("--duration", type=_ABOVE_ZERO, default=10.0, metavar="S", help="In seconds; default: 10.")
+@click.option("--processes", type=click.IntRange(1, 64), metavar="N", help="Default: one for two CPUs.")
+@click.option("--close", is_flag=True, help="Make a new connection for each request.")
+@click.option("--resume", is_flag=True, help="The same, and offer the TLS session of the connection before.")
+@click.option("--ca", type=_FILE, metavar="FILE", help="Trust the authorities in it alone.")
+@click.option("--insecure", is_flag=True, help="Trust any certificate.")
+@click.option("--compare", is_flag=True, help="Each answer must be, by the byte, what --config gives here.")
+@click.option("--max-p99", type=_ABOVE_ZERO, metavar="MS", help="Exit with 1 if p99 is over it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--report", type=_FILE, metavar="FILE", help="Write the result as a web page, too.")
+def command(
+    file: str,
+    config: Path | None,
+    customers: Path | None,
+    secret_file: Path | None,
+    url: Url,
+    rate: float | None,
+    connections: int,
+    duration: float,
+    processes: int | None,
+    close: bool,
+    resume: bool,
+    ca: Path | None,
+    insecure: bool,
+    compare: bool,
+    max_p99: float | None,
+    as_json: bool,
+    report: Path | None,
+) -> None:
+    """Send the requests in FILE, made by sidebard requests ("-": stdin), over and over for --duration.
+
+    With --rate each starts on time, and its latency counts from there, so that a stall of the service is not hidden.
+    Without, each of the --connections sends its next request when the last one is answered. Exits with 1 if an
+    answer is wrong or missing, or p99 is over --max-p99.
+    """
+    if not compare and (config or customers or secret_file):
+        raise click.UsageError("--config, --customers and --secret-file are for --compare")
+    if ca is not None and insecure:
+        raise click.UsageError("--ca and --insecure exclude each other")
+    if resume and not url.is_secure:
+        raise click.UsageError("--resume is for https://")
+    plan = Plan(
+        duration=duration,
+        connections=connections,
+        processes=min(processes or max(1, (os.cpu_count() or 1) // 2), connections),
+        rate=rate,
+        close=close or resume,
+    )
+    requests = _read(file)
+    answer = _answerer(config, customers, secret_file, url) if compare else None
+    shots = make_shots(requests, url, close=plan.close, answer=answer)
+    try:
+        context = make_context(ca, insecure=insecure, resume=resume) if url.is_secure else None
+        target = reach(url, context)
+    except Unreachable as fault:
+        raise common.Stop(str(fault)) from None
+    result = _run(plan, target, shots, max_p99)
+    if report is not None:
+        _write(report, as_page(result))
+    click.echo(msgspec.json.encode(result) if as_json else as_text(result))
+    sys.exit(0 if result.is_good else FAILED)
+
+
+def _read(file: str) -> tuple[Request, ...]:
+    def read(lines: BinaryIO) -> tuple[Request, ...]:
+        return read_lines("stdin" if file == "-" else file, lines)
+
+    try:
+        if file == "-":
+            return read(sys.stdin.buffer)
+        with open(file, "rb") as lines:
+            return read(lines)
+    except LineFaults as faults:
+        raise click.UsageError(str(faults)) from None
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from None
+
+
+def _answerer(
+    config: Path | None, customers: Path | None, secret_file: Path | None, url: Url
+) -> Callable[[Request], Reply]:
+    """Give what answers as a service of this config would that answers from these customers."""
+    try:
+        settings = common.find_settings(config, customers, secret_file)
+        mounts = {mount.path: mount for mount in make_mounts(settings, os.environ, b"")}
+    except ConfigError as error:
+        raise common.ConfigStop(error) from None
+    snapshot = common.open_customers(settings)
+    for mount in mounts.values():
+        mount.app.use(snapshot)
+
+    def answer(request: Request) -> Reply:
+        mount = mounts.get((request.path or url.path).partition("?")[0])
+        if mount is None:
+            return Refusal.NOT_FOUND.reply
+        if len(request.body) > MAX_BODY_BYTES:
+            return Refusal.BODY_TOO_LARGE.reply
+        is_signed = request.signature is not None and request.header.lower() == mount.signature_header.lower()
+        return mount.app.answer(request.body, request.signature.encode() if is_signed and request.signature else None)
+
+    return answer
+
+
+def _run(plan: Plan, target: Target, shots: tuple[Shot, ...], max_p99: float | None) -> Result:
+    with closing(Crew(plan, target, shots)) as crew, _live(plan) as show:
+        crew.run(show)
+    return sum_up(target, plan, crew.course, crew.ends, max_p99=max_p99, interrupted=crew.interrupted)
+
+
+@contextmanager
+def _live(plan: Plan) -> Iterator[Callable[[Point, Course], None]]:
+    """Show a bar and the figures of the moment on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda point, course: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.completed:.0f} of {task.total:g} s"), BarColumn(), TextColumn("{task.fields[now]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("", total=plan.duration, now="")
+
+        def show(point: Point, course: Course) -> None:
+            counts = course.counts
+            now = (
+                f"{point.answers / plan.step:,.0f}/s  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
+                f"  wrong {sum(wrong.count for wrong in counts.wrong.values()):,}"
+                f"  failed {sum(counts.failures.values()):,}"
+            )
+            bar.update(task, completed=min(point.at, plan.duration), now=now, refresh=True)
+
+        yield show
+
+
+def _write(file: Path, page: str) -> None:
+    try:
+        file.write_text(page, "utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from None

@@ -1,0 +1,120 @@
+"""What the processes of a run tell the one that shows it, and the words for what went wrong."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from typing import Final
+
+import msgspec
+
+from appliance.replay.histogram import Histogram
+
+PATIENCE: Final = 10.0
+"""Seconds until a request counts as not answered: no agent waits for longer."""
+
+NO_ANSWER: Final = f"no answer in {PATIENCE:.0f} s"
+CLOSED: Final = "closed without an answer"
+NOT_HTTP: Final = "what came is not HTTP"
+NO_TLS: Final = "no TLS there"
+NOT_TRUSTED: Final = "certificate not trusted"
+
+# Failure -> what to do, where that can be said.
+HINTS: Final = {
+    NOT_TRUSTED: "name its authority with --ca FILE, or --insecure",
+    NOT_HTTP: "look whether --url needs https://",
+    NO_TLS: "look whether --url needs http://",
+    "no descriptor left here": "raise ulimit -n, or ask for fewer --connections",
+    "no port left here": "keep connections, or ask for a lower --rate",
+}
+_NO_TLS_REASONS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+_WORDS: Final[dict[int | None, str]] = {
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.EPIPE: "reset",
+    errno.EMFILE: "no descriptor left here",
+    errno.ENFILE: "no descriptor left here",
+    errno.EADDRNOTAVAIL: "no port left here",
+}
+
+
+def kind_of(error: BaseException | None) -> str:
+    """Give the words under which a failed connection is counted; None: the other side closed it in good order."""
+    if error is None:
+        return CLOSED
+    if isinstance(error, TimeoutError):
+        return NO_ANSWER
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NOT_TRUSTED
+    if isinstance(error, ssl.SSLError):
+        return NO_TLS if error.reason in _NO_TLS_REASONS else f"TLS: {error.reason}"
+    number = error.errno if isinstance(error, OSError) else None
+    return _WORDS.get(number) or (errno.errorcode.get(number, "") if number else "") or type(error).__name__
+
+
+class Wrong(msgspec.Struct):
+    """Answers that were wrong in one way."""
+
+    count: int
+    first: int  # the line of one of them
+
+
+class Slice(msgspec.Struct, tag=True):
+    """What one process counted in one step of the course over time. Latencies are microseconds."""
+
+    place: int  # from 0
+    latencies: dict[int, int] = {}
+    largest: int = 0
+    statuses: dict[int, int] = {}
+    wrong: dict[str, Wrong] = {}
+    failures: dict[str, int] = {}
+    late: int = 0  # started late though a connection was free: the generator's own fault
+    waited: int = 0  # started late because none was
+    opened: int = 0
+    offered: int = 0  # handshakes that offered a session
+    resumed: int = 0
+
+
+class Ready(msgspec.Struct, tag=True):
+    """A process has opened its connections."""
+
+
+class Ended(msgspec.Struct, tag=True):
+    """A process has done its part."""
+
+    unsent: int  # planned and never started
+    busy: float  # CPU seconds that it used
+    seconds: float  # from the common start to its last answer
+
+
+Message = Ready | Slice | Ended
+
+
+class Tally:
+    """The slice that a process is filling."""
+
+    def __init__(self, place: int = 0) -> None:
+        self._histogram = Histogram()
+        self._slice = Slice(place)
+        self.latency = self._histogram.add
+        self.statuses = self._slice.statuses
+
+    @property
+    def counts(self) -> Slice:
+        """What is counted besides latencies; to be raised in place."""
+        return self._slice
+
+    def wrong(self, why: str, line: int) -> None:
+        """Count an answer that is not what it should be."""
+        known = self._slice.wrong.setdefault(why, Wrong(0, line))
+        known.count += 1
+
+    def failed(self, kind: str) -> None:
+        """Count a request without an answer."""
+        self._slice.failures[kind] = self._slice.failures.get(kind, 0) + 1
+
+    def finish(self) -> Slice:
+        """Give the slice."""
+        self._slice.latencies = self._histogram.counts
+        self._slice.largest = self._histogram.largest
+        return self._slice

@@ -1,0 +1,91 @@
+"""A result in words, with a plot of the latency over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from appliance.replay.result import Point, Result
+
+WIDTH: Final = 60
+HEIGHT: Final = 8
+_P50, _P99, _NOTHING = "█░ "
+_CONNECTIONS: Final = {
+    "kept": "kept connections",
+    "new": "connections at a time, new for each request",
+    "resumed": "connections at a time, new for each request with the last session offered",
+}
+
+
+def headline(result: Result) -> str:
+    """Give what was done, in one line."""
+    rate = f"{result.rate:,.10g} requests/s planned" if result.rate is not None else "each as soon as it may"
+    processes = f"{result.processes} process{'es' * (result.processes > 1)}"
+    return (
+        f"{result.url}: {result.seconds:,.1f} s, {rate}, {result.connections:,} {_CONNECTIONS[result.connection]},"
+        f" from {processes}"
+    )
+
+
+def rows(result: Result) -> Iterator[tuple[str, str]]:
+    """Give each figure with its name."""
+    planned = f", {result.planned:,} planned" if result.planned is not None else ""
+    yield "requests", f"{result.answered:,} answered, {result.answers_per_second:,.1f} a second{planned}"
+    since = "planned start" if result.loop == "open" else "start"
+    yield (
+        "latency",
+        ", ".join(f"{name} {show_ms(ms)}" for name, ms in result.latency.items()) + f" ms, from the {since}",
+    )
+    yield "statuses", ", ".join(f"{status}: {count:,}" for status, count in result.statuses.items()) or "none"
+    yield "wrong", f"{sum(wrong.count for wrong in result.wrong.values()):,}"
+    yield "failed", f"{result.failed:,}"
+    if result.planned is not None:
+        yield "not started", f"{result.unsent:,}"
+        yield "started late", f"{result.waited:,} for want of a free connection, {result.late:,} by the generator"
+    if result.offered:
+        yield "resumed", f"{result.resumed:,} of {result.offered:,} sessions offered"
+    yield "connections", f"{result.opened:,} opened during the run"
+    yield "generator", f"{result.generator_cpu:.0%} of a CPU for the busiest process"
+
+
+def show_ms(milliseconds: float) -> str:
+    """Give three digits, or all before the point."""
+    return f"{milliseconds:.{2 if milliseconds < 10 else 1 if milliseconds < 100 else 0}f}"
+
+
+def as_text(result: Result) -> str:
+    """Give all of it."""
+    width = max(len(name) for name, _ in rows(result))
+    lines = [headline(result), "", *(f"{name:<{width}}  {figures}" for name, figures in rows(result))]
+    if any(point.answers for point in result.points):
+        lines += ["", *plot(result.points)]
+    lines += [f"note: {note}" for note in result.notes]
+    lines += [f"FAULT: {fault}" for fault in result.faults]
+    return "\n".join(lines)
+
+
+def plot(points: Sequence[Point]) -> list[str]:
+    """Give lines that show p50 and p99 over time; where points share a column, the worst of them."""
+    columns = [_worst(part) for part in _parts(points, min(WIDTH, len(points)))]
+    top = max(p99 for _, p99 in columns) or 1.0
+    label = len(show_ms(top)) + 3
+    lines = [f"latency over time: {_P50} p50, {_P99} p99"]
+    for row in range(HEIGHT, 0, -1):
+        least = top * (row - 0.5) / HEIGHT
+        bars = "".join(_P50 if p50 >= least else _P99 if p99 >= least else _NOTHING for p50, p99 in columns)
+        name = f"{show_ms(top)} ms" if row == HEIGHT else ""
+        lines.append(f"{name:>{label}} |{bars}".rstrip())
+    end = f"{points[-1].at:g} s"
+    return [
+        *lines,
+        f"{'0':>{label}} +{'-' * len(columns)}",
+        f"{'':>{label}}  0{end:>{max(len(end) + 1, len(columns) - 1)}}",
+    ]
+
+
+def _parts(points: Sequence[Point], count: int) -> list[Sequence[Point]]:
+    return [points[place * len(points) // count : (place + 1) * len(points) // count] for place in range(count)]
+
+
+def _worst(points: Sequence[Point]) -> tuple[float, float]:
+    return max(point.p50 for point in points), max(point.p99 for point in points)
