@@ -26,9 +26,7 @@ OUTCOMES = {
 def lines(snapshot, count=200, seed=1, unknown=0.0, names=("email",), header=HEADER):
     random = Random(seed)
     drawn = Customers(snapshot, names, random, fold_plus=False)
-    made = make_lines(
-        drawn, random, Secret(SECRET.encode()), path="/h", header=header, count=count, unknown=unknown
-    )
+    made = make_lines(drawn, random, Secret(SECRET.encode()), path="/h", header=header, count=count, unknown=unknown)
     return list(made)
 
 

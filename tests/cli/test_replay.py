@@ -1,0 +1,229 @@
+"""`sidebard requests` and `sidebard replay`, as an operator types them, with a real service."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.test_commands import ROOT, run
+from tests.daemon import Daemon, free_port, until
+from tests.factory import SECRET, body_for, sign, write_csv
+from tests.service.test_log import metric
+
+HOME = {"HOME": "/nonexistent"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """A service with a corpus beside its config."""
+    folder = tmp_path_factory.mktemp("service")
+    with Daemon(folder, config="[log]\nrequests = false") as daemon:
+        daemon.wait_for("serving")
+        daemon.ask()
+        made = run("requests", "--config", daemon.config, "--count", 300)
+        assert (made.returncode, made.stderr) == (0, b"")
+        (folder / "corpus.jsonl").write_bytes(made.stdout)
+        yield daemon
+        assert daemon.stop() == 0
+        assert [line["event"] for line in daemon.rest() if line["event"] not in ("stopping", "stopped")] == []
+
+
+def replay(daemon, *arguments, file="corpus.jsonl", url="https://localhost:{}/helpscout", **more):
+    ca = daemon.folder / "state" / "self-signed" / "localhost.crt"
+    given = ["--url", url.format(daemon.port), "--duration", "0.2", *arguments]
+    if "--insecure" not in arguments and url.startswith("https"):
+        given += ["--ca", ca]
+    return run("replay", daemon.folder / file if file != "-" else "-", *given, **{**HOME, **more})
+
+
+# requests
+
+
+def test_requests_by_flags(tmp_path):
+    write_csv(tmp_path / "customers.csv")
+    (tmp_path / "secret").write_text(SECRET)
+    flags = ("--customers", tmp_path / "customers.csv", "--secret-file", tmp_path / "secret", "--count", 50)
+    first, again, other = (run("requests", *flags, "--seed", seed, HOME=str(tmp_path)) for seed in (1, 1, 2))
+    assert first.stdout == again.stdout != other.stdout
+    lines = [json.loads(line) for line in first.stdout.splitlines()]
+    assert len(lines) == 50
+    assert {tuple(line) for line in lines} == {("path", "body", "signature", "expect")}
+    assert all(line["signature"] == sign(line["body"].encode()).decode() for line in lines)
+
+
+def test_requests_of_another_app(tmp_path):
+    write_csv(tmp_path / "customers.csv")
+    (tmp_path / "secret").write_text("another secret")
+    (tmp_path / "sidebard.toml").write_text(
+        '[server]\nstate = "state"\n[customers]\nsource = "customers.csv"\naddresses = ["email"]\n'
+        '[[app]]\nsecrets = ["env:NONE"]\n[[app]]\nname = "freescout"\npath = "/freescout"\n'
+        'signature_header = "X-FreeScout-Signature"\nsecrets = ["file:secret"]\n'
+    )
+    made = run("requests", "--config", tmp_path / "sidebard.toml", "--app", "freescout", "--count", 1)
+    line = json.loads(made.stdout)
+    assert (line["path"], line["header"]) == ("/freescout", "X-FreeScout-Signature")
+    assert line["signature"] == sign(line["body"].encode(), "another secret").decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["requests", "--unknown", "0.1"], 2, 'it must be a share, from "0%" to "100%"'),
+        (["requests", "--count", "0"], 2, "--count"),
+        (["requests", "--customers", "x.csv"], 2, "--customers needs --secret-file"),
+        (["requests", "--customers", "x.csv", "--secret-file", "conf/demo-secret"], 1, "x.csv does not exist; put"),
+        (["replay", "none.jsonl", "--url", "https://x.example"], 2, "none.jsonl: No such file or directory"),
+        (["replay", "/dev/null", "--url", "https://x.example"], 2, "/dev/null:1: there is no request; make some"),
+        (["replay", "conf/customers.csv", "--url", "https://x.example"], 2, "conf/customers.csv:1: not such a line"),
+        (["replay", "-"], 2, "--url"),
+        (["replay", "-", "--url", "ftp://x.example"], 2, "it must be such as https://your.name/helpscout."),
+        (["replay", "-", "--url", "https://x.example", "--ca", "f", "--insecure"], 2, "exclude each other"),
+        (["replay", "-", "--url", "http://x.example", "--resume"], 2, "--resume is for https://"),
+        (["replay", "-", "--url", "https://x.example", "--config", "f"], 2, "are for --compare"),
+        (["replay", "-", "--url", "https://x.example", "--rate", "0"], 2, "--rate"),
+        (["replay", "-", "--url", "https://x.example", "--compare", "--config", "none"], 78, "none"),
+        (["replay", "-", "--url", "https://x.example", "--ca", "none"], 1, "none: --ca cannot be read: No such file"),
+        (["replay", "-", "--url", "https://x.example", "--ca", "Makefile"], 1, "Makefile: --ca names no PEM file"),
+    ],
+)
+def test_what_cannot_be_done(arguments, code, sentence, tmp_path):
+    result = run(*arguments, stdin=b'{"body":"x"}', HOME=str(tmp_path))
+    assert (result.returncode, result.stdout) == (code, b"")
+    assert sentence in result.stderr.decode()
+
+
+def test_nothing_there(tmp_path):
+    url = f"https://127.0.0.1:{free_port()}"
+    result = run("replay", "-", "--url", url, stdin=b'{"body":"x"}', **HOME)
+    assert result.returncode == 1
+    assert result.stderr.decode() == (
+        f"{url} cannot be reached: Connection refused; start the service, or correct --url\n"
+    )
+
+
+# replay
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [(), ("--rate", "200"), ("--close",), ("--resume", "--rate", "50"), ("--processes", "2"), ("--insecure",)],
+    ids=" ".join,
+)
+def test_a_good_service(service, flags):
+    result = replay(service, "--json", *flags)
+    assert (result.returncode, result.stderr) == (0, b"")
+    figures = json.loads(result.stdout)
+    assert figures["statuses"] == {"200": figures["answered"]}
+    assert (figures["wrong"], figures["failures"], figures["faults"]) == ({}, {}, [])
+    assert figures["answered"] > 0
+    assert figures["processes"] == (2 if "--processes" in flags else max(1, os.cpu_count() // 2))
+
+
+@pytest.mark.parametrize("rate", [(), ("--rate", "300")], ids=["closed", "open"])
+def test_every_answer_is_what_this_config_gives(service, rate):
+    result = replay(service, "--compare", "--config", service.config, "--processes", "2", *rate)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert "\nwrong         0\n" in result.stdout.decode() or "\nwrong        0\n" in result.stdout.decode()
+
+
+def test_what_is_refused_is_compared_too(service):
+    lines = [
+        {"body": "x"},
+        {"body": "x", "signature": sign(b"x").decode()},
+        {"body": "{}", "signature": sign(b"{}").decode(), "header": "X-Other"},
+        {"path": "/elsewhere", "body": "x"},
+        {"path": "/helpscout?a=b", "body": "{}", "signature": sign(b"{}").decode()},
+        {"body_base64": "/w==", "signature": sign(b"\xff").decode()},
+        {"body": " " * 300_000, "signature": sign(b" " * 300_000).decode()},
+    ]
+    text = "\n".join(map(json.dumps, lines)).encode()
+    flags = ("--compare", "--config", service.config, "--json", "--connections", "1")
+    result = replay(service, *flags, file="-", stdin=text)
+    figures = json.loads(result.stdout)
+    assert (figures["wrong"], figures["failures"], result.returncode) == ({}, {}, 0)
+    assert {"403", "400", "404", "413", "200"} == set(figures["statuses"])
+
+
+def test_other_customers_are_noticed(service, tmp_path):
+    """The same secret, but a customer's plan is another: only her card is wrong."""
+    write_csv(tmp_path / "customers.csv", [("email", "name", "plan"), ("ann@example.com", "Ann Lee", "Gone")])
+    line = json.dumps(
+        {"body": body_for("ann@example.com").decode(), "signature": sign(body_for("ann@example.com")).decode()}
+    )
+    flags = ("--compare", "--customers", tmp_path / "customers.csv", "--secret-file", service.folder / "secret")
+    result = replay(service, *flags, file="-", stdin=line.encode())
+    assert result.returncode == 1
+    assert "FAULT: wrong: another body than this config and these customers give: " in result.stdout.decode()
+    assert "Ann" not in result.stdout.decode()
+
+
+def test_a_wrong_status(service):
+    body = body_for("ann@example.com").decode()
+    result = replay(service, file="-", stdin=json.dumps({"body": body, "signature": "x", "expect": 200}).encode())
+    assert result.returncode == 1
+    assert "FAULT: wrong: status 403 where 200 was expected: " in result.stdout.decode()
+    assert "times, the first to line 1\n" in result.stdout.decode()
+
+
+def test_too_slow(service):
+    result = replay(service, "--max-p99", "0.0001")
+    assert result.returncode == 1
+    assert "ms, over the 0.0001 ms of --max-p99" in result.stdout.decode()
+    assert replay(service, "--max-p99", "60000").returncode == 0
+
+
+def test_plain_http_to_a_tls_port(service):
+    result = replay(service, url="http://127.0.0.1:{}/helpscout")
+    assert result.returncode == 1
+    assert "FAULT: wrong: status 400 where 200 was expected" in result.stdout.decode()
+
+
+def test_a_certificate_that_is_not_trusted(service):
+    result = run("replay", service.folder / "corpus.jsonl", "--url", f"https://localhost:{service.port}", **HOME)
+    assert result.returncode == 1
+    assert "certificate not trusted" in result.stdout.decode()
+    assert "name its authority with --ca FILE, or --insecure" in result.stdout.decode()
+
+
+def test_a_report(service, tmp_path):
+    result = replay(service, "--report", tmp_path / "report.html", "--rate", "100")
+    assert result.returncode == 0
+    page = (tmp_path / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.count("<svg") == 3
+    refused = replay(service, "--report", tmp_path / "none" / "report.html")
+    assert refused.returncode == 2
+    assert b"report.html: No such file or directory" in refused.stderr
+
+
+def test_a_terminal_shows_a_bar_and_figures(service):
+    arguments = f"-m appliance replay {service.folder}/corpus.jsonl --insecure --duration 0.4 --rate 100"
+    shown = subprocess.run(
+        ["script", "-qec", f"{sys.executable} {arguments} --url https://127.0.0.1:{service.port}", "/dev/null"],
+        capture_output=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "150"},
+        timeout=60,
+        check=True,
+    ).stdout.decode()
+    assert "of 0.4 s" in shown
+    assert "wrong 0  failed 0" in shown
+    assert "latency over time" in shown
+
+
+def test_an_interrupt_ends_it_with_what_there_is(service):
+    corpus, url = service.folder / "corpus.jsonl", f"https://127.0.0.1:{service.port}"
+    flags = ["--insecure", "--duration", "600", "--processes", "2", "--url", url]
+    before = metric(service, "requests_total")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "appliance", "replay", str(corpus), *flags], stdout=subprocess.PIPE, cwd=ROOT
+    )
+    until(lambda: metric(service, "requests_total") > before + 20, "some answers")
+    process.send_signal(signal.SIGINT)
+    shown = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 1
+    assert "FAULT: interrupted" in shown
+    assert "statuses     200: " in shown

@@ -1,0 +1,246 @@
+"""One process of a run, against peers that answer well, badly, late and not at all."""
+
+import itertools
+import socket
+import struct
+import threading
+import time
+
+import pytest
+import trustme
+import uvloop
+
+from appliance.replay import driver
+from appliance.replay.driver import Driver
+from appliance.replay.line import Request
+from appliance.replay.plan import Plan, make_shots
+from appliance.replay.result import Course, sum_up
+from appliance.replay.tally import CLOSED, HINTS, NO_ANSWER, NO_TLS, NOT_HTTP, NOT_TRUSTED, Ended
+from appliance.replay.target import Target, make_context, parse_url
+from tests.factory import make_app
+from tests.replay.peer import GOOD, answers, peer
+from tests.server import serving
+
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
+REQUESTS = [Request("", b"%d" % number, "X-HelpScout-Signature", None, 200, number) for number in range(1, 8)]
+
+
+def load(port, *, rate=None, duration=0.3, connections=2, close=False, scheme="http", context=None, compare=None):
+    """Give the result of a run in this process."""
+    url = parse_url(f"{scheme}://127.0.0.1:{port}/h")
+    target = Target(url, "127.0.0.1", context)
+    plan = Plan(duration=duration, connections=connections, processes=1, rate=rate, close=close)
+    shots = make_shots(REQUESTS, url, close=close, answer=compare)
+    course = Course(plan)
+
+    async def run():
+        one = Driver(plan, target, shots, 0, tell=lambda part: course.add(part, 1), timer=time.monotonic)
+        await one.open()
+        seconds = await one.run(time.monotonic())
+        return Ended(one.unsent, 0.0, seconds)
+
+    ended = uvloop.run(run())
+    course.finish()
+    return sum_up(target, plan, course, [ended], max_p99=None, interrupted=False)
+
+
+def closes(connection, _count):
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def resets(connection, _count):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    connection.close()
+
+
+def test_a_closed_loop_goes_round_all_lines_on_kept_connections():
+    with peer(answers()) as here:
+        result = load(here.port)
+    assert here.connections == 2
+    assert result.answered == len(here.requests) > 20
+    assert result.statuses == {200: result.answered}
+    assert {request[-1:] for request in here.requests} == {b"%d" % number for number in range(1, 8)}
+    assert (result.planned, result.faults, result.opened) == (None, (), 0)
+    assert sum(point.answers for point in result.points) == result.answered
+
+
+def test_an_open_loop_keeps_its_plan():
+    with peer(answers()) as here:
+        result = load(here.port, rate=100.0, connections=1)
+    assert result.planned == 30
+    assert result.answered + result.unsent == 30
+    assert [request[-1:] for request in here.requests[:7]] == [b"%d" % number for number in range(1, 8)]
+    assert result.seconds >= 0.29
+    assert result.faults == ()
+
+
+def test_a_stall_counts_for_all_that_it_delays():
+    """One answer of the first connection is late by 0.3 s: of the planned requests, every one in that time is late."""
+    stalled = threading.Event()
+
+    def stalls_once(connection, _count):
+        if not stalled.is_set():
+            stalled.set()
+            threading.Event().wait(0.3)
+        connection.sendall(GOOD)
+
+    with peer(stalls_once) as here:
+        result = load(here.port, rate=100.0, duration=0.6, connections=1)
+    assert result.latency["max"] >= 300
+    assert result.latency["p75"] >= 50  # of 60 requests 30 waited, half of them for over 0.15 s
+    assert result.waited + result.late + result.unsent >= 29
+    assert any("waited for a free connection" in note for note in result.notes)
+
+
+def test_what_is_never_started_is_said():
+    """A peer that answers when the time is over: the one connection waits, all others are not sent."""
+    over = threading.Event()
+
+    def waits(connection, _count):
+        over.wait(10)
+        connection.sendall(GOOD)
+
+    with peer(waits) as here:
+        threading.Timer(0.5, over.set).start()
+        result = load(here.port, rate=100.0, connections=1)
+    assert (result.answered, result.unsent) == (1, 29)
+    assert any("29 planned requests were never started" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("rate", [None, 100.0])
+def test_a_connection_for_each_request(rate):
+    def answers_and_closes(connection, _count):
+        connection.sendall(GOOD)
+        connection.shutdown(socket.SHUT_WR)
+
+    with peer(answers_and_closes) as here:
+        result = load(here.port, rate=rate, close=True)
+    assert result.opened == here.connections == result.answered > 0
+    assert all(b"\r\nConnection: close\r\n" in request for request in here.requests)
+    assert result.faults == ()
+
+
+def test_an_answer_that_closes_is_followed_by_a_new_connection():
+    with peer(answers(GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))) as here:
+        result = load(here.port)
+    assert result.answered > 2
+    assert result.opened >= result.answered - 2
+    assert result.faults == ()
+
+
+def test_idle_connections_may_be_closed():
+    """It is no failure, and the next request opens another."""
+
+    def closes_soon(connection, _count):
+        connection.send(GOOD, socket.MSG_MORE)  # both in one segment
+        connection.shutdown(socket.SHUT_WR)
+
+    with peer(closes_soon) as here:
+        result = load(here.port, rate=4.0, duration=0.75)
+    assert result.answered == 3
+    assert result.opened >= 1
+    assert result.faults == ()
+
+
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [(closes, CLOSED), (resets, "reset"), (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), NOT_HTTP)],
+    ids=["closed", "reset", "no HTTP"],
+)
+@pytest.mark.parametrize("rate", [None, 100.0], ids=["closed loop", "open loop"])
+def test_failures_are_counted_by_kind(way, kind, rate):
+    with peer(way) as here:
+        result = load(here.port, rate=rate)
+    assert set(result.failures) == {kind}
+    assert (result.answered, result.failed) == (0, result.failures[kind])
+    assert result.failed >= 2
+    assert result.failed < 100  # whoever fails at once does not try again at once
+    hint = f"; {HINTS[kind]}" if kind in HINTS else ""
+    assert result.faults == (f"failed: {kind}: {result.failed} times{hint}", "nothing was answered")
+
+
+def test_refused():
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    assert set(load(port, rate=50.0).failures) == {"refused"}
+
+
+def test_no_answer(monkeypatch):
+    monkeypatch.setattr(driver, "PATIENCE", 0.1)
+    monkeypatch.setattr(driver, "_SWEEP", 0.05)
+    with peer(lambda _connection, _count: None) as here:
+        result = load(here.port, connections=1)
+    assert set(result.failures) == {NO_ANSWER}
+
+
+def test_wrong_answers():
+    numbers = itertools.count()
+
+    def every_second_is_refused(connection, _count):
+        connection.sendall(GOOD if next(numbers) % 2 else b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+
+    with peer(every_second_is_refused) as here:
+        result = load(here.port, rate=100.0, connections=1)
+    assert set(result.statuses) == {200, 503}
+    (why,) = result.wrong
+    assert why == "status 503 where 200 was expected"
+    assert (result.wrong[why].count, result.wrong[why].first) == (result.statuses[503], 1)
+    assert result.faults == (f"wrong: {why}: {result.statuses[503]} times, the first to line 1",)
+
+
+@pytest.mark.parametrize(("body", "good"), [(b"card", True), (b"cart", False), (b"", False)])
+def test_answers_are_compared_by_the_byte(body, good):
+    class Answer:
+        status = 200
+
+    Answer.body = body
+    with peer(answers()) as here:
+        result = load(here.port, rate=50.0, compare=lambda _request: Answer)
+    assert result.is_good is good
+    assert sum(wrong.count for wrong in result.wrong.values()) == (0 if good else result.answered)
+
+
+def test_a_body_in_pieces_is_one():
+    class Answer:
+        status = 200
+        body = b"card"
+
+    def in_pieces(connection, _count):
+        for piece in (GOOD[:20], GOOD[20:-2], GOOD[-2:-1], GOOD[-1:]):
+            connection.sendall(piece)
+
+    with peer(in_pieces) as here:
+        result = load(here.port, rate=50.0, compare=lambda _request: Answer)
+    assert (result.wrong, result.failed) == ({}, 0)
+
+
+def test_a_408_that_nobody_asked_for_is_no_answer():
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+    with peer(answers(GOOD + late)) as here:
+        result = load(here.port, rate=50.0)
+    assert set(result.statuses) == {200}
+
+
+def test_certificates_are_checked(tmp_path):
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    context = make_context(tmp_path / "other.pem", insecure=False, resume=False)
+    with serving(dict, tmp_path) as server:
+        result = load(server.port, scheme="https", context=context)
+    assert set(result.failures) == {NOT_TRUSTED}
+    assert "name its authority with --ca FILE" in result.faults[0]
+
+
+def test_sessions_are_resumed(tmp_path):
+    context = make_context(None, insecure=True, resume=True)
+    with serving(lambda: {"/h": make_app(None)}, tmp_path) as server:
+        result = load(server.port, scheme="https", context=context, rate=50.0, close=True, connections=1)
+    assert set(result.statuses) == {403}
+    assert result.connection == "resumed"
+    assert result.offered == result.resumed == result.opened - 1 > 0
+
+
+def test_no_tls_there():
+    context = make_context(None, insecure=True, resume=False)
+    with peer(answers(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")) as here:
+        result = load(here.port, scheme="https", context=context, rate=20.0)
+    assert set(result.failures) == {NO_TLS}

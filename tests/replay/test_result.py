@@ -1,0 +1,207 @@
+"""From what the processes tell to what is shown: words, JSON, a page."""
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from appliance.replay.charts import Curve, chart
+from appliance.replay.plan import Plan
+from appliance.replay.report import as_page
+from appliance.replay.result import Course, Result, sum_up
+from appliance.replay.tally import Ended, Slice, Tally, Wrong, kind_of
+from appliance.replay.target import Target, parse_url
+from appliance.replay.text import HEIGHT, WIDTH, as_text, plot, show_ms
+
+PLAN = Plan(duration=10, connections=4, processes=2, rate=100.0)
+ENDS = (Ended(0, 1.0, 10.0),)
+TARGET = Target(parse_url("https://card.example/h"), "192.0.2.1", None)
+
+
+def part(place, *latencies, **counts):
+    tally = Tally(place)
+    for latency in latencies:
+        tally.latency(latency)
+    finished = tally.finish()
+    for name, value in counts.items():
+        setattr(finished, name, value)
+    return finished
+
+
+def summed(*parts, plan=PLAN, ends=ENDS, max_p99=None, interrupted=False):
+    course = Course(plan)
+    for one in parts:
+        course.add(one, plan.processes)
+    course.finish()
+    return sum_up(TARGET, plan, course, ends, max_p99=max_p99, interrupted=interrupted)
+
+
+GOOD = (part(0, 1000, 2000, statuses={200: 2}), part(0, 3000, statuses={200: 1}), part(1, 500, statuses={200: 1}))
+
+
+def test_all_processes_are_put_together():
+    result = summed(*GOOD, ends=[Ended(1, 2.0, 10.0), Ended(2, 5.0, 10.5)])
+    assert (result.answered, result.statuses, result.unsent) == (4, {200: 4}, 3)
+    assert (result.latency["p50"], result.latency["max"]) == (1.0, 3.0)
+    assert [(point.at, point.answers, point.largest) for point in result.points] == [(0.5, 3, 3.0), (1.0, 1, 0.5)]
+    assert result.answers_per_second == pytest.approx(4 / 10.5, abs=0.1)
+    assert result.generator_cpu == 0.476
+    assert result.is_good
+
+
+def test_a_point_is_given_once_all_have_told():
+    course = Course(PLAN)
+    assert course.add(part(0, 1000), 2) is None
+    assert course.add(part(1, 1000), 2) is None
+    assert course.add(part(0, 3000), 2).answers == 2
+    assert course.add(part(2, 1000), 1).answers == 1
+    course.finish()
+    assert [point.at for point in course.points] == [0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("parts", "more", "fault"),
+    [
+        (GOOD, {"max_p99": 2.0}, "p99 is 3.00 ms, over the 2 ms of --max-p99"),
+        (GOOD, {"max_p99": 9.0, "ends": [Ended(50, 1, 10)]}, "p99 is over the 9 ms of --max-p99: 50 requests were"),
+        (GOOD, {"interrupted": True}, "interrupted"),
+        ((), {}, "nothing was answered"),
+        (
+            (part(0, 1, wrong={"odd": Wrong(2, 17)}), part(0, 1, wrong={"odd": Wrong(3, 5)})),
+            {},
+            "wrong: odd: 5 times, the first to line 17",
+        ),
+        ((*GOOD, part(2, failures={"refused": 1200})), {}, "failed: refused: 1,200 times"),
+    ],
+    ids=["slow", "too slow to be started", "interrupted", "silent", "wrong", "failed"],
+)
+def test_faults(parts, more, fault):
+    result = summed(*parts, **more)
+    assert any(one.startswith(fault) for one in result.faults)
+    assert not result.is_good
+    assert f"FAULT: {fault}" in as_text(result)
+
+
+@pytest.mark.parametrize(
+    ("parts", "more", "note"),
+    [
+        ((*GOOD, part(2, late=1)), {}, "the generator itself started 25% of the requests late"),
+        ((*GOOD, part(2, waited=1)), {}, "25% of the requests waited for a free connection"),
+        (GOOD, {"ends": [Ended(0, 9.5, 10.0)]}, "a process of the generator used 95% of a CPU"),
+        (GOOD, {"ends": [Ended(4, 1.0, 10.0)]}, "4 planned requests were never started"),
+    ],
+    ids=["late", "waited", "busy", "not started"],
+)
+def test_notes(parts, more, note):
+    result = summed(*parts, **more)
+    assert [one[: len(note)] for one in result.notes] == [note]
+    assert result.is_good
+
+
+def test_text():
+    assert as_text(summed(*GOOD, part(2, 40_000, statuses={200: 1}, opened=3, waited=0))).splitlines() == [
+        "https://card.example: 10.0 s, 100 requests/s planned, 4 kept connections, from 2 processes",
+        "",
+        "requests      5 answered, 0.5 a second, 1,000 planned",
+        "latency       p50 2.00, p75 3.00, p90 40.0, p99 40.0, p99.9 40.0, p99.99 40.0, max 40.0 ms,"
+        " from the planned start",
+        "statuses      200: 5",
+        "wrong         0",
+        "failed        0",
+        "not started   0",
+        "started late  0 for want of a free connection, 0 by the generator",
+        "connections   3 opened during the run",
+        "generator     10% of a CPU for the busiest process",
+        "",
+        "latency over time: █ p50, ░ p99",
+        "40.0 ms |  █",
+        *["        |  █"] * 6,
+        "        |░ █",
+        "      0 +---",
+        "         0 1.5 s",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 59, 60, 61, 1800])
+def test_a_plot_has_a_width(count):
+    course = Course(PLAN)
+    for place in range(count):
+        course.add(part(place, 10_000, 1000 if place != count // 2 else 90_000), 1)
+    lines = plot(course.points)
+    assert len(lines) == HEIGHT + 3
+    assert max(map(len, lines[1:-1])) <= WIDTH + len("90.0 ms |")
+    assert lines[1].startswith("90.0 ms |")
+    assert lines[1].count("░") == 1  # the worst of a column is what is seen
+
+
+@pytest.mark.parametrize(("ms", "text"), [(0.1234, "0.12"), (9.99, "9.99"), (12.34, "12.3"), (1234.5, "1234")])
+def test_milliseconds(ms, text):
+    assert show_ms(ms) == text
+
+
+def test_json_is_read_back():
+    result = summed(*GOOD)
+    assert msgspec.json.decode(msgspec.json.encode(result), type=Result) == result
+
+
+class _Tags(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+
+def test_a_page_is_one_file_without_scripts():
+    page = as_page(summed(*GOOD, part(2, failures={'<script>"&': 2})))
+    tags = _Tags()
+    tags.feed(page)
+    assert tags.tags.count("svg") == 3
+    assert "script" not in tags.tags
+    assert not [name for name, _ in tags.attributes if name in ("src", "href", "style") or name.startswith("on")]
+    assert "url(" not in page
+    assert "&lt;script&gt;&quot;&amp;: 2 times" in page
+    assert "https://card.example: 10.0 s, 100 requests/s planned" in page
+
+
+def test_a_page_of_nothing():
+    assert as_page(summed()).count("<svg") == 3
+
+
+def test_a_chart_stays_in_its_frame():
+    drawn = chart("x", [Curve("p99", [(0.0, 0.0), (5.0, 7.5), (10.0, 3.0)])], [(0.0, "0 s"), (10.0, "10 s")], "ms")
+    path = re.search(r'class="p99" d="M([^"]+)"', drawn)[1]
+    where = [tuple(map(float, point.split())) for point in path.split("L")]
+    assert [x for x, _ in where] == [60.0, 385.0, 710.0]
+    assert where[0][1] == 196.0
+    assert 10 <= where[1][1] < where[2][1]
+    assert ">8 ms</text>" in drawn
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (None, "closed without an answer"),
+        (ConnectionRefusedError(111, "x"), "refused"),
+        (ConnectionResetError(104, "x"), "reset"),
+        (BrokenPipeError(32, "x"), "reset"),
+        (TimeoutError(), "no answer in 10 s"),
+        (OSError(24, "x"), "no descriptor left here"),
+        (OSError(99, "x"), "no port left here"),
+        (OSError(113, "x"), "EHOSTUNREACH"),
+        (ConnectionAbortedError(), "ConnectionAbortedError"),
+    ],
+)
+def test_kinds_of_failure(error, kind):
+    assert kind_of(error) == kind
+
+
+def test_slices_do_not_share_what_they_count():
+    one, other = Slice(0), Slice(0)
+    one.statuses[200] = 1
+    assert other.statuses == {}
