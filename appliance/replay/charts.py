@@ -9,7 +9,7 @@ from typing import Final
 
 WIDTH: Final = 720
 HEIGHT: Final = 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 10, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 10, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Curve:
 
 def chart(title: str, curves: Sequence[Curve], marks: Sequence[tuple[float, str]], unit: str) -> str:
     """Draw curves over one axis from 0 on. `marks` are places on the lower axis, with their words."""
-    left = min((x for curve in curves for x, _ in curve.points), default=0.0)
-    right = max((x for curve in curves for x, _ in curve.points), default=1.0)
+    xs = [x for curve in curves for x, _ in curve.points] + [x for x, _ in marks]
+    left, right = min(xs, default=0.0), max(xs, default=1.0)
     top = _round_up(max((y for curve in curves for _, y in curve.points), default=1.0))
 
     def place_x(x: float) -> float:

@@ -123,7 +123,8 @@ def _empty_objects(one: Conversation) -> Object:
 
 def _odd_types(one: Conversation) -> Object:
     customer = _customer(one, id=None, fname=7, lname=["Lee"], emails=[None, 7, *one.addresses, {"value": "x"}])
-    return {**_full(one), "ticket": {"id": one.number + 0.5, "number": True, "subject": 7}, "customer": customer, "user": "Tom"}
+    ticket = {"id": one.number + 0.5, "number": True, "subject": 7}
+    return {**_full(one), "ticket": ticket, "customer": customer, "user": "Tom"}
 
 
 SHAPES: Final = (

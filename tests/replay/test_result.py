@@ -177,7 +177,7 @@ def test_a_chart_stays_in_its_frame():
     drawn = chart("x", [Curve("p99", [(0.0, 0.0), (5.0, 7.5), (10.0, 3.0)])], [(0.0, "0 s"), (10.0, "10 s")], "ms")
     path = re.search(r'class="p99" d="M([^"]+)"', drawn)[1]
     where = [tuple(map(float, point.split())) for point in path.split("L")]
-    assert [x for x, _ in where] == [60.0, 385.0, 710.0]
+    assert [x for x, _ in where] == [60.0, 378.0, 696.0]
     assert where[0][1] == 196.0
     assert 10 <= where[1][1] < where[2][1]
     assert ">8 ms</text>" in drawn

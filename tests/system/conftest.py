@@ -26,6 +26,11 @@ LENGTHS = {
     "stall": (0.5, 5),  # seconds in which a peer does not go on
     "load_seconds": (20, 600),  # of new connections
     "busy_seconds": (3, 20),  # of requests on kept connections
+    "replay_seconds": (8, 600),  # of 0.6 of what a worker can do
+    "overload_seconds": (4, 60),  # of twice that, then of half of it
+    "handshake_seconds": (4, 60),  # of connections for one request each
+    "soak_seconds": (10, 1800),  # of 0.3 of it
+    "refresh_seconds": (3, 30),  # between two customers files meanwhile
 }
 
 Measure = Callable[..., None]

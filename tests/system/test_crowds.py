@@ -25,7 +25,7 @@ from tests.system.load import (
     source,
     stuff,
 )
-from tests.system.processes import cpu, descriptors, memory
+from tests.system.processes import descriptors, memory
 
 SLACK = 0.5
 SWEEP = 1.0  # deadlines are looked at once a second
@@ -89,41 +89,6 @@ def test_silent_connections(tmp_path, length, measured):
     assert longest < length.timeout + SWEEP + SLACK
     assert memories[0] - empty < 5
     assert memories[-1] - memories[0] < NO_GROWTH
-
-
-def test_idle_connections(tmp_path, length, measured):
-    """More of them than the service holds, each after a good request: the good client displaces one."""
-    context = client_context()
-
-    def begin(plain):
-        connection = secure(plain, context)
-        connection.sendall(REQUEST)
-        read_card(connection)
-        return connection
-
-    server = f"max_connections = {length.capacity}\n{timeouts(length.timeout)}"
-    with Daemon(tmp_path, server=server, config="[log]\nrequests = false") as daemon, Crowd() as crowd:
-        daemon.wait_for("serving")
-        for one in range(length.idle):
-            crowd.join(begin(connect(daemon.port, source(one))))
-        workers = daemon.workers()
-        before, began = cpu(workers), time.monotonic()
-        with good_client(daemon.port) as good:
-            until(lambda: crowd.gone, "the end of the crowd", patience=60)
-            used, seconds = cpu(workers) - before, time.monotonic() - began
-        assert daemon.stop() == 0
-        lines = len([line for line in daemon.rest() if line["event"] != "stopped"])
-    longest = max(attacker.lived for attacker in crowd.all)
-    measured(
-        connections=f"{length.idle} with room for {length.capacity}",
-        closed_after_at_most=f"{longest:.1f} s (limit {length.timeout} s)",
-        CPU=f"{used / seconds:.1%}",
-        log_lines=lines,
-        **served(good),
-    )
-    assert longest < length.timeout + SWEEP + SLACK
-    assert used / seconds < 0.10
-    assert lines < 10
 
 
 @pytest.mark.parametrize("part", WAYS)
