@@ -19,11 +19,11 @@ run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, 
 test: $(BIN)/.installed ## run every test
 	$(BIN)/python -m pytest
 
-system: $(BIN)/.installed .venv-sslyze/.installed ## attack, kill and load the service, for two minutes
+system: $(BIN)/.installed .venv-sslyze/.installed ## attack, kill and load the service, for three minutes
 	$(BIN)/python -m pytest -m system
 
-soak: $(BIN)/.installed .venv-sslyze/.installed ## the same at full length, half an hour
-	$(BIN)/python -m pytest -m system --long -o faulthandler_timeout=1200
+soak: $(BIN)/.installed .venv-sslyze/.installed ## the same at full length, an hour and a quarter
+	$(BIN)/python -m pytest -m system --long -o faulthandler_timeout=2400
 
 lint: $(BIN)/.installed ## check style and types
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.cli import FAILED, common
 from appliance.config import ConfigError
-from appliance.replay.crew import Crew
+from appliance.replay.crew import Crew, CrewFault
 from appliance.replay.line import LineFaults, Request, read_lines
 from appliance.replay.plan import Plan, Shot, make_shots
 from appliance.replay.report import as_page
@@ -99,7 +99,10 @@ def command(
         target = reach(url, context)
     except Unreachable as fault:
         raise common.Stop(str(fault)) from None
-    result = _run(plan, target, shots, max_p99)
+    try:
+        result = _run(plan, target, shots, max_p99)
+    except CrewFault as fault:
+        raise common.Stop(str(fault)) from None
     if report is not None:
         _write(report, as_page(result))
     click.echo(msgspec.json.encode(result) if as_json else as_text(result))

@@ -92,8 +92,8 @@ class Crew:
     def _receive(pipe: Connection) -> Message:
         try:
             message: Message = _DECODER.decode(pipe.recv_bytes())
-        except EOFError:
-            raise CrewFault("a process of the load test died; it says above why") from None
+        except (EOFError, ConnectionResetError):
+            raise CrewFault("a process of the load test died; see above why, or whether the kernel killed it") from None
         return message
 
 

@@ -208,8 +208,7 @@ def _faults(
 ) -> list[str]:
     """Give sentences on what must not be: with one of them the exit code is 1."""
     faults = [
-        f"wrong: {why}: {wrong.count:,} times, the first to line {wrong.first}"
-        for why, wrong in counts.wrong.items()
+        f"wrong: {why}: {wrong.count:,} times, the first to line {wrong.first}" for why, wrong in counts.wrong.items()
     ]
     for kind, count in counts.failures.items():
         faults.append(f"failed: {kind}: {count:,} times" + (f"; {HINTS[kind]}" if kind in HINTS else ""))

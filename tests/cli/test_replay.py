@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.cli.test_commands import ROOT, run
-from tests.daemon import Daemon, free_port, until
+from tests.daemon import Daemon, alive, children, free_port, until
 from tests.factory import SECRET, body_for, sign, write_csv
 from tests.service.test_log import metric
 
@@ -214,16 +214,43 @@ def test_a_terminal_shows_a_bar_and_figures(service):
     assert "latency over time" in shown
 
 
-def test_an_interrupt_ends_it_with_what_there_is(service):
+@pytest.fixture
+def endless(service):
+    """A replay by two processes that has begun and does not end by itself."""
     corpus, url = service.folder / "corpus.jsonl", f"https://127.0.0.1:{service.port}"
     flags = ["--insecure", "--duration", "600", "--processes", "2", "--url", url]
     before = metric(service, "requests_total")
     process = subprocess.Popen(
-        [sys.executable, "-m", "appliance", "replay", str(corpus), *flags], stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-m", "appliance", "replay", str(corpus), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
     )
     until(lambda: metric(service, "requests_total") > before + 20, "some answers")
-    process.send_signal(signal.SIGINT)
-    shown = process.communicate(timeout=30)[0].decode()
-    assert process.returncode == 1
-    assert "FAULT: interrupted" in shown
-    assert "statuses     200: " in shown
+    yield process
+    process.kill()
+    process.communicate(timeout=30)
+
+
+def test_an_interrupt_ends_it_with_what_there_is(endless):
+    endless.send_signal(signal.SIGINT)
+    shown, errors = endless.communicate(timeout=30)
+    assert (endless.returncode, errors) == (1, b"")
+    assert "FAULT: interrupted" in shown.decode()
+    assert "statuses     200: " in shown.decode()
+
+
+def test_a_process_that_is_killed_ends_it(endless):
+    victim, other = children(endless.pid)
+    os.kill(victim, signal.SIGKILL)
+    shown, errors = endless.communicate(timeout=30)
+    assert (endless.returncode, shown) == (1, b"")
+    assert "a process of the load test died" in errors.decode()
+    until(lambda: not alive(other), "the end of the other")
+
+
+def test_nothing_is_left_of_one_that_is_killed(endless):
+    processes = children(endless.pid)
+    assert len(processes) == 2
+    endless.kill()
+    until(lambda: not any(map(alive, processes)), "their end")

@@ -142,6 +142,15 @@ def test_idle_connections_may_be_closed():
     assert result.faults == ()
 
 
+def test_a_connection_that_was_idle_for_long_is_not_trusted(monkeypatch):
+    monkeypatch.setattr(driver, "_STALE", 0.01)
+    with peer(answers()) as here:
+        result = load(here.port, rate=10.0, duration=0.5, connections=1)
+    assert result.answered + result.unsent == 5
+    assert result.opened >= result.answered - 1  # the first may use what was opened before
+    assert result.faults == ()
+
+
 @pytest.mark.parametrize(
     ("way", "kind"),
     [(closes, CLOSED), (resets, "reset"), (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), NOT_HTTP)],
