@@ -90,8 +90,11 @@ class Driver:
 
     # Sending.
 
-    def _fire(self) -> None:
-        """Start all that is due, as far as there are connections; whichever is free first starts the next."""
+    def _fire(self, waited: bool = False) -> None:
+        """Start all that is due, as far as there are connections; whichever is free first starts the next.
+
+        What starts late has `waited` for a connection, or else the timer was late.
+        """
         now = self._timer()
         schedule = self._schedule
         while schedule.is_due(now):
@@ -100,7 +103,8 @@ class Driver:
                 return
             planned = schedule.take(now)
             if now - planned > ON_TIME:
-                self._tally.counts.late += 1
+                self._tally.counts.waited += waited
+                self._tally.counts.late += not waited
             shot = next(self._shots)
             if client is not None:
                 client.send(shot, planned, now)
@@ -197,9 +201,9 @@ class Driver:
         if self._ending:
             self._end()
         elif pause:
-            self._loop.call_later(pause, self._fire)
+            self._loop.call_later(pause, self._fire, True)
         else:
-            self._loop.call_soon(self._fire)
+            self._loop.call_soon(self._fire, True)
 
     def _end(self) -> None:
         if not self._clients and not self._opening and not self._done.done():

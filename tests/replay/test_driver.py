@@ -92,6 +92,17 @@ def test_a_stall_counts_for_all_that_it_delays():
     assert any("waited for a free connection" in note for note in result.notes)
 
 
+def test_new_connections_that_wait_for_each_other_are_no_fault_of_the_generator():
+    def slow(connection, _count):
+        threading.Event().wait(0.1)
+        connection.sendall(GOOD)
+
+    with peer(slow) as here:
+        result = load(here.port, rate=100.0, connections=1, close=True)
+    assert result.waited >= result.answered - 1 > 0
+    assert result.late <= 1
+
+
 def test_what_is_never_started_is_said():
     """A peer that answers when the time is over: the one connection waits, all others are not sent."""
     over = threading.Event()
