@@ -89,11 +89,12 @@ def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -
         customers.max_age,
         settings.server.timezone,
     )
-    template = _make_template(app)
+    template = make_template(app)
     return SidebarApp(app.name, verifier, lookup, clock=time.time, log_key=log_key, rules=rules, template=template)
 
 
-def _make_template(app: App) -> CardTemplate | None:
+def make_template(app: App) -> CardTemplate | None:
+    """Compile an app's own card; None: it has none. Raises ConfigError."""
     text = read_card(app)
     if text is None or app.card is None:
         return None
