@@ -9,9 +9,11 @@ import json
 import signal
 import sys
 
+from tests.daemon import until
 from tests.system.load import Load, ask_once, client_context
 
 PORT = 443
+AFTERWARDS = 20  # answers are waited for: what happened must be over by then
 
 
 def main(sides: int) -> None:
@@ -21,6 +23,8 @@ def main(sides: int) -> None:
     print("answered", flush=True)
     with Load(PORT, sides=sides, pace=0.02) as load:
         signal.sigwait({signal.SIGTERM})
+        before = len(load.seconds)
+        until(lambda: len(load.seconds) > before + AFTERWARDS, "answers after it")
     failed = [failure.why for failure in load.failures]
     json.dump({"answered": len(load.seconds), "failed": failed, "slowest": max(load.seconds)}, sys.stdout)
 

@@ -16,14 +16,24 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.daemon import ROOT, alive, children, until
+from tests.daemon import ROOT, children, until
 
 BASES = ROOT / ".cache" / "machines"
 MIRROR = "http://deb.debian.org/debian"
 PACKAGES = "systemd,dbus,openssl,curl,ca-certificates"
 BOOT = 60.0
+CHILDREN = 2  # at least: a worker and the steward
 NEEDED = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
+
+
+class Family(NamedTuple):
+    """The pids of the service's processes, as this side knows them."""
+
+    bootloader: int
+    supervisor: int
+    children: tuple[int, ...]
 
 
 class NoMachine(Exception):
@@ -68,15 +78,21 @@ class Machine:
             stderr=subprocess.STDOUT,
         )
         try:
-            self.leader = until(lambda: next(iter(children(self._process.pid)), None), "the machine", BOOT)
+            self.leader = until(self._find_leader, "its first process", BOOT)
             until(self._is_up, f"the end of the boot of {release}", BOOT)
         except AssertionError as error:
+            console = (place / "console").read_text()[-3000:]
             self.stop()
-            raise NoMachine(f"{error}; its console:\n{(place / 'console').read_text()[-3000:]}") from None
+            raise NoMachine(f"{error}; its console:\n{console}") from None
 
-    def _is_up(self) -> bool:
+    def _find_leader(self) -> int | None:
+        """Give the pid of what is pid 1 inside; nspawn has a child before that, which does not last."""
         if self._process.poll() is not None:
             raise AssertionError(f"systemd-nspawn ended with {self._process.returncode}")
+        inside = ((_inside(pid), pid) for pid in _all_children(self._process.pid))
+        return next((pid for number, pid in inside if number == 1), None)
+
+    def _is_up(self) -> bool:
         state = self.run("systemctl is-system-running", check=False).strip()
         return state in ("running", "degraded")
 
@@ -105,12 +121,20 @@ class Machine:
         said = self.run(f"journalctl --output=cat _SYSTEMD_UNIT={unit} + _SYSTEMD_UNIT=")
         return said.splitlines()
 
-    def pids(self) -> tuple[int, int, list[int]]:
-        """Give the pids of the bootloader, the supervisor and its children, as this side knows them."""
+    def family(self) -> Family:
+        """Give the processes of the service, once all of them are there."""
+        return until(self._find_family, "the service's processes")
+
+    def _find_family(self) -> Family | None:
         main = int(self.property("sidebard.service", "MainPID"))
-        bootloader = next(pid for pid in _all_children(self.leader) if _inside(pid) == main)
-        (supervisor,) = children(bootloader)
-        return bootloader, supervisor, children(supervisor)
+        if self.property("sidebard.service", "ActiveState") != "active":
+            return None
+        for bootloader in _all_children(self.leader):
+            if _inside(bootloader) == main:
+                supervisor = next(iter(children(bootloader)), 0)
+                below = children(supervisor) if supervisor else []
+                return Family(bootloader, supervisor, tuple(below)) if len(below) >= CHILDREN else None
+        return None
 
     @contextlib.contextmanager
     def asked(self, sides: int = 2) -> Iterator[dict[str, object]]:
@@ -146,7 +170,8 @@ def _all_children(pid: int) -> Iterator[int]:
 
 def _inside(pid: int) -> int:
     """Give the pid that a process has in its own namespace; 0 if it has ended."""
-    if not alive(pid):
+    try:
+        rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
         return 0
-    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(row for row in rows if row.startswith("NSpid:")).split()[-1])
