@@ -9,8 +9,9 @@ from typing import Final
 from appliance.config import ConfigError
 from appliance.customers.plan import Refused
 from appliance.edge.tls import CertificateFault
+from appliance.observe.logs import log
 from appliance.service.checks import data, files, machine, sockets
-from appliance.service.checks.finding import Finding, Result, fault
+from appliance.service.checks.finding import Finding, Result, Status, fault
 from appliance.service.checks.ground import Ground
 from appliance.service.wiring import StartFault
 
@@ -46,6 +47,16 @@ def run(ground: Ground, checks: Iterable[Check] = CHECKS) -> Iterator[Result]:
     """Give the result of each check as soon as it is there. Raises nothing that a check may find."""
     for check in checks:
         yield Result(check.name, tuple(_found(check, ground)))
+
+
+def log_findings(ground: Ground) -> None:
+    """Run what a start does not find out by itself, and log what is wrong. The start goes on, whatever it is."""
+    for result in run(ground, [check for check in CHECKS if check.at_start]):
+        for finding in result.findings:
+            if finding.status is Status.FAULT:
+                log.error("check_fault", check=result.name, message=finding.sentence)
+            elif finding.status is Status.WARNING:
+                log.warning("check_warning", check=result.name, message=finding.sentence)
 
 
 def _found(check: Check, ground: Ground) -> Iterator[Finding]:
