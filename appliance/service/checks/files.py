@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from appliance.config import ConfigError
 from appliance.config_files import read_secrets
+from appliance.config_values import SecretSource
 from appliance.edge.tls import CertificateFault, read_certificate, server_context
 from appliance.service import certificates
 from appliance.service.checks.finding import Finding, Status, fault, not_checked, ok, warning
@@ -37,7 +38,7 @@ def secrets(ground: Ground) -> Iterator[Finding]:
     for app in ground.settings.apps:
         for source in app.secrets:
             where = f"{app.name}, {source}"
-            if source.kind == "credential" and "CREDENTIALS_DIRECTORY" not in ground.environ:
+            if is_hidden(source, ground):
                 yield not_checked(f"{where}: systemd passes it to the service alone; a reload checks it")
                 continue
             try:
@@ -46,6 +47,11 @@ def secrets(ground: Ground) -> Iterator[Finding]:
                 yield from (fault(str(each)) for each in error.faults)
                 continue
             yield from _judge(secret, where)
+
+
+def is_hidden(source: SecretSource, ground: Ground) -> bool:
+    """Whether a secret is a credential of a unit that this process does not run in."""
+    return source.kind == "credential" and not ground.environ.get("CREDENTIALS_DIRECTORY")
 
 
 def _judge(secret: bytes, where: str) -> Iterator[Finding]:
