@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -14,12 +15,13 @@ import click
 import msgspec
 
 from appliance.cli import CONFIG_WRONG, FAILED, common
-from appliance.config import ConfigError
+from appliance.config import ConfigError, Settings
 from appliance.service.checks.finding import Finding, Result, Status, fault, worst
 from appliance.service.checks.ground import Ground
 from appliance.service.checks.itself import ask_itself
 from appliance.service.checks.probe import target_of
 from appliance.service.checks.table import CHECKS, CONFIG, Check, run
+from appliance.service.privileges import owner_of
 
 _WORDS: Final = {
     Status.OK: ("ok", "green"),
@@ -45,12 +47,13 @@ def command(config: Path | None, quiet: bool, as_json: bool, url: str | None, ca
     """
     checks = _checks(url, ca, insecure)
     try:
-        ground = Ground(common.find_settings(config), os.environ)
+        settings = common.find_settings(config)
     except ConfigError as error:
         if not as_json:
             raise common.ConfigStop(error) from None
         _print_json([Result(CONFIG, tuple(fault(str(each)) for each in error.faults))])
         sys.exit(CONFIG_WRONG)
+    ground = Ground(settings, os.environ, eyes=_eyes(settings))
     results = []
     for result in run(ground, checks):
         results.append(result)
@@ -77,6 +80,11 @@ def _checks(url: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ..
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return (Check("self", partial(ask_itself, target=target)),)
+
+
+def _eyes(settings: Settings) -> pwd.struct_passwd | None:
+    """Give the user to look at files as: root can read everything, which says nothing of what the service can."""
+    return owner_of(settings.server.state) if os.geteuid() == 0 and not settings.server.user else None
 
 
 def _print(result: Result, *, quiet: bool) -> None:

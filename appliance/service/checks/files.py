@@ -29,6 +29,8 @@ _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 def config(ground: Ground) -> Iterator[Finding]:
     """Say which file it is; it was read before any check began."""
     yield ok(str(ground.settings.file or "given by flags"))
+    if ground.eyes is not None:
+        yield ok(f"files are looked at as {ground.eyes.pw_name}, who owns the state folder")
     if keys := without_effect(ground.settings):
         yield warning(f"{', '.join(keys)}: this version does nothing with it; remove it")
 
