@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +15,13 @@ import click
 import msgspec
 
 from appliance.cli import CONFIG_WRONG, FAILED, common
-from appliance.config import ConfigError
+from appliance.config import ConfigError, Settings
 from appliance.service.checks.finding import Finding, Result, Status, fault, worst
 from appliance.service.checks.ground import Ground
-from appliance.service.checks.table import CHECKS, CONFIG, run
+from appliance.service.checks.itself import ask_itself
+from appliance.service.checks.probe import target_of
+from appliance.service.checks.table import CHECKS, CONFIG, Check, run
+from appliance.service.privileges import owner_of
 
 _WORDS: Final = {
     Status.OK: ("ok", "green"),
@@ -32,29 +37,54 @@ _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 @common.config_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and faults.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
-def command(config: Path | None, quiet: bool, as_json: bool) -> None:
+@click.option("--self", "url", metavar="URL", help="Instead, ask the running service at this URL, and compare.")
+@click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="With --self: trust these certificates.")
+@click.option("--insecure", is_flag=True, help="With --self: trust any certificate.")
+def command(config: Path | None, quiet: bool, as_json: bool, url: str | None, ca: Path | None, insecure: bool) -> None:
     """Open everything that the config names, and say what is wrong, where, and what to do.
 
     Nothing is changed. Exits with 1 if there is a fault, with 78 if the config cannot be used; warnings leave 0.
     """
+    checks = _checks(url, ca, insecure)
     try:
-        ground = Ground(common.find_settings(config), os.environ)
+        settings = common.find_settings(config)
     except ConfigError as error:
         if not as_json:
             raise common.ConfigStop(error) from None
         _print_json([Result(CONFIG, tuple(fault(str(each)) for each in error.faults))])
         sys.exit(CONFIG_WRONG)
+    ground = Ground(settings, os.environ, eyes=_eyes(settings))
     results = []
-    for result in run(ground):
+    for result in run(ground, checks):
         results.append(result)
         if not as_json:
             _print(result, quiet=quiet)
     if as_json:
         _print_json(results)
-    elif not quiet:
+    elif not quiet and url is None:
         _print_sum(results)
     if worst(result.status for result in results) is Status.FAULT:
         sys.exit(FAILED)
+
+
+def _checks(url: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ...]:
+    """Give the checks to run. Raises UsageError."""
+    if url is None:
+        if ca is not None or insecure:
+            raise click.UsageError("--ca and --insecure belong to --self URL")
+        return CHECKS
+    if ca is not None and insecure:
+        raise click.UsageError("--ca and --insecure exclude each other")
+    try:
+        target = target_of(url, ca, insecure)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return (Check("self", partial(ask_itself, target=target)),)
+
+
+def _eyes(settings: Settings) -> pwd.struct_passwd | None:
+    """Give the user to look at files as: root can read everything, which says nothing of what the service can."""
+    return owner_of(settings.server.state) if os.geteuid() == 0 and not settings.server.user else None
 
 
 def _print(result: Result, *, quiet: bool) -> None:

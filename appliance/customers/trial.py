@@ -59,7 +59,7 @@ def try_out(plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Call
     report = import_customers(plan, folder, clock=clock, timer=timer)
     sample: tuple[Record, ...] = ()
     if made := open_newest(folder, plan):
-        sample = made.first(SAMPLE)
+        sample = made.sample(SAMPLE)
         made.close()
     return Trial(
         rows=report.rows,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.service.wiring import StartFault
@@ -24,3 +26,27 @@ def become(user: str, state: Path) -> None:
     os.setgroups(os.getgrouplist(user, entry.pw_gid))
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+
+
+def owner_of(state: Path) -> pwd.struct_passwd | None:
+    """Give the user who owns the state folder and so, under systemd, runs the service; None if that is not another."""
+    try:
+        owner = state.stat().st_uid
+        return pwd.getpwuid(owner) if owner != os.geteuid() else None
+    except (OSError, KeyError):
+        return None
+
+
+@contextmanager
+def seen_as(user: pwd.struct_passwd) -> Iterator[None]:
+    """Be this user for a while, as far as files go; only root can."""
+    groups = os.getgroups()
+    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from appliance.config import ConfigError
 from appliance.config_files import read_secrets
+from appliance.config_values import SecretSource
 from appliance.edge.tls import CertificateFault, read_certificate, server_context
 from appliance.service import certificates
 from appliance.service.checks.finding import Finding, Status, fault, not_checked, ok, warning
@@ -28,6 +29,8 @@ _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 def config(ground: Ground) -> Iterator[Finding]:
     """Say which file it is; it was read before any check began."""
     yield ok(str(ground.settings.file or "given by flags"))
+    if ground.eyes is not None:
+        yield ok(f"files are looked at as {ground.eyes.pw_name}, who owns the state folder")
     if keys := without_effect(ground.settings):
         yield warning(f"{', '.join(keys)}: this version does nothing with it; remove it")
 
@@ -37,7 +40,7 @@ def secrets(ground: Ground) -> Iterator[Finding]:
     for app in ground.settings.apps:
         for source in app.secrets:
             where = f"{app.name}, {source}"
-            if source.kind == "credential" and "CREDENTIALS_DIRECTORY" not in ground.environ:
+            if is_hidden(source, ground):
                 yield not_checked(f"{where}: systemd passes it to the service alone; a reload checks it")
                 continue
             try:
@@ -46,6 +49,11 @@ def secrets(ground: Ground) -> Iterator[Finding]:
                 yield from (fault(str(each)) for each in error.faults)
                 continue
             yield from _judge(secret, where)
+
+
+def is_hidden(source: SecretSource, ground: Ground) -> bool:
+    """Whether a secret is a credential of a unit that this process does not run in."""
+    return source.kind == "credential" and not ground.environ.get("CREDENTIALS_DIRECTORY")
 
 
 def _judge(secret: bytes, where: str) -> Iterator[Finding]:

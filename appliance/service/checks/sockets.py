@@ -39,9 +39,9 @@ def sockets(ground: Ground) -> Iterator[Finding]:
 
 
 def _tcp(endpoint: Endpoint, key: str) -> Finding:
-    held = [each for each in _listeners() if endpoint.port == each.port and _overlap(endpoint.host, each.address)]
+    held = [each for each in _listeners() if endpoint.port == each.port and overlap(endpoint.host, each.address)]
     if held:
-        return _held(endpoint, key, _holders({each.inode for each in held}))
+        return judge_held(endpoint, key, _holders({each.inode for each in held}))
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     try:
         with socket.socket(family) as probe:
@@ -64,7 +64,7 @@ def _unix(endpoint: Endpoint, file: Path, key: str) -> Finding:
             probe.connect(str(file))
             packed = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             process, _user, _group = _CREDENTIALS.unpack(packed)
-            return _held(endpoint, key, {_name_of(process)} - {""})
+            return judge_held(endpoint, key, {_name_of(process)} - {""})
     folder = existing(file.parent)
     if folder != file.parent:
         return fault(f"{endpoint}: there is no folder {file.parent}; make it, or name another with {key}")
@@ -73,7 +73,7 @@ def _unix(endpoint: Endpoint, file: Path, key: str) -> Finding:
     return ok(f"{endpoint} is free")
 
 
-def _held(endpoint: Endpoint, key: str, holders: set[str]) -> Finding:
+def judge_held(endpoint: Endpoint, key: str, holders: set[str]) -> Finding:
     """Judge an address that somebody listens on."""
     if holders & _OURS:
         return ok(f"{endpoint} is held by {' and '.join(sorted(holders & _OURS))}")
@@ -97,7 +97,7 @@ def _listeners() -> Iterator[_Listener]:
                     yield _Listener(ipaddress.ip_address(packed), int(port, 16), fields[9])
 
 
-def _overlap(host: str, held: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def overlap(host: str, held: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether listening on `host` is kept from it by who listens on `held`; [::] may hold IPv4 as well."""
     wanted = ipaddress.ip_address(host)
     if wanted.version != held.version:
@@ -111,9 +111,17 @@ def _holders(inodes: set[str]) -> set[str]:
     names = set()
     for process in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):  # another user's, or gone
-            if any(os.readlink(descriptor) in wanted for descriptor in os.scandir(f"/proc/{process}/fd")):
+            if _has_one(f"/proc/{process}/fd", wanted):
                 names.add(_name_of(int(process)))
     return names - {""}
+
+
+def _has_one(folder: str, wanted: set[str]) -> bool:
+    for descriptor in os.listdir(folder):
+        with suppress(FileNotFoundError):  # closed since: a busy worker has many that come and go
+            if os.readlink(f"{folder}/{descriptor}") in wanted:
+                return True
+    return False
 
 
 def _name_of(process: int) -> str:
