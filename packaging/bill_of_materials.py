@@ -64,7 +64,9 @@ def _packages(files: Iterable[str]) -> Iterable[Component]:
         own = (str(Path(str(distribution.locate_file(file))).resolve()) for file in distribution.files or ())
         if any(file in inside for file in own):
             name = str(distribution.metadata["Name"])
-            component = _component("library", name, distribution.version, f"pkg:pypi/{_norm(name)}@{distribution.version}")
+            component = _component(
+                "library", name, distribution.version, f"pkg:pypi/{_norm(name)}@{distribution.version}"
+            )
             yield {**component, **_licence(distribution)}
 
 

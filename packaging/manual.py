@@ -19,7 +19,7 @@ from appliance import __version__
 from appliance.cli import COMMANDS, cli
 
 FILES = {
-    "/etc/sidebard/sidebard.toml": "The settings; every key is in /usr/share/doc/sidebard/sidebard.toml, with its default.",
+    "/etc/sidebard/sidebard.toml": "The settings. Every key: /usr/share/doc/sidebard/sidebard.toml.",
     "/etc/sidebard/secret": "The secret that Help Scout signs with.",
     "/var/lib/sidebard": "The state: the snapshot of the customers, and the key of the log's hashes.",
     "/var/lib/sidebard-data": "A folder for the customers' exports.",

@@ -16,9 +16,9 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import manual
-from build import DIST, ROOT, WORK, commit_time
 
 from appliance import __version__
+from build import DIST, ROOT, WORK, commit_time
 
 PLACE = WORK / "package"
 MAINTAINER = "sidebard maintainers <maintainers@sidebard.example>"
@@ -52,7 +52,9 @@ def main() -> None:
         "SOURCE_DATE_EPOCH": str(epoch),
     }
     config = PLACE / "nfpm.yaml"
-    config.write_text(re.sub(r"\$\{(\w+)\}", lambda found: environ[found[1]], (ROOT / "packaging/nfpm.yaml").read_text()))
+    config.write_text(
+        re.sub(r"\$\{(\w+)\}", lambda found: environ[found[1]], (ROOT / "packaging/nfpm.yaml").read_text())
+    )
     for old in (*DIST.glob("*.deb"), *DIST.glob("*.rpm")):
         old.unlink()
     nfpm = Path(sys.executable).with_name("nfpm")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.service.unpacked import let_others_read
 from appliance.service.wiring import StartFault
 
 
@@ -22,6 +23,7 @@ def become(user: str, state: Path) -> None:
         raise StartFault(f'server.user: there is no user "{user}" here; create it, or name another') from None
     for path in (state, *state.rglob("*")):
         os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    let_others_read()
     # The groups first: only root may set them. setresuid leaves no saved root to come back to.
     os.setgroups(os.getgrouplist(user, entry.pw_gid))
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
@@ -40,6 +42,7 @@ def owner_of(state: Path) -> pwd.struct_passwd | None:
 @contextmanager
 def seen_as(user: pwd.struct_passwd) -> Iterator[None]:
     """Be this user for a while, as far as files go; only root can."""
+    let_others_read()
     groups = os.getgroups()
     os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
     os.setegid(user.pw_gid)

@@ -23,7 +23,7 @@ _UNPACKED: Final = re.compile(r"_MEI([0-9a-f]{8})\w{6}")
 
 @contextlib.contextmanager
 def as_child_of_bootloader(environ: Mapping[str, str]) -> Iterator[None]:
-    """Serve within this: nothing stays behind, whichever of the processes is killed. Without a bootloader it does nothing.
+    """Serve within this, and nothing stays behind, whichever process is killed. Without a bootloader it does nothing.
 
     A bootloader that is killed ends the service in good order, and its folder is removed here. What killed
     predecessors have left is removed from systemd's cache folder, which is nobody else's; not from /tmp.
@@ -41,6 +41,16 @@ def as_child_of_bootloader(environ: Mapping[str, str]) -> Iterator[None]:
     finally:
         if os.getppid() != bootloader:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def let_others_read() -> None:
+    """Let any user load what was unpacked for this process: called by root, before it becomes another user.
+
+    The files stay root's. Without this, a module that is imported later cannot be found.
+    """
+    if folder := getattr(sys, "_MEIPASS", None):
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            path.chmod(0o755)
 
 
 def remove_stale(folder: Path) -> None:

@@ -20,7 +20,8 @@ def main(sides: int) -> None:
     """Say when the first answer has come, ask on, and print the outcome as JSON."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     ask_once(PORT, client_context())
-    print("answered", flush=True)
+    sys.stdout.write("answered\n")
+    sys.stdout.flush()
     with Load(PORT, sides=sides, pace=0.02) as load:
         signal.sigwait({signal.SIGTERM})
         before = len(load.seconds)

@@ -139,7 +139,15 @@ class Machine:
     @contextlib.contextmanager
     def asked(self, sides: int = 2) -> Iterator[dict[str, object]]:
         """Ask for cards on port 443 inside, all the time; the dictionary has the outcome afterwards."""
-        command = ["nsenter", f"--target={self.leader}", "--net", sys.executable, "-m", "tests.package.asking", str(sides)]
+        command = [
+            "nsenter",
+            f"--target={self.leader}",
+            "--net",
+            sys.executable,
+            "-m",
+            "tests.package.asking",
+            str(sides),
+        ]
         asking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         outcome: dict[str, object] = {}
         assert asking.stdout is not None

@@ -83,6 +83,10 @@ def test_each_secret_is_looked_at(tmp_path: Path) -> None:
 def test_credentials_are_systemds_to_pass(tmp_path: Path) -> None:
     where = ground(tmp_path, app='secrets = ["credential:helpscout"]')
     assert only(look("secrets", where)).status is Status.NOT_CHECKED
+    where = ground(
+        tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "hidden")}, app='secrets = ["credential:helpscout"]'
+    )
+    assert only(look("secrets", where)).status is Status.NOT_CHECKED
     (tmp_path / "helpscout").write_text("a secret of systemd's")
     where = ground(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path)}, app='secrets = ["credential:helpscout"]')
     assert only(look("secrets", where)).status is Status.OK

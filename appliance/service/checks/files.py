@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,7 +42,7 @@ def secrets(ground: Ground) -> Iterator[Finding]:
         for source in app.secrets:
             where = f"{app.name}, {source}"
             if is_hidden(source, ground):
-                yield not_checked(f"{where}: systemd passes it to the service alone; a reload checks it")
+                yield not_checked(f"{where}: systemd passes it to the service alone, at its start")
                 continue
             try:
                 (secret,) = read_secrets(replace(app, secrets=(source,)), ground.environ)
@@ -52,8 +53,12 @@ def secrets(ground: Ground) -> Iterator[Finding]:
 
 
 def is_hidden(source: SecretSource, ground: Ground) -> bool:
-    """Whether a secret is a credential of a unit that this process does not run in."""
-    return source.kind == "credential" and not ground.environ.get("CREDENTIALS_DIRECTORY")
+    """Whether a secret is a credential of systemd's that this process is not shown.
+
+    Such is every process outside the unit; and with systemd 252 (Debian 12) what ExecReload= runs inside it, whose
+    credentials folder is there in name and cannot be entered.
+    """
+    return source.kind == "credential" and not os.access(ground.environ.get("CREDENTIALS_DIRECTORY", ""), os.X_OK)
 
 
 def _judge(secret: bytes, where: str) -> Iterator[Finding]:
