@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 _NOT_IN_A_NAME: Final = re.compile(r"\W+")
@@ -60,10 +60,11 @@ class Rows(tuple["Record", ...]):
 
     total: int
 
-
-def total_of(rows: Sequence[Record]) -> int:
-    """Give how many related rows a customer has, of which `rows` are kept."""
-    return rows.total if isinstance(rows, Rows) else len(rows)
+    def __new__(cls, rows: Iterable[Record], total: int | None = None) -> Rows:
+        """Take the rows, and their number if there are more."""
+        self = super().__new__(cls, rows)
+        self.total = len(self) if total is None else total
+        return self
 
 
 class Record:
@@ -74,14 +75,12 @@ class Record:
 
     __slots__ = ("_columns", "_related", "_values")
 
-    def __init__(
-        self, columns: Columns, values: Sequence[str], related: Mapping[str, Sequence[Record]] | None = None
-    ) -> None:
+    def __init__(self, columns: Columns, values: Sequence[str], related: Mapping[str, Rows] | None = None) -> None:
         self._columns = columns
         self._values = values
         self._related = related or {}
 
-    def __getattr__(self, name: str) -> str | Sequence[Record]:
+    def __getattr__(self, name: str) -> str | Rows:
         try:
             return self._values[self._columns.attributes[name]]
         except KeyError:
@@ -108,6 +107,9 @@ def values_of(record: Record) -> Sequence[str]:
     return record._values
 
 
-def related_of(record: Record, name: str) -> Sequence[Record]:
+def related_of(record: Record, name: str) -> Rows:
     """Give the related rows of one table; none if there is no such table."""
-    return record._related.get(name, ())
+    return record._related.get(name, _NO_ROWS)
+
+
+_NO_ROWS: Final = Rows(())

@@ -181,8 +181,7 @@ class Snapshot:
                 rows = self._execute(_RELATED, (number, key)).fetchall()
                 records += [Record(columns, _DECODER.decode(row)) for row, _ in rows]
                 total += rows[0][1] if rows else 0
-            related[relation.name] = Rows(records)
-            related[relation.name].total = total
+            related[relation.name] = Rows(records, total)
         return Record(self._columns, values, related)
 
     def check(self) -> None:

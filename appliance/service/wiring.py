@@ -92,11 +92,11 @@ def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -
         settings.server.timezone,
     )
     return SidebarApp(
-        app.name, verifier, lookup, clock=time.time, log_key=log_key, rules=rules, card=_card_of(settings, app)
+        app.name, verifier, lookup, clock=time.time, log_key=log_key, rules=rules, card=card_of(settings, app)
     )
 
 
-def _card_of(settings: Settings, app: App) -> Card:
+def card_of(settings: Settings, app: App) -> Card:
     """Give what an app's section says of its card. Raises ConfigError if the template cannot be used."""
     display = Display(**{field.name: getattr(app.display, field.name) for field in fields(Display)})
     subject = tuple(_subject_rule(settings, app, rule) for rule in app.subject)

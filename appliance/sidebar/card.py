@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from html import escape
 
-from appliance.customers.record import Record, related_of, total_of, values_of
+from appliance.customers.record import Record, Rows, related_of, values_of
 from appliance.customers.snapshot import MAX_FOUND
 from appliance.sidebar.helpers import toggle, two_line_item
 from appliance.sidebar.layout import Group, Layout, Values
@@ -132,13 +132,12 @@ def _heading(values: Values, layout: Layout) -> str:
     return html if href is None else anchor(href, html)
 
 
-def _group(rows: Sequence[Record], group: Group, layout: Layout) -> str:
+def _group(rows: Rows, group: Group, layout: Layout) -> str:
     """Give a related table under a toggle: an item a row, its first value above, the others below it."""
-    total = total_of(rows)
     items = "".join(_row(values_of(row), group, layout) for row in rows)
-    more = _muted(f"The first {len(rows)} are shown.") if total > len(rows) else ""
+    more = _muted(f"The first {len(rows)} are shown.") if rows.total > len(rows) else ""
     listed = f'<ul class="c-sb-list c-sb-list--two-line">{items}</ul>{more}'
-    return toggle(group.title, listed, count=total)
+    return toggle(group.title, listed, count=rows.total)
 
 
 def _row(values: Values, group: Group, layout: Layout) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final
 
 from tornado.template import ParseError, Template
@@ -91,11 +91,21 @@ class CardTemplate:
         return f"{self._place(error.__traceback__)}: {what}"
 
     def _place(self, trace: TracebackType | None) -> str:
-        """Give the file and line of the template, which Tornado notes at the end of each generated line."""
         place: str = self._template.name
-        lines = self._template.code.splitlines()
         while trace is not None:
-            if trace.tb_frame.f_globals is self._names and (found := _PLACE.search(lines[trace.tb_lineno - 1])):
-                place = f"{found[1]}:{found[2]}"
+            if trace.tb_frame.f_globals is self._names:
+                place = self._place_of(trace.tb_lineno) or place
             trace = trace.tb_next
         return place
+
+    def place_in(self, frame: FrameType | None) -> str:
+        """Give the file and line of the template that is being rendered in `frame`, or by what has called it."""
+        while frame is not None and frame.f_globals is not self._names:
+            frame = frame.f_back
+        name: str = self._template.name
+        return (self._place_of(frame.f_lineno) if frame is not None else None) or name
+
+    def _place_of(self, line: int) -> str | None:
+        """Give the template's place of a generated line, at whose end Tornado notes it."""
+        found = _PLACE.search(self._template.code.splitlines()[line - 1])
+        return f"{found[1]}:{found[2]}" if found else None

@@ -14,7 +14,7 @@ CLASSES = {
     "ul": {"unstyled", "c-sb-list", "c-sb-list--two-line", "c-sb-timeline", "c-sb-timeline--list"},
     "li": {"c-sb-list-item", "c-sb-timeline-item"},
     "span": {
-        *("badge", "green", "red", "orange", "blue", "purple"),
+        *("muted", "badge", "green", "red", "orange", "blue", "purple"),
         *("c-sb-list-item__label", "c-sb-list-item__text", "c-sb-list-item__text__secondary"),
         "c-sb-timeline-item__text",
     },

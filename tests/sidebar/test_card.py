@@ -35,9 +35,7 @@ ORDER_ROWS = (
 
 def rows_of(names, rows, total=None):
     columns = Columns(names)
-    result = Rows(Record(columns, row) for row in rows)
-    result.total = len(result) if total is None else total
-    return result
+    return Rows((Record(columns, row) for row in rows), total)
 
 
 def make(names, *rows, relations=(), related=None, **display):

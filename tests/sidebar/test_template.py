@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from appliance.customers.record import Columns, Record
+from appliance.customers.record import Columns, Record, Rows
 from appliance.sidebar import card
 from appliance.sidebar.markup import Markup
 from appliance.sidebar.reply import Outcome
@@ -14,7 +14,7 @@ from tests.factory import NOW, body_for, make_app, make_snapshot, sign
 from tests.sidebar.hostile import HOSTILE
 
 ORDER = Record(Columns(["total"]), ["<9>"])
-ANN = Record(Columns(["name", "Last order"]), ["Ann & <Co>", "#1"], {"orders": [ORDER, ORDER]})
+ANN = Record(Columns(["name", "Last order"]), ["Ann & <Co>", "#1"], {"orders": Rows([ORDER, ORDER])})
 BOB = Record(Columns(["name", "Last order"]), ["Bob", ""])
 AS_OF = datetime.fromtimestamp(NOW, UTC)
 
