@@ -162,6 +162,9 @@ def _headings(words: dict[str, int]) -> tuple[tuple[int, ...], ...]:
 
 
 def _currency(names: Sequence[str]) -> int | None:
+    """Give the place of the column that names the currency of others, if there are any amounts."""
+    if not any(recognise.money in recognise.kinds_of(name) for name in names):
+        return None
     return next((place for place, name in enumerate(names) if words_of(name) in recognise.CURRENCY), None)
 
 

@@ -12,6 +12,9 @@ from urllib.parse import quote
 
 from appliance.customers.address import normalise
 
+_SPECIAL: Final = re.compile(
+    "[&<>\"']"
+)  # looked for first: most texts have none, and html.escape reads them five times
 _WEB: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\^`{|}]+", re.IGNORECASE)
 
 
@@ -29,7 +32,8 @@ def html_of(value: object) -> str:
     """Give a value as HTML: Markup as it is, None as nothing, anything else as text."""
     if isinstance(value, Markup):
         return value.decode()
-    return _escape(value if isinstance(value, str) else text_of(value))
+    text = value if isinstance(value, str) else text_of(value)
+    return _escape(text) if _SPECIAL.search(text) else text
 
 
 def text_of(value: object) -> str:

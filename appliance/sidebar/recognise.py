@@ -1,6 +1,6 @@
 """What a column holds, by its name and by the value itself: two tables, and one function a kind.
 
-The built-in card shows every value by the first kind that accepts both. A kind is sure of itself or leaves it: a wrong
+The built-in card shows every value by the first kind that accepts it. A kind is sure of itself or leaves it: a wrong
 date or amount is worse than the text as it stands.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from appliance.customers.address import BETWEEN, normalise
@@ -41,6 +42,7 @@ Show = Callable[[str, Context], str | None]
 """Gives a value as HTML, or None if it is not of the kind. The value is stripped and not empty."""
 
 
+@lru_cache(256)  # statuses are few, and stand in every row
 def colour_of(text: str) -> str:
     """Give the colour of a badge that says `text`, or "" for grey."""
     ranks = [_RANKS[word] for word in _WORD.findall(text.lower()) if word in _RANKS]
@@ -124,14 +126,12 @@ def lines(text: str, _: Context) -> str | None:
 _WORDS: Final = {"true": "Yes", "yes": "Yes", "false": "No", "no": "No"}
 _LETTERS: Final = {"1": "Yes", "y": "Yes", "t": "Yes", "0": "No", "n": "No", "f": "No"}
 
-_ANY: Final = ""
-# By the name of a column, in lower case and with spaces between its words; and the value must be of the kind too.
-KINDS: Final[tuple[tuple[str, Show], ...]] = (
-    (_ANY, web),
-    (_ANY, mail),
-    (_ANY, iso_date),
-    (_ANY, yes_no),
-    (_ANY, lines),
+# What a value can be whatever its column is called; and what any of them begins with or holds, so that plain text,
+# which most is, is looked at once.
+BY_VALUE: Final[tuple[Show, ...]] = (web, mail, iso_date, yes_no, lines)
+_NOT_PLAIN: Final = re.compile(r"https?:|[0-9]{4}-[0-9]{2}-|(?:true|false|yes|no)$|[^@\r\n]*[@\r\n]", re.IGNORECASE)
+# By the name of a column, in lower case and with spaces between its words; the value must be of the kind too.
+BY_NAME: Final[tuple[tuple[str, Show], ...]] = (
     (r"\b(is|has|can|active|enabled|verified|confirmed|subscribed|newsletter|vip|opt(ed)? ?in|blocked|beta)\b",
      named_yes_no),
     (r"\b(status|state|plan|tier|subscription|membership|package|edition|level|health|vip)\b", badge),
@@ -141,7 +141,7 @@ KINDS: Final[tuple[tuple[str, Show], ...]] = (
     (r"\b(balance|ltv|lifetime value|mrr|arr|revenue|turnover|amount|total|subtotal|price|cost|spen[dt]|fee|credit"
      r"|due|owed|refund(ed)?|paid|value)\b", money),
 )  # fmt: skip
-_COMPILED: Final = tuple((re.compile(pattern), show) for pattern, show in KINDS)
+_COMPILED: Final = tuple((re.compile(pattern), show) for pattern, show in BY_NAME)
 CURRENCY: Final = frozenset({"currency", "currency code"})
 """Columns that name the currency of a record's amounts."""
 
@@ -152,13 +152,15 @@ def words_of(column: str) -> str:
 
 
 def kinds_of(column: str) -> tuple[Show, ...]:
-    """Give the kinds that a column of this name may hold, in the order in which they are tried."""
+    """Give the kinds that a column of this name may hold besides those of BY_VALUE, in the order of trying."""
     words = words_of(column)
     return tuple(show for pattern, show in _COMPILED if pattern.search(words))
 
 
 def show(text: str, kinds: tuple[Show, ...], context: Context) -> str:
-    """Give a value, stripped and not empty, as HTML by the first of `kinds` that it is of, or as text."""
+    """Give a value, stripped and not empty, as HTML: of a kind of BY_VALUE, or else of its column's, or as text."""
+    if _NOT_PLAIN.match(text):
+        kinds = BY_VALUE + kinds
     for kind in kinds:
         html = kind(text, context)
         if html is not None:

@@ -30,7 +30,7 @@ class TemplateFault(Exception):
 
 def escape(value: bytes) -> bytes:
     """Escape what a template shows, unless it is Markup. Tornado turns every value to bytes before."""
-    if not _SPECIAL.search(value) or isinstance(value, Markup):
+    if isinstance(value, Markup) or not _SPECIAL.search(value):
         return value
     return _SPECIAL.sub(lambda match: _ENTITIES[match[0]], value)
 

@@ -18,6 +18,7 @@ NUMBERS: Final = (
     (re.compile(r"[+-]?[0-9]{1,15},[0-9]{1,2}"), "", ","),
 )
 _THOUSANDS_OR_FRACTION: Final = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
+_CENT: Final = Decimal("0.01")
 _ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]{5,15}(?:Z| ?[+-][0-9:]{2,6})?)?")
 _DOTTED: Final = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})")
 _UNIX: Final = re.compile(r"[0-9]{9,10}")
@@ -40,10 +41,10 @@ def number_text(number: Decimal) -> str:
 
 def money_text(text: str, currency: str = "", digits: int = 2) -> str | None:
     """Give an amount as it is written in English, or None if the text is none: €1,234.50, -$5.00, 49.90 EUR."""
-    amount = None if _THOUSANDS_OR_FRACTION.fullmatch(text.strip()) else number_of(text)
-    if amount is None:
+    amount = number_of(text)
+    if amount is None or _THOUSANDS_OR_FRACTION.fullmatch(text.strip()):
         return None
-    rounded = amount.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    rounded = amount.quantize(_CENT if digits == 2 else Decimal((0, (1,), -digits)), ROUND_HALF_UP)
     number = f"{abs(rounded):,}"
     sign = "-" if rounded < 0 else ""
     if not currency or currency.isalpha():
@@ -69,14 +70,16 @@ def moment_of(value: object, zone: tzinfo) -> date | datetime | None:
     if isinstance(value, date):
         return value
     text = str(value).strip()
+    if text[4:5] == "-":
+        return iso_moment(text, zone)
     try:
         if match := _DOTTED.fullmatch(text):
             return date(int(match[3]), int(match[2]), int(match[1]))
         if _UNIX.fullmatch(text):
             return datetime.fromtimestamp(int(text), zone)
     except ValueError:
-        return None
-    return iso_moment(text, zone)
+        pass
+    return None
 
 
 def _in_zone(moment: datetime, zone: tzinfo) -> datetime:

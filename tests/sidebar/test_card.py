@@ -166,6 +166,11 @@ def test_heading(names, values, heading):
     assert shown(names, values).startswith(f"<h4>{heading}</h4>")
 
 
+def test_a_currency_stands_with_its_amounts_or_for_itself():
+    assert "Currency" not in shown(("name", "total", "currency"), ("Ann", "5", "EUR"))
+    assert "Currency" in shown(("name", "currency"), ("Ann", "EUR"))
+
+
 @pytest.mark.parametrize(
     ("column", "title"),
     [
