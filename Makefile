@@ -4,7 +4,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test system soak lint bench-import binary deb package requirements clean
+.PHONY: help run test system soak lint bench-import bench-card binary deb package requirements clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ lint: $(BIN)/.installed ## check style and types
 ROWS := 1000000
 bench-import: $(BIN)/.installed ## measure the import beside sqlite3's own; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
+
+bench-card: $(BIN)/.installed ## measure how long a card takes
+	$(BIN)/python -m tests.bench.card
 
 binary: .venv-build/.installed ## build, test and hash the one executable, dist/sidebard
 	.venv-build/bin/python packaging/build.py

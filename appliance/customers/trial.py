@@ -17,7 +17,8 @@ from appliance.customers.csv_source import CSV_SUFFIXES
 from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.plan import BadRow, Plan, Refused
 from appliance.customers.reading import Portion, check_end, open_related, read_customers, sift
-from appliance.customers.record import Columns, Record
+from appliance.customers.record import Columns, Record, Rows
+from appliance.customers.snapshot import Relation
 from appliance.customers.source import SourceFault
 
 WHOLE: Final = 64 * 1024 * 1024
@@ -36,6 +37,12 @@ class Trial:
     bad_rows: int
     bad: tuple[BadRow, ...]
     """The first of them, each with its file, line and reason."""
+
+    columns: tuple[str, ...]
+    """The customers'; none if their file was not read."""
+
+    relations: tuple[Relation, ...]
+    """The related tables, with their columns."""
 
     sample: tuple[Record, ...]
     whole: bool
@@ -57,15 +64,18 @@ def try_out(plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Call
         except SourceFault as fault:
             raise Refused(str(fault), transient=fault.transient) from fault
     report = import_customers(plan, folder, clock=clock, timer=timer)
-    sample: tuple[Record, ...] = ()
-    if made := open_newest(folder, plan):
+    made = open_newest(folder, plan)
+    if made is None:
+        raise Refused(f"what was written to {folder} could not be read back; check that disk", transient=True)
+    with closing(made):
         sample = made.sample(SAMPLE)
-        made.close()
     return Trial(
         rows=report.rows,
         with_address=report.rows - report.without_address,
         bad_rows=report.bad_rows,
         bad=report.bad,
+        columns=made.facts.columns,
+        relations=made.facts.relations,
         sample=sample,
         whole=True,
     )
@@ -85,21 +95,25 @@ def _first_rows(plan: Plan, copy: Path) -> Trial:
                 columns = Columns(item.columns)
         rejected.add(plan.source, portion.bad_rows, portion.bad)
         check_end(plan, plan.source)
+    relations = []
     for related in plan.related:
         if related.source not in unread:
             with closing(open_related(plan, related, copy)) as source:
+                relations.append(Relation(related.name, source.columns.names, related.on, by_address=False))
                 for batch in islice(source.batches(), 1):
                     _, faults = sift(batch, source.columns)
                     rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
             check_end(plan, related.source)
     values = msgspec.json.decode(portion.records, type=list[tuple[str, ...]])[:SAMPLE]
-    none: dict[str, tuple[Record, ...]] = {related.name: () for related in plan.related}
+    no_rows = {related.name: Rows(()) for related in plan.related}
     return Trial(
         rows=portion.rows,
         with_address=portion.rows - portion.without_address,
         bad_rows=rejected.count,
         bad=tuple(rejected.listed),
-        sample=tuple(Record(columns, row, none) for row in values),
+        columns=columns.names,
+        relations=tuple(relations),
+        sample=tuple(Record(columns, row, no_rows) for row in values),
         whole=False,
         unread=unread,
     )

@@ -155,7 +155,8 @@ def test_finds_a_column_that_the_card_misses(files):
     write_home(files, app='card = "card.html"')
     result = check(files, "-q")
     assert result.returncode == 1
-    assert 'card.html:2: there is no column "nmae"; correct the card' in result.stdout.decode()
+    sentence = f'correct {files}/card.html:2: there is no column "nmae"; did you mean "name"?'
+    assert sentence in result.stdout.decode()
 
 
 # What it is called with

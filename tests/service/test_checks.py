@@ -393,6 +393,24 @@ def test_cards(text: str | None, status: str, sentence: str, tmp_path: Path) -> 
     assert (finding.status.value, sentence in finding.sentence) == (status, True), finding.sentence
 
 
+def test_a_column_that_the_built_in_card_is_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (trial.WHOLE, -1):
+        monkeypatch.setattr(trial, "WHOLE", size)
+        result = look("card", ground(tmp_path, app='[app.display]\ncolumns = ["plan", "nmae"]'))
+        assert [status for status, _ in told(result)] == ["ok", "warning"]
+        assert '"nmae" is no column of the customers; did you mean "name"?' in told(result)[1][1]
+
+
+def test_a_card_with_related_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_csv(tmp_path / "orders.csv", [("mail", "total"), ("nobody@example.com", "1")])
+    (tmp_path / "card.html").write_text("{% for order in customer.orders %}{{ order.totla }}{% end %}")
+    related = '[related.orders]\nsource = "orders.csv"\nkey = "mail"\non = "email"'
+    for size in (trial.WHOLE, -1):
+        monkeypatch.setattr(trial, "WHOLE", size)
+        said = only(look("card", ground(tmp_path, more=related, app='card = "card.html"'))).sentence
+        assert 'card.html:1: there is no column "totla"; did you mean "total"?' in said
+
+
 def test_a_card_without_customers(tmp_path: Path) -> None:
     (tmp_path / "card.html").write_text("{{ customer.name }}")
     where = ground(tmp_path, app='card = "card.html"')

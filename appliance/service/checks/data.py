@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
-from appliance.config import App, ConfigError
+from appliance.config import ConfigError
 from appliance.customers.plan import Refused
 from appliance.customers.trial import Trial
 from appliance.service.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground
-from appliance.service.wiring import make_template
-from appliance.sidebar.template import CardTemplate, TemplateFault
+from appliance.service.columns import column_faults
+from appliance.service.wiring import card_of
+from appliance.sidebar.template import CardTemplate
+from appliance.sidebar.template_check import faults_of
+from appliance.sidebar.vary import Vary
 
 _LISTED = 5
 
@@ -47,25 +51,27 @@ def _read(ground: Ground, trial: Trial) -> Finding:
 
 
 def card(ground: Ground) -> Iterator[Finding]:
-    """Compile each app's own card, and try it on customers."""
+    """Try each app's card on customers, and look for the columns that it names."""
+    trial = ground.trial
     for app in ground.settings.apps:
         try:
-            template = make_template(app)
+            made = card_of(ground.settings, app)
         except ConfigError as error:
             yield from (fault(str(each)) for each in error.faults)
             continue
-        yield ok(f"{app.name}: the built-in card") if template is None else _try(ground, app, template)
+        if isinstance(trial, Refused) or not trial.columns:
+            yield not_checked(f"{app.name}: the customers were not read, so there is nobody to try the card on")
+        elif made.template is None or app.card is None:
+            yield ok(f"{app.name}: the built-in card")
+        else:
+            yield from _try(ground, trial, app.card, made.template, made.vary)
+    if isinstance(trial, Trial) and trial.columns:
+        yield from (warning(str(each)) for each in column_faults(ground.settings, trial))
 
 
-def _try(ground: Ground, app: App, template: CardTemplate) -> Finding:
-    """Render a card for each customer of the trial import, up to the first that it fails on."""
-    trial = ground.trial
-    if isinstance(trial, Refused) or not trial.sample:
-        return not_checked(f"{app.card}: it compiles, and there are no customers to try it on")
-    as_of = datetime.fromtimestamp(ground.now, ground.settings.server.timezone)
-    for record in trial.sample:
-        try:
-            template.render((record,), (), as_of)
-        except TemplateFault as error:
-            return fault(f"{app.card}: {error}; correct the card, or the file's header")
-    return ok(f"{app.card}: tried on {len(trial.sample)} customers")
+def _try(ground: Ground, trial: Trial, file: Path, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
+    now = datetime.fromtimestamp(ground.now, ground.settings.server.timezone)
+    faults = faults_of(template, trial.sample, trial.relations, vary=vary, as_of=now, now=now)
+    yield from (fault(f"correct {file.parent}/{each}") for each in faults)
+    if not faults:
+        yield ok(f"{file}: tried on {len(trial.sample)} customers")
