@@ -4,7 +4,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test system soak lint bench-import clean
+.PHONY: help run test system soak lint bench-import bench-card binary deb package requirements clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -34,12 +34,32 @@ ROWS := 1000000
 bench-import: $(BIN)/.installed ## measure the import beside sqlite3's own; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
 
+bench-card: $(BIN)/.installed ## measure how long a card takes
+	$(BIN)/python -m tests.bench.card
+
+binary: .venv-build/.installed ## build, test and hash the one executable, dist/sidebard
+	.venv-build/bin/python packaging/build.py
+
+deb: binary ## make the .deb and the .rpm of it
+	.venv-build/bin/python packaging/package.py
+
+package: $(BIN)/.installed deb ## try them in real Debian 12 and 13 (systemd-nspawn; root)
+	$(BIN)/python -m pytest -m package
+
+requirements: $(BIN)/.installed ## pin anew what the executable is built of
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --custom-compile-command 'make requirements' \
+	  --output-file packaging/requirements.txt setup.cfg packaging/requirements.in
+
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-sslyze .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-build .venv-sslyze .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 $(BIN)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.venv-build/.installed: packaging/requirements.txt packaging/bootloader.patch packaging/install_tools.py
+	$(PYTHON) packaging/install_tools.py .venv-build
 	@touch $@
 
 # sslyze needs an older cryptography than the service does.

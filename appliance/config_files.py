@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -29,15 +30,18 @@ def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
         except BadValue as bad:
             name = dotted(path) if app.file else "--secret-file"
             faults.append(Fault(app.file, None, name, f"{source} {bad.why}", None, bad.todo))
-    if faults and app.file:
-        try:
-            line = line_of(lines_of(read_text(app.file)), path)
-        except (OSError, ValueError):
-            line = None  # it was readable when it was loaded; a message without a line will do
-        faults = [replace(fault, line=line) for fault in faults]
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(placed(app.file, [(path, fault) for fault in faults]))
     return tuple(secrets)
+
+
+def placed(file: Path | None, faults: Sequence[tuple[KeyPath, Fault]]) -> tuple[Fault, ...]:
+    """Give faults of what stands at key paths of a config file, with their lines."""
+    try:
+        lines = lines_of(read_text(file)) if file and faults else {}
+    except (OSError, ValueError):
+        lines = {}  # it was readable when it was loaded; a message without a line will do
+    return tuple(replace(fault, file=file, line=line_of(lines, path)) for path, fault in faults)
 
 
 def read_card(app: App) -> str | None:
@@ -51,6 +55,18 @@ def read_card(app: App) -> str | None:
         raise ConfigError(
             [Fault(app.card, None, "", why, None, f"correct app[{app.index}].card, or the file")]
         ) from None
+
+
+def card_faults(app: App) -> tuple[Fault, ...]:
+    """Give what is wrong with the file of an app's card, whatever it says. A template is code that the service runs."""
+    try:
+        mode = stat.S_IMODE(app.card.stat().st_mode) if app.card is not None else 0
+    except OSError:
+        return ()  # `read_card` says so
+    if not mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ()
+    why = f"may be written by others than its owner (mode {mode:04o}), and a template is code"
+    return (Fault(app.card, None, "", why, None, f"chmod go-w {app.card}"),)
 
 
 def _read_secret(source: SecretSource, environ: Mapping[str, str]) -> bytes:

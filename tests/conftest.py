@@ -1,11 +1,11 @@
-"""What every test has: a log in which nothing unexpected may stand."""
+"""What every test has: a log in which nothing unexpected may stand, and a table for what it measured."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -56,3 +56,28 @@ def logged() -> Iterator[Logged]:
     logs.configure(lines.stream, lambda: 1_790_000_000.0)
     yield lines
     assert lines.rest() == []
+
+
+Measure = Callable[..., None]
+_TABLE = pytest.StashKey[list[tuple[str, str]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_TABLE] = []
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Iterator[Measure]:
+    """Give a function that takes what was measured; it is shown when all tests have ended, also for one that fails."""
+    numbers: dict[str, object] = {}
+    yield numbers.update
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    shown = (f"{word.replace('_', ' ')} {number}" for word, number in numbers.items())
+    request.config.stash[_TABLE].append((name, ", ".join(shown)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if table := config.stash[_TABLE]:
+        terminalreporter.section("measured")
+        for row in table:
+            terminalreporter.write_line("| {} | {} |".format(*row))

@@ -78,6 +78,7 @@ class Daemon:
         config: str = "",
         server: str = "",
         customer_keys: str = "",
+        app: str = "",
         environ: Mapping[str, str] | None = None,
         program: Sequence[str] = (sys.executable, "-W", "error", "-m", "appliance"),
         pass_fds: Sequence[int] = (),
@@ -89,7 +90,7 @@ class Daemon:
     ) -> None:
         """Write the files and start it; `config` is more of the file, `server` of its [server].
 
-        `arguments` are in the place of --config.
+        `app` is more of its [[app]]. `arguments` are in the place of --config.
         """
         self.folder = folder
         self.port, self.admin_port = free_port(), free_port()
@@ -101,7 +102,8 @@ class Daemon:
         if customers:
             write_csv(folder / "customers.csv")
         (folder / "secret").write_text(SECRET)
-        self.write_config(workers=workers, more=config, server=server, customer_keys=customer_keys)
+        (folder / "secret").chmod(0o600)
+        self.write_config(workers=workers, more=config, server=server, customer_keys=customer_keys, app=app)
         self.process = subprocess.Popen(
             [*program, "serve", *(arguments or ("--config", str(self.config)))],
             stdout=stdout,
@@ -114,7 +116,9 @@ class Daemon:
         self.pid = self.process.pid
         self._unread = b""
 
-    def write_config(self, *, workers: int = 1, more: str = "", server: str = "", customer_keys: str = "") -> None:
+    def write_config(
+        self, *, workers: int = 1, more: str = "", server: str = "", customer_keys: str = "", app: str = ""
+    ) -> None:
         """Write the config file."""
         self.config.write_text(
             f"""
@@ -133,6 +137,7 @@ listen = "{self.admin_listen}"
 {more}
 [[app]]
 secrets = ["file:secret"]
+{app}
 """
         )
 

@@ -14,6 +14,7 @@ from appliance import __version__
 # Command -> module here that holds it as `command`.
 COMMANDS: Final = {
     "serve": "serve",
+    "check": "check",
     "import": "import_",
     "card": "card",
     "sign": "sign",
@@ -39,32 +40,45 @@ class _Commands(click.Group):
         return command
 
 
-def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        import ssl
+def _print_version(*, verbose: bool) -> None:
+    import ssl
 
-        import tornado
+    import tornado
 
-        python = sys.version.partition(" ")[0]
-        click.echo(f"sidebard {__version__} (Python {python}, {ssl.OPENSSL_VERSION}, Tornado {tornado.version})")
-        context.exit()
+    python = sys.version.partition(" ")[0]
+    click.echo(f"sidebard {__version__} (Python {python}, {ssl.OPENSSL_VERSION}, Tornado {tornado.version})")
+    if not verbose:
+        return
+    import platform
+    import sqlite3
+
+    from cryptography.hazmat.backends.openssl import backend
+
+    packaged = "a packaged executable" if hasattr(sys, "_MEIPASS") else "run from source"
+    click.echo(f"TLS:          {ssl.OPENSSL_VERSION}")
+    click.echo(f"certificates: {backend.openssl_version_text()} (of cryptography)")
+    click.echo(f"SQLite:       {sqlite3.sqlite_version}")
+    click.echo(f"system:       {platform.platform()}, {packaged}")
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_version,
-    help="Show versions and exit.",
-)
-def cli() -> None:
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, help="Show versions and exit.")
+@click.option("--verbose", is_flag=True, help="With --version: of what is inside, too; both copies of OpenSSL.")
+@click.pass_context
+def cli(context: click.Context, version: bool, verbose: bool) -> None:
     """Answer Help Scout sidebar requests from a local customer list, over HTTPS.
 
     Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 the answer is no, 2 wrong usage,
     3 the start failed, 70 a bug, 78 the config is wrong.
     """
+    if version:
+        _print_version(verbose=verbose)
+        context.exit()
+    if verbose:
+        raise click.UsageError("--verbose goes with --version")
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
 
 
 def main() -> NoReturn:

@@ -14,6 +14,7 @@ from appliance.config import ConfigError, Settings, with_overrides
 from appliance.observe import logs
 from appliance.observe.writer import Writer
 from appliance.service.supervisor import Supervisor
+from appliance.service.unpacked import as_child_of_bootloader
 from appliance.service.wiring import StartFault
 
 
@@ -42,7 +43,8 @@ def command(
         return settings
 
     try:
-        Supervisor(read, os.environ, writer, terminal=terminal).run()
+        with as_child_of_bootloader(os.environ):
+            Supervisor(read, os.environ, writer, terminal=terminal).run()
     except ConfigError as error:
         raise _stop(common.ConfigStop(error), "config_fault", list(map(str, error.faults))) from None
     except StartFault as fault:

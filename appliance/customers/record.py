@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 _NOT_IN_A_NAME: Final = re.compile(r"\W+")
@@ -55,6 +55,18 @@ class Columns:
         return self.positions[name.strip().casefold()]
 
 
+class Rows(tuple["Record", ...]):
+    """The related rows of one customer: those that are kept, and in `total` how many there are."""
+
+    total: int
+
+    def __new__(cls, rows: Iterable[Record], total: int | None = None) -> Rows:
+        """Take the rows, and their number if there are more."""
+        self = super().__new__(cls, rows)
+        self.total = len(self) if total is None else total
+        return self
+
+
 class Record:
     """One row. `record.plan` and `record["Last order"]` give a text; `record.orders` the related rows of that name.
 
@@ -63,14 +75,12 @@ class Record:
 
     __slots__ = ("_columns", "_related", "_values")
 
-    def __init__(
-        self, columns: Columns, values: Sequence[str], related: Mapping[str, Sequence[Record]] | None = None
-    ) -> None:
+    def __init__(self, columns: Columns, values: Sequence[str], related: Mapping[str, Rows] | None = None) -> None:
         self._columns = columns
         self._values = values
         self._related = related or {}
 
-    def __getattr__(self, name: str) -> str | Sequence[Record]:
+    def __getattr__(self, name: str) -> str | Rows:
         try:
             return self._values[self._columns.attributes[name]]
         except KeyError:
@@ -90,3 +100,16 @@ class Record:
 def fields_of(record: Record) -> Iterator[tuple[str, str]]:
     """Give each column's name, as spelled in the header, with this row's value."""
     return zip(record._columns.names, record._values, strict=True)
+
+
+def values_of(record: Record) -> Sequence[str]:
+    """Give the values in the order of the columns."""
+    return record._values
+
+
+def related_of(record: Record, name: str) -> Rows:
+    """Give the related rows of one table; none if there is no such table."""
+    return record._related.get(name, _NO_ROWS)
+
+
+_NO_ROWS: Final = Rows(())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from appliance import __version__
+from appliance.observe.metrics import Refusals
+from appliance.sidebar.diagnosis import Cause
 
 DAY: float = 86400.0
 
@@ -59,6 +63,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     last_import: Import | None
     certificate_days_left: float | None
     workers: Workers
+    refusals: dict[str, dict[str, Refusals]] = {}
+    """By app and likely cause: wrong signatures that were looked at. Anybody can send them, so they are no reason."""
 
 
 def examine(
@@ -68,6 +74,7 @@ def examine(
     data: Data | None,
     last_import: Import | None,
     max_age: float | None,
+    refusals: Mapping[tuple[str, Cause], Refusals],
 ) -> Health:
     """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded"."""
     ends = situation.certificate_ends
@@ -92,7 +99,15 @@ def examine(
         last_import=last_import,
         certificate_days_left=days_left,
         workers=workers,
+        refusals=_by_app(refusals),
     )
+
+
+def _by_app(refusals: Mapping[tuple[str, Cause], Refusals]) -> dict[str, dict[str, Refusals]]:
+    apps: dict[str, dict[str, Refusals]] = {}
+    for (app, cause), found in refusals.items():
+        apps.setdefault(app, {})[cause] = found
+    return apps
 
 
 def _why(last_import: Import | None) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.service.unpacked import let_others_read
 from appliance.service.wiring import StartFault
 
 
@@ -20,7 +23,33 @@ def become(user: str, state: Path) -> None:
         raise StartFault(f'server.user: there is no user "{user}" here; create it, or name another') from None
     for path in (state, *state.rglob("*")):
         os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    let_others_read()
     # The groups first: only root may set them. setresuid leaves no saved root to come back to.
     os.setgroups(os.getgrouplist(user, entry.pw_gid))
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+
+
+def owner_of(state: Path) -> pwd.struct_passwd | None:
+    """Give the user who owns the state folder and so, under systemd, runs the service; None if that is not another."""
+    try:
+        owner = state.stat().st_uid
+        return pwd.getpwuid(owner) if owner != os.geteuid() else None
+    except (OSError, KeyError):
+        return None
+
+
+@contextmanager
+def seen_as(user: pwd.struct_passwd) -> Iterator[None]:
+    """Be this user for a while, as far as files go; only root can."""
+    let_others_read()
+    groups = os.getgroups()
+    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

@@ -19,10 +19,15 @@ _IGNORED: Final = (signal.SIGHUP, signal.SIGINT)
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, which forked it, ends in whatever way (prctl(2))."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    """Have the kernel kill this process when `parent`, which forked it, ends in whatever way."""
+    signal_at_end_of_parent(parent, signal.SIGKILL)
+
+
+def signal_at_end_of_parent(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when `parent`, which started it, ends in whatever way (prctl(2))."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(number))
     if os.getppid() != parent:  # it ended before the kernel knew
-        os._exit(FAILED)
+        os.kill(os.getpid(), number)
 
 
 def fork(body: Callable[[], None], at_exit: Callable[[], None], unblock: Collection[signal.Signals]) -> int:

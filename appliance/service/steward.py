@@ -16,6 +16,7 @@ from appliance.customers.importer import open_newest
 from appliance.observe import admin, exposition
 from appliance.observe.health import Data, Health, Import, Workers, examine
 from appliance.observe.logs import log
+from appliance.service.columns import column_faults
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.importing import MAX_SECONDS, Done, ImportChild
 from appliance.service.refresh import Watch
@@ -77,6 +78,7 @@ class Steward:
         watch = Watch(self._imported())
         every = self._setup.settings.customers.refresh
         if self._imported():
+            self._say_what_is_missing()
             self._settle()
         while True:
             signature = guards.signature(self._setup.plan)
@@ -120,11 +122,18 @@ class Steward:
             report = result.report
             self._last_import = Import(at=now, rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds)
             log.info("import", rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds)
+            self._say_what_is_missing()
             return False
         if self._last_import is None or result.sentence != self._last_import.refused:  # said once, not at every poll
             log.error("import_refused", why=result.sentence, bad=[str(row) for row in result.bad])
         self._last_import = Import(at=now, refused=result.sentence)
         return result.transient
+
+    def _say_what_is_missing(self) -> None:
+        """Warn of columns that a card is to show and the data has not."""
+        facts = self._setup.data()
+        if facts is not None and (faults := column_faults(self._setup.settings, facts)):
+            log.warning("column_missing", why=[str(fault) for fault in faults])
 
     # The admin pages
 
@@ -139,7 +148,7 @@ class Steward:
             generations=totals.generations,
         )
         max_age = self._setup.settings.customers.max_age
-        return examine(time.time(), situation, workers, self._data(), self._last_import, max_age)
+        return examine(time.time(), situation, workers, self._data(), self._last_import, max_age, totals.refusals)
 
     def metrics(self) -> bytes:
         """Give the text of /metrics now."""

@@ -52,10 +52,10 @@ def test_help_names_every_command_and_goes_to_stdout():
     result = run("--help")
     assert result.returncode == 0
     text = b" ".join(result.stdout.split())
-    assert all(word in text for word in (b"serve", b"import", b"card", b"sign", b"78 the config is wrong"))
+    assert all(word in text for word in (b"serve", b"check", b"import", b"card", b"sign", b"78 the config is wrong"))
 
 
-@pytest.mark.parametrize("command", ["serve", "import", "card", "sign"])
+@pytest.mark.parametrize("command", ["serve", "check", "import", "card", "sign"])
 def test_help_of_a_command(command):
     result = run(command, "--help")
     assert result.returncode == 0
@@ -95,7 +95,7 @@ def test_no_config_says_which_file():
 def test_card_as_text(files):
     result = run("card", "ANN@example.com", "--config", files / "sidebard.toml")
     assert result.returncode == 0
-    assert result.stdout.decode().splitlines() == ["Ann Lee", "email: ann@example.com", "name: Ann Lee", "plan: Pro"]
+    assert result.stdout.decode().splitlines() == ["Ann Lee", "Email: ann@example.com", "Plan: Pro"]
 
 
 def test_card_needs_no_config_and_no_secret():

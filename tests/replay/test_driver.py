@@ -98,7 +98,7 @@ def test_new_connections_that_wait_for_each_other_are_no_fault_of_the_generator(
         connection.sendall(GOOD)
 
     with peer(slow) as here:
-        result = load(here.port, rate=100.0, connections=1, close=True)
+        result = load(here.port, rate=100.0, duration=0.8, connections=1, close=True)
     assert result.waited >= result.answered - 1 > 0
     assert result.late <= 1
 

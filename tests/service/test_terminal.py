@@ -6,7 +6,7 @@ import os
 import pty
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,17 @@ from tests.daemon import PATIENCE, Daemon
 LAUNCHER = """
 import fcntl, os, sys, termios
 fcntl.ioctl(1, termios.TIOCSCTTY, 0)
-os.execv(sys.executable, [sys.executable, "-m", "appliance", *sys.argv[1:]])
+os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
 class Terminal:
     """A terminal, and the service on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: Sequence[str] = (sys.executable, "-m", "appliance")) -> None:
         self.master, slave = pty.openpty()
         self.said = b""
-        self.daemon = Daemon(folder, program=(sys.executable, "-c", LAUNCHER), stdout=slave)
+        self.daemon = Daemon(folder, program=(sys.executable, "-c", LAUNCHER, *program), stdout=slave)
         os.close(slave)
 
     def wait_for(self, words: bytes) -> None:

@@ -1,8 +1,7 @@
-"""How long the system tests are, and the table of what they measured."""
+"""How long the system tests are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,13 +32,6 @@ LENGTHS = {
     "refresh_seconds": (3, 30),  # between two customers files meanwhile
 }
 
-Measure = Callable[..., None]
-_TABLE = pytest.StashKey[list[tuple[str, str]]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_TABLE] = []
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -52,20 +44,3 @@ def length(request: pytest.FixtureRequest) -> SimpleNamespace:
     """Give the column of LENGTHS that is wanted."""
     column = int(request.config.getoption("--long"))
     return SimpleNamespace(**{name: both[column] for name, both in LENGTHS.items()})
-
-
-@pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Iterator[Measure]:
-    """Give a function that takes what was measured; it is shown when all tests have ended, also for one that fails."""
-    numbers: dict[str, object] = {}
-    yield numbers.update
-    name = request.node.name.removeprefix("test_").replace("_", " ")
-    shown = (f"{word.replace('_', ' ')} {number}" for word, number in numbers.items())
-    request.config.stash[_TABLE].append((name, ", ".join(shown)))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if table := config.stash[_TABLE]:
-        terminalreporter.section("measured")
-        for row in table:
-            terminalreporter.write_line("| {} | {} |".format(*row))

@@ -1,0 +1,77 @@
+"""The customers' files, and the cards over what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from appliance.config import ConfigError
+from appliance.customers.plan import Refused
+from appliance.customers.trial import Trial
+from appliance.service.checks.finding import Finding, fault, not_checked, ok, warning
+from appliance.service.checks.ground import Ground
+from appliance.service.columns import column_faults
+from appliance.service.wiring import card_of
+from appliance.sidebar.template import CardTemplate
+from appliance.sidebar.template_check import faults_of
+from appliance.sidebar.vary import Vary
+
+_LISTED = 5
+
+
+def customers(ground: Ground) -> Iterator[Finding]:
+    """Read the customers and their related rows as an import would."""
+    trial = ground.trial
+    if isinstance(trial, Refused):
+        yield fault(str(trial))
+        yield from (fault(str(row)) for row in trial.bad[:_LISTED])
+        return
+    source = ground.plan.source
+    for file in trial.unread:
+        yield not_checked(f"{file} is large and a database, so it was not read; `sidebard import` reads it")
+    if source not in trial.unread:
+        yield _read(ground, trial)
+        if trial.rows and not trial.with_address:
+            names = " or ".join(f'"{name}"' for name in ground.plan.addresses)
+            yield warning(f"{source}: no customer has an address in {names}; name the right columns in addresses")
+    if trial.bad_rows:
+        yield warning(f"{trial.bad_rows:,} bad rows would be left out; mend them, or they have no card")
+        yield from (warning(str(row)) for row in trial.bad[:_LISTED])
+
+
+def _read(ground: Ground, trial: Trial) -> Finding:
+    source = ground.plan.source
+    if trial.whole:
+        return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
+    return ok(
+        f"{source}: the first {trial.rows:,} customers and the end of the file are good; it is large, so the rest was"
+        " not read: `sidebard import` reads it"
+    )
+
+
+def card(ground: Ground) -> Iterator[Finding]:
+    """Try each app's card on customers, and look for the columns that it names."""
+    trial = ground.trial
+    for app in ground.settings.apps:
+        try:
+            made = card_of(ground.settings, app)
+        except ConfigError as error:
+            yield from (fault(str(each)) for each in error.faults)
+            continue
+        if isinstance(trial, Refused) or not trial.columns:
+            yield not_checked(f"{app.name}: the customers were not read, so there is nobody to try the card on")
+        elif made.template is None or app.card is None:
+            yield ok(f"{app.name}: the built-in card")
+        else:
+            yield from _try(ground, trial, app.card, made.template, made.vary)
+    if isinstance(trial, Trial) and trial.columns:
+        yield from (warning(str(each)) for each in column_faults(ground.settings, trial))
+
+
+def _try(ground: Ground, trial: Trial, file: Path, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
+    now = datetime.fromtimestamp(ground.now, ground.settings.server.timezone)
+    faults = faults_of(template, trial.sample, trial.relations, vary=vary, as_of=now, now=now)
+    yield from (fault(f"correct {file.parent}/{each}") for each in faults)
+    if not faults:
+        yield ok(f"{file}: tried on {len(trial.sample)} customers")

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Debian calls this with "configure" and the version before, RPM with how many versions are now installed.
+set -e
+case "$1" in
+  configure) before="$2" ;;
+  1) before="" ;;
+  [2-9]) before="some" ;;
+  *) exit 0 ;;
+esac
+
+systemd-sysusers sidebard.conf
+systemd-tmpfiles --create sidebard.conf
+test -d /run/systemd/system || exit 0
+systemctl daemon-reload
+# The socket holds what comes while the service restarts. What the new version cannot use is not started: the old
+# process goes on until somebody has read the sentences.
+if [ -n "$before" ] && systemctl --quiet is-active sidebard.service; then
+  if sidebard check -q >&2; then
+    systemctl restart sidebard.service
+  else
+    echo "sidebard: the old version goes on serving; correct the above, then: systemctl restart sidebard" >&2
+  fi
+fi

@@ -1,0 +1,185 @@
+"""A Debian machine with a systemd of its own: debootstrap makes it, systemd-nspawn runs it, nsenter goes in.
+
+`--register=no` because there is no machined to ask where these tests run, and `--private-network`, so that port 443
+inside is nobody's outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.daemon import ROOT, children, until
+
+BASES = ROOT / ".cache" / "machines"
+MIRROR = "http://deb.debian.org/debian"
+PACKAGES = "systemd,dbus,openssl,curl,ca-certificates"
+BOOT = 60.0
+CHILDREN = 2  # at least: a worker and the steward
+NEEDED = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
+
+
+class Family(NamedTuple):
+    """The pids of the service's processes, as this side knows them."""
+
+    bootloader: int
+    supervisor: int
+    children: tuple[int, ...]
+
+
+class NoMachine(Exception):
+    """This machine cannot hold another; the text says what it needs."""
+
+
+def base(release: str) -> Path:
+    """Give the folder of a fresh Debian, made once and kept. Raises NoMachine."""
+    if os.geteuid() != 0:
+        raise NoMachine("the tests of the packages make machines, and need root")
+    if missing := [package for command, package in NEEDED.items() if shutil.which(command) is None]:
+        raise NoMachine(f"the tests of the packages need more: apt-get install {' '.join(missing)}")
+    folder = BASES / release
+    if not folder.is_dir():
+        BASES.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=BASES) as place:
+            new = Path(place, "root")
+            command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, new, MIRROR]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
+            if ended.returncode:
+                raise NoMachine(f"debootstrap {release} failed:\n{ended.stdout[-2000:]}{ended.stderr}")
+            new.rename(folder)
+    return folder
+
+
+class Machine:
+    """A running machine. What is done in it is gone when it ends."""
+
+    def __init__(self, release: str, place: Path) -> None:
+        """Copy the base to `place` and boot it. Raises NoMachine."""
+        self.release = release
+        self.root = place / "root"
+        subprocess.run(["cp", "--archive", "--reflink=auto", base(release), self.root], check=True)
+        self._console = open(place / "console", "wb")  # noqa: SIM115  # as long as the machine
+        self._process = subprocess.Popen(
+            [
+                *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"),
+                f"--directory={self.root}",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._console,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            self.leader = until(self._find_leader, "its first process", BOOT)
+            until(self._is_up, f"the end of the boot of {release}", BOOT)
+        except AssertionError as error:
+            console = (place / "console").read_text()[-3000:]
+            self.stop()
+            raise NoMachine(f"{error}; its console:\n{console}") from None
+
+    def _find_leader(self) -> int | None:
+        """Give the pid of what is pid 1 inside; nspawn has a child before that, which does not last."""
+        if self._process.poll() is not None:
+            raise AssertionError(f"systemd-nspawn ended with {self._process.returncode}")
+        inside = ((_inside(pid), pid) for pid in _all_children(self._process.pid))
+        return next((pid for number, pid in inside if number == 1), None)
+
+    def _is_up(self) -> bool:
+        state = self.run("systemctl is-system-running", check=False).strip()
+        return state in ("running", "degraded")
+
+    def run(self, script: str, *, check: bool = True, stdin: str = "", folder: str = "/root") -> str:
+        """Run a shell script in it as root; give what it says on both its streams."""
+        inside = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
+        ended = subprocess.run(
+            [*inside, f"--wdns={folder}", "/bin/sh", "-e", "-c", script],
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        assert not check or ended.returncode == 0, f"{script}\nended with {ended.returncode}:\n{ended.stdout}"
+        return ended.stdout
+
+    def property(self, unit: str, name: str) -> str:
+        """Give a property of a unit."""
+        return self.run(f"systemctl show --value --property={name} {unit}").strip()
+
+    def journal(self, unit: str = "sidebard.service") -> list[str]:
+        """Give the lines that a unit has written on its own."""
+        said = self.run(f"journalctl --output=cat _SYSTEMD_UNIT={unit} + _SYSTEMD_UNIT=")
+        return said.splitlines()
+
+    def family(self) -> Family:
+        """Give the processes of the service, once all of them are there."""
+        return until(self._find_family, "the service's processes")
+
+    def _find_family(self) -> Family | None:
+        main = int(self.property("sidebard.service", "MainPID"))
+        if self.property("sidebard.service", "ActiveState") != "active":
+            return None
+        for bootloader in _all_children(self.leader):
+            if _inside(bootloader) == main:
+                supervisor = next(iter(children(bootloader)), 0)
+                below = children(supervisor) if supervisor else []
+                return Family(bootloader, supervisor, tuple(below)) if len(below) >= CHILDREN else None
+        return None
+
+    @contextlib.contextmanager
+    def asked(self, sides: int = 2) -> Iterator[dict[str, object]]:
+        """Ask for cards on port 443 inside, all the time; the dictionary has the outcome afterwards."""
+        command = [
+            "nsenter",
+            f"--target={self.leader}",
+            "--net",
+            sys.executable,
+            "-m",
+            "tests.package.asking",
+            str(sides),
+        ]
+        asking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        outcome: dict[str, object] = {}
+        assert asking.stdout is not None
+        try:
+            assert asking.stdout.readline() == "answered\n"
+            yield outcome
+        finally:
+            asking.send_signal(signal.SIGTERM)
+            said, _ = asking.communicate(timeout=60)
+        outcome.update(json.loads(said))
+
+    def stop(self) -> None:
+        """Switch it off."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)  # nspawn asks the machine to power off
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(20)
+            self._process.kill()
+            self._process.wait()
+        self._console.close()
+
+
+def _all_children(pid: int) -> Iterator[int]:
+    for child in children(pid):
+        yield child
+        yield from _all_children(child)
+
+
+def _inside(pid: int) -> int:
+    """Give the pid that a process has in its own namespace; 0 if it has ended."""
+    try:
+        rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return int(next(row for row in rows if row.startswith("NSpid:")).split()[-1])

@@ -1,0 +1,266 @@
+"""The package on real machines, Debian 12 and 13: installed by README's own words, then restarted, killed and upgraded
+while cards are asked for.
+
+The socket holds what comes in meanwhile: nothing may fail but the requests that a killed process had running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import ROOT, until
+from tests.factory import CUSTOMERS, SECRET, write_csv
+from tests.package.machine import Machine
+
+NAME = "sidebar.example.com"  # as in README
+RUNNING = 2  # requests, one of each side that asks
+
+
+def readme_commands() -> list[str]:
+    """Give the commands of README's "Install on a VM", word for word."""
+    section = (ROOT / "README.md").read_text().partition("## Install on a VM\n")[2].partition("\n## ")[0]
+    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+
+
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def machine(request, package, tmp_path_factory):
+    """Give a machine with the operator's files in /root; the tests below go on where the one before has ended."""
+    place = tmp_path_factory.mktemp(request.param)
+    machine = Machine(request.param, place)
+    try:
+        home = machine.root / "root"
+        shutil.copy(package, home)
+        shutil.copy(ROOT / "dist" / "SHA256SUMS", home)
+        write_csv(home / "customers.csv", [*CUSTOMERS, ("ada@example.com", "Ada", "Pro")])
+        (home / "secret").write_text(SECRET + "\n")
+        make_pair(home)
+        yield machine
+    finally:
+        machine.stop()
+
+
+def make_pair(folder: Path, name: str = NAME) -> None:
+    """Write a certificate and its key."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "90", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    files = ["-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+
+
+def _unpacked(machine: Machine) -> list[str]:
+    return machine.run("find /var/cache/sidebard /tmp /var/tmp -maxdepth 4 -name '_MEI*'").split()
+
+
+def test_install_by_the_words_of_the_readme(machine):
+    commands = readme_commands()
+    assert len(commands) == 3
+    said = [machine.run(command) for command in commands[:2]]
+    assert "sidebard_0.1.0_amd64.deb: OK" in said[0]
+    # An operator's machine has its name in the DNS, and a certificate of an authority that curl trusts.
+    machine.run(f"echo '127.0.0.1 {NAME}' >> /etc/hosts")
+    machine.run("cp /etc/sidebard/fullchain.pem /usr/local/share/ca-certificates/own.crt && update-ca-certificates")
+    answer = machine.run(commands[2])
+    assert "Ada" in answer, answer
+    assert machine.run("systemctl is-active sidebard.service").strip() == "active"
+    assert machine.property("sidebard.service", "NotifyAccess") == "all"
+
+
+def test_the_journal_has_one_object_a_line(machine):
+    def events():
+        lines = machine.run("journalctl --output=cat --unit=sidebard.service _COMM=sidebard").splitlines()
+        return {json.loads(line)["event"] for line in lines}
+
+    until(lambda: {"serving", "request"} <= events(), "the request's line")
+
+
+@pytest.mark.parametrize("unit", ["sidebard.service", "sidebard.socket"])
+def test_the_units_are_sound(machine, unit):
+    assert machine.run(f"systemd-analyze verify --man=no /usr/lib/systemd/system/{unit}").strip() == ""
+
+
+def test_the_exposure_is_small(machine, measured):
+    """1.5 at most; systemd-analyze counts in tenths and exits with 1 above its threshold."""
+    said = machine.run("systemd-analyze security --offline=yes --threshold=15 /usr/lib/systemd/system/sidebard.service")
+    (line,) = [line for line in said.splitlines() if "Overall exposure" in line]
+    measured(exposure=line.split(":")[1].split()[0])
+
+
+# What is done to it while cards are asked for.
+
+
+def restart(machine):
+    machine.run("systemctl restart sidebard.service")
+
+
+def reload(machine):
+    before = _count(machine, "reloaded")
+    machine.run("systemctl reload sidebard.service")
+    until(lambda: _count(machine, "reloaded") > before, "the reload")
+
+
+def upgrade(machine):
+    """Install the same package with another version number, as apt would."""
+    main = machine.property("sidebard.service", "MainPID")
+    machine.run(
+        "dpkg-deb --raw-extract sidebard_*.deb next && sed -i 's/^Version: .*/Version: 99.0/' next/DEBIAN/control"
+    )
+    machine.run("dpkg-deb --build --root-owner-group -Znone next next.deb && dpkg --install next.deb && rm -r next")
+    assert machine.property("sidebard.service", "MainPID") != main
+
+
+def kill_worker(machine):
+    family = machine.family()
+    workers = [pid for pid in family.children if _holds_port(pid)]
+    os.kill(workers[0], signal.SIGKILL)
+    until(lambda: set(machine.family().children) - set(family.children), "another worker")
+
+
+def kill_supervisor(machine):
+    supervisor = machine.family().supervisor
+    os.kill(supervisor, signal.SIGKILL)
+    _wait_for_another(machine, supervisor)
+
+
+def kill_bootloader(machine):
+    bootloader, supervisor, _ = machine.family()
+    os.kill(bootloader, signal.SIGKILL)
+    _wait_for_another(machine, supervisor)
+
+
+@pytest.mark.parametrize(
+    ("event", "may_fail"),
+    [
+        (restart, 0),
+        (reload, 0),
+        (upgrade, 0),
+        (kill_worker, RUNNING),
+        (kill_supervisor, RUNNING),
+        (kill_bootloader, RUNNING),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_nothing_is_lost_while(machine, event, may_fail, measured):
+    with machine.asked() as outcome:
+        event(machine)
+    measured(answered=outcome["answered"], failed=len(outcome["failed"]), slowest=f"{outcome['slowest']:.2f} s")
+    assert len(outcome["failed"]) <= may_fail, outcome
+    assert outcome["answered"] > 10
+    until(lambda: len(_unpacked(machine)) == 1, "nothing left behind but what the running executable has unpacked")
+
+
+def test_a_stuck_supervisor_is_replaced_by_the_watchdog(machine):
+    _drop_in(machine, "[Service]\nWatchdogSec=3\n")
+    machine.run("systemctl restart sidebard.service")
+    supervisor = machine.family().supervisor
+    os.kill(supervisor, signal.SIGSTOP)
+    _wait_for_another(machine, supervisor)
+    until(lambda: len(_unpacked(machine)) == 1, "nothing left behind")
+    shutil.rmtree(machine.root / "etc/systemd/system/sidebard.service.d")
+    machine.run("systemctl daemon-reload && systemctl restart sidebard.service")
+
+
+def test_a_wrong_config_is_refused_by_reload_and_not_restarted(machine):
+    config = machine.root / "etc/sidebard/sidebard.toml"
+    good = config.read_text()
+    config.write_text(good + 'colour = "red"\n')
+    try:
+        said = machine.run("systemctl reload sidebard.service", check=False)
+        assert "Job for sidebard.service failed" in said
+        assert "app[0].colour" in machine.run("journalctl --output=cat --unit=sidebard.service -n 20")
+        assert machine.run("systemctl is-active sidebard.service").strip() == "active"
+        machine.run("systemctl restart sidebard.service", check=False)
+        assert machine.property("sidebard.service", "ExecMainStatus") == "78"
+        assert machine.property("sidebard.service", "ActiveState") == "failed"
+        assert machine.property("sidebard.service", "NRestarts") == "0"
+    finally:
+        config.write_text(good)
+    machine.run("systemctl reset-failed sidebard.service && systemctl restart sidebard.service")
+
+
+def test_a_failed_start_is_tried_again_later(machine):
+    certificate = machine.root / "etc/sidebard/fullchain.pem"
+    good = certificate.read_bytes()
+    certificate.write_bytes(b"nothing")
+    try:
+        machine.run("systemctl restart sidebard.service", check=False)
+        assert machine.property("sidebard.service", "ExecMainStatus") == "3"
+        assert machine.property("sidebard.service", "SubState") in ("stop-post", "auto-restart")
+    finally:
+        certificate.write_bytes(good)
+    until(lambda: machine.property("sidebard.service", "ActiveState") == "active", "the next try", 40)
+
+
+def test_a_secret_for_root_alone_as_a_credential(machine):
+    """`check`, which the unit runs at a reload, sees the credentials as the service does."""
+    config = machine.root / "etc/sidebard/sidebard.toml"
+    good = config.read_text()
+    config.write_text(good.replace("file:secret", "credential:secret"))
+    machine.run("chown root:root /etc/sidebard/secret && chmod 600 /etc/sidebard/secret")
+    machine.run("systemctl restart sidebard.service && systemctl reload sidebard.service")
+    with machine.asked() as outcome:
+        pass
+    assert outcome["failed"] == []
+    machine.run("rm /etc/sidebard/secret && systemctl restart sidebard.service", check=False)
+    said = machine.run("journalctl --output=cat --unit=sidebard.service -n 5")
+    assert "credential:secret is empty" in said
+    config.write_text(good)
+    (machine.root / "etc/sidebard/secret").write_text(SECRET)
+    machine.run("chgrp sidebard /etc/sidebard/secret && chmod 640 /etc/sidebard/secret")
+    machine.run("systemctl reset-failed sidebard.service && systemctl restart sidebard.service")
+
+
+def test_remove_purge_reinstall(machine):
+    config = machine.root / "etc/sidebard/sidebard.toml"
+    config.write_text(config.read_text() + "# mine\n")
+    machine.run("apt-get remove --yes sidebard")
+    assert not (machine.root / "usr/bin/sidebard").exists()
+    assert ":01BB " not in machine.run("cat /proc/net/tcp /proc/net/tcp6")
+    assert config.read_text().endswith("# mine\n")
+    assert (machine.root / "var/lib/sidebard").is_dir()
+    machine.run("dpkg --install ./sidebard_0.1.0_amd64.deb")
+    assert config.read_text().endswith("# mine\n")
+    machine.run("systemctl enable --now sidebard.socket")
+    with machine.asked() as outcome:
+        pass
+    assert outcome["failed"] == []
+    machine.run("apt-get purge --yes sidebard")
+    left = machine.run("find / -xdev -name '*sidebard*' -not -path '/root/*' -not -path '/var/log/*'").split()
+    left = [path for path in left if not path.startswith(("/proc", "/sys", "/run"))]
+    assert set(left) == {"/etc/sidebard", "/var/lib/sidebard-data"}  # with the operator's own files
+    assert {path.name for path in (machine.root / "etc/sidebard").iterdir()} == {
+        "fullchain.pem",
+        "privkey.pem",
+        "secret",
+    }
+
+
+def _count(machine: Machine, event: str) -> int:
+    return machine.run("journalctl --output=cat --unit=sidebard.service").count(f'"event":"{event}"')
+
+
+def _wait_for_another(machine: Machine, supervisor: int) -> None:
+    until(lambda: machine.family().supervisor != supervisor, "another supervisor")
+
+
+def _holds_port(pid: int) -> bool:
+    """Whether a process listens on port 443, which the steward does not."""
+    rows = Path(f"/proc/{pid}/net/tcp6").read_text().splitlines()[1:]
+    listening = {
+        f"socket:[{row.split()[9]}]" for row in rows if row.split()[1].endswith(":01BB") and row.split()[3] == "0A"
+    }
+    return any(os.readlink(file) in listening for file in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _drop_in(machine: Machine, text: str) -> None:
+    folder = machine.root / "etc/systemd/system/sidebard.service.d"
+    folder.mkdir(exist_ok=True)
+    (folder / "test.conf").write_text(text)
+    machine.run("systemctl daemon-reload")

@@ -1,0 +1,197 @@
+"""The one file, on this machine: without systemd, where it unpacks itself, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import Daemon, alive, children, until
+from tests.service.test_terminal import Terminal
+
+
+class Unpacked:
+    """A folder that the executable unpacks itself into."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.environ = {"TMPDIR": str(folder)}
+
+    def now(self) -> list[str]:
+        """Give what lies in it."""
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    return Unpacked(tmp_path / "unpacked")
+
+
+def serve(folder: Path, executable: Path, unpacked: Unpacked, **options: object) -> Daemon:
+    environ = {**unpacked.environ, **options.pop("environ", {})}
+    daemon = Daemon(folder, program=(str(executable),), environ=environ, **options)
+    daemon.wait_for("serving")
+    return daemon
+
+
+def test_says_both_copies_of_openssl(executable):
+    said = subprocess.run([executable, "--version", "--verbose"], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("sidebard ")
+    assert said.count("OpenSSL ") == 3
+    assert "a packaged executable" in said
+
+
+def test_serves_reloads_and_leaves_nothing(executable, unpacked, tmp_path):
+    with serve(tmp_path, executable, unpacked, workers=2) as daemon:
+        assert "Ann Lee" in daemon.ask()
+        (name,) = unpacked.now()
+        assert int(name[4:12], 16) == daemon.pid
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        assert daemon.stop() == 0
+    assert unpacked.now() == []
+
+
+def test_offers_no_more_groups_than_mozilla_allows(executable, unpacked, tmp_path):
+    """Its OpenSSL reads the configuration that was packed with it: X448 and P-521 are not agreed to."""
+    with serve(tmp_path, executable, unpacked) as daemon:
+        for group, agreed in (("P-256", True), ("P-521", False), ("X448", False)):
+            asked = ["openssl", "s_client", "-connect", f"127.0.0.1:{daemon.port}", "-groups", group, "-brief"]
+            ended = subprocess.run(asked, input=b"", capture_output=True, check=False, timeout=20)
+            assert (ended.returncode == 0) is agreed, (group, ended.stderr)
+        assert daemon.stop() == 0
+
+
+def test_killed_bootloader_ends_the_service_in_good_order(executable, unpacked, tmp_path):
+    with serve(tmp_path, executable, unpacked) as daemon:
+        (supervisor,) = children(daemon.pid)
+        family = [supervisor, *children(supervisor)]
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.wait_for("stopped")
+        until(lambda: not any(map(alive, family)), "the end of all")
+        until(lambda: unpacked.now() == [], "an empty folder")
+
+
+def test_killed_supervisor_ends_all(executable, unpacked, tmp_path):
+    with serve(tmp_path, executable, unpacked) as daemon:
+        (supervisor,) = children(daemon.pid)
+        below = children(supervisor)
+        os.kill(supervisor, signal.SIGKILL)
+        assert daemon.end() == -signal.SIGKILL  # the bootloader ends as its child did
+        until(lambda: not any(map(alive, below)), "the end of all")
+    assert unpacked.now() == []
+
+
+def test_removes_what_predecessors_left_in_its_own_cache_folder(executable, unpacked, tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    stale, others = f"_MEI{ended.pid:08x}aBcDeF", f"_MEI{os.getpid():08x}aBcDeF"
+    for name in (stale, others, "_MEI", "mine"):
+        (unpacked.folder / name).mkdir()
+        (unpacked.folder / name / "file").touch()
+    with serve(tmp_path, executable, unpacked, environ={"CACHE_DIRECTORY": str(unpacked.folder)}) as daemon:
+        assert stale not in unpacked.now()
+        assert {others, "_MEI", "mine"} < set(unpacked.now())
+        assert daemon.stop() == 0
+
+
+def test_under_nohup_it_outlives_its_terminal(executable, unpacked, tmp_path):
+    daemon = Daemon(tmp_path, program=("nohup", str(executable)), environ=unpacked.environ)
+    with daemon:
+        daemon.wait_for("serving")
+        for pid in (daemon.pid, *children(daemon.pid)):  # as a terminal does at its end, to the whole group
+            os.kill(pid, signal.SIGHUP)
+        assert "Ann Lee" in daemon.ask()
+        assert daemon.stop() == 0
+        assert "reloaded" not in {line["event"] for line in daemon.rest()}
+
+
+def test_on_a_terminal_it_ends_with_it(executable, unpacked, tmp_path):
+    terminal = Terminal(tmp_path, ("/usr/bin/env", f"TMPDIR={unpacked.folder}", str(executable)))
+    with terminal.daemon:
+        terminal.wait_for(b"serving")
+        os.close(terminal.master)
+        assert terminal.daemon.end() == 0
+    assert unpacked.now() == []
+
+
+@pytest.fixture
+def mounts(tmp_path):
+    """Give a function that mounts a tmpfs with options."""
+    made = []
+
+    def mount(options: str) -> Path:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+        made.append(folder)
+        return folder
+
+    yield mount
+    for folder in made:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [("noexec", "mounted noexec"), ("size=3m", "3 MB free"), ("ro", "Read-only file system")],
+)
+def test_passes_over_a_folder_that_will_not_do(executable, mounts, options, why):
+    """It takes the next one; and when there is none, it says of each why, in one sentence, and exits with 3."""
+    folder = mounts(options)
+    environ = {"TMPDIR": str(folder), "PATH": os.environ["PATH"]}
+    assert subprocess.run([executable, "--version"], env=environ, check=True, capture_output=True).stderr == b""
+    covered = 'for folder in /tmp /var/tmp; do mount -t tmpfs -o ro tmpfs $folder; done; exec "$0" --version'
+    with tempfile.TemporaryDirectory(dir="/root") as place:  # /tmp, and what may be built below it, is covered up
+        program = shutil.copy(executable, place)
+        shutil.copytree(folder, Path(place, "folder"))
+        script = f"mount --bind {folder} {place}/folder; {covered}"
+        ended = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, program],
+            env={**environ, "TMPDIR": f"{place}/folder"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 3
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("sidebard: no folder to unpack itself into (")
+    assert f"{place}/folder: {why}, /tmp: Read-only file system" in line
+    assert "set TMPDIR to one that is writable, has " in line
+
+
+def test_as_root_it_becomes_the_user_of_the_config(executable):
+    """Everything that it loads later, it can still load: at a reload it reads the certificate with cryptography."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        daemon = Daemon(folder, program=(str(executable),), environ={"TMPDIR": place}, server='user = "nobody"')
+        with daemon:
+            daemon.wait_for("serving")
+            (folder / "secret").chmod(0o644)
+            assert "Ann Lee" in daemon.ask()
+            daemon.send(signal.SIGHUP)
+            daemon.wait_for("reloaded")
+            assert daemon.stop() == 0
+
+
+def test_check_as_root_looks_with_the_eyes_of_the_service(executable):
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        daemon = Daemon(folder, program=(str(executable),), environ={"TMPDIR": place})
+        with daemon:
+            daemon.wait_for("serving")
+            assert daemon.stop() == 0
+        for path in (folder / "state", *(folder / "state").rglob("*")):
+            shutil.chown(path, "nobody")
+        command = [executable, "check", "--json", "--config", folder / "sidebard.toml"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert said.stderr == ""
+        assert json.loads(said.stdout)

@@ -1,0 +1,86 @@
+"""What is in dist/: the same bytes from any folder, a bill of what is inside, and packages that an auditor takes."""
+
+from __future__ import annotations
+
+import configparser
+import gzip
+import hashlib
+import json
+import os
+import re
+import subprocess
+
+from appliance.cli import COMMANDS
+from tests.daemon import ROOT
+from tests.package.conftest import DIST
+
+
+def output(*command: object, **options: object) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+
+
+def test_two_builds_in_two_folders_give_the_same_bytes(executable, tmp_path):
+    """The other folder has tools of its own, too, with a bootloader that was compiled there."""
+    other = tmp_path / "a folder of another name"
+    output("git", "clone", "--quiet", ROOT, other)
+    changed = output("git", "diff", "--name-only", "HEAD", cwd=ROOT).split()
+    for name in changed:  # at a desk; in CI nothing is
+        (other / name).write_bytes((ROOT / name).read_bytes())
+    output("make", "binary", cwd=other, env={**os.environ, "MAKEFLAGS": ""})
+    for name in ("sidebard", "sidebard.cdx.json"):
+        assert (other / "dist" / name).read_bytes() == (DIST / name).read_bytes(), name
+
+
+def test_the_hashes_are_those_of_the_files(executable):
+    rows = [line.split("  ") for line in (DIST / "SHA256SUMS").read_text().splitlines()]
+    assert {name for _, name in rows} == {file.name for file in DIST.iterdir()} - {"SHA256SUMS"}
+    assert [hashlib.sha256((DIST / name).read_bytes()).hexdigest() for _, name in rows] == [digest for digest, _ in rows]
+
+
+def test_the_bill_names_every_library_and_both_copies_of_openssl(executable):
+    bill = json.loads((DIST / "sidebard.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    names = {component["name"].lower().replace("_", "-") for component in bill["components"]}
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    wanted = re.findall(r"^([\w-]+)", config["options"]["install_requires"].strip(), re.MULTILINE)
+    assert set(wanted) <= names
+    assert {"openssl (of python's ssl)", "openssl (of cryptography)", "cpython"} <= names
+    references = [component["bom-ref"] for component in bill["components"]]
+    assert sorted(set(references)) == references == bill["dependencies"][0]["dependsOn"]
+    assert all(component["version"] and component["purl"].startswith("pkg:") for component in bill["components"])
+
+
+def test_the_package_has_no_error_for_lintian(package):
+    ended = subprocess.run(["lintian", "--allow-root", package], capture_output=True, text=True, check=False)
+    assert [line for line in ended.stdout.splitlines() if line.startswith("E:")] == []
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_settings_are_the_operators(package):
+    assert output("dpkg-deb", "--info", package, "conffiles").split() == ["/etc/sidebard/sidebard.toml"]
+
+
+def test_the_manual_names_every_command_and_option(package, tmp_path):
+    output("dpkg-deb", "--extract", package, tmp_path)
+    manual = gzip.decompress((tmp_path / "usr/share/man/man1/sidebard.1.gz").read_bytes()).decode()
+    for command in COMMANDS:
+        assert f".SS sidebard {command} " in manual
+    said = subprocess.run(["man", "--warnings", "-l", "-"], input=manual, capture_output=True, text=True, check=True)
+    assert said.stderr == ""
+
+
+def test_the_rpm_holds_the_same(package, tmp_path):
+    (rpm,) = DIST.glob("*.rpm")
+    inside = set(
+        output("rpm", "--query", "--package", "--list", rpm, env={**os.environ, "HOME": str(tmp_path)}).split()
+    )
+    output("dpkg-deb", "--extract", package, tmp_path / "deb")
+    files = {f"/{file.relative_to(tmp_path / 'deb')}" for file in (tmp_path / "deb").rglob("*") if file.is_file()}
+    assert files <= inside
+    config = output("rpm", "--query", "--package", "--configfiles", rpm).split()
+    assert config == ["/etc/sidebard/sidebard.toml"]
+
+
+def test_there_is_one_service():
+    assert [file.name for file in (ROOT / "packaging").rglob("*.service")] == ["sidebard.service"]

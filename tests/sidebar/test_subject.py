@@ -1,0 +1,167 @@
+"""Order numbers in the subject, for when no address is known."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.config_values import parse_pattern
+from appliance.customers.importer import open_newest
+from appliance.customers.lookup import CacheState
+from appliance.customers.plan import Plan, RelatedPlan
+from appliance.sidebar.app import Card, Rules
+from appliance.sidebar.payload import Payload, Ticket
+from appliance.sidebar.reply import Outcome
+from appliance.sidebar.subject import MAX_NAMED, MAX_SUBJECT, SubjectRule, named_in
+from appliance.sidebar.template import CardTemplate
+from appliance.sidebar.vary import Vary
+from tests.factory import NOW, Timer, body_for, make_app, run_import, sign, write_csv
+
+CUSTOMERS = (
+    ("email", "id", "name", "licence"),
+    ("ann@example.com", "1", "Ann Lee", "AB-12"),
+    ("bob@example.com", "2", "Bob", "CD-34"),
+)
+ORDERS = (("number", "customer"), ("100001", "1"), ("100002", "2"))
+ORDER = SubjectRule(parse_pattern("#([0-9]{6})"), "orders.number", "order number")
+LICENCE = SubjectRule(parse_pattern("[A-Z]{2}-[0-9]{2}"), "licence", "licence")
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("subject")
+    orders = RelatedPlan(
+        name="orders", source=write_csv(folder / "orders.csv", ORDERS), table="", key="customer", on="id"
+    )
+    source = write_csv(folder / "customers.csv", CUSTOMERS)
+    plan = Plan(source=source, related=(orders,), keys=("orders.number", "licence"))
+    run_import(plan, folder / "state")
+    return open_newest(folder / "state", plan)
+
+
+@pytest.fixture
+def app(snapshot):
+    return make_app(snapshot, card=Card(subject=(ORDER, LICENCE)))
+
+
+def ask(app, subject, *emails, **more):
+    body = body_for(*emails, ticket={"id": 1, "subject": subject}, **more)
+    reply = app.answer(body, sign(body))
+    return json.loads(reply.body)["html"], reply
+
+
+BY_ORDER = (
+    '<p class="orange">Found by order number 100001 in the subject, not by address: make sure who is writing.</p>'
+)
+
+
+@pytest.mark.parametrize("emails", [["nobody@example.com"], []], ids=["unknown", "no address"])
+def test_finds_whom_no_address_finds(emails, app):
+    html, reply = ask(app, "Order #100001", *emails)
+    assert reply.outcome is Outcome.FOUND
+    assert html.startswith(BY_ORDER + "<h4>Ann Lee</h4>")
+    assert ask(app, "Order #100001", *emails)[1].cache == CacheState.HIT
+
+
+def test_an_address_that_is_known_decides(app):
+    html, reply = ask(app, "Order #100001", "bob@example.com")
+    assert reply.outcome is Outcome.FOUND
+    assert html.startswith("<h4>Bob</h4>")
+
+
+def test_another_subject_is_another_answer(app):
+    """Though it is the same address, of which it is known that it is nobody's."""
+    assert "Ann" in ask(app, "#100001", "nobody@example.com")[0]
+    assert "Bob" in ask(app, "#100002", "nobody@example.com")[0]
+    html, reply = ask(app, "Hello", "nobody@example.com")
+    assert (reply.outcome, reply.cache) == (Outcome.UNKNOWN, CacheState.HIT)
+    assert "order number" not in html
+
+
+@pytest.mark.parametrize(
+    ("emails", "outcome"),
+    [(["nobody@example.com"], Outcome.UNKNOWN), ([], Outcome.NO_ADDRESS)],
+    ids=["unknown", "none"],
+)
+def test_a_number_of_nobody_is_said(emails, outcome, app):
+    html, reply = ask(app, "Order #999999", *emails)
+    assert reply.outcome is outcome
+    assert "No customer has the order number 999999 of the subject either." in html
+
+
+def test_several_numbers_find_several_customers(app):
+    html, _ = ask(app, "#100002, #100001 and ab-12 AB-12 #100002", "nobody@example.com")
+    assert html.index("<h4>Bob") < html.index("<h4>Ann")
+    assert html.count("<h4>") == 2
+    assert "Found by order number 100002 or order number 100001 or licence AB-12 in the subject" in html
+
+
+def test_a_draft_has_no_subject(app):
+    body = b'{"ticket":false,"customer":{}}'
+    assert app.answer(body, sign(body)).outcome is Outcome.DRAFT
+
+
+def test_without_data_nobody_is_called_unknown():
+    app = make_app(None, card=Card(subject=(ORDER,)))
+    assert ask(app, "#100001", "nobody@example.com")[1].outcome is Outcome.NOT_LOADED
+    assert ask(app, "#100001")[1].outcome is Outcome.NOT_LOADED
+
+
+def test_a_template_shows_who_was_found_below_how(snapshot):
+    template = CardTemplate("{{ customer.name }} {{ user.role }} {{ len(addresses) }}", "card.html")
+    app = make_app(snapshot, card=Card(template, vary=Vary(["user.role"]), subject=(ORDER,)))
+    for role in ("admin", "user"):
+        assert ask(app, "#100001", "nobody@example.com", user={"role": role})[0] == f"{BY_ORDER}Ann Lee {role} 1"
+
+
+def test_old_data_says_so(snapshot):
+    app = make_app(snapshot, clock=Timer(NOW + 3601), card=Card(subject=(ORDER,)), rules=Rules(max_age=3600.0))
+    assert ask(app, "#100001", "nobody@example.com")[0].endswith(
+        '<p class="orange">This is old: as of 14:13 today.</p>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "values"),
+    [
+        (None, []),
+        ("", []),
+        ("#12345", []),
+        ("Re: #100001 / #100001", ["100001"]),
+        (" ".join(f"#10000{n}" for n in range(9)), [f"10000{n}" for n in range(MAX_NAMED)]),
+        ("x" * MAX_SUBJECT + " #100001", []),
+        ("#١٢٣٤٥٦", []),
+        ("\x00#100001", ["100001"]),
+    ],
+)
+def test_named_in(subject, values):
+    assert [one.value for one in named_in(Payload(Ticket(subject=subject)), [ORDER])] == values
+
+
+def test_an_empty_match_names_nothing():
+    rule = SubjectRule(parse_pattern("[0-9]*"), "id", "id")
+    assert [one.value for one in named_in(Payload(Ticket(subject="a 7")), [rule])] == ["7"]
+
+
+@given(st.text(max_size=300))
+def test_any_subject(subject):
+    named_in(Payload(Ticket(subject=subject)), [ORDER, LICENCE])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject"),
+    [
+        ("(?:a+)+$", "a" * 100_000 + "b"),
+        ("(?:a|a)*b", "a" * 100_000),
+        ("(?:.*,)*x", "," * 100_000),
+        (r"(?:\s*#?\s*)*([0-9]+)z", " #1" * 100_000),
+        ("(?:x?){500}x{500}", "x" * 100_000),
+    ],
+)
+def test_no_subject_takes_long(pattern, subject):
+    """Each takes re for ever; the bound is generous, so that a busy machine does not matter."""
+    began = time.process_time()
+    named_in(Payload(Ticket(subject=subject)), [SubjectRule(parse_pattern(pattern), "id", "id")])
+    assert time.process_time() - began < 0.5
