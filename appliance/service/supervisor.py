@@ -82,6 +82,7 @@ class Supervisor:
         gc.freeze()  # what is here is every child's, and a collection would copy its pages
         try:
             self._begin(self._next)
+            self._fleet.turn()  # now, not after the first wait: it is half of the start's time
             while not (self._end_asked is not None and self._fleet.empty):
                 self._turn()
             log.info("stopped")

@@ -222,7 +222,7 @@ def test_remove_purge_reinstall(machine):
     config.write_text(config.read_text() + "# mine\n")
     machine.run("apt-get remove --yes sidebard")
     assert not (machine.root / "usr/bin/sidebard").exists()
-    assert ":01BB " not in machine.run("cat /proc/net/tcp /proc/net/tcp6")
+    assert not re.search(":01BB [0-9A-F:]+ 0A", machine.run("cat /proc/net/tcp /proc/net/tcp6")), "443 is open"
     assert config.read_text().endswith("# mine\n")
     assert (machine.root / "var/lib/sidebard").is_dir()
     machine.run("dpkg --install ./sidebard_0.1.0_amd64.deb")

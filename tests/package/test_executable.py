@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,26 @@ def test_serves_reloads_and_leaves_nothing(executable, unpacked, tmp_path):
         daemon.wait_for("reloaded")
         assert daemon.stop() == 0
     assert unpacked.now() == []
+
+
+def test_start_to_the_first_answer(executable, unpacked, tmp_path, measured):
+    with serve(tmp_path, executable, unpacked) as daemon:  # leaves a snapshot behind
+        assert daemon.stop() == 0
+    seconds = []
+    for _ in range(5):
+        began = time.monotonic()
+        with Daemon(tmp_path, program=(str(executable),), environ=unpacked.environ) as daemon:
+            assert "Ann Lee" in until(lambda here=daemon: _answer(here), "an answer")
+            seconds.append(time.monotonic() - began)
+            assert daemon.stop() == 0
+    measured(median=f"{sorted(seconds)[2]:.2f} s", slowest=f"{max(seconds):.2f} s")
+
+
+def _answer(daemon: Daemon) -> str:
+    try:
+        return daemon.ask()
+    except ConnectionRefusedError:
+        return ""
 
 
 def test_offers_no_more_groups_than_mozilla_allows(executable, unpacked, tmp_path):
