@@ -16,7 +16,6 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import manual
-
 from appliance import __version__
 from build import DIST, ROOT, WORK, commit_time
 

@@ -33,7 +33,7 @@ def test_new_connections_for_long(tmp_path, length, measured):
         daemon.healthy()
         workers = daemon.workers()
         keep_busy(daemon.port, 32, 0.5)  # what each worker opens once, at its first request, is open now
-        until(lambda: metric(daemon, "connections_open") == 0, "nobody")
+        until(lambda: metric(daemon, "connections") == 0, "nobody")
         before = descriptors(workers)
         with Load(daemon.port, sides=2) as full, Load(daemon.port, sides=2, resumes=True) as resuming:
             began = time.monotonic()
@@ -42,7 +42,7 @@ def test_new_connections_for_long(tmp_path, length, measured):
             until(lambda: time.monotonic() - began > length.load_seconds, "the rest", length.load_seconds)
             last = memory(workers)
             opened = descriptors(workers)
-        until(lambda: metric(daemon, "connections_open") == 0, "nobody")
+        until(lambda: metric(daemon, "connections") == 0, "nobody")
         closed = descriptors(workers)
         assert daemon.workers() == workers
         assert metric(daemon, "log_lines_dropped_total") == 0
