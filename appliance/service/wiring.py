@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +73,9 @@ def certificate_folder(settings: Settings) -> Path:
     return settings.server.state / "self-signed"
 
 
-def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -> SidebarApp:
+def make_app(
+    settings: Settings, app: App, verifier: Verifier, log_key: bytes, clock: Callable[[], float] = time.time
+) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
     lookup: Lookup[Finished] = Lookup(
@@ -90,7 +92,7 @@ def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -
         settings.server.timezone,
     )
     template = _make_template(app)
-    return SidebarApp(app.name, verifier, lookup, clock=time.time, log_key=log_key, rules=rules, template=template)
+    return SidebarApp(app.name, verifier, lookup, clock=clock, log_key=log_key, rules=rules, template=template)
 
 
 def _make_template(app: App) -> CardTemplate | None:

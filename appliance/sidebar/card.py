@@ -102,10 +102,11 @@ def _customer(record: Record) -> str:
         f'{escape(name)}<span class="c-sb-list-item__text">{_value(value)}</span></span></li>'
         for name, value in fields
     )
-    return f'<h4>{escape(_heading(fields))}</h4><ul class="c-sb-list c-sb-list--two-line">{rows}</ul>'
+    return f'<h4>{escape(heading(fields))}</h4><ul class="c-sb-list c-sb-list--two-line">{rows}</ul>'
 
 
-def _heading(fields: Sequence[tuple[str, str]]) -> str:
+def heading(fields: Sequence[tuple[str, str]]) -> str:
+    """Give the name of a customer with these columns and values."""
     values = {name.casefold().replace("_", " "): value.strip() for name, value in fields}
     for name in HEADINGS:
         if values.get(name):

@@ -1,0 +1,69 @@
+"""The customers to choose from: a search over every column of the snapshot."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from appliance.customers.address import normalise
+from appliance.customers.address_reader import AddressReader
+from appliance.customers.plan import Plan
+from appliance.customers.record import Columns, Record, fields_of
+from appliance.customers.snapshot import Snapshot
+from appliance.sidebar.card import heading
+
+SHOWN: Final = 20
+_LOOKED_AT: Final = 100_000  # records that are decoded for one search: half a second
+_MAX_TEXT: Final = 100
+# What stands in a record's JSON as it was typed, and means nothing to LIKE.
+_PLAIN: Final = re.compile(r"[ !#$&-\[\]^`-~]+")
+
+
+class Person(msgspec.Struct, frozen=True):
+    """A customer: the name, and the addresses in normal form, at least one."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[Person, ...]:
+    """Give the first customers in whose columns every word of `text` stands, whatever the case; at most SHOWN.
+
+    Those without an address are left out: nothing can be asked about them. A whole address is found in any snapshot;
+    anything else among as many customers as can be looked through in about a second. Raises SnapshotFault.
+    """
+    people: dict[Person, None] = {}
+    for record in _candidates(snapshot, text[:_MAX_TEXT]):
+        addresses = _addresses(record, plan)
+        if addresses:
+            people[Person(heading(list(fields_of(record))), addresses)] = None
+        if len(people) == SHOWN:
+            break
+    return tuple(people)
+
+
+def _candidates(snapshot: Snapshot, text: str) -> Iterator[Record]:
+    words = [_fold(word) for word in text.split()]
+    address = normalise(text)
+    if address is not None:
+        yield from snapshot.find((address,))
+    # SQLite compares ASCII without case and nothing else, so it picks by the longest plain piece of a word.
+    pieces = [piece for word in text.split() for piece in _PLAIN.findall(word)]
+    for record in snapshot.like(f"%{max(pieces, key=len, default='')}%", _LOOKED_AT):
+        values = [_fold(value) for _, value in fields_of(record)]
+        if all(any(word in value for value in values) for word in words):
+            yield record
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _addresses(record: Record, plan: Plan) -> tuple[str, ...]:
+    names, values = zip(*fields_of(record), strict=True)
+    found = AddressReader(plan.addresses, Columns(names), fold_plus=False).read([values])
+    return tuple(address for address in (*found.main, *(more for _, more in found.more)) if address)
