@@ -49,9 +49,7 @@ def test_imports_go_one_way(file):
     assert [there for there in ours if not allowed(here, there)] == []
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in MODULES if room(file) in PURE], ids=lambda file: file.name
-)
+@pytest.mark.parametrize("file", [file for file in MODULES if room(file) in PURE], ids=lambda file: file.name)
 def test_the_core_is_pure(file):
     impure = [name for name in imports(file) if name.split(".")[0] in IMPURE and not name.startswith(PURE_PARTS)]
     assert impure == []
