@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -26,7 +25,7 @@ def main() -> None:
         for example in sorted(EXAMPLES.iterdir()):
             with preview("--config", example / "sidebard.toml", "--no-browser") as running:
                 page = _open(browser, running.url, "light", 2)
-                _keep(page.locator(".sidebar").screenshot(), f"card-{example.name}")
+                _keep(_sidebar(page), f"card-{example.name}")
                 page.close()
                 if example.name == "shop":
                     for scheme in ("light", "dark"):
@@ -44,9 +43,16 @@ def _open(browser: Browser, url: str, scheme: str, scale: float) -> Page:
     )
     page.goto(url)
     page.frame_locator("#card").locator("h4").first.wait_for()
-    # The panel ends where the card does, and says nothing of today.
-    page.add_style_tag(content="")
     return page
+
+
+def _sidebar(page: Page) -> bytes:
+    """Give a picture of the sidebar, as far down as the card reaches."""
+    page.set_viewport_size({"width": 1200, "height": 1600})
+    panel, card = page.locator(".sidebar").bounding_box(), page.locator("#card").bounding_box()
+    assert panel is not None
+    assert card is not None
+    return page.screenshot(clip={**panel, "height": card["y"] + card["height"] - panel["y"]})
 
 
 def _keep(picture: bytes, name: str) -> None:

@@ -135,7 +135,7 @@ def test_changed_data_is_seen(page, folder):
     write_csv(folder / "customers.csv", [("email", "name"), ("ann@example.com", "Ann Other")])
     heading(page, "Ann Other")
     expect(page.get_by_role("option")).to_have_count(1)
-    expect(page.locator("#facts")).to_contain_text("1 customer")
+    expect(page.locator("#facts")).to_contain_text("1 customer,")
 
 
 def test_toggles_work_and_stay_while_the_card_is_edited(page, folder):

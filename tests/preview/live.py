@@ -46,15 +46,14 @@ class Preview:
 
 
 @contextmanager
-def preview(*arguments: str | Path, temporary: Path | None = None) -> Iterator[Preview]:
-    """Start it with these arguments, and end it."""
-    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **({"TMPDIR": str(temporary)} if temporary else {})}
+def preview(*arguments: str | Path, **environ: str) -> Iterator[Preview]:
+    """Start it with these arguments and nothing else in its environment, and end it."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "appliance", "preview", *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=environ,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **environ},
     )
     assert process.stdout is not None
     try:

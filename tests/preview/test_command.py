@@ -25,7 +25,7 @@ def customers(running):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_prints_its_address_and_ends_with_0(tmp_path, number):
-    with preview("--customers", "conf/customers.csv", "--no-browser", temporary=tmp_path) as running:
+    with preview("--customers", "conf/customers.csv", "--no-browser", TMPDIR=str(tmp_path)) as running:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/preview", running.url)
         assert b"sidebard preview" in ask(running.url)
         assert "Ada Lovelace" in customers(running)
@@ -52,6 +52,20 @@ def test_the_operators_files_are_only_read(tmp_path):
     after = {file.name: file.stat() for file in tmp_path.iterdir()}
     assert after.keys() == before.keys()
     assert [status.st_mtime_ns for status in after.values()] == [status.st_mtime_ns for status in before.values()]
+
+
+def test_the_browser_is_told_the_address_in_a_file_that_only_its_user_can_read(tmp_path):
+    """A command line can be read by everybody on the machine."""
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\ncp "${{1#file://}}" {tmp_path}/file\necho "$1" > {tmp_path}/argument\n')
+    script.chmod(0o755)
+    environ = {"DISPLAY": ":99", "BROWSER": f"{script} %s", "TMPDIR": str(tmp_path)}
+    with preview("--customers", "conf/customers.csv", **environ) as running:
+        argument = until(lambda: (tmp_path / "argument").exists() and (tmp_path / "argument").read_text())
+        assert argument == f"file://{next(tmp_path.glob('sidebard-preview-*'))}/open.html\n"
+        assert next(tmp_path.glob("sidebard-preview-*")).stat().st_mode & 0o777 == 0o700
+        assert f"url={running.url}" in (tmp_path / "file").read_text()
+        assert running.stop() == 0
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "192.0.2.1:80", "[::]:0", "unix:/tmp/preview", "elsewhere", "[::1]"])

@@ -18,7 +18,7 @@ export class Customers {
     list.addEventListener("mousedown", (event) => event.preventDefault()); // the focus stays in the box
     list.addEventListener("click", (event) => {
       const option = event.target.closest("[role=option]");
-      if (option) this.#choose([...list.children].indexOf(option));
+      if (option && this.#found.length) this.#choose([...list.children].indexOf(option));
     });
   }
 
@@ -73,7 +73,7 @@ export class Customers {
       option.classList.toggle("active", index === this.#active);
       return option;
     });
-    this.#list.replaceChildren(...(options.length ? options : [element("li", { class: "none" }, ["Nobody is found."])]));
+    this.#list.replaceChildren(...(options.length ? options : [element("li", { class: "none", role: "option", "aria-disabled": "true" }, ["Nobody is found."])]));
     if (this.#active < 0) this.#input.removeAttribute("aria-activedescendant");
     else this.#input.setAttribute("aria-activedescendant", `customer-${this.#active}`);
   }

@@ -81,7 +81,7 @@ function drawState() {
   $("app").textContent = state.app;
   $("files").textContent = state.files.join(" · ");
   const read = state.as_of && new Date(state.as_of * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
-  const facts = state.rows === null ? "no customers yet" : `${state.rows.toLocaleString("en")} customers, as of ${read}`;
+  const facts = state.rows === null ? "no customers yet" : `${state.rows.toLocaleString("en")} customer${state.rows === 1 ? "" : "s"}, as of ${read}`;
   $("facts").textContent = state.importing ? `${facts} · reading …` : facts;
 }
 
@@ -137,7 +137,7 @@ events.addEventListener("message", async (event) => {
   drawFaults();
   drawExamples();
   if (before?.as_of !== state.as_of || before?.rows !== state.rows) await customers.search();
-  if ($("request").value) send();
+  if (answer) send();
   else if (state.rows !== null) customers.chooseFirst();
   else if (!state.importing) ask(state.examples[0].body, "live");
 });
