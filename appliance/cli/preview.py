@@ -73,7 +73,8 @@ def _bind(endpoint: Endpoint) -> socket.socket:
     try:
         return socket.create_server((endpoint.host, endpoint.port), family=family)
     except OSError as error:
-        raise common.StartStop(f"{endpoint}: cannot listen: {os.strerror(error.errno or 0)}; name another with --listen") from None
+        why = os.strerror(error.errno or 0)
+        raise common.StartStop(f"{endpoint}: cannot listen: {why}; name another with --listen") from None
 
 
 def _open(address: str, folder: Path, *, wanted: bool) -> None:
