@@ -33,7 +33,18 @@ from appliance.config_reader import (
 )
 from appliance.config_values import Endpoint, SecretSource
 
-__all__ = ["App", "ConfigError", "Display", "Fault", "Settings", "from_flags", "load", "read_text", "with_overrides"]
+__all__ = [
+    "App",
+    "ConfigError",
+    "Display",
+    "Fault",
+    "Settings",
+    "Subject",
+    "from_flags",
+    "load",
+    "read_text",
+    "with_overrides",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +146,10 @@ class Admin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Display:
-    """[app.display]: how the built-in card shows columns. In a link's URL, {column} stands for that column's value."""
+    """[app.display]: how the built-in card shows columns. In a link's URL, {column} stands for that column's value.
+
+    A name is a column of the customers, a related table, or a column of one, as in "orders.total".
+    """
 
     columns: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
     titles: tuple[tuple[str, str], ...] = setting(values.pairs_of(values.parse_text), {})
@@ -145,9 +159,12 @@ class Display:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """[[app.subject]]: what the pattern finds in a subject (its group, or else all) is looked up in `column`."""
+    """[[app.subject]]: what the pattern finds in a subject (its group, or else all) is looked up in `column`.
 
-    pattern: re.Pattern[str] = setting(values.parse_pattern, example="'order #([0-9]+)'")
+    That is a column of the customers, or of a related table, as in "orders.order_id".
+    """
+
+    pattern: values.Pattern = setting(values.parse_pattern, example="'order #([0-9]+)'")
     column: str = setting(values.parse_text, example='"order_number"')
 
 

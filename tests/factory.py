@@ -11,7 +11,7 @@ from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, Report
 from appliance.customers.snapshot import Snapshot
-from appliance.sidebar.app import Rules, SidebarApp
+from appliance.sidebar.app import Card, Rules, SidebarApp
 from appliance.sidebar.signature import Secret, Verifier
 from appliance.sidebar.template import CardTemplate
 
@@ -67,6 +67,7 @@ def make_app(
     *,
     clock: Callable[[], float] = lambda: NOW,
     rules: Rules | None = None,
+    card: Card | None = None,
     template: CardTemplate | None = None,
     **cache: float,
 ) -> SidebarApp:
@@ -74,7 +75,8 @@ def make_app(
     sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
     lookup = Lookup(**sizes, timer=timer or Timer())
     verifier = Verifier([Secret(one.encode()) for one in secrets])
-    app = SidebarApp("helpscout", verifier, lookup, clock=clock, log_key=b"a log key", rules=rules, template=template)
+    card = card or Card(template)
+    app = SidebarApp("helpscout", verifier, lookup, clock=clock, log_key=b"a log key", rules=rules, card=card)
     app.use(snapshot)
     return app
 

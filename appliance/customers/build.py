@@ -12,9 +12,12 @@ from typing import Final
 import msgspec
 
 from appliance.customers.ahead import ahead
+from appliance.customers.keys import KeyIndexer
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
 from appliance.customers.reading import Header, Portion, open_source, read_customers, sift
+from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.snapshot import FORMAT, SCHEMA, Age, Facts, Relation, add_to_checksum, related_keys
+from appliance.customers.source import SourceFault, require
 
 # Nothing is lost that a crash could lose: the file has no name yet, and is read back and synced before it gets one.
 _FAST: Final = """
@@ -77,6 +80,7 @@ class Builder:
         self._tally = tally
         self._progress = progress
         self._database = sqlite3.connect(file, isolation_level=None)
+        self._keys = KeyIndexer(self._database, plan.keys, [related.name for related in plan.related])
 
     def build(self, ages: dict[str, Age], signature: str) -> Facts:
         """Read every source and write everything. Raises SourceFault, sqlite3.Error and OSError.
@@ -88,7 +92,11 @@ class Builder:
             self._database.execute("BEGIN")
             columns = self._customers()
             self._addresses()
-            relations = tuple(self._relation(number, related) for number, related in enumerate(self._plan.related))
+            self._keys.customers(Columns(columns))
+            relations = tuple(
+                self._relation(number, related, Columns(columns).place(related.on))
+                for number, related in enumerate(self._plan.related)
+            )
             facts = Facts(
                 format=FORMAT,
                 plan=self._plan.digest(),
@@ -96,6 +104,7 @@ class Builder:
                 ages=ages,
                 columns=columns,
                 relations=relations,
+                keys=self._plan.keys,
                 rows=self._tally.rows,
                 related_rows=self._tally.related,
                 addresses=self._tally.addresses,
@@ -151,14 +160,22 @@ class Builder:
             " FROM (SELECT count(*) AS owners FROM address GROUP BY address)"
         ).fetchone()
 
-    def _relation(self, number: int, related: RelatedPlan) -> Relation:
+    def _relation(self, number: int, related: RelatedPlan, on: int) -> Relation:
         by_address = any(related.on.strip().casefold() == name.strip().casefold() for name in self._plan.addresses)
         order_by = related.order_by.removeprefix("-")
         wanted = [related.key, *filter(None, [order_by])]
         setting = f"related.{related.name}"
         source = open_source(self._plan, related.source, related.table, wanted, setting, self._copy)
         try:
-            relation = Relation(related.name, source.columns.names, related.on, by_address, self._plan.plus_addressing)
+            require(source.columns, self._keys.columns_of(related.name), "app.subject.column")
+            relation = Relation(
+                name=related.name,
+                columns=source.columns.names,
+                on=related.on,
+                by_address=by_address,
+                key=related.key,
+                fold_plus=self._plan.plus_addressing,
+            )
             self._tally.related[related.name] = 0
             key_at = source.columns.place(related.key)
             sort_at = source.columns.position(order_by)
@@ -175,13 +192,16 @@ class Builder:
                 values = [(key, sort, record) for some, sort, record in columns for key in some]
                 self._database.executemany("INSERT INTO joined VALUES(?, ?, ?)", values)
                 self._tally.related[related.name] += len(rows)
+        except ColumnFault as fault:
+            raise SourceFault(f"{related.source}: {fault}") from None
         finally:
             source.close()
+        self._keys.related(related.name, source.columns, on, by_address=by_address)
         down = "DESC" if related.order_by.startswith("-") else "ASC"
         self._database.execute(
-            f"""INSERT INTO related SELECT ?, key, place, record FROM (
-            SELECT key, record, row_number() OVER (PARTITION BY key ORDER BY sort IS NULL, sort {down}, rowid) AS place
-            FROM joined) WHERE place <= ? ORDER BY key, place""",
+            f"""INSERT INTO related SELECT ?, key, place, total, record FROM (SELECT key, record,
+            row_number() OVER (PARTITION BY key ORDER BY sort IS NULL, sort {down}, rowid) AS place,
+            count(*) OVER (PARTITION BY key) AS total FROM joined) WHERE place <= ? ORDER BY key, place""",
             (number, related.limit),
         )
         self._database.execute("DROP TABLE joined")

@@ -53,18 +53,18 @@ class Lookup(Generic[Answer]):
 
     def answer(
         self,
-        addresses: tuple[str, ...],
+        find: Callable[[Snapshot], tuple[Record, ...]],
         key: Hashable,
         build: Callable[[Snapshot, tuple[Record, ...]], Answer],
     ) -> Answer:
-        """Give what `build` makes of every customer with one of `addresses` (normal form), and store it under `key`.
+        """Give what `build` makes of the customers that `find` gives, and store it under `key`.
 
-        `key` must hold all that `addresses` and `build` depend on besides the snapshot; None is not stored.
-        Raises NotLoaded, SnapshotFault, and whatever `build` raises.
+        `key` must hold all that `find` and `build` depend on besides the snapshot; None is not stored.
+        Raises NotLoaded, SnapshotFault, and whatever `find` and `build` raise.
         """
         if self.snapshot is None:
             raise NotLoaded
-        records = self.snapshot.find(addresses)
+        records = find(self.snapshot)
         answer = build(self.snapshot, records)
         if key is not None:
             (self._found if records else self._unknown).store(key, answer)

@@ -35,6 +35,7 @@ class Plan:
     encoding: str = ""
     plus_addressing: bool = False
     related: tuple[RelatedPlan, ...] = ()
+    keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related file
     max_shrink: float = 0.2
     max_bad_rows: float = 0.01
     ready_file: Path | None = None
@@ -49,6 +50,7 @@ class Plan:
             self.encoding,
             self.plus_addressing,
             [[r.name, str(r.source), r.table, r.key, r.on, r.order_by, r.limit] for r in self.related],
+            self.keys,
         ]
         return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:16]
 

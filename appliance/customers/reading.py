@@ -11,6 +11,7 @@ import msgspec
 
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.csv_source import CSV_SUFFIXES, CsvSource
+from appliance.customers.keys import split
 from appliance.customers.plan import MAX_LISTED, Plan
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.source import Batch, Source, SourceFault, require
@@ -76,7 +77,10 @@ def read_customers(plan: Plan, copy: Path) -> Iterator[Header | Portion]:
 
 
 def _check_names(plan: Plan, columns: Columns) -> None:
-    """Raise ColumnFault if related rows cannot be joined, or would hide a column in the card."""
+    """Raise ColumnFault if related rows cannot be joined, would hide a column in the card, or a key has no column."""
+    tables = [related.name for related in plan.related]
+    require(columns, [column for table, column in (split(name, tables) for name in plan.keys) if not table],
+            "app.subject.column")  # fmt: skip
     for related in plan.related:
         require(columns, (related.on,), f"related.{related.name}.on")
         if related.name in columns.attributes:

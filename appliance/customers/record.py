@@ -55,6 +55,17 @@ class Columns:
         return self.positions[name.strip().casefold()]
 
 
+class Rows(tuple["Record", ...]):
+    """The related rows of one customer: those that are kept, and in `total` how many there are."""
+
+    total: int
+
+
+def total_of(rows: Sequence[Record]) -> int:
+    """Give how many related rows a customer has, of which `rows` are kept."""
+    return rows.total if isinstance(rows, Rows) else len(rows)
+
+
 class Record:
     """One row. `record.plan` and `record["Last order"]` give a text; `record.orders` the related rows of that name.
 
@@ -90,3 +101,13 @@ class Record:
 def fields_of(record: Record) -> Iterator[tuple[str, str]]:
     """Give each column's name, as spelled in the header, with this row's value."""
     return zip(record._columns.names, record._values, strict=True)
+
+
+def values_of(record: Record) -> Sequence[str]:
+    """Give the values in the order of the columns."""
+    return record._values
+
+
+def related_of(record: Record, name: str) -> Sequence[Record]:
+    """Give the related rows of one table; none if there is no such table."""
+    return record._related.get(name, ())

@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -19,33 +19,40 @@ from urllib.parse import quote
 import msgspec
 
 from appliance.customers.address import BETWEEN, fold_plus, normalise
-from appliance.customers.record import Columns, Record
+from appliance.customers.record import Columns, Record, Rows
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised with every change of what the file holds: a snapshot of another format is imported anew, never migrated."""
 
 SCHEMA: Final = """
 CREATE TABLE facts(json TEXT NOT NULL);
 CREATE TABLE customer(number INTEGER PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE address(address TEXT NOT NULL, customer INTEGER NOT NULL, PRIMARY KEY(address, customer)) WITHOUT ROWID;
-CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, record TEXT NOT NULL,
-                     PRIMARY KEY(relation, key, place)) WITHOUT ROWID;
+CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, total INTEGER NOT NULL,
+                     record TEXT NOT NULL, PRIMARY KEY(relation, key, place)) WITHOUT ROWID;
+CREATE TABLE keyed(number INTEGER NOT NULL, key TEXT NOT NULL, customer INTEGER NOT NULL,
+                   PRIMARY KEY(number, key, customer)) WITHOUT ROWID;
 """
 _FIND: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM address
 JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer LIMIT ?"""
+_FIND_BY_KEY: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM keyed
+JOIN customer ON customer.number = keyed.customer
+WHERE keyed.number = ? AND keyed.key = ? ORDER BY keyed.customer LIMIT ?"""
 MAX_FOUND: Final = 20
 """Customers found for one question: a placeholder address on 200,000 rows would make a card of 159 MB."""
 
 _LIKE: Final = "SELECT CAST(record AS BLOB) FROM customer WHERE number <= ? AND record LIKE ? ORDER BY number LIMIT ?"
 _SEARCHED: Final = 1_000_000  # 0.5 s
-_RELATED: Final = "SELECT CAST(record AS BLOB) FROM related WHERE relation = ? AND key = ? ORDER BY place"
+_RELATED: Final = "SELECT CAST(record AS BLOB), total FROM related WHERE relation = ? AND key = ? ORDER BY place"
 _JOINED: Final = """SELECT count(*), CAST(group_concat(record, ',') AS BLOB)
 FROM (SELECT record FROM customer WHERE number BETWEEN ? AND ? ORDER BY number)"""
+_SAMPLE: Final = "SELECT CAST(record AS BLOB) FROM customer WHERE number % ? = 1 % ? ORDER BY number LIMIT ?"
 _AT_ONCE: Final = 1000
 _NAME: Final = re.compile(r"(\d{8})\.db")
 
 Values = tuple[str, ...]
 _DECODER: Final = msgspec.json.Decoder(Values)
+_DAMAGE: Final = (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class Relation(msgspec.Struct, frozen=True):
@@ -55,6 +62,7 @@ class Relation(msgspec.Struct, frozen=True):
     columns: Values
     on: str
     by_address: bool  # `on` holds addresses, so both sides are compared in normal form
+    key: str = ""  # the column of its own that is compared
     fold_plus: bool = False  # and without their tags
 
 
@@ -74,6 +82,7 @@ class Facts(msgspec.Struct, frozen=True):
     ages: dict[str, Age]  # of each file of data
     columns: Values
     relations: tuple[Relation, ...]
+    keys: Values  # columns that customers can be found by, besides addresses
     rows: int
     related_rows: dict[str, int]
     addresses: int
@@ -113,6 +122,7 @@ class Snapshot:
         self._relations = tuple(
             (relation, Columns(relation.columns), self._columns.place(relation.on)) for relation in self.facts.relations
         )
+        self._keys = {name: number for number, name in enumerate(self.facts.keys)}
         self._execute = self._database.cursor().execute
 
     def _read_facts(self, file: Path) -> Facts:
@@ -130,14 +140,24 @@ class Snapshot:
         At most MAX_FOUND + 1, of which the last only says that there are more.
         Raises SnapshotFault if the file is damaged.
         """
+        return self._found(_FIND, [(address, MAX_FOUND + 1) for address in addresses])
+
+    def find_by_keys(self, keys: Iterable[tuple[str, str]]) -> tuple[Record, ...]:
+        """Give the customers of these keys, each a name of the plan's `keys` and a value in its normal form.
+
+        As `find` does otherwise. Raises KeyError for another name.
+        """
+        return self._found(_FIND_BY_KEY, [(self._keys[name], key, MAX_FOUND + 1) for name, key in keys])
+
+    def _found(self, statement: str, wanted: Iterable[tuple[int | str, ...]]) -> tuple[Record, ...]:
         found: dict[int, Record] = {}
         try:
-            for address in addresses:
-                for number, record in self._execute(_FIND, (address, MAX_FOUND + 1)).fetchall():
+            for parameters in wanted:
+                for number, record in self._execute(statement, parameters).fetchall():
                     if number not in found:
                         found[number] = self._record(_DECODER.decode(record))
-        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise SnapshotFault(f"generation {self.generation} is damaged: {error}") from None
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
         return tuple(found.values())[: MAX_FOUND + 1]
 
     def like(self, pattern: str, limit: int) -> Iterator[Record]:
@@ -149,18 +169,34 @@ class Snapshot:
         try:
             for (record,) in self._database.execute(_LIKE, (_SEARCHED, pattern, limit)):
                 yield Record(self._columns, _DECODER.decode(record))
-        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise SnapshotFault(f"generation {self.generation} is damaged: {error}") from None
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+
+    def sample(self, count: int) -> tuple[Record, ...]:
+        """Give up to `count` customers from all over the file. Raises SnapshotFault if it is damaged."""
+        step = max(1, self.facts.rows // count)
+        try:
+            rows = self._execute(_SAMPLE, (step, step, count)).fetchall()
+            return tuple(self._record(_DECODER.decode(record)) for (record,) in rows)
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> SnapshotFault:
+        return SnapshotFault(f"generation {self.generation} is damaged: {error}")
 
     def _record(self, values: Values) -> Record:
         if not self._relations:
             return Record(self._columns, values)
-        related: dict[str, tuple[Record, ...]] = {}
+        related: dict[str, Rows] = {}
         for number, (relation, columns, on) in enumerate(self._relations):
-            rows = [
-                row for key in related_keys(values[on], relation) for (row,) in self._execute(_RELATED, (number, key))
-            ]
-            related[relation.name] = tuple(Record(columns, _DECODER.decode(row)) for row in rows)
+            records: list[Record] = []
+            total = 0
+            for key in related_keys(values[on], relation):
+                rows = self._execute(_RELATED, (number, key)).fetchall()
+                records += [Record(columns, _DECODER.decode(row)) for row, _ in rows]
+                total += rows[0][1] if rows else 0
+            related[relation.name] = Rows(records)
+            related[relation.name].total = total
         return Record(self._columns, values, related)
 
     def check(self) -> None:

@@ -12,9 +12,9 @@ import msgspec
 from appliance.customers.address import normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.plan import Plan
-from appliance.customers.record import Columns, Record, fields_of
+from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.snapshot import Snapshot
-from appliance.sidebar.card import heading
+from appliance.sidebar.layout import Layout
 
 SHOWN: Final = 20
 _LOOKED_AT: Final = 100_000  # records that are decoded for one search: half a second
@@ -36,11 +36,15 @@ def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[Person, ...]:
     Those without an address are left out: nothing can be asked about them. A whole address is found in any snapshot;
     anything else among as many customers as can be looked through in about a second. Raises SnapshotFault.
     """
+    layout, columns = Layout(snapshot.facts.columns), Columns(snapshot.facts.columns)
+    reader = AddressReader(plan.addresses, columns, fold_plus=False)
     people: dict[Person, None] = {}
     for record in _candidates(snapshot, text[:_MAX_TEXT]):
-        addresses = _addresses(record, plan)
-        if addresses:
-            people[Person(heading(list(fields_of(record))), addresses)] = None
+        values = values_of(record)
+        found = reader.read([values])
+        addresses = [*found.main, *(address for _, address in found.more)]
+        if addresses[0] is not None:
+            people[Person(layout.heading(values), tuple(filter(None, addresses)))] = None
         if len(people) == SHOWN:
             break
     return tuple(people)
@@ -54,16 +58,10 @@ def _candidates(snapshot: Snapshot, text: str) -> Iterator[Record]:
     # SQLite compares ASCII without case and nothing else, so it picks by the longest plain piece of a word.
     pieces = [piece for word in text.split() for piece in _PLAIN.findall(word)]
     for record in snapshot.like(f"%{max(pieces, key=len, default='')}%", _LOOKED_AT):
-        values = [_fold(value) for _, value in fields_of(record)]
+        values = [_fold(value) for value in values_of(record)]
         if all(any(word in value for value in values) for word in words):
             yield record
 
 
 def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
-
-
-def _addresses(record: Record, plan: Plan) -> tuple[str, ...]:
-    names, values = zip(*fields_of(record), strict=True)
-    found = AddressReader(plan.addresses, Columns(names), fold_plus=False).read([values])
-    return tuple(address for address in (*found.main, *(more for _, more in found.more)) if address)

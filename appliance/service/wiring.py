@@ -6,18 +6,23 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
-from appliance.config import App, ConfigError, Display, Fault, Settings
+from appliance.config import App, ConfigError, Fault, Settings, Subject
 from appliance.config_files import read_card, read_secrets
 from appliance.customers.address import normalise_domain
+from appliance.customers.keys import split
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, RelatedPlan
 from appliance.edge.web import Mount
-from appliance.sidebar.app import Finished, Rules, SidebarApp
+from appliance.sidebar.app import Card, Finished, Rules, SidebarApp
+from appliance.sidebar.layout import Display, title_of
 from appliance.sidebar.signature import Secret, Verifier
+from appliance.sidebar.subject import SubjectRule
 from appliance.sidebar.template import CardTemplate, TemplateFault
+from appliance.sidebar.vary import Vary
 
 _LOG_KEY_BYTES: Final = 32
 
@@ -47,6 +52,7 @@ def plan_of(settings: Settings) -> Plan:
             )
             for related in settings.related
         ),
+        keys=tuple(dict.fromkeys(rule.column for app in settings.apps for rule in app.subject)),
         max_shrink=customers.max_shrink,
         max_bad_rows=customers.max_bad_rows,
         ready_file=customers.ready_file,
@@ -56,11 +62,7 @@ def plan_of(settings: Settings) -> Plan:
 
 def without_effect(settings: Settings) -> list[str]:
     """Give the keys that are set and that this version does nothing with: nobody should rely on them in silence."""
-    keys = ["log.trail"] if settings.log.trail is not None else []
-    for index, app in enumerate(settings.apps):
-        given = {"vary": app.vary, "display": app.display != Display(), "subject": app.subject}
-        keys += [f"app[{index}].{name}" for name, value in given.items() if value]
-    return keys
+    return ["log.trail"] if settings.log.trail is not None else []
 
 
 def snapshot_folder(settings: Settings) -> Path:
@@ -91,11 +93,27 @@ def make_app(
         customers.max_age,
         settings.server.timezone,
     )
-    template = _make_template(app)
-    return SidebarApp(app.name, verifier, lookup, clock=clock, log_key=log_key, rules=rules, template=template)
+    return SidebarApp(
+        app.name, verifier, lookup, clock=clock, log_key=log_key, rules=rules, card=_card_of(settings, app)
+    )
 
 
-def _make_template(app: App) -> CardTemplate | None:
+def _card_of(settings: Settings, app: App) -> Card:
+    """Give what an app's section says of its card. Raises ConfigError if the template cannot be used."""
+    display = Display(**{field.name: getattr(app.display, field.name) for field in fields(Display)})
+    subject = tuple(_subject_rule(settings, app, rule) for rule in app.subject)
+    return Card(make_template(app), display, Vary(app.vary), subject)
+
+
+def _subject_rule(settings: Settings, app: App, rule: Subject) -> SubjectRule:
+    table, column = split(rule.column, [related.name for related in settings.related])
+    title = title_of(table, column, app.display.titles)
+    in_a_sentence = title if title[1:2].isupper() else title[:1].lower() + title[1:]
+    return SubjectRule(rule.pattern, rule.column, in_a_sentence)
+
+
+def make_template(app: App) -> CardTemplate | None:
+    """Compile an app's template, or give None if it has none. Raises ConfigError with the file and line."""
     text = read_card(app)
     if text is None or app.card is None:
         return None

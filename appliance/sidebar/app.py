@@ -6,10 +6,11 @@ No socket, no logger, no clock of its own. `serve`, `card`, `preview`, `replay` 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,10 +19,13 @@ from appliance.customers.lookup import CacheState, Lookup, NotLoaded
 from appliance.customers.record import Record
 from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
 from appliance.sidebar import card
+from appliance.sidebar.layout import Display, Layout
 from appliance.sidebar.payload import BadPayload, Id, Payload, Ticket, parse
 from appliance.sidebar.reply import CARD_STATUS, CARD_TYPE, Outcome, Refusal, Reply
 from appliance.sidebar.signature import Verifier
+from appliance.sidebar.subject import Named, SubjectRule, named_in
 from appliance.sidebar.template import CardTemplate, TemplateFault
+from appliance.sidebar.vary import Vary
 
 MAX_ADDRESSES: Final = 50
 _MAX_TEXTS: Final = 4 * MAX_ADDRESSES  # read at all: a bad domain costs 40 us, and 256 KiB hold thousands
@@ -49,6 +53,26 @@ class Rules:
     zone: tzinfo = UTC
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What `[[app]]` says of its card: a template or else the built-in one, and what decides it besides addresses."""
+
+    template: CardTemplate | None = None
+    display: Display = field(default_factory=Display)
+    vary: Vary = field(default_factory=Vary)
+    subject: tuple[SubjectRule, ...] = ()
+
+
+class _Question(NamedTuple):
+    """What one message asks for, and what its answer depends on besides the customers."""
+
+    addresses: tuple[str, ...]
+    cut: bool  # there were more
+    old: bool  # the data is
+    varied: tuple[str, ...]
+    named: tuple[Named, ...] = ()
+
+
 class SidebarApp:
     """One `[[app]]`: its secrets, its customers, its card."""
 
@@ -61,7 +85,7 @@ class SidebarApp:
         clock: Callable[[], float],
         log_key: bytes,
         rules: Rules | None = None,
-        template: CardTemplate | None = None,
+        card: Card | None = None,
     ) -> None:
         """`clock` gives seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs."""
         self.name: Final = name
@@ -70,12 +94,16 @@ class SidebarApp:
         self._clock = clock
         self._hasher = hashlib.blake2b(key=log_key, digest_size=8)  # copied: half the price of a new one
         self._rules = rules or Rules()
-        self._template = template
+        self._card = card or Card()
         self._told_of_damage = False
+        self._layout = Layout(())
 
     def use(self, snapshot: Snapshot | None) -> None:
         """Answer from `snapshot` from now on; None: the data is not loaded."""
         self._told_of_damage = False
+        if snapshot is not None:
+            facts = snapshot.facts
+            self._layout = Layout(facts.columns, facts.relations, self._card.display, self._rules.zone)
         self._lookup.use(snapshot)
 
     def answer(self, body: bytes, signature: bytes | None) -> Reply:
@@ -89,7 +117,10 @@ class SidebarApp:
             payload = parse(body)
         except BadPayload:
             return Refusal.BAD_PAYLOAD.reply
-        finished, cache = self._finished(payload, keyed=len(body) <= _MAX_KEYED)
+        keyed = len(body) <= _MAX_KEYED
+        finished, cache = self._by_address(payload, keyed=keyed)
+        if self._card.subject and finished.outcome in _NOBODY:
+            finished, cache = self._by_subject(payload, finished, cache, keyed=keyed)
         ticket, mailbox, user = payload.ticket, payload.mailbox, payload.user
         return Reply(
             CARD_STATUS,
@@ -106,50 +137,84 @@ class SidebarApp:
             finished.fault if cache != CacheState.HIT else "",  # said once, not for as long as it is cached
         )
 
-    def _finished(self, payload: Payload, *, keyed: bool) -> tuple[Finished, CacheState | str]:
+    def _by_address(self, payload: Payload, *, keyed: bool) -> tuple[Finished, CacheState | str]:
         """Give the answer to a message, and where it came from."""
         customer, mailbox = payload.customer, payload.mailbox
         if customer is None:
             return (_DRAFT if payload.is_draft else _NO_ADDRESS), ""
         old = self._is_old()
+        varied = self._card.vary.values_of(payload) if self._card.vary.names else ()
         # The texts as they came decide the addresses, so they are the key: normal forms cost 1.5 us a request.
-        key = (customer.email, customer.emails, mailbox.email if mailbox is not None else None, old) if keyed else None
+        own = mailbox.email if mailbox is not None else None
+        key = (customer.email, customer.emails, own, old, varied) if keyed else None
         finished = self._lookup.cached(key)
         if finished is not None:
             return finished, CacheState.HIT
         addresses, cut = asked_for(payload, self._rules)
         if not addresses:
             return (_DRAFT if payload.is_draft else _NO_ADDRESS), ""
+        question = _Question(addresses, cut, old, varied)
+        return self._ask(key, question, lambda snapshot: snapshot.find(addresses))
 
-        def build(snapshot: Snapshot, records: tuple[Record, ...]) -> Finished:
-            if records:
-                outcome, html, fault = self._found(snapshot, records, addresses, cut)
-            else:
-                outcome, html, fault = Outcome.UNKNOWN, card.unknown(addresses, cut), ""
-            if old:
-                html += card.old(snapshot.facts.as_of, self._clock(), self._rules.zone)
-            return _finish(outcome, html, self._hash(addresses[0]), fault)
+    def _by_subject(
+        self, payload: Payload, nobody: Finished, cache: CacheState | str, *, keyed: bool
+    ) -> tuple[Finished, CacheState | str]:
+        """Give the answer by what the subject names, if it names anything, in the place of `nobody`."""
+        named = named_in(payload, self._card.subject)
+        if not named:
+            return nobody, cache
+        question = _Question(
+            *asked_for(payload, self._rules), self._is_old(), self._card.vary.values_of(payload), named
+        )
+        key = question if keyed else None
+        finished = self._lookup.cached(key)
+        if finished is not None:
+            return finished, CacheState.HIT
+        keys = [(one.column, one.key) for one in named]
+        return self._ask(key, question, lambda snapshot: snapshot.find_by_keys(keys))
 
+    def _ask(
+        self, key: Hashable, question: _Question, find: Callable[[Snapshot], tuple[Record, ...]]
+    ) -> tuple[Finished, CacheState | str]:
         try:
-            return self._lookup.answer(addresses, key, build), CacheState.MISS
+            return self._lookup.answer(find, key, partial(self._build, question)), CacheState.MISS
         except NotLoaded:
             return _NOT_LOADED, ""
         except SnapshotFault as fault:  # as good as none: nobody is called unknown by it
             first, self._told_of_damage = not self._told_of_damage, True
             return msgspec.structs.replace(_NOT_LOADED, fault=str(fault) if first else ""), ""
 
-    def _found(
-        self, snapshot: Snapshot, records: tuple[Record, ...], addresses: tuple[str, ...], cut: bool
-    ) -> tuple[Outcome, str, str]:
+    def _build(self, question: _Question, snapshot: Snapshot, records: tuple[Record, ...]) -> Finished:
+        """Make the answer of what was found."""
+        addresses, cut = question.addresses, question.cut
+        named = [(one.title, one.value) for one in question.named] if question.named else ()
+        fault = ""
+        if records:
+            outcome, html, fault = self._found(snapshot, records, question)
+            if named:
+                html = card.found_by(named) + html
+        elif addresses:
+            outcome, html = Outcome.UNKNOWN, card.unknown(addresses, cut, named)
+        else:
+            outcome, html = Outcome.NO_ADDRESS, card.no_address(named)
+        if question.old:
+            html += card.old(snapshot.facts.as_of, self._clock(), self._rules.zone)
+        return _finish(outcome, html, self._hash(addresses[0]) if addresses else None, fault)
+
+    def _found(self, snapshot: Snapshot, records: tuple[Record, ...], question: _Question) -> tuple[Outcome, str, str]:
         """Give the operator's card; if it fails on these customers, the built-in one and what is wrong."""
         fault = ""
-        if self._template is not None:
-            as_of = datetime.fromtimestamp(snapshot.facts.as_of, self._rules.zone)
+        template, zone = self._card.template, self._rules.zone
+        if template is not None:
+            as_of = datetime.fromtimestamp(snapshot.facts.as_of, zone)
+            now = datetime.fromtimestamp(self._clock(), zone)
+            parts = self._card.vary.parts(question.varied) if question.varied else None
             try:
-                return Outcome.FOUND, self._template.render(records[:MAX_FOUND], addresses, as_of), ""
+                html = template.render(records[:MAX_FOUND], question.addresses, as_of, now, parts)
+                return Outcome.FOUND, html, ""
             except TemplateFault as error:
                 fault = str(error)
-        return Outcome.CARD_FAULT if fault else Outcome.FOUND, card.found(records, cut), fault
+        return Outcome.CARD_FAULT if fault else Outcome.FOUND, card.found(records, self._layout, question.cut), fault
 
     def _is_old(self) -> bool:
         max_age, snapshot = self._rules.max_age, self._lookup.snapshot
@@ -204,6 +269,7 @@ def _finish(outcome: Outcome, html: str, customer: str | None = None, fault: str
     return Finished(outcome, _encode({"html": html}), customer, fault)
 
 
+_NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS)
 _DRAFT: Final = _finish(Outcome.DRAFT, card.draft())
 _NO_ADDRESS: Final = _finish(Outcome.NO_ADDRESS, card.no_address())
 _NOT_LOADED: Final = _finish(Outcome.NOT_LOADED, card.not_loaded())

@@ -1,59 +1,67 @@
 """The cards that an agent sees, as HTML in Help Scout's legacy style guide.
 
-Source of the classes: developer.helpscout.com/custom-apps/style-guide and apps in production. Help Scout strips inline
-style, script and unknown markup; FreeScout strips nothing, so every value is escaped here and links go nowhere but to
-http, https and mailto.
+Source of the classes: developer.helpscout.com/custom-apps/style-guide and apps in production. Each card that is no
+customer's says what is the matter and what to do next.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from html import escape
-from typing import Final
 
-from appliance.customers.address import normalise
-from appliance.customers.record import Record, fields_of
+from appliance.customers.record import Record, related_of, total_of, values_of
 from appliance.customers.snapshot import MAX_FOUND
+from appliance.sidebar.helpers import toggle, two_line_item
+from appliance.sidebar.layout import Group, Layout, Values
+from appliance.sidebar.markup import anchor, href_of, html_of
+from appliance.sidebar.recognise import Context
 
-# The first of these columns that holds something is the heading.
-HEADINGS: Final = ("name", "full name", "customer name", "customer", "company", "company name")
-HEADING_PARTS: Final = (("first name", "last name"), ("firstname", "lastname"), ("fname", "lname"))
-
-_WEB: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\^`{|}]+", re.IGNORECASE)
+Named = Sequence[tuple[str, str]]
+"""What a subject names: words for the column, such as "order number", and the value as it stands there."""
 
 
-def found(records: Sequence[Record], cut: bool = False) -> str:
+def found(records: Sequence[Record], layout: Layout, cut: bool = False) -> str:
     """Give the card of every customer found, best first; `cut` says that not every address was looked up."""
-    note = [_muted(f"{len(records)} customers have these addresses.")] if len(records) > 1 else []
+    note = []
     if len(records) > MAX_FOUND:
+        note = [_muted(f"More than {MAX_FOUND} customers match; the first are shown.")]
         records = records[:MAX_FOUND]
-        note = [_muted(f"More than {MAX_FOUND} customers have these addresses; the first are shown.")]
-    return "".join([*note, '<div class="divider"></div>'.join(map(_customer, records)), *_cut_note(cut)])
+    elif len(records) > 1:
+        note = [_muted(f"{len(records)} customers match: ask which account this is about.")]
+    cards = (_customer(record, layout) for record in records)
+    return "".join([*note, '<div class="divider"></div>'.join(cards), *_cut_note(cut)])
 
 
-def unknown(addresses: Sequence[str], cut: bool = False) -> str:
-    """Give the card for addresses that nobody has."""
-    asked = "".join(f"<li>{_value(address)}</li>" for address in addresses)
+def found_by(named: Named) -> str:
+    """Give the line above customers whom the subject has named, and no address."""
+    what = " or ".join(f"{title} {value}" for title, value in named)
+    return f'<p class="orange">Found by {escape(what)} in the subject, not by address: make sure who is writing.</p>'
+
+
+def unknown(addresses: Sequence[str], cut: bool = False, named: Named = ()) -> str:
+    """Give the card for addresses that nobody has, and for what the subject names and nobody has either."""
+    asked = "".join(f"<li>{_address(address)}</li>" for address in addresses)
     return "".join(
         [
             "<h4>Not a customer</h4>",
             "<p>Nobody in the customer list has ",
             "this address:</p>" if len(addresses) == 1 else "one of these addresses:</p>",
             f'<ul class="unstyled">{asked}</ul>',
+            *_not_named(named),
             _muted("They may have signed up with another address: ask which one."),
             *_cut_note(cut),
         ]
     )
 
 
-def no_address() -> str:
+def no_address(named: Named = ()) -> str:
     """Give the card for a conversation whose customer has no usable address."""
     return _notice(
         "No e-mail address",
         "This customer has no e-mail address in Help Scout.",
         "Add one to the customer's profile, then open the conversation again.",
+        named,
     )
 
 
@@ -83,8 +91,12 @@ def old(as_of: float, now: float, zone: tzinfo) -> str:
     return f'<p class="orange">This is old: as of {read:%H:%M} {day}.</p>'
 
 
-def _notice(heading: str, what: str, next_step: str) -> str:
-    return f"<h4>{escape(heading)}</h4><p>{escape(what)}</p>{_muted(next_step)}"
+def _notice(heading: str, what: str, next_step: str, named: Named = ()) -> str:
+    return "".join([f"<h4>{escape(heading)}</h4><p>{escape(what)}</p>", *_not_named(named), _muted(next_step)])
+
+
+def _not_named(named: Named) -> Iterable[str]:
+    return [f"<p>{escape(f'No customer has the {title} {value} of the subject either.')}</p>" for title, value in named]
 
 
 def _muted(text: str) -> str:
@@ -95,41 +107,55 @@ def _cut_note(cut: bool) -> Iterable[str]:
     return [_muted("This customer has more addresses than can be looked up; only the first were.")] if cut else []
 
 
-def _customer(record: Record) -> str:
-    fields = list(fields_of(record))
-    rows = "".join(
-        '<li class="c-sb-list-item"><span class="c-sb-list-item__label">'
-        f'{escape(name)}<span class="c-sb-list-item__text">{_value(value)}</span></span></li>'
-        for name, value in fields
+def _address(address: str) -> str:
+    href = href_of(address)
+    return html_of(address) if href is None else anchor(href, html_of(address))
+
+
+# A customer
+
+
+def _customer(record: Record, layout: Layout) -> str:
+    values = values_of(record)
+    context = _context(values, layout.currency, layout)
+    items = "".join(
+        two_line_item(field.title, html) for field in layout.fields if (html := field.html(values, context))
     )
-    return f'<h4>{escape(heading(fields))}</h4><ul class="c-sb-list c-sb-list--two-line">{rows}</ul>'
+    listed = f'<ul class="c-sb-list c-sb-list--two-line">{items}</ul>' if items else ""
+    groups = [_group(rows, group, layout) for group in layout.groups if (rows := related_of(record, group.name))]
+    return "".join([f"<h4>{_heading(values, layout)}</h4>", listed, *groups])
 
 
-def heading(fields: Sequence[tuple[str, str]]) -> str:
-    """Give the name of a customer with these columns and values."""
-    values = {name.casefold().replace("_", " "): value.strip() for name, value in fields}
-    for name in HEADINGS:
-        if values.get(name):
-            return values[name]
-    for parts in HEADING_PARTS:
-        whole = " ".join(filter(None, (values.get(part) for part in parts)))
-        if whole:
-            return whole
-    return next(filter(None, values.values()), "Customer")
+def _heading(values: Values, layout: Layout) -> str:
+    html = html_of(layout.heading(values))
+    href = href_of(values[layout.url]) if layout.url is not None else None
+    return html if href is None else anchor(href, html)
 
 
-def _value(value: str) -> str:
-    """Give a cell as HTML: a link where it is one, a dash where it is empty, text otherwise."""
-    text = value.strip()
-    if not text:
-        return '<span class="muted">–</span>'
-    if _WEB.fullmatch(text):
-        return f'<a href="{escape(text)}" target="_blank">{escape(text)}</a>'
-    if "@" in text and normalise(text) is not None and text.isascii():
-        return f'<a href="mailto:{escape(_mailto(text))}">{escape(text)}</a>'
-    return escape(text)
+def _group(rows: Sequence[Record], group: Group, layout: Layout) -> str:
+    """Give a related table under a toggle: an item a row, its first value above, the others below it."""
+    total = total_of(rows)
+    items = "".join(_row(values_of(row), group, layout) for row in rows)
+    more = _muted(f"The first {len(rows)} are shown.") if total > len(rows) else ""
+    listed = f'<ul class="c-sb-list c-sb-list--two-line">{items}</ul>{more}'
+    return toggle(group.title, listed, count=total)
 
 
-def _mailto(address: str) -> str:
-    # "?" begins header fields and "%" an escape (RFC 6068, 2): an address must not add a Bcc to an agent's mail.
-    return address.replace("%", "%25").replace("?", "%3F").replace("&", "%26").replace("#", "%23")
+def _row(values: Values, group: Group, layout: Layout) -> str:
+    context = _context(values, group.currency, layout)
+    label = ""
+    badges: list[str] = []
+    others: list[str] = []
+    for field in group.fields:
+        if html := field.html(values, context):
+            if not label:
+                label = html
+            elif field.is_badge:
+                badges.append(html)
+            else:
+                others.append(f"{field.title} {html}")
+    return two_line_item(" ".join([label, *badges]), " · ".join(others))
+
+
+def _context(values: Values, currency: int | None, layout: Layout) -> Context:
+    return Context(layout.zone, values[currency].strip() if currency is not None else "")

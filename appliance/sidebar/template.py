@@ -7,7 +7,7 @@ fault says its place and kind, never a value.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final
@@ -15,6 +15,9 @@ from typing import Any, Final
 from tornado.template import ParseError, Template
 
 from appliance.customers.record import Record
+from appliance.sidebar.helpers import HELPERS, Clock, Misuse
+from appliance.sidebar.markup import Markup
+from appliance.sidebar.vary import Part, Vary
 
 _SPECIAL: Final = re.compile(rb"[&<>\"']")
 _ENTITIES: Final = {b"&": b"&amp;", b"<": b"&lt;", b">": b"&gt;", b'"': b"&quot;", b"'": b"&#x27;"}
@@ -23,10 +26,6 @@ _PLACE: Final = re.compile(r"# (\S+):(\d+)( \(via .*\))?$")
 
 class TemplateFault(Exception):
     """The template cannot be compiled, or failed on a customer; the text says where and what, and holds no value."""
-
-
-class Markup(bytes):
-    """HTML that a helper made, with everything in it escaped already."""
 
 
 def escape(value: bytes) -> bytes:
@@ -57,13 +56,29 @@ class CardTemplate:
             place = f"{found[1]}:{found[2]}" if found else name
             raise TemplateFault(f"{place}: this is not Python: {error.msg}") from None
         # Template.generate would execute the whole module for each card, 20 us; its function is all that is needed.
-        self._names: dict[str, Any] = {"escape": escape, "_tt_utf8": _utf8, "_tt_string_types": (str, bytes)}
+        tornado = {"escape": escape, "_tt_utf8": _utf8, "_tt_string_types": (str, bytes)}
+        self._clock = Clock()
+        clocked = {"date": self._clock.date, "ago": self._clock.ago}
+        self._names: dict[str, Any] = {**HELPERS, **clocked, **Vary().parts(()), **tornado}
         exec(self._template.compiled, self._names)  # noqa: S102  # a template is code of the operator's
         self._execute = self._names["_tt_execute"]
 
-    def render(self, customers: Sequence[Record], addresses: Sequence[str], as_of: datetime) -> str:
-        """Give the card's HTML for these customers, at least one. Raises TemplateFault."""
+    def render(
+        self,
+        customers: Sequence[Record],
+        addresses: Sequence[str],
+        as_of: datetime,
+        now: datetime,
+        varied: Mapping[str, Part] | None = None,
+    ) -> str:
+        """Give the card's HTML for these customers, at least one, as it is at the time and in the zone of `now`.
+
+        `varied` is what the app's `vary` gives; an app that has one gives it each time. Raises TemplateFault.
+        """
+        self._clock.now = now
         self._names.update(customers=customers, customer=customers[0], addresses=addresses, as_of=as_of)
+        if varied:
+            self._names.update(varied)
         try:
             html: bytes = self._execute()
             return html.decode()
@@ -71,8 +86,8 @@ class CardTemplate:
             raise TemplateFault(self._sentence(error)) from None
 
     def _sentence(self, error: Exception) -> str:
-        # Only these two say names out of the template; any other text may hold a customer's value.
-        what = str(error) if isinstance(error, NameError | AttributeError) else type(error).__name__
+        # These say names out of the template, or how a helper is called; any other text may hold a customer's value.
+        what = str(error) if isinstance(error, NameError | AttributeError | Misuse) else type(error).__name__
         return f"{self._place(error.__traceback__)}: {what}"
 
     def _place(self, trace: TracebackType | None) -> str:

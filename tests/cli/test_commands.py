@@ -95,7 +95,7 @@ def test_no_config_says_which_file():
 def test_card_as_text(files):
     result = run("card", "ANN@example.com", "--config", files / "sidebard.toml")
     assert result.returncode == 0
-    assert result.stdout.decode().splitlines() == ["Ann Lee", "email: ann@example.com", "name: Ann Lee", "plan: Pro"]
+    assert result.stdout.decode().splitlines() == ["Ann Lee", "Email: ann@example.com", "Plan: Pro"]
 
 
 def test_card_needs_no_config_and_no_secret():

@@ -7,10 +7,11 @@ import pytest
 
 from appliance.customers.record import Columns, Record
 from appliance.sidebar import card
+from appliance.sidebar.markup import Markup
 from appliance.sidebar.reply import Outcome
-from appliance.sidebar.template import CardTemplate, Markup, TemplateFault, escape
+from appliance.sidebar.template import CardTemplate, TemplateFault, escape
 from tests.factory import NOW, body_for, make_app, make_snapshot, sign
-from tests.sidebar.test_card import HOSTILE
+from tests.sidebar.hostile import HOSTILE
 
 ORDER = Record(Columns(["total"]), ["<9>"])
 ANN = Record(Columns(["name", "Last order"]), ["Ann & <Co>", "#1"], {"orders": [ORDER, ORDER]})
@@ -19,7 +20,7 @@ AS_OF = datetime.fromtimestamp(NOW, UTC)
 
 
 def render(text, *customers):
-    return CardTemplate(text, "card.html").render(customers or (ANN, BOB), ("ann@example.com",), AS_OF)
+    return CardTemplate(text, "card.html").render(customers or (ANN, BOB), ("ann@example.com",), AS_OF, AS_OF)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,15 @@ def test_what_a_helper_made_is_not_escaped_again():
         ("{% fly %}", "card.html:1: unknown operator: 'fly'"),
         ("{{ float(customer.name) }}", "card.html:1: ValueError"),
         ("{{ customer['x'] }}", "card.html:1: KeyError"),
+        ("{{ user.role }}", 'card.html:1: user.role is not named in vary; add "user.role" to vary of this [[app]]'),
+        (
+            "a\n{{ section('Orders') }}",
+            "card.html:2: a section stands around HTML: {% apply section(...) %} ... {% end %}",
+        ),
+        (
+            "{{ timeline([customer.name]) }}",
+            'card.html:1: timeline takes a list of pairs: timeline([("Label", text), ("Label", text)])',
+        ),
         ("{% include other.html %}", "card.html: a template cannot include or extend another"),
     ],
 )

@@ -1,0 +1,182 @@
+"""How the built-in card shows a header's columns: decided once for a snapshot, so that a card only fills it in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Final
+from urllib.parse import quote
+
+from appliance.customers.keys import split
+from appliance.customers.record import Columns
+from appliance.customers.snapshot import Relation
+from appliance.sidebar import recognise
+from appliance.sidebar.markup import anchor, href_of, html_of
+from appliance.sidebar.recognise import Context, Show, words_of
+
+# The first of these columns that holds something is the heading.
+HEADINGS: Final = ("name", "full name", "customer name", "customer", "company", "company name")
+HEADING_PARTS: Final = (("first name", "last name"), ("firstname", "lastname"), ("fname", "lname"))
+ACRONYMS: Final = frozenset({"id", "url", "ltv", "mrr", "arr", "vat", "api", "sku", "crm", "ip"})
+PLACE: Final = re.compile(r"\{([^{}]+)\}")
+
+Values = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What `[app.display]` says. A name is a column, a related table, or a column of one, as in "orders.total"."""
+
+    columns: tuple[str, ...] = ()
+    titles: tuple[tuple[str, str], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    url_column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column: its title as HTML, and how a value of it, stripped and not empty, becomes HTML."""
+
+    position: int
+    title: str
+    kinds: tuple[Show, ...]
+    link: Callable[[Values], str | None] | None
+
+    @property
+    def is_badge(self) -> bool:
+        """Whether it holds words of a status."""
+        return recognise.badge in self.kinds
+
+    def html(self, values: Values, context: Context) -> str:
+        """Give the value of a row as HTML, "" if it is empty."""
+        text = values[self.position].strip()
+        if not text:
+            return ""
+        if self.link is not None and (href := self.link(values)) is not None:
+            return anchor(href, html_of(text))
+        return recognise.show(text, self.kinds, context)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A related table: its title as HTML, and the columns of its rows that are shown."""
+
+    name: str
+    title: str
+    fields: tuple[Field, ...]
+    currency: int | None
+
+
+class Layout:
+    """The built-in card of one header."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        relations: Sequence[Relation] = (),
+        display: Display | None = None,
+        zone: tzinfo = UTC,
+    ) -> None:
+        """`names` are the customers' columns, `relations` their related tables. What does not exist is left out."""
+        self.zone: Final = zone
+        self._display = display = display or Display()
+        self._tables = {relation.name: Columns(relation.columns) for relation in relations}
+        columns = Columns(names)
+        words = {words_of(name): position for position, name in enumerate(names)}
+        self._headings = _headings(words)
+        self.url: Final = columns.position(display.url_column)
+        self.currency: Final = _currency(names)
+        wanted = [self._split(name) for name in display.columns]
+        keys = {relation.name: relation.key for relation in relations}
+        if display.columns:
+            shown = [column for table, column in wanted if not table]
+            tables = list(dict.fromkeys(table for table, _ in wanted if table))
+        else:
+            hidden = {position for row in self._headings[:1] for position in row} | {self.url, self.currency}
+            shown = [name for position, name in enumerate(names) if position not in hidden]
+            tables = list(self._tables)
+        self.fields: Final = self._fields("", columns, shown)
+        self.groups: Final = tuple(
+            self._group(table, [column for of, column in wanted if of == table and column], keys[table])
+            for table in tables
+        )
+
+    def heading(self, values: Values) -> str:
+        """Give what a row is called: the name in it, or else the first value that it has."""
+        for places in self._headings:
+            if heading := " ".join(filter(None, (values[place].strip() for place in places))):
+                return heading
+        return next(filter(None, map(str.strip, values)), "Customer")
+
+    def _split(self, name: str) -> tuple[str, str]:
+        """Give the table and column that a name means; the column is "" where the name is that of a table."""
+        table, column = split(name, self._tables)
+        whole, _ = split(f"{name}.", self._tables)
+        return (whole, "") if whole and not table else (table, column)
+
+    def _group(self, table: str, wanted: list[str], key: str) -> Group:
+        columns = self._tables[table]
+        currency = _currency(columns.names)
+        hidden = (columns.position(key), None if wanted else currency)
+        shown = wanted or [name for position, name in enumerate(columns.names) if position not in hidden]
+        title = title_of(table, "", self._display.titles)
+        return Group(table, html_of(title), self._fields(table, columns, shown), currency)
+
+    def _fields(self, table: str, columns: Columns, names: Sequence[str]) -> tuple[Field, ...]:
+        links = {split(name, self._tables): pattern for name, pattern in self._display.links}
+        by_column = {(of, name.strip().casefold()): pattern for (of, name), pattern in links.items()}
+        fields = []
+        for name in names:
+            position = columns.position(name)
+            if position is None:
+                continue
+            spelled = columns.names[position]
+            pattern = by_column.get((table, spelled.casefold()))
+            link = None if pattern is None else _link(pattern, columns)
+            title = title_of(table, spelled, self._display.titles)
+            fields.append(Field(position, html_of(title), recognise.kinds_of(spelled), link))
+        return tuple(fields)
+
+
+def title_of(table: str, column: str, titles: Sequence[tuple[str, str]]) -> str:
+    """Give the words for a column, or for a table ("" is no column): those of the operator, or its own name."""
+    name = f"{table}.{column}".strip(".").casefold()
+    for given, title in titles:
+        if given.strip().casefold() == name:
+            return title
+    own = column or table
+    if own != own.lower():
+        return own
+    words = [word.upper() if word in ACRONYMS else word for word in words_of(own).split()]
+    title = " ".join(words) or own
+    return title[:1].upper() + title[1:]
+
+
+def _headings(words: dict[str, int]) -> tuple[tuple[int, ...], ...]:
+    """Give the places of what may be the heading, best first: of one column, or of the parts of a name."""
+    rows = [(words[name],) for name in HEADINGS if name in words]
+    parts = [tuple(words[part] for part in some if part in words) for some in HEADING_PARTS]
+    return (*rows, *filter(None, parts))
+
+
+def _currency(names: Sequence[str]) -> int | None:
+    return next((place for place, name in enumerate(names) if words_of(name) in recognise.CURRENCY), None)
+
+
+def _link(pattern: str, columns: Columns) -> Callable[[Values], str | None] | None:
+    """Give what makes a row's URL of a pattern with {column}s in it; it gives None where one of them is empty."""
+    pieces = PLACE.split(pattern)  # text and names by turns
+    places = [columns.position(name) for name in pieces[1::2]]
+    if None in places:
+        return None
+
+    def url_of(values: Values) -> str | None:
+        texts = [values[place].strip() for place in places if place is not None]
+        if not all(texts):
+            return None
+        quoted = [quote(text, safe="@", errors="replace") for text in texts]
+        return href_of("".join(text for pair in zip(pieces[::2], [*quoted, ""], strict=True) for text in pair))
+
+    return url_of

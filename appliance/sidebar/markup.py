@@ -1,0 +1,57 @@
+"""HTML that holds nothing but what is meant: escaping that happens once, and where a link may lead.
+
+Help Scout strips script and unknown markup from a card; FreeScout strips nothing. So nothing else may reach either.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape as _escape
+from typing import Final
+from urllib.parse import quote
+
+from appliance.customers.address import normalise
+
+_WEB: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\^`{|}]+", re.IGNORECASE)
+
+
+class Markup(bytes):
+    """HTML in which everything that was not meant as such is escaped already. Joined with text, it escapes the text."""
+
+    def __add__(self, other: object) -> Markup:
+        return Markup(bytes.__add__(self, html_of(other).encode()))
+
+    def __radd__(self, other: object) -> Markup:
+        return Markup(html_of(other).encode() + bytes(self))
+
+
+def html_of(value: object) -> str:
+    """Give a value as HTML: Markup as it is, None as nothing, anything else as text."""
+    if isinstance(value, Markup):
+        return value.decode()
+    return _escape(value if isinstance(value, str) else text_of(value))
+
+
+def text_of(value: object) -> str:
+    """Give a value as text: None as none at all."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
+
+
+def href_of(url: str) -> str | None:
+    """Give where a link may lead: an http or https URL, or mailto with one address and nothing else. None: nowhere."""
+    url = url.strip()
+    if _WEB.fullmatch(url):
+        return url
+    address = url[7:] if url[:7].lower() == "mailto:" else url
+    if "@" in address and address.isascii() and normalise(address) is not None:
+        # "?" begins header fields and "%" an escape (RFC 6068, 2): an address must not add a Bcc to an agent's mail.
+        return f"mailto:{quote(address, safe='@+=/')}"
+    return None
+
+
+def anchor(href: str, text: str) -> str:
+    """Give a link to what `href_of` gave; `text` is HTML. A web page opens beside Help Scout, not in its place."""
+    target = "" if href.startswith("mailto:") else ' target="_blank"'
+    return f'<a href="{_escape(href)}"{target}>{text}</a>'
