@@ -22,7 +22,7 @@ from appliance.observe.admin import is_loopback
 from appliance.preview.examples import Data
 from appliance.preview.session import Session
 
-LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.25
 PAGE: Final = "preview"
 _FOLDER: Final = Path(__file__).parent / "page"
 _MAX_REQUEST: Final = 4 * 1024 * 1024  # a message over Help Scout's limit is to be answered with what is said of it
@@ -220,7 +220,7 @@ async def serve(session: Session, listener: socket.socket, token: str) -> None:
 
 
 async def _watch(hub: Hub) -> None:
-    """Look at the operator's files twice a second, and take over what an import has made once it ends."""
+    """Look at the operator's files, and take over what an import has made once it ends."""
     session = hub.session
     while True:
         if session.look():

@@ -104,7 +104,7 @@ def test_an_edited_template_is_seen_within_a_second(page, folder, capsys):
         taken.append(time.monotonic() - started)
     with capsys.disabled():
         sys.stdout.write(f"\nan edit is seen after {min(taken):.2f} to {max(taken):.2f} s\n")
-    assert statistics.median(taken) < 10  # it is looked for twice a second; the rest is for a busy machine
+    assert statistics.median(taken) < 10  # it is looked for four times a second; the rest is for a busy machine
 
 
 def test_a_fault_of_the_template_stands_above_the_last_good_card(page, folder):
