@@ -4,7 +4,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test system soak lint bench-import bench-card binary deb package requirements clean
+.PHONY: help run test browser screenshots system soak lint bench-import bench-card binary deb package requirements clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,6 +18,12 @@ run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, 
 
 test: $(BIN)/.installed ## run every test
 	$(BIN)/python -m pytest
+
+browser: $(BIN)/.installed ## use the preview page in chromium
+	$(BIN)/python -m pytest -m browser
+
+screenshots: $(BIN)/.installed ## make the pictures in docs/pictures
+	$(BIN)/python -m tests.browser.screenshots
 
 system: $(BIN)/.installed .venv-sslyze/.installed ## attack, kill and load the service, for three minutes
 	$(BIN)/python -m pytest -m system

@@ -4,6 +4,7 @@
 
     config.py    TOML to frozen settings; every fault at once, with file and line
     cli/         what an operator types: one file a command
+    preview/     the page on which a card is made, for this machine only
     edge/        from socket to request: TLS, HTTP, the Tornado application
     sidebar/     from request to card: `app.answer`, signature, payload, card, reply (the outcome table)
     customers/   from address to records: address (normal form), sources, importer, snapshot, lookup (TTL caches)
@@ -11,8 +12,8 @@
     observe/     logs, counters, health, admin pages
     replay/      load tests: a corpus of signed requests, the processes that send it, the result
 
-Imports go one way, cli -> service -> edge -> sidebar -> customers; config and observe serve the first three. replay
-stands beside: only cli knows it, and it knows sidebar and customers.
+Imports go one way, cli -> preview -> service -> edge -> sidebar -> customers; config and observe serve the first
+four. replay stands beside: only cli knows it, and it knows sidebar and customers.
 """
 
 import os

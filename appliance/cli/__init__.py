@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "check": "check",
     "import": "import_",
     "card": "card",
+    "preview": "preview",
     "sign": "sign",
     "requests": "requests",
     "replay": "replay",

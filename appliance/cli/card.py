@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 from html.parser import HTMLParser
@@ -12,7 +11,7 @@ import click
 import msgspec
 
 from appliance.cli import FAILED, common
-from appliance.config import ConfigError, Settings, from_flags
+from appliance.config import ConfigError, Settings
 from appliance.customers.address import normalise
 from appliance.service.wiring import make_app
 from appliance.sidebar.reply import CARD_STATUS, Outcome, Reply
@@ -45,7 +44,7 @@ def command(
         raise click.UsageError("--html and --response exclude each other")
     body = common.read_input(payload) if payload else msgspec.json.encode({"customer": {"email": _readable(address)}})
     try:
-        reply = _answer(_settings(config, customers), app_name, body)
+        reply = _answer(common.settings_without_secret(config, customers), app_name, body)
     except ConfigError as error:
         raise common.ConfigStop(error) from None
     _print(reply, html=html, response=response)
@@ -57,14 +56,6 @@ def command(
 def _readable(address: str | None) -> str:
     """Give an argument as text: what a shell passes need not be UTF-8, and then it is nobody's address."""
     return (address or "").encode("utf-8", "replace").decode()
-
-
-def _settings(config: Path | None, customers: Path | None) -> Settings:
-    if customers is None:
-        return common.find_settings(config)
-    if config is not None:
-        raise click.UsageError("--config names a file that says all; leave out --customers")
-    return from_flags(customers, Path(os.devnull), os.environ, Path.cwd())  # the secret is never read
 
 
 def _answer(settings: Settings, app_name: str | None, body: bytes) -> Reply:

@@ -72,6 +72,18 @@ def find_settings(config: Path | None, customers: Path | None = None, secret_fil
     return from_flags(customers, secret_file, os.environ, Path.cwd())
 
 
+def settings_without_secret(config: Path | None, customers: Path | None) -> Settings:
+    """Read the config file, or make settings from --customers alone, for commands that sign with a secret of their own.
+
+    Raises ConfigError and UsageError.
+    """
+    if customers is None:
+        return find_settings(config)
+    if config is not None:
+        raise click.UsageError("--config names a file that says all; leave out --customers")
+    return from_flags(customers, Path(os.devnull), os.environ, Path.cwd())  # the secret is never read
+
+
 def find_app(settings: Settings, name: str | None) -> App:
     """Give the app of this name, or the first. Raises UsageError if there is none of this name."""
     for app in settings.apps:

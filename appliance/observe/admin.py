@@ -35,7 +35,7 @@ class _Page(RequestHandler):
 
     def prepare(self) -> None:
         # A page in a browser on this machine could else be led here by a name that it controls (DNS rebinding).
-        if not _is_loopback(self.request.host):
+        if not is_loopback(self.request.host):
             self.send_error(403)
 
     def write_error(self, status_code: int, **_: Any) -> None:
@@ -94,7 +94,8 @@ def make_application(health: Callable[[], Health], metrics: Callable[[], bytes])
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a Host header names this machine and no name that somebody else controls."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
@@ -77,7 +77,12 @@ def certificate_folder(settings: Settings) -> Path:
 
 
 def make_app(
-    settings: Settings, app: App, verifier: Verifier, log_key: bytes, diagnoser: Diagnoser | None = None
+    settings: Settings,
+    app: App,
+    verifier: Verifier,
+    log_key: bytes,
+    diagnoser: Diagnoser | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
@@ -98,7 +103,7 @@ def make_app(
         app.name,
         verifier,
         lookup,
-        clock=time.time,
+        clock=clock,
         log_key=log_key,
         rules=rules,
         card=card_of(settings, app),

@@ -52,10 +52,21 @@ def test_help_names_every_command_and_goes_to_stdout():
     result = run("--help")
     assert result.returncode == 0
     text = b" ".join(result.stdout.split())
-    assert all(word in text for word in (b"serve", b"check", b"import", b"card", b"sign", b"78 the config is wrong"))
+    words = (
+        b"serve",
+        b"check",
+        b"import",
+        b"card",
+        b"preview",
+        b"sign",
+        b"requests",
+        b"replay",
+        b"78 the config is wrong",
+    )
+    assert all(word in text for word in words)
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "import", "card", "sign"])
+@pytest.mark.parametrize("command", ["serve", "check", "import", "card", "preview", "sign", "requests", "replay"])
 def test_help_of_a_command(command):
     result = run(command, "--help")
     assert result.returncode == 0

@@ -9,7 +9,7 @@ from tornado.httpclient import HTTPResponse
 from tornado.testing import AsyncHTTPTestCase
 from tornado.web import Application
 
-from appliance.observe.admin import _is_loopback, make_application
+from appliance.observe.admin import is_loopback, make_application
 from appliance.observe.health import Situation, Workers, examine
 
 
@@ -80,4 +80,4 @@ class AdminTest(AsyncHTTPTestCase):
     ],
 )
 def test_loopback_names(host: str, loopback: bool) -> None:
-    assert _is_loopback(host) is loopback
+    assert is_loopback(host) is loopback

@@ -1,0 +1,93 @@
+"""`sidebard preview`: a page on this machine that shows the card while it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+import tempfile
+import time
+import webbrowser
+from html import escape
+from pathlib import Path
+
+import click
+
+from appliance.cli import common
+from appliance.config import ConfigError
+from appliance.config_values import BadValue, Endpoint, parse_endpoint
+from appliance.observe import logs
+from appliance.preview.server import serve, url
+from appliance.preview.session import Session
+from appliance.service.process import fork
+
+
+@click.command("preview")
+@common.config_option
+@common.customers_option
+@common.app_option
+@click.option("--listen", default="127.0.0.1:0", metavar="ADDR:PORT", help="A loopback address; port 0: any free one.")
+@click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
+def command(config: Path | None, customers: Path | None, app_name: str | None, listen: str, no_browser: bool) -> None:
+    """Show the sidebar as an agent sees it, live while template, config and data change. Ctrl-C ends it."""
+    logs.configure(sys.stderr.buffer, time.time, terminal=sys.stderr.isatty())
+    endpoint = _endpoint(listen)
+    try:
+        settings = common.settings_without_secret(config, customers)
+    except ConfigError as error:
+        raise common.ConfigStop(error) from None
+    app = common.find_app(settings, app_name)
+    token = secrets.token_urlsafe(24)
+    with _bind(endpoint) as listener, tempfile.TemporaryDirectory(prefix="sidebard-preview-") as folder:
+        address = url(listener, token)
+        click.echo(address)
+        _open(address, Path(folder), wanted=not no_browser)
+        session = Session(
+            settings, app, lambda: common.settings_without_secret(config, customers), Path(folder, "customers")
+        )
+        try:
+            asyncio.run(serve(session, listener, token))
+        finally:
+            session.close()
+
+
+def _endpoint(listen: str) -> Endpoint:
+    """Read --listen. Raises UsageError."""
+    try:
+        endpoint = parse_endpoint(listen)
+    except BadValue as bad:
+        raise click.UsageError(f"--listen: {bad.why}; {bad.todo}") from None
+    if endpoint.unix is not None or not endpoint.is_local:
+        raise click.UsageError(
+            f"--listen: {endpoint} is no loopback address, and the page shows customers; write 127.0.0.1:0,"
+            " and reach it from elsewhere with ssh -L"
+        )
+    return endpoint
+
+
+def _bind(endpoint: Endpoint) -> socket.socket:
+    """Listen. Raises StartStop."""
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    try:
+        return socket.create_server((endpoint.host, endpoint.port), family=family)
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise common.StartStop(f"{endpoint}: cannot listen: {why}; name another with --listen") from None
+
+
+def _open(address: str, folder: Path, *, wanted: bool) -> None:
+    """Open the page in a browser, if there is a screen to show one on.
+
+    By way of a file that only this user can read: every user of the machine can read a command line.
+    """
+    if not wanted or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return
+    file = folder / "open.html"
+    file.write_text(f'<!DOCTYPE html><meta http-equiv="refresh" content="0; url={escape(address)}">', "utf-8")
+
+    def show() -> None:
+        webbrowser.open(file.as_uri())
+
+    fork(show, lambda: None, ())  # some browsers keep their caller until they are closed
