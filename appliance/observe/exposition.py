@@ -32,6 +32,7 @@ class _Collector(Collector):
             ("connections_rejected", "Connections closed as soon as they were accepted.", totals.rejected),
             ("connections_dropped", "Connections closed to make room, or for being too slow.", totals.dropped),
             ("log_lines_dropped", "Log lines lost because nobody read them.", totals.lines_dropped),
+            ("trail_lines_lost", "Lines of the access trail that were lost.", totals.trail_lost),
             ("worker_restarts", "Workers started in the place of one that died.", situation.worker_restarts),
             ("steward_restarts", "Stewards started in the place of one that died.", situation.steward_restarts),
         ):

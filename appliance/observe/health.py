@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from appliance import __version__
@@ -68,8 +70,12 @@ def examine(
     data: Data | None,
     last_import: Import | None,
     max_age: float | None,
+    trail_fault: int = 0,
 ) -> Health:
-    """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded"."""
+    """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
+
+    `trail_fault` is the errno of why the access trail cannot be written, 0 for none.
+    """
     ends = situation.certificate_ends
     days_left = None if ends is None else round((ends - now) / DAY, 2)
     rules = (
@@ -82,6 +88,10 @@ def examine(
         (days_left is not None and days_left <= 0, "the certificate has expired"),
         (bool(situation.certificate_fault), f"the new certificate is not used: {situation.certificate_fault}"),
         (bool(situation.reload_fault), f"the new config is not used: {situation.reload_fault}"),
+        (
+            bool(trail_fault),
+            f"the access trail cannot be written: {os.strerror(trail_fault)}; its lines wait, and too many are lost",
+        ),
         (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers answer"),
     )
     reasons = [reason for applies, reason in rules if applies]

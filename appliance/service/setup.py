@@ -15,7 +15,7 @@ from appliance.edge.web import Mount
 from appliance.observe.logs import log
 from appliance.observe.metrics import Table
 from appliance.service import certificates
-from appliance.service.wiring import make_mounts, plan_of, prepare_state, snapshot_folder
+from appliance.service.wiring import make_mounts, plan_of, prepare_state, prepare_trail, snapshot_folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +53,7 @@ def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | N
     if before is not None:
         settings = _keep_what_is_fixed(settings, before.settings)
     log_key = prepare_state(settings)
+    prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
     layout = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     certificate = certificates.signature(settings)

@@ -286,6 +286,6 @@ def _leave_root(settings: Settings, environ: Mapping[str, str]) -> None:
     if os.geteuid() != 0 or "INVOCATION_ID" in environ:
         return
     if settings.server.user:
-        become(settings.server.user, settings.server.state)
+        become(settings.server.user, settings.server.state, settings.log.trail)
     else:
         log.warning("running_as_root", todo="name a user in server.user, or run it under systemd")

@@ -15,6 +15,7 @@ from appliance.customers.address import normalise_domain
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, RelatedPlan
 from appliance.edge.web import Mount
+from appliance.observe.trail_file import TrailFile
 from appliance.sidebar.app import Finished, Rules, SidebarApp
 from appliance.sidebar.signature import Secret, Verifier
 from appliance.sidebar.template import CardTemplate, TemplateFault
@@ -56,7 +57,7 @@ def plan_of(settings: Settings) -> Plan:
 
 def without_effect(settings: Settings) -> list[str]:
     """Give the keys that are set and that this version does nothing with: nobody should rely on them in silence."""
-    keys = ["log.trail"] if settings.log.trail is not None else []
+    keys: list[str] = []
     for index, app in enumerate(settings.apps):
         given = {"vary": app.vary, "display": app.display != Display(), "subject": app.subject}
         keys += [f"app[{index}].{name}" for name, value in given.items() if value]
@@ -89,8 +90,16 @@ def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -
         customers.max_age,
         settings.server.timezone,
     )
-    template = _make_template(app)
-    return SidebarApp(app.name, verifier, lookup, clock=time.time, log_key=log_key, rules=rules, template=template)
+    return SidebarApp(
+        app.name,
+        verifier,
+        lookup,
+        clock=time.time,
+        log_key=log_key,
+        rules=rules,
+        template=_make_template(app),
+        names_addresses=settings.log.trail is not None and settings.log.trail_addresses,
+    )
 
 
 def _make_template(app: App) -> CardTemplate | None:
@@ -113,6 +122,27 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
         )
         for app in settings.apps
     )
+
+
+def trail_file(settings: Settings) -> TrailFile | None:
+    """Give the file of the access trail, not yet opened; None without one."""
+    kept = settings.log
+    return TrailFile(kept.trail, kept.trail_size, kept.trail_files) if kept.trail is not None else None
+
+
+def prepare_trail(settings: Settings) -> None:
+    """See that the access trail can be written, if there is to be one: nobody should look before. Raises StartFault."""
+    file = trail_file(settings)
+    if file is None:
+        return
+    try:
+        file.open()
+        file.close()
+    except OSError as error:
+        raise StartFault(
+            f"{file.path}: the access trail cannot be written: {error.strerror};"
+            " name another file in log.trail, or let the user that runs sidebard write there"
+        ) from None
 
 
 def prepare_state(settings: Settings) -> bytes:

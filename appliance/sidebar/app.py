@@ -37,6 +37,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     customer: str | None = None
     fault: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,12 @@ class SidebarApp:
         log_key: bytes,
         rules: Rules | None = None,
         template: CardTemplate | None = None,
+        names_addresses: bool = False,
     ) -> None:
-        """`clock` gives seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs."""
+        """`clock` gives seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs.
+
+        `names_addresses` has every reply hold the address that it is about, for an access trail that names it.
+        """
         self.name: Final = name
         self._verifier = verifier
         self._lookup = lookup
@@ -71,6 +76,7 @@ class SidebarApp:
         self._hasher = hashlib.blake2b(key=log_key, digest_size=8)  # copied: half the price of a new one
         self._rules = rules or Rules()
         self._template = template
+        self._names_addresses = names_addresses
         self._told_of_damage = False
 
     def use(self, snapshot: Snapshot | None) -> None:
@@ -103,6 +109,7 @@ class SidebarApp:
             _number(mailbox.id) if mailbox is not None else None,
             _number(user.id) if user is not None else None,
             finished.customer,
+            finished.address,
             finished.fault if cache != CacheState.HIT else "",  # said once, not for as long as it is cached
         )
 
@@ -128,7 +135,8 @@ class SidebarApp:
                 outcome, html, fault = Outcome.UNKNOWN, card.unknown(addresses, cut), ""
             if old:
                 html += card.old(snapshot.facts.as_of, self._clock(), self._rules.zone)
-            return _finish(outcome, html, self._hash(addresses[0]), fault)
+            named = addresses[0] if self._names_addresses else ""
+            return _finish(outcome, html, self._hash(addresses[0]), fault, named)
 
         try:
             return self._lookup.answer(addresses, key, build), CacheState.MISS
@@ -200,8 +208,8 @@ def _number(identifier: Id | None) -> int | None:
     return identifier if identifier is not None and abs(identifier) < 10**_MAX_DIGITS else None
 
 
-def _finish(outcome: Outcome, html: str, customer: str | None = None, fault: str = "") -> Finished:
-    return Finished(outcome, _encode({"html": html}), customer, fault)
+def _finish(outcome: Outcome, html: str, customer: str | None = None, fault: str = "", address: str = "") -> Finished:
+    return Finished(outcome, _encode({"html": html}), customer, fault, address)
 
 
 _DRAFT: Final = _finish(Outcome.DRAFT, card.draft())

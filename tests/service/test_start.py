@@ -160,5 +160,6 @@ def test_without_tls_there_is_no_certificate_to_look_at(tmp_path):
 
 
 def test_keys_of_a_later_version_are_named(tmp_path):
-    with Daemon(tmp_path, config='[log]\ntrail = "trail"\n') as daemon:
-        assert daemon.wait_for("not_in_effect")["keys"] == ["log.trail"]
+    other = '[[app]]\nname = "other"\npath = "/other"\nvary = ["user.id"]\nsecrets = ["file:secret"]'
+    with Daemon(tmp_path, config=other) as daemon:
+        assert daemon.wait_for("not_in_effect")["keys"] == ["app[0].vary"]
