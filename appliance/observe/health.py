@@ -11,6 +11,14 @@ from appliance import __version__
 DAY: float = 86400.0
 
 
+class Served(msgspec.Struct, frozen=True):
+    """A certificate in use: some of the names it is for, how many more there are, and when it ends."""
+
+    names: tuple[str, ...]
+    more: int
+    ends: float  # seconds since 1970
+
+
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor knows and the steward tells."""
 
@@ -19,7 +27,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     steward_restarts: int = 0
     reload_fault: str = ""
     certificate_fault: str = ""
-    certificate_ends: float | None = None  # of the one in use, seconds since 1970; None without TLS
+    certificates: tuple[Served, ...] = ()  # the one that ends first at the front; none without TLS
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +47,9 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     refused: str = ""  # why, in a sentence; "" for a good one
     rows: int = 0
     bad_rows: int = 0
+    bad: tuple[str, ...] = ()  # the first of them: file, line, and what is wrong
+    without_address: int = 0
+    shared_addresses: int = 0
     seconds: float = 0.0
 
 
@@ -76,8 +87,7 @@ def examine(
 
     `trail_fault` is the errno of why the access trail cannot be written, 0 for none.
     """
-    ends = situation.certificate_ends
-    days_left = None if ends is None else round((ends - now) / DAY, 2)
+    days_left = days_until(situation.certificates[0].ends, now) if situation.certificates else None
     rules = (
         (data is None, "there is no customer data yet"),
         (
@@ -103,6 +113,11 @@ def examine(
         certificate_days_left=days_left,
         workers=workers,
     )
+
+
+def days_until(ends: float, now: float) -> float:
+    """Give how many days are left; below zero when it is over."""
+    return round((ends - now) / DAY, 2)
 
 
 def _why(last_import: Import | None) -> str:

@@ -16,8 +16,12 @@ import msgspec
 
 from appliance.sidebar.reply import Outcome
 
-BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Upper bounds in seconds; a request's own work is a tenth of a millisecond, Help Scout waits some seconds."""
+BUCKETS: Final = (
+    *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+"""Upper bounds in seconds; a cached answer is made in 10 us, another in a tenth of a millisecond, Help Scout waits some
+seconds."""
 
 CACHES: Final = ("hit", "miss", "")
 

@@ -243,7 +243,7 @@ class Supervisor:
                 steward_restarts=self._fleet.restarts[STEWARD],
                 reload_fault=self._reload_fault,
                 certificate_fault=self._certificate_fault,
-                certificate_ends=setup.certificate_ends if setup else None,
+                certificates=setup.served if setup else (),
             )
         )
 

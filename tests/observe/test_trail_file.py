@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import random
 import resource
@@ -111,7 +110,7 @@ def test_a_full_disk_leaves_no_half_line(path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (250, 250))  # what a disk does: takes the first half, then refuses
         file = TrailFile(path, None, 1)
         file.append(2 * LINE)
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="too large") as caught:
             file.append(LINE)
         assert caught.value.errno == errno.EFBIG
 
