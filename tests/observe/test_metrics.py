@@ -111,6 +111,7 @@ def test_shows_everything_to_prometheus() -> None:
     assert found["sidebard_request_seconds_count", "none"] == 1
     assert found["sidebard_worker_restarts_total",] == 4
     assert found["sidebard_certificate_days_left",] == 1
+    assert found["sidebard_import_refused",] == 0
     assert found["sidebard_data_age_seconds",] == 60
     assert found["sidebard_data_rows",] == 10
     for name in ("connections", "connections_opened_total", "handshake_failures_total", "connections_rejected_total"):
