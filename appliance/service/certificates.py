@@ -15,7 +15,7 @@ from appliance.observe.logs import log
 from appliance.service.wiring import StartFault, certificate_folder
 
 # What is told of certificates fits the note to the steward, however many there are and whatever they are for.
-_SHOWN: Final = 20
+_SHOWN: Final = 10
 _NAMES: Final = 3
 _NAME_LENGTH: Final = 100
 

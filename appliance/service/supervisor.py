@@ -37,6 +37,7 @@ _ONE_PRESS: Final = 0.2
 terminal, which has sent it to this process as well."""
 
 _EXTEND: Final = 30.0
+_TOLD: Final = 2000  # characters of a fault that fit the note; a config can have a thousand faults
 _CHILDREN: Final = frozenset({signal.SIGCHLD, signal.SIGUSR1})
 _END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
@@ -241,8 +242,8 @@ class Supervisor:
                 workers=setup.workers if setup else 0,
                 worker_restarts=self._fleet.restarts[WORKER],
                 steward_restarts=self._fleet.restarts[STEWARD],
-                reload_fault=self._reload_fault,
-                certificate_fault=self._certificate_fault,
+                reload_fault=self._reload_fault[:_TOLD],
+                certificate_fault=self._certificate_fault[:_TOLD],
                 certificates=setup.served if setup else (),
             )
         )
