@@ -5,13 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import shlex
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.daemon import Daemon, until
+from tests.daemon import ROOT, Daemon, until
 from tests.factory import body_for, sign
 from tests.service.test_faults import clients
 from tests.service.test_log import metric
@@ -51,6 +54,19 @@ def test_says_who_looked_at_whom(named: bool, tmp_path: Path) -> None:
     assert "example" not in json.dumps(daemon.lines)
     assert "Agnes" not in (tmp_path / "trail").read_text()
     assert stat.S_IMODE((tmp_path / "trail").stat().st_mode) == 0o600
+
+
+def test_the_hash_of_an_address_is_found_as_the_docs_say(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "log.md").read_text()
+    command = re.search(r"(?m)^    python3 -c .*\n.*/var/lib/sidebard/log\.key$", text)
+    assert command is not None
+    with Daemon(tmp_path, config=TRAIL) as daemon:
+        daemon.wait_for("serving")
+        look(daemon, "Ada@example.com")
+        daemon.stop()
+    asked = command[0].replace("/var/lib/sidebard", shlex.quote(str(tmp_path / "state")))
+    said = subprocess.run(["sh", "-c", asked], capture_output=True, check=True, text=True, timeout=60).stdout
+    assert said.strip() == read(tmp_path)[0]["customer"]
 
 
 def test_nothing_is_missing_after_kills_but_what_is_counted(tmp_path: Path) -> None:
