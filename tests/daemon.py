@@ -101,6 +101,7 @@ class Daemon:
         if customers:
             write_csv(folder / "customers.csv")
         (folder / "secret").write_text(SECRET)
+        (folder / "secret").chmod(0o600)
         self.write_config(workers=workers, more=config, server=server, customer_keys=customer_keys)
         self.process = subprocess.Popen(
             [*program, "serve", *(arguments or ("--config", str(self.config)))],

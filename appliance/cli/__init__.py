@@ -12,7 +12,7 @@ import click
 from appliance import __version__
 
 # Command -> module here that holds it as `command`.
-COMMANDS: Final = {"serve": "serve", "import": "import_", "card": "card", "sign": "sign"}
+COMMANDS: Final = {"serve": "serve", "check": "check", "import": "import_", "card": "card", "sign": "sign"}
 
 FAILED: Final = 1
 START_FAILED: Final = 3

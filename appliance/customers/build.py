@@ -13,7 +13,7 @@ import msgspec
 
 from appliance.customers.ahead import ahead
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
-from appliance.customers.reading import Header, Portion, open_source, read_customers, sift
+from appliance.customers.reading import Header, Portion, open_related, read_customers, sift
 from appliance.customers.snapshot import FORMAT, SCHEMA, Age, Facts, Relation, add_to_checksum, related_keys
 
 # Nothing is lost that a crash could lose: the file has no name yet, and is read back and synced before it gets one.
@@ -153,15 +153,12 @@ class Builder:
 
     def _relation(self, number: int, related: RelatedPlan) -> Relation:
         by_address = any(related.on.strip().casefold() == name.strip().casefold() for name in self._plan.addresses)
-        order_by = related.order_by.removeprefix("-")
-        wanted = [related.key, *filter(None, [order_by])]
-        setting = f"related.{related.name}"
-        source = open_source(self._plan, related.source, related.table, wanted, setting, self._copy)
+        source = open_related(self._plan, related, self._copy)
         try:
             relation = Relation(related.name, source.columns.names, related.on, by_address, self._plan.plus_addressing)
             self._tally.related[related.name] = 0
             key_at = source.columns.place(related.key)
-            sort_at = source.columns.position(order_by)
+            sort_at = source.columns.position(related.order_by.removeprefix("-"))
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
             for batch in source.batches():
                 indices, faults = sift(batch, source.columns)

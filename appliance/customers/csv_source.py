@@ -22,6 +22,7 @@ CSV_SUFFIXES: Final = frozenset({".csv", ".tsv"})
 MAX_CELL: Final = 128 * 1024
 DELIMITERS: Final = ",;\t|"
 _CHUNK: Final = 256 * 1024
+_NOT_ENDED: Final = "the last line has no line end, so the file may be cut short; end it with one"
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 # UTF-32's little-endian mark begins with UTF-16's, so it must be looked for first.
 _MARKS: Final = (
@@ -128,10 +129,7 @@ class CsvSource:
                 line, rows = self._csv.line_num, list(islice(reader, BATCH))
             if not (self._ended or self._whole):
                 # Half a file, or an export that writes none: nothing in it can tell.
-                raise SourceFault(
-                    f"{self._file}:{self._skipped + line}: the last line has no line end, so the file may be cut short;"
-                    " end it with one"
-                )
+                raise SourceFault(f"{self._file}:{self._skipped + line}: {_NOT_ENDED}")
         except csv.Error as error:
             raise SourceFault(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
         except UnicodeError:
@@ -140,6 +138,13 @@ class CsvSource:
             raise SourceFault(
                 f"{self._file} cannot be read to its end: {error.strerror}; check the disk", transient=True
             ) from None
+
+    def check_end(self) -> None:
+        """Look at the file's last bytes alone. Raises SourceFault if it may be cut short."""
+        descriptor = self._binary.fileno()
+        end = os.pread(descriptor, 4, max(0, os.fstat(descriptor).st_size - 4)).replace(b"\0", b"")  # also of UTF-16
+        if not (self._whole or end.endswith((b"\n", b"\r"))):
+            raise SourceFault(f"{self._file}: {_NOT_ENDED}")
 
     def _line_of(self, rows: list[list[str]], before: int, index: int) -> int:
         """Give the first line of a row in a batch that comes behind `before` lines: cells may hold line ends."""

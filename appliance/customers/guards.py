@@ -49,10 +49,20 @@ def _look(file: Path) -> str:
 
 def check_before(plan: Plan, folder: Path) -> None:
     """Raise Refused if the operator's own marks say that a file is not complete, or the disk has no room."""
+    check_marks(plan)
+    check_room(plan, folder)
+
+
+def check_marks(plan: Plan) -> None:
+    """Raise Refused if the operator's own marks say that a file is not complete."""
     if plan.ready_file is not None:
         _check_ready(plan.ready_file, plan.files)
     if plan.checksum_file is not None:
         _check_sums(plan.checksum_file, plan.files)
+
+
+def check_room(plan: Plan, folder: Path) -> None:
+    """Raise Refused if the disk of `folder` has no room for an import."""
     size = sum(file.stat().st_size for file in plan.files if file.is_file())
     disk = os.statvfs(folder)
     free, needed = disk.f_bavail * disk.f_frsize, 2 * size + _ROOM

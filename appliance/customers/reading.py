@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ import msgspec
 
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.csv_source import CSV_SUFFIXES, CsvSource
-from appliance.customers.plan import MAX_LISTED, Plan
+from appliance.customers.plan import MAX_LISTED, Plan, RelatedPlan
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.source import Batch, Source, SourceFault, require
 from appliance.customers.sqlite_source import SqliteSource
@@ -53,12 +54,28 @@ def open_source(plan: Plan, file: Path, table: str, wanted: Sequence[str], setti
     `copy` is where a database may be copied to. Raises SourceFault.
     """
     if file.suffix.lower() in CSV_SUFFIXES:
-        proven = bool(plan.ready_file or plan.checksum_file)
-        return CsvSource(file, wanted, setting, plan.encoding, whole=proven)
+        return _open_csv(plan, file, wanted, setting)
     return SqliteSource(file, table, wanted, setting, copy)
 
 
-def read_customers(plan: Plan, copy: Path) -> Iterator[Header | Portion]:
+def open_related(plan: Plan, related: RelatedPlan, copy: Path) -> Source:
+    """Open a file of related rows, as `open_source` does. Raises SourceFault."""
+    wanted = [related.key, *filter(None, [related.order_by.removeprefix("-")])]
+    return open_source(plan, related.source, related.table, wanted, f"related.{related.name}", copy)
+
+
+def check_end(plan: Plan, file: Path) -> None:
+    """Look at the end of a CSV file of the plan. Raises SourceFault if it may be cut short."""
+    with closing(_open_csv(plan, file, (), "")) as source:
+        source.check_end()
+
+
+def _open_csv(plan: Plan, file: Path, wanted: Sequence[str], setting: str) -> CsvSource:
+    proven = bool(plan.ready_file or plan.checksum_file)
+    return CsvSource(file, wanted, setting, plan.encoding, whole=proven)
+
+
+def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion, None, None]:
     """Give the columns, then every customer. Raises SourceFault."""
     source = open_source(plan, plan.source, plan.table, plan.addresses, "customers.addresses", copy)
     try:

@@ -35,6 +35,7 @@ JOIN customer ON customer.number = address.customer WHERE address.address = ? OR
 MAX_FOUND: Final = 20
 """Customers found for one question: a placeholder address on 200,000 rows would make a card of 159 MB."""
 
+_SAMPLE: Final = "SELECT CAST(record AS BLOB) FROM customer WHERE number % ? = 1 % ? ORDER BY number LIMIT ?"
 _RELATED: Final = "SELECT CAST(record AS BLOB) FROM related WHERE relation = ? AND key = ? ORDER BY place"
 _JOINED: Final = """SELECT count(*), CAST(group_concat(record, ',') AS BLOB)
 FROM (SELECT record FROM customer WHERE number BETWEEN ? AND ? ORDER BY number)"""
@@ -136,6 +137,15 @@ class Snapshot:
         except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise SnapshotFault(f"generation {self.generation} is damaged: {error}") from None
         return tuple(found.values())[: MAX_FOUND + 1]
+
+    def sample(self, count: int) -> tuple[Record, ...]:
+        """Give up to `count` customers from all over the file. Raises SnapshotFault if it is damaged."""
+        step = max(1, self.facts.rows // count)
+        try:
+            found = self._execute(_SAMPLE, (step, step, count)).fetchall()
+            return tuple(self._record(_DECODER.decode(record)) for (record,) in found)
+        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise SnapshotFault(f"generation {self.generation} is damaged: {error}") from None
 
     def _record(self, values: Values) -> Record:
         if not self._relations:

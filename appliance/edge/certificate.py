@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 _RSA_BITS: Final = 2048
 _CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+_NEAR: Final = timedelta(days=14)
 
 
 class CertificateFault(Exception):
     """The certificate or key cannot be used; the text is a sentence that says which file and what to do."""
 
 
+class Flaw(NamedTuple):
+    """What a client may find wrong with a certificate. `refused`: every client does, yet it is served all the same."""
+
+    sentence: str
+    refused: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One that is served. `warnings` are sentences: it is served all the same."""
+    """One that is served."""
 
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
     file: Path
-    warnings: tuple[str, ...] = ()
+    flaws: tuple[Flaw, ...] = ()
 
     def days_left(self, now: datetime) -> float:
         """Give how many days it is still good for; below zero when it is over."""
@@ -59,7 +67,7 @@ def read_certificate(file: Path, now: datetime) -> Certificate:
     _check_order(file, chain)
     names = _names(leaf)
     return Certificate(
-        names, leaf.not_valid_before_utc, leaf.not_valid_after_utc, file, tuple(_warnings(file, chain, names, now))
+        names, leaf.not_valid_before_utc, leaf.not_valid_after_utc, file, tuple(_flaws(file, chain, names, now))
     )
 
 
@@ -101,17 +109,18 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return (*names, *map(str, alternatives.get_values_for_type(x509.IPAddress)))
 
 
-def _warnings(file: Path, chain: Sequence[x509.Certificate], names: Sequence[str], now: datetime) -> list[str]:
+def _flaws(file: Path, chain: Sequence[x509.Certificate], names: Sequence[str], now: datetime) -> Iterator[Flaw]:
     leaf = chain[0]
-    warnings = []
-    if now > leaf.not_valid_after_utc:
-        warnings.append(f"{file}: expired on {leaf.not_valid_after_utc:%Y-%m-%d}; renew it")
-    if now < leaf.not_valid_before_utc:
-        warnings.append(f"{file}: not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M}; is the clock right?")
+    begins, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if now > ends:
+        yield Flaw(f"{file}: expired on {ends:%Y-%m-%d}; renew it", True)
+    elif ends - now < min(_NEAR, (ends - begins) / 3):  # one that lives for six days is always near its end
+        yield Flaw(f"{file}: ends in {(ends - now).total_seconds() / 86400:.1f} days; renew it", False)
+    if now < begins:
+        yield Flaw(f"{file}: not valid before {begins:%Y-%m-%d %H:%M} UTC; is the clock right?", True)
     if not names:
-        warnings.append(f"{file}: names no server, so no client accepts it; issue it with a subjectAltName")
+        yield Flaw(f"{file}: names no server, so no client accepts it; issue it with a subjectAltName", True)
     if len(chain) == 1 and leaf.issuer == leaf.subject:
-        warnings.append(f"{file}: signed by itself, so Help Scout does not accept it; get one from an authority")
+        yield Flaw(f"{file}: signed by itself, so Help Scout does not accept it; get one from an authority", False)
     elif len(chain) == 1:
-        warnings.append(f"{file}: the certificate that issued it is not in the file; use the full chain")
-    return warnings
+        yield Flaw(f"{file}: the certificate that issued it is not in the file; use the full chain", False)

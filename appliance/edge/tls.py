@@ -11,7 +11,15 @@ from typing import Any, Final
 
 from appliance.edge.certificate import Certificate, CertificateFault, read_certificate
 
-__all__ = ["Certificate", "CertificateFault", "load_pairs", "self_signed", "self_signed_files", "server_context"]
+__all__ = [
+    "Certificate",
+    "CertificateFault",
+    "load_pairs",
+    "read_certificate",
+    "self_signed",
+    "self_signed_files",
+    "server_context",
+]
 
 # Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"

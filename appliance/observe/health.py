@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import msgspec
 
 from appliance import __version__
+from appliance.observe.metrics import Refusals
+from appliance.sidebar.diagnosis import Cause
 
 DAY: float = 86400.0
 
@@ -72,6 +75,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     last_import: Import | None
     certificate_days_left: float | None
     workers: Workers
+    refusals: dict[str, dict[str, Refusals]] = {}
+    """By app and likely cause: wrong signatures that were looked at. Anybody can send them, so they are no reason."""
 
 
 def examine(
@@ -81,6 +86,7 @@ def examine(
     data: Data | None,
     last_import: Import | None,
     max_age: float | None,
+    refusals: Mapping[tuple[str, Cause], Refusals],
     trail_fault: int = 0,
 ) -> Health:
     """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
@@ -112,12 +118,20 @@ def examine(
         last_import=last_import,
         certificate_days_left=days_left,
         workers=workers,
+        refusals=_by_app(refusals),
     )
 
 
 def days_until(ends: float, now: float) -> float:
     """Give how many days are left; below zero when it is over."""
     return round((ends - now) / DAY, 2)
+
+
+def _by_app(refusals: Mapping[tuple[str, Cause], Refusals]) -> dict[str, dict[str, Refusals]]:
+    apps: dict[str, dict[str, Refusals]] = {}
+    for (app, cause), found in refusals.items():
+        apps.setdefault(app, {})[cause] = found
+    return apps
 
 
 def _why(last_import: Import | None) -> str:

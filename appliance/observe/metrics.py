@@ -9,11 +9,12 @@ from __future__ import annotations
 import mmap
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import accumulate, count
+from itertools import accumulate, count, product
 from typing import Final
 
 import msgspec
 
+from appliance.sidebar.diagnosis import Cause
 from appliance.sidebar.reply import Outcome
 
 BUCKETS: Final = (
@@ -27,18 +28,26 @@ CACHES: Final = ("hit", "miss", "")
 
 # The words of a row that stand for a state and are cleared when its process ends.
 _BEAT, _READY, _SETTLED, _GENERATION, _OPEN, _TRAIL_WAITING, _TRAIL_FAULT, *_ = _STATE = range(7)
-# The words that only ever grow. After them: requests by app and outcome, then the histograms by cache.
+# The words that only ever grow. After them: requests by app and outcome, refusals by app and cause, then
+# the histograms by cache.
 _OPENED, _HANDSHAKES, _REJECTED, _DROPPED, _LINES, _TRAIL_LOST, _REQUESTS = range(len(_STATE), len(_STATE) + 7)
 
 
 class Row:
     """The counters of one process, to be added to by that process alone."""
 
-    __slots__ = ("_buckets", "_requests", "_sums", "_words")
+    __slots__ = ("_buckets", "_refusals", "_requests", "_sums", "_words")
 
-    def __init__(self, words: memoryview, requests: dict[tuple[str, str], int], buckets: dict[str, int]) -> None:
+    def __init__(
+        self,
+        words: memoryview,
+        requests: dict[tuple[str, str], int],
+        buckets: dict[str, int],
+        refusals: dict[tuple[str, str], int],
+    ) -> None:
         self._words = words
         self._requests = requests
+        self._refusals = refusals
         self._buckets = buckets
         self._sums = {cache: first + len(BUCKETS) + 1 for cache, first in buckets.items()}
 
@@ -48,6 +57,12 @@ class Row:
         words[self._requests[app, outcome]] += 1
         words[self._buckets[cache] + bisect_left(BUCKETS, seconds)] += 1
         words[self._sums[cache]] += int(seconds * 1e9) if seconds > 0 else 0
+
+    def refusal(self, app: str, cause: Cause, now: float) -> None:
+        """Count a wrong signature whose likely cause is known, at `now`, seconds since 1970."""
+        word = self._refusals[app, cause]
+        self._words[word] += 1
+        self._words[word + 1] = int(now)
 
     def connection_opened(self) -> None:
         """Count a connection."""
@@ -145,10 +160,18 @@ class Histogram(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Refusals(msgspec.Struct, frozen=True):
+    """Wrong signatures of one app for one cause: how many were looked at, and when the last, seconds since 1970."""
+
+    count: int
+    last: int
+
+
 class Totals(msgspec.Struct, frozen=True):
     """The sums over all rows."""
 
     requests: dict[tuple[str, Outcome], int]
+    refusals: dict[tuple[str, Cause], Refusals]  # only those that there were
     durations: dict[str, Histogram]  # by cache
     open: int
     opened: int
@@ -173,13 +196,18 @@ class Table:
         self._requests: dict[tuple[str, str], int] = {
             (app, outcome): next(number) for app in dict.fromkeys((*apps, "")) for outcome in Outcome
         }
-        first, size = next(number), len(BUCKETS) + 2
+        first = next(number)
+        # Two words each: how many, and the time of the last.
+        self._refusals: dict[tuple[str, str], int] = {
+            (app, cause): first + 2 * index for index, (app, cause) in enumerate(product(dict.fromkeys(apps), Cause))
+        }
+        first, size = first + 2 * len(self._refusals), len(BUCKETS) + 2
         self._buckets = {cache: first + size * index for index, cache in enumerate(CACHES)}
         # Rows begin on cache lines of their own: two processors that write to one line slow each other down.
         width = -(-(first + size * len(CACHES)) // 8) * 8
         memory = memoryview(mmap.mmap(-1, 8 * width * (self.places + 1))).cast("Q")
         rows = [memory[width * place : width * (place + 1)] for place in range(self.places + 1)]
-        self._rows = tuple(Row(words, self._requests, self._buckets) for words in rows)
+        self._rows = tuple(Row(words, self._requests, self._buckets, self._refusals) for words in rows)
         self._words = rows[:-1]
 
     def row(self, place: int) -> Row:
@@ -197,9 +225,14 @@ class Table:
         def total(word: int) -> int:
             return sum(words[word] for words in self._words)
 
+        refusals = {
+            (app, Cause(cause)): Refusals(total(word), max(words[word + 1] for words in self._words))
+            for (app, cause), word in self._refusals.items()
+        }
         ready = [row for row in self._rows[:-1] if row.ready]
         return Totals(
             requests={(app, Outcome(outcome)): total(word) for (app, outcome), word in self._requests.items()},
+            refusals={place: found for place, found in refusals.items() if found.count},
             durations={cache: self._histogram(total, first) for cache, first in self._buckets.items()},
             open=total(_OPEN),
             opened=total(_OPENED),

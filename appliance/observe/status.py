@@ -15,6 +15,7 @@ from appliance.observe.chart import Series, short
 from appliance.observe.health import DAY, Health, Situation, days_until
 from appliance.observe.history import MINUTES, Span, total
 from appliance.observe.metrics import Totals
+from appliance.sidebar.diagnosis import ADVICE, Cause
 from appliance.sidebar.reply import Outcome
 
 FOLDER: Final = Path(__file__).parent / "page"
@@ -132,7 +133,7 @@ def _tiles(status: Status) -> Iterator[Tile]:
 def _graphs(status: Status) -> Iterator[Graph]:
     minutes = status.minutes
     first = int(status.now // 60) - MINUTES + 1
-    clock = [datetime.fromtimestamp((first + index) * 60, UTC) for index in range(MINUTES)]
+    clock = [_moment((first + index) * 60) for index in range(MINUTES)]
     times = [f"{time:%H:%M}" if time.minute % _MARK_EVERY == 0 else "" for time in clock]
     rates = [Series(kind.name, kind.style, [_rate(span, kind) for span in minutes]) for kind in KINDS]
     top = max(sum(series.values[index] or 0.0 for series in rates) for index in range(MINUTES))
@@ -171,12 +172,13 @@ def _title(time: datetime, span: Span) -> str:
 
 def _tables(status: Status) -> Iterator[Facts]:
     yield _outcomes(status)
+    yield _refusals(status.health)
     yield from _data(status)
     situation, totals, health = status.situation, status.totals, status.health
     certificates = [
         (
             (", ".join(served.names) or "no name") + (f" and {served.more} more" if served.more else ""),
-            f"{datetime.fromtimestamp(served.ends, UTC):%Y-%m-%d}",
+            f"{_moment(served.ends):%Y-%m-%d}",
             _days(days_until(served.ends, status.now)),
         )
         for served in situation.certificates
@@ -213,6 +215,20 @@ def _outcomes(status: Status) -> Facts:
         if number
     ]
     return Facts("Outcomes", rows, ("outcome", "last hour", "since the start"))
+
+
+def _refusals(health: Health) -> Facts:
+    rows = [
+        (f"{app}: {_advice(Cause(cause))}", f"{found.count:,}", f"{_moment(found.last):%m-%d %H:%M}")
+        for app, causes in health.refusals.items()
+        for cause, found in sorted(causes.items(), key=lambda item: -item[1].last)
+    ]
+    return Facts("Wrong signatures", rows, ("likely cause", "looked at", "last"))
+
+
+def _advice(cause: Cause) -> str:
+    why, todo = ADVICE[cause]
+    return f"{why}; {todo}"
 
 
 def _data(status: Status) -> Iterator[Facts]:
@@ -256,8 +272,12 @@ def _days(days: float) -> str:
     return f"{days:,.0f} days" if days >= _SOON else f"{days:.1f} days"
 
 
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def _time(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{_moment(seconds):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _duration(seconds: float) -> str:

@@ -22,12 +22,19 @@ _NAME_LENGTH: Final = 100
 
 def files_of(settings: Settings) -> tuple[Path, ...]:
     """Give every file of a certificate or key that is read; none without TLS."""
-    tls = settings.tls
-    if not tls.enabled:
+    if not settings.tls.enabled:
         return ()
-    if tls.certificate is not None and tls.key is not None:
-        return (tls.certificate, tls.key, *(file for pair in tls.more for file in pair))
-    return self_signed_files(certificate_folder(settings))
+    return tuple(file for pair in named_pairs(settings) for file in pair) or self_signed_files(
+        certificate_folder(settings)
+    )
+
+
+def named_pairs(settings: Settings) -> list[tuple[Path, Path]]:
+    """Give each certificate and its key that the settings name; none without TLS, or for the self-signed one."""
+    tls = settings.tls
+    if not tls.enabled or tls.certificate is None or tls.key is None:
+        return []
+    return [(tls.certificate, tls.key), *((pair.certificate, pair.key) for pair in tls.more)]
 
 
 def signature(settings: Settings) -> str:
@@ -40,14 +47,12 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
 
     Without TLS there is neither. Raises StartFault.
     """
-    tls = settings.tls
-    if not tls.enabled:
+    if not settings.tls.enabled:
         return None, ()
     now = datetime.now(UTC)
+    pairs = named_pairs(settings)
     try:
-        if tls.certificate is not None and tls.key is not None:
-            pairs = [(tls.certificate, tls.key), *((pair.certificate, pair.key) for pair in tls.more)]
-        else:
+        if not pairs:
             pairs = [self_signed(certificate_folder(settings), now)]
             log.warning("self_signed_certificate", file=str(pairs[0][0]), todo="name tls.certificate and tls.key")
         context, certificates = load_pairs(pairs, now)
@@ -56,8 +61,8 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
     except OSError as error:
         raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
     for certificate in certificates:
-        for warning in certificate.warnings:
-            log.warning("certificate_warning", file=str(certificate.file), message=warning)
+        for flaw in certificate.flaws:
+            log.warning("certificate_warning", file=str(certificate.file), message=flaw.sentence)
     served = sorted(map(_describe, certificates), key=lambda one: one.ends)
     return context, tuple(served[:_SHOWN])
 

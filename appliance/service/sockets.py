@@ -102,7 +102,7 @@ def _bind(endpoints: Sequence[Endpoint], key: str, mode: int) -> list[socket.soc
             for opened in sockets:
                 opened.close()
             why = os.strerror(error.errno or 0)
-            raise StartFault(f"{endpoint}: cannot listen there: {why}; {_todo(error, key)}") from None
+            raise StartFault(f"{endpoint}: cannot listen there: {why}; {todo_for(error, key)}") from None
     return sockets
 
 
@@ -122,7 +122,8 @@ def _refused_by_nobody(connect: Callable[[], None]) -> None:
     raise OSError(98, os.strerror(98))  # EADDRINUSE
 
 
-def _todo(error: OSError, key: str) -> str:
+def todo_for(error: OSError, key: str) -> str:
+    """Say what to do when an address that the setting `key` names cannot be listened on."""
     if isinstance(error, PermissionError):
         return "ports below 1024 need systemd's socket, or root"
     return f"choose another with {key}, or stop what is listening"

@@ -154,7 +154,16 @@ class Steward:
             generations=totals.generations,
         )
         max_age = self._setup.settings.customers.max_age
-        return examine(time.time(), situation, workers, self._data(), self._last_import, max_age, totals.trail_fault)
+        return examine(
+            time.time(),
+            situation,
+            workers,
+            self._data(),
+            self._last_import,
+            max_age,
+            totals.refusals,
+            totals.trail_fault,
+        )
 
     def metrics(self) -> bytes:
         """Give the text of /metrics now."""

@@ -20,6 +20,8 @@ from appliance.observe.metrics import Row
 from appliance.observe.note import Note
 from appliance.observe.writer import Writer
 from appliance.service import certificates, heartbeat
+from appliance.service.checks.ground import Ground
+from appliance.service.checks.table import log_findings
 from appliance.service.fleet import STEWARD, WORKER, Fleet
 from appliance.service.privileges import become
 from appliance.service.process import fork
@@ -71,6 +73,7 @@ class Supervisor:
         self._next = make_setup(settings, self._environ)
         self._certificate = Watch(self._next.certificate)
         self._sockets = open_sockets(settings, self._environ)
+        log_findings(Ground(settings, self._environ))
         _leave_root(settings, self._environ)
         if ignored := without_effect(settings):
             log.warning("not_in_effect", keys=ignored, todo="these keys are for a later version; remove them")

@@ -17,6 +17,7 @@ from appliance.customers.plan import Plan, RelatedPlan
 from appliance.edge.web import Mount
 from appliance.observe.trail_file import TrailFile
 from appliance.sidebar.app import Finished, Rules, SidebarApp
+from appliance.sidebar.diagnosis import Diagnoser
 from appliance.sidebar.signature import Secret, Verifier
 from appliance.sidebar.template import CardTemplate, TemplateFault
 
@@ -74,7 +75,9 @@ def certificate_folder(settings: Settings) -> Path:
     return settings.server.state / "self-signed"
 
 
-def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -> SidebarApp:
+def make_app(
+    settings: Settings, app: App, verifier: Verifier, log_key: bytes, diagnoser: Diagnoser | None = None
+) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
     lookup: Lookup[Finished] = Lookup(
@@ -97,12 +100,14 @@ def make_app(settings: Settings, app: App, verifier: Verifier, log_key: bytes) -
         clock=time.time,
         log_key=log_key,
         rules=rules,
-        template=_make_template(app),
+        template=make_template(app),
+        diagnoser=diagnoser,
         names_addresses=settings.log.trail is not None and settings.log.trail_addresses,
     )
 
 
-def _make_template(app: App) -> CardTemplate | None:
+def make_template(app: App) -> CardTemplate | None:
+    """Compile an app's own card; None: it has none. Raises ConfigError."""
     text = read_card(app)
     if text is None or app.card is None:
         return None
@@ -114,14 +119,15 @@ def _make_template(app: App) -> CardTemplate | None:
 
 def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) -> tuple[Mount, ...]:
     """Make every app, at its path. Raises ConfigError if a secret cannot be read."""
-    return tuple(
-        Mount(
-            app.path,
-            app.signature_header,
-            make_app(settings, app, Verifier([Secret(value) for value in read_secrets(app, environ)]), log_key),
-        )
-        for app in settings.apps
-    )
+    secrets_of = {app.name: read_secrets(app, environ) for app in settings.apps}
+    mounts = []
+    for app in settings.apps:
+        own = secrets_of[app.name]
+        verifier = Verifier([Secret(value) for value in own])
+        diagnoser = Diagnoser(own, {name: theirs for name, theirs in secrets_of.items() if name != app.name})
+        made = make_app(settings, app, verifier, log_key, diagnoser)
+        mounts.append(Mount(app.path, app.signature_header, made))
+    return tuple(mounts)
 
 
 def trail_file(settings: Settings) -> TrailFile | None:

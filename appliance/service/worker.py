@@ -26,6 +26,7 @@ from appliance.observe.note import Note
 from appliance.observe.trail import Trail
 from appliance.observe.writer import Writer
 from appliance.service.heartbeat import BEAT_EVERY
+from appliance.service.refusals import RefusalWatch
 from appliance.service.setup import Setup
 from appliance.service.sockets import is_local
 from appliance.service.wiring import snapshot_folder, trail_file
@@ -89,6 +90,7 @@ class Worker:
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
         self._post.writer.schedule_by(loop.call_later)
+        self._watch_refusals(loop)
         self._tick(loop)
         for listener in self._listeners:
             listener.start()
@@ -104,6 +106,11 @@ class Worker:
         self._row.ready = False
         self._post.wake()
         await self._finish(hurry)
+
+    def _watch_refusals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for mount in self._post.setup.mounts:
+            watch = RefusalWatch(mount.app, self._row, timer=time.monotonic, clock=time.time, call_soon=loop.call_soon)
+            mount.app.tell_refusals(watch)
 
     async def _finish(self, hurry: asyncio.Event) -> None:
         draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))

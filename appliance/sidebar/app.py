@@ -18,6 +18,7 @@ from appliance.customers.lookup import CacheState, Lookup, NotLoaded
 from appliance.customers.record import Record
 from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
 from appliance.sidebar import card
+from appliance.sidebar.diagnosis import Diagnoser, Diagnosis
 from appliance.sidebar.payload import BadPayload, Id, Payload, Ticket, parse
 from appliance.sidebar.reply import CARD_STATUS, CARD_TYPE, Outcome, Refusal, Reply
 from appliance.sidebar.signature import Verifier
@@ -63,6 +64,7 @@ class SidebarApp:
         log_key: bytes,
         rules: Rules | None = None,
         template: CardTemplate | None = None,
+        diagnoser: Diagnoser | None = None,
         names_addresses: bool = False,
     ) -> None:
         """`clock` gives seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs.
@@ -77,6 +79,8 @@ class SidebarApp:
         self._rules = rules or Rules()
         self._template = template
         self._names_addresses = names_addresses
+        self._diagnoser = diagnoser or Diagnoser((), {})
+        self._refused: Callable[[bytes, bytes | None], None] = lambda body, signature: None
         self._told_of_damage = False
 
     def use(self, snapshot: Snapshot | None) -> None:
@@ -84,12 +88,21 @@ class SidebarApp:
         self._told_of_damage = False
         self._lookup.use(snapshot)
 
+    def tell_refusals(self, to: Callable[[bytes, bytes | None], None]) -> None:
+        """Call `to` with the body and signature of each refused request. It must take no time of its own."""
+        self._refused = to
+
+    def diagnose(self, body: bytes, signature: bytes | None) -> Diagnosis:
+        """Say why a refused signature may be wrong: for the operator, never for the client."""
+        return self._diagnoser.diagnose(body, signature)
+
     def answer(self, body: bytes, signature: bytes | None) -> Reply:
         """Give the answer to one POST: `body` as it came, `signature` the header's value or None.
 
         The signature is checked over the raw bytes before anything reads them. Raises nothing, whatever the bytes.
         """
         if not self._verifier.verify(body, signature):
+            self._refused(body, signature)
             return Refusal.BAD_SIGNATURE.reply
         try:
             payload = parse(body)

@@ -52,10 +52,10 @@ def test_help_names_every_command_and_goes_to_stdout():
     result = run("--help")
     assert result.returncode == 0
     text = b" ".join(result.stdout.split())
-    assert all(word in text for word in (b"serve", b"import", b"card", b"sign", b"78 the config is wrong"))
+    assert all(word in text for word in (b"serve", b"check", b"import", b"card", b"sign", b"78 the config is wrong"))
 
 
-@pytest.mark.parametrize("command", ["serve", "import", "card", "sign"])
+@pytest.mark.parametrize("command", ["serve", "check", "import", "card", "sign"])
 def test_help_of_a_command(command):
     result = run(command, "--help")
     assert result.returncode == 0

@@ -119,7 +119,7 @@ def test_what_is_served(tmp_path):
     assert certificate.names == ("support.example.com", "*.example.org")
     assert certificate.not_after - certificate.not_before == timedelta(days=90)
     assert certificate.days_left(NOW) == 89
-    assert certificate.warnings == ()
+    assert certificate.flaws == ()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_names(name, covered, tmp_path):
 )
 def test_served_with_a_warning(make, warning, tmp_path):
     context, [certificate] = load(write(tmp_path, *make()))
-    [said] = certificate.warnings
+    [(said, _)] = certificate.flaws
     assert warning in said
     assert said.startswith(f"{certificate.file}: ")
     handshake(context, "support.example.com")

@@ -6,10 +6,13 @@ import math
 import random
 from collections.abc import Sequence
 
+import msgspec
+
 from appliance.observe.health import Data, Health, Import, Served, Situation, Workers, examine
 from appliance.observe.history import EVERY, History
-from appliance.observe.metrics import Table
+from appliance.observe.metrics import Refusals, Table
 from appliance.observe.status import Status
+from appliance.sidebar.diagnosis import Cause
 from appliance.sidebar.reply import Outcome
 from tests.factory import NOW
 
@@ -44,15 +47,12 @@ def health(reasons: Sequence[str] = (), situation: Situation = SITUATION, last: 
     """Give a health with these reasons."""
     data = Data(generation=17, rows=104_211, addresses=131_870, as_of=NOW - 42, age_seconds=42.0)
     workers = Workers(wanted=2, ready=2, restarts=1, generations=(17, 17))
-    found = examine(NOW, situation, workers, data, last, None)
-    return Health(
-        status="degraded" if reasons else "ok",
-        reasons=list(reasons),
-        data=found.data,
-        last_import=found.last_import,
-        certificate_days_left=found.certificate_days_left,
-        workers=found.workers,
-    )
+    refusals = {
+        ("helpscout", Cause.UNKNOWN): Refusals(3, int(NOW - 900)),
+        ("helpscout", Cause.HEX): Refusals(1, int(NOW)),
+    }
+    found = examine(NOW, situation, workers, data, last, None, refusals)
+    return msgspec.structs.replace(found, status="degraded" if reasons else "ok", reasons=list(reasons))
 
 
 def busy_status(rate: float = 4.0, looks: int = 361, **changes: object) -> Status:

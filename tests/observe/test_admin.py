@@ -22,7 +22,7 @@ class AdminTest(AsyncHTTPTestCase):
     def get_app(self) -> Application:
         def health() -> object:
             workers = Workers(wanted=1, ready=self.ready, restarts=0, generations=())
-            return examine(0.0, Situation(), workers, None, None, None)
+            return examine(0.0, Situation(), workers, None, None, None, {})
 
         return make_application(health, lambda: b"metric 1\n", lambda: b"<p>page</p>")  # type: ignore[arg-type]
 

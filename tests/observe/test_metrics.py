@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import timeit
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.observe.exposition import expose
 from appliance.observe.health import Data, Health, Import, Served, Situation, Workers, examine
-from appliance.observe.metrics import BUCKETS, Table
+from appliance.observe.metrics import BUCKETS, Refusals, Table
 from appliance.observe.note import Note
+from appliance.sidebar.diagnosis import Cause
 from appliance.sidebar.reply import Outcome
 
 WORKERS = Workers(wanted=2, ready=2, restarts=0, generations=(1, 1))
@@ -26,6 +29,7 @@ def health(**changes: object) -> Health:
         "data": DATA,
         "last_import": None,
         "max_age": None,
+        "refusals": {},
         **changes,
     }
     return examine(**facts)  # type: ignore[arg-type]
@@ -88,6 +92,24 @@ def test_counting_a_request_costs_less_than_a_microsecond() -> None:
     outcome = Outcome.FOUND
     best = min(timeit.repeat(lambda: row.request("helpscout", outcome, "hit", 0.0002), number=10_000, repeat=10))
     assert best / 10_000 < 2e-6  # 0.5 on a quiet machine; tests run beside others
+
+
+def test_refusals_by_app_and_cause() -> None:
+    table = Table(["one", "two"], 2)
+    for place, app, cause, now in (
+        (0, "one", Cause.HEX, 1000.9),
+        (1, "one", Cause.HEX, 900.0),
+        (1, "two", Cause.UNKNOWN, 950.0),
+    ):
+        table.row(place).refusal(app, cause, now)
+    found = table.totals().refusals
+    assert found == {("one", Cause.HEX): Refusals(2, 1000), ("two", Cause.UNKNOWN): Refusals(1, 950)}
+    told = health(refusals=found)
+    assert told.reasons == []  # anybody can send a wrong signature
+    assert json.loads(msgspec.json.encode(told.refusals)) == {
+        "one": {"hex": {"count": 2, "last": 1000}},
+        "two": {"unknown": {"count": 1, "last": 950}},
+    }
 
 
 def test_shows_everything_to_prometheus() -> None:

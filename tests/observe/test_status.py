@@ -71,6 +71,7 @@ def test_says_what_there_is_to_know() -> None:
         ["bad row", "customers.csv:2113: has 6 cells, and the header has 7"],
         ["cards.example.com, helpdesk.example.com", "2026-11-21", "61 days"],
         ["old.example.com, older.example.com, oldest.example.com and 4 more", "2026-12-10", "80 days"],
+        ["helpscout: it is right, but written in hex; the sender must write the digest in base64", "1", "09-21 14:13"],
         ["workers that answer", "2 of 2"],
         ["answer from snapshot", "17, 17"],
     ):

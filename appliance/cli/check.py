@@ -1,0 +1,113 @@
+"""`sidebard check`: opens everything that the config names, and says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from appliance.cli import CONFIG_WRONG, FAILED, common
+from appliance.config import ConfigError
+from appliance.service.checks.finding import Finding, Result, Status, fault, worst
+from appliance.service.checks.ground import Ground
+from appliance.service.checks.itself import ask_itself
+from appliance.service.checks.probe import target_of
+from appliance.service.checks.table import CHECKS, CONFIG, Check, run
+
+_WORDS: Final = {
+    Status.OK: ("ok", "green"),
+    Status.NOT_CHECKED: ("not checked here", "cyan"),
+    Status.WARNING: ("warning", "yellow"),
+    Status.FAULT: ("FAULT", "red"),
+}
+_NAME_WIDTH: Final = max(len(check.name) for check in CHECKS)
+_WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
+
+
+@click.command("check")
+@common.config_option
+@click.option("-q", "--quiet", is_flag=True, help="Print only warnings and faults.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+@click.option("--self", "url", metavar="URL", help="Instead, ask the running service at this URL, and compare.")
+@click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="With --self: trust these certificates.")
+@click.option("--insecure", is_flag=True, help="With --self: trust any certificate.")
+def command(config: Path | None, quiet: bool, as_json: bool, url: str | None, ca: Path | None, insecure: bool) -> None:
+    """Open everything that the config names, and say what is wrong, where, and what to do.
+
+    Nothing is changed. Exits with 1 if there is a fault, with 78 if the config cannot be used; warnings leave 0.
+    """
+    checks = _checks(url, ca, insecure)
+    try:
+        ground = Ground(common.find_settings(config), os.environ)
+    except ConfigError as error:
+        if not as_json:
+            raise common.ConfigStop(error) from None
+        _print_json([Result(CONFIG, tuple(fault(str(each)) for each in error.faults))])
+        sys.exit(CONFIG_WRONG)
+    results = []
+    for result in run(ground, checks):
+        results.append(result)
+        if not as_json:
+            _print(result, quiet=quiet)
+    if as_json:
+        _print_json(results)
+    elif not quiet and url is None:
+        _print_sum(results)
+    if worst(result.status for result in results) is Status.FAULT:
+        sys.exit(FAILED)
+
+
+def _checks(url: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ...]:
+    """Give the checks to run. Raises UsageError."""
+    if url is None:
+        if ca is not None or insecure:
+            raise click.UsageError("--ca and --insecure belong to --self URL")
+        return CHECKS
+    if ca is not None and insecure:
+        raise click.UsageError("--ca and --insecure exclude each other")
+    try:
+        target = target_of(url, ca, insecure)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return (Check("self", partial(ask_itself, target=target)),)
+
+
+def _print(result: Result, *, quiet: bool) -> None:
+    """Print a line for each finding, as soon as it is known; the check's name stands before the first."""
+    name = result.name
+    for finding in result.findings:
+        if quiet and finding.status in (Status.OK, Status.NOT_CHECKED):
+            continue
+        click.echo(f"{name:<{_NAME_WIDTH}}  {_word(finding)}  {finding.sentence}", color=_colours())
+        name = name if quiet else ""
+
+
+def _word(finding: Finding) -> str:
+    word, colour = _WORDS[finding.status]
+    return click.style(f"{word:<{_WORD_WIDTH}}", fg=colour)
+
+
+def _colours() -> bool | None:
+    return False if "NO_COLOR" in os.environ else None  # None: on a terminal
+
+
+def _print_sum(results: Iterable[Result]) -> None:
+    counts = Counter(result.status for result in results)
+    parts = [f"{counts[status]} {word.lower()}" for status, (word, _colour) in _WORDS.items() if counts[status]]
+    click.echo(f"{sum(counts.values())} checks: {', '.join(parts)}")
+
+
+def _print_json(results: Iterable[Result]) -> None:
+    results = list(results)
+    document = {
+        "status": worst(result.status for result in results),
+        "checks": [{"name": each.name, "status": each.status, "findings": each.findings} for each in results],
+    }
+    click.echo(msgspec.json.encode(document).decode())

@@ -1,0 +1,69 @@
+"""The checks by name, in the order in which they are worth reading, and the one way to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from appliance.config import ConfigError
+from appliance.customers.plan import Refused
+from appliance.edge.tls import CertificateFault
+from appliance.observe.logs import log
+from appliance.service.checks import data, files, machine, sockets
+from appliance.service.checks.finding import Finding, Result, Status, fault
+from appliance.service.checks.ground import Ground
+from appliance.service.wiring import StartFault
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One named check. `at_start`: cheap, and nothing that a start finds out by itself."""
+
+    name: str
+    look: Callable[[Ground], Iterable[Finding]]
+    at_start: bool = False
+
+
+CONFIG: Final = "config"
+"""The check that comes before all others: without settings there is nothing to look at."""
+
+CHECKS: Final = (
+    Check(CONFIG, files.config),
+    Check("secrets", files.secrets, at_start=True),
+    Check("sockets", sockets.sockets),
+    Check("certificate", files.certificate),
+    Check("permissions", files.permissions, at_start=True),
+    Check("customers", data.customers),
+    Check("card", data.card),
+    Check("state", machine.state, at_start=True),
+    Check("space", machine.space, at_start=True),
+    Check("clock", machine.clock, at_start=True),
+    Check("descriptors", machine.descriptors, at_start=True),
+)
+
+
+def run(ground: Ground, checks: Iterable[Check] = CHECKS) -> Iterator[Result]:
+    """Give the result of each check as soon as it is there. Raises nothing that a check may find."""
+    for check in checks:
+        yield Result(check.name, tuple(_found(check, ground)))
+
+
+def log_findings(ground: Ground) -> None:
+    """Run what a start does not find out by itself, and log what is wrong. The start goes on, whatever it is."""
+    for result in run(ground, [check for check in CHECKS if check.at_start]):
+        for finding in result.findings:
+            if finding.status is Status.FAULT:
+                log.error("check_fault", check=result.name, message=finding.sentence)
+            elif finding.status is Status.WARNING:
+                log.warning("check_warning", check=result.name, message=finding.sentence)
+
+
+def _found(check: Check, ground: Ground) -> Iterator[Finding]:
+    """Give what a check says; the house's own faults say what is wrong in their text."""
+    try:
+        yield from check.look(ground)
+    except ConfigError as error:
+        yield from (fault(str(each)) for each in error.faults)
+    except (StartFault, CertificateFault, Refused) as error:
+        yield fault(str(error))

@@ -1,0 +1,243 @@
+"""Why a signature may be wrong: the mistakes that are made, and how to tell them.
+
+A refusal stays a refusal, of the same bytes. What is found here is for the operator's log and health alone, and holds
+nothing that was expected. Every variation is always computed and compared, so the time says nothing of which one fits.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import enum
+import hmac
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+MAX_BODY: Final = 64 * 1024
+"""Larger bodies are not varied: Help Scout's have one or two KiB."""
+
+# JSON is written anew only of bodies that are soon written, however deep and long somebody made them on purpose.
+_MAX_ANEW: Final = 8 * 1024
+_MAX_NESTED: Final = 32
+
+
+class Cause(enum.StrEnum):
+    """Why a signature was refused, in a word: the `cause` in the log and in /healthz."""
+
+    MISSING = "missing"
+    MALFORMED = "malformed"
+    OTHER_APP = "other_app"
+    SHA256 = "sha256"
+    HEX = "hex"
+    SPELLING = "spelling"
+    SURROUNDED = "surrounded_secret"
+    ENCODED = "encoded_secret"
+    LOST_BODY = "lost_body"
+    LINE_ENDS = "line_ends"
+    RESERIALISED = "reserialised"
+    TRANSCODED = "transcoded"
+    ENCODED_BODY = "encoded_body"
+    UNKNOWN = "unknown"
+
+
+class Advice(NamedTuple):
+    """What a cause means, and the next step, for the operator."""
+
+    why: str
+    todo: str
+
+
+ADVICE: Final[Mapping[Cause, Advice]] = {
+    Cause.MISSING: Advice(
+        "there was no signature in the header of the app, or more than one",
+        "compare signature_header with what the sender writes, and see that a proxy passes it on",
+    ),
+    Cause.MALFORMED: Advice(
+        "what was sent is no HMAC in base64 or hex",
+        "the sender must send base64 of HMAC-SHA1 over the body, 28 characters",
+    ),
+    Cause.OTHER_APP: Advice(
+        "it is signed with the secret of another app of this config",
+        "in Help Scout, correct the URL or the secret of the custom app; or exchange the secrets here",
+    ),
+    Cause.SHA256: Advice("it is right, but made with SHA-256", "the sender must sign with SHA-1"),
+    Cause.HEX: Advice("it is right, but written in hex", "the sender must write the digest in base64"),
+    Cause.SPELLING: Advice(
+        "it is right, but spelled in another way: a prefix, quotes, the URL alphabet, or no padding",
+        "the sender must write the 28 characters of standard base64 and nothing else",
+    ),
+    Cause.SURROUNDED: Advice(
+        "the two secrets differ in white space, quotes, or NAME= around them",
+        "write exactly the secret that Help Scout has into the file, without anything around it",
+    ),
+    Cause.ENCODED: Advice(
+        "one side has the secret encoded in base64 or hex, the other has it as it is",
+        "write the secret here exactly as it stands in Help Scout's form",
+    ),
+    Cause.LOST_BODY: Advice("the body arrived empty", "look for a proxy or a redirect that drops it"),
+    Cause.LINE_ENDS: Advice(
+        "the body's line ends, or white space at its ends, changed on the way",
+        "have the proxy pass the body on byte by byte; with curl, use --data-binary",
+    ),
+    Cause.RESERIALISED: Advice(
+        "the body is the same JSON, but not the same bytes: it was read and written anew on the way",
+        "have the proxy, firewall or function in between pass the body on byte by byte",
+    ),
+    Cause.TRANSCODED: Advice(
+        "the body's characters were converted on the way, or a byte order mark added or removed",
+        "have the proxy pass the body on byte by byte, as UTF-8",
+    ),
+    Cause.ENCODED_BODY: Advice(
+        "the body arrived in base64, or was signed in base64",
+        "have the gateway pass the body on as it is (AWS: isBase64Encoded)",
+    ),
+    Cause.UNKNOWN: Advice(
+        "it is the signature of another secret, or of another body",
+        "compare the secret here with Help Scout's; `sidebard check --self` finds a proxy that changes the body",
+    ),
+}
+
+
+class Diagnosis(NamedTuple):
+    """The likely cause; for OTHER_APP, also whose secret it is."""
+
+    cause: Cause
+    app: str = ""
+
+
+class Diagnoser:
+    """Knows the secrets of an app and of the others, as bytes, to vary them."""
+
+    __slots__ = ("_others", "_own")
+
+    def __init__(self, own: Sequence[bytes], others: Mapping[str, Sequence[bytes]]) -> None:
+        """`own` are the app's secrets, `others` those of each other app by its name."""
+        self._own = tuple(own)
+        self._others = {name: tuple(secrets) for name, secrets in others.items()}
+
+    def __repr__(self) -> str:
+        return "Diagnoser(...)"
+
+    def diagnose(self, body: bytes, signature: bytes | None) -> Diagnosis:
+        """Say why `signature`, a header value or None, may not sign `body`. Raises nothing, whatever the bytes."""
+        if not signature:
+            return Diagnosis(Cause.MISSING)
+        digest, form = _read(signature)
+        if digest is None:
+            return Diagnosis(Cause.MALFORMED)
+        if not body:
+            return Diagnosis(Cause.LOST_BODY)
+        if len(body) > MAX_BODY:
+            return Diagnosis(Cause.UNKNOWN)
+        algorithm = _ALGORITHMS[len(digest)]
+        found = [
+            diagnosis
+            for diagnosis, key, message in self._variations(body, form)
+            if hmac.compare_digest(hmac.digest(key, message, algorithm), digest)
+        ]
+        return found[0] if found else Diagnosis(Cause.UNKNOWN)
+
+    def _variations(self, body: bytes, form: Cause) -> Iterator[tuple[Diagnosis, bytes, bytes]]:
+        """Give each mistake with the secret and the body that it would have signed, the likelier before."""
+        for secret in self._own:
+            yield Diagnosis(form), secret, body
+        for name, secrets in self._others.items():
+            for secret in secrets:
+                yield Diagnosis(Cause.OTHER_APP, name), secret, body
+        for secret in self._own:
+            for cause, other in _secrets_near(secret):
+                yield Diagnosis(cause), other, body
+        for cause, other in dict.fromkeys(_bodies_near(body)):
+            for secret in self._own:
+                yield Diagnosis(cause), secret, other
+
+
+_ALGORITHMS: Final = {20: "sha1", 32: "sha256"}
+_PREFIX: Final = re.compile(rb"(?i)(?:hmac[- ]?)?(?:sha-?1|sha-?256)?[=: ]")
+_HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
+
+
+def _read(signature: bytes) -> tuple[bytes | None, Cause]:
+    """Give the digest in a header value, however it is written, and what is wrong if it is the right one."""
+    text = signature.strip()
+    plain = _PREFIX.sub(b"", text, count=1) if _PREFIX.match(text) else text
+    plain = plain.strip(b"\"' ")
+    if _HEX.fullmatch(plain) and len(plain) // 2 in _ALGORITHMS:
+        return binascii.unhexlify(plain), Cause.HEX
+    plain = plain.rstrip(b"=").translate(_STANDARD)
+    try:
+        digest = base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+    except binascii.Error:
+        return None, Cause.MALFORMED
+    if _HEX.fullmatch(digest) and len(digest) // 2 in _ALGORITHMS:
+        return binascii.unhexlify(digest), Cause.HEX
+    if len(digest) not in _ALGORITHMS:
+        return None, Cause.MALFORMED
+    return digest, Cause.SHA256 if _ALGORITHMS[len(digest)] == "sha256" else Cause.SPELLING
+
+
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+
+
+def _secrets_near(secret: bytes) -> Iterator[tuple[Cause, bytes]]:
+    """Give what the sender may have for a secret instead."""
+    trimmed = secret.strip()
+    for other in (
+        secret + b"\n",
+        secret + b"\r\n",
+        trimmed,
+        trimmed.strip(b"\"'"),
+        trimmed.partition(b"=")[2].strip(b"\"' "),
+    ):
+        if other not in (secret, b""):
+            yield Cause.SURROUNDED, other
+    yield Cause.ENCODED, base64.b64encode(secret)
+    yield Cause.ENCODED, binascii.hexlify(secret)
+    with suppress(ValueError):
+        yield Cause.ENCODED, base64.b64decode(trimmed, validate=True)
+    with suppress(ValueError):
+        yield Cause.ENCODED, binascii.unhexlify(trimmed)
+
+
+def _bodies_near(body: bytes) -> Iterator[tuple[Cause, bytes]]:
+    """Give what the sender may have signed instead."""
+    lines = body.replace(b"\r\n", b"\n")
+    for other in (lines, lines.replace(b"\n", b"\r\n"), body + b"\n", body + b"\r\n", body.rstrip(), body.strip()):
+        yield Cause.LINE_ENDS, other
+    yield Cause.TRANSCODED, codecs.BOM_UTF8 + body
+    yield Cause.TRANSCODED, body.removeprefix(codecs.BOM_UTF8)
+    with suppress(UnicodeError):
+        yield Cause.TRANSCODED, body.decode("latin-1").encode()
+    with suppress(UnicodeError):
+        yield Cause.TRANSCODED, body.decode().encode("latin-1")
+    for other in _written_anew(body):
+        yield Cause.RESERIALISED, other
+    yield Cause.ENCODED_BODY, base64.b64encode(body)
+    with suppress(ValueError):
+        yield Cause.ENCODED_BODY, base64.b64decode(body, validate=True)
+
+
+# Layouts of PHP, JavaScript and Python: on one line without and with spaces, and indented by two and by four.
+_LAYOUTS: Final = ((None, (",", ":")), (None, (", ", ": ")), (2, (",", ": ")), (4, (",", ": ")))
+
+
+def _written_anew(body: bytes) -> Iterator[bytes]:
+    r"""Give the same JSON as common senders write it; PHP's json_encode escapes "/" as "\/"."""
+    if len(body) > _MAX_ANEW or body.count(b"[") + body.count(b"{") > _MAX_NESTED:
+        return
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    for ascii_only in (True, False):
+        for indent, separators in _LAYOUTS:
+            try:
+                text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators)
+                yield text.encode()
+                yield text.replace("/", "\\/").encode()
+            except (ValueError, RecursionError):  # half a surrogate pair, which UTF-8 cannot spell
+                continue

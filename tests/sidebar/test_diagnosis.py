@@ -1,0 +1,116 @@
+"""Why a signature may be wrong: each mistake is told from the others, and what is said holds nothing to sign with."""
+
+import base64
+import hmac
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.sidebar.diagnosis import ADVICE, MAX_BODY, Cause, Diagnoser, Diagnosis
+from tests.vectors import BODY_SIGNATURES
+
+KEY = b"a secret of the tests"
+SECRET = KEY
+OTHER = b"another app's secret"
+PAYLOAD = {"customer": {"email": "ann@example.com", "fname": "Zoë", "url": "https://x.example/a"}, "emails": []}
+BODY = json.dumps(PAYLOAD).encode()
+PHP = json.dumps(PAYLOAD, separators=(",", ":")).replace("/", "\\/").encode()
+
+
+def digest(body=BODY, key=KEY, algorithm="sha1"):
+    return hmac.digest(key, body, algorithm)
+
+
+def signed(body=BODY, key=KEY, algorithm="sha1"):
+    return base64.b64encode(digest(body, key, algorithm))
+
+
+# What arrived, and the configured secret, with which a sender's right signature of something else comes in.
+CASES = [
+    ("none", None, BODY, SECRET, Cause.MISSING),
+    ("empty", b"", BODY, SECRET, Cause.MISSING),
+    ("no base64", b"!" * 28, BODY, SECRET, Cause.MALFORMED),
+    ("too short", b"abcd", BODY, SECRET, Cause.MALFORMED),
+    ("md5", base64.b64encode(digest()[:16]), BODY, SECRET, Cause.MALFORMED),
+    ("another app's secret", signed(key=OTHER), BODY, SECRET, Cause.OTHER_APP),
+    ("sha256", signed(algorithm="sha256"), BODY, SECRET, Cause.SHA256),
+    ("sha256 in hex", digest(algorithm="sha256").hex().encode(), BODY, SECRET, Cause.HEX),
+    ("hex", digest().hex().encode(), BODY, SECRET, Cause.HEX),
+    ("hex, upper case", digest().hex().upper().encode(), BODY, SECRET, Cause.HEX),
+    ("hex in base64", base64.b64encode(digest().hex().encode()), BODY, SECRET, Cause.HEX),
+    ("sha1= and hex, as GitHub", b"sha1=" + digest().hex().encode(), BODY, SECRET, Cause.HEX),
+    ("no padding", signed().rstrip(b"="), BODY, SECRET, Cause.SPELLING),
+    ("prefix", b"sha1=" + signed(), BODY, SECRET, Cause.SPELLING),
+    ("quotes", b'"' + signed() + b'"', BODY, SECRET, Cause.SPELLING),
+    ("URL alphabet", base64.urlsafe_b64encode(digest(b"4")), b"4", SECRET, Cause.SPELLING),
+    ("line end in Help Scout's secret", signed(key=KEY + b"\n"), BODY, SECRET, Cause.SURROUNDED),
+    ("two line ends in the file", signed(), BODY, KEY + b"\n", Cause.SURROUNDED),
+    ("quotes in the file", signed(), BODY, b'"' + KEY + b'"', Cause.SURROUNDED),
+    ("NAME= in the file", signed(), BODY, b"SECRET='" + KEY + b"'", Cause.SURROUNDED),
+    ("base64 in the file", signed(), BODY, base64.b64encode(KEY), Cause.ENCODED),
+    ("hex in the file", signed(), BODY, KEY.hex().encode(), Cause.ENCODED),
+    ("base64 at the sender", signed(key=base64.b64encode(KEY)), BODY, SECRET, Cause.ENCODED),
+    ("empty body", signed(), b"", SECRET, Cause.LOST_BODY),
+    ("LF became CRLF", signed(b"{\n}"), b"{\r\n}", SECRET, Cause.LINE_ENDS),
+    ("CRLF became LF", signed(b"{\r\n}"), b"{\n}", SECRET, Cause.LINE_ENDS),
+    ("last line end dropped, as by curl -d", signed(BODY + b"\n"), BODY, SECRET, Cause.LINE_ENDS),
+    ("line end added, as by echo", signed(), BODY + b"\n", SECRET, Cause.LINE_ENDS),
+    ("PHP to Python", signed(PHP), BODY, SECRET, Cause.RESERIALISED),
+    ("Python to PHP", signed(), PHP, SECRET, Cause.RESERIALISED),
+    ("pretty to compact", signed(json.dumps(PAYLOAD, indent=2).encode()), PHP, SECRET, Cause.RESERIALISED),
+    (
+        "PHP to JavaScript",
+        signed(PHP),
+        json.dumps(PAYLOAD, separators=(",", ":"), ensure_ascii=False).encode(),
+        SECRET,
+        Cause.RESERIALISED,
+    ),
+    ("byte order mark added", signed(), b"\xef\xbb\xbf" + BODY, SECRET, Cause.TRANSCODED),
+    ("UTF-8 twice", signed("Zoë".encode()), "Zoë".encode().decode("latin-1").encode(), SECRET, Cause.TRANSCODED),
+    ("body in base64", signed(), base64.b64encode(BODY), SECRET, Cause.ENCODED_BODY),
+    ("body signed in base64", signed(base64.b64encode(BODY)), BODY, SECRET, Cause.ENCODED_BODY),
+    ("another secret", signed(key=b"x"), BODY, SECRET, Cause.UNKNOWN),
+    ("too large to vary", signed(), b" " * (MAX_BODY + 1), SECRET, Cause.UNKNOWN),
+    ("deep on purpose", signed(), b"[" * 30_000, SECRET, Cause.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(
+    ("signature", "body", "secret", "cause"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
+def test_each_mistake(signature, body, secret, cause):
+    found = Diagnoser([b"the old secret", secret], {"freescout": [OTHER]}).diagnose(body, signature)
+    assert found == Diagnosis(cause, "freescout" if cause is Cause.OTHER_APP else "")
+
+
+def test_every_cause_is_met_and_explained():
+    assert {case[4] for case in CASES} == set(Cause) == set(ADVICE)
+    texts = [text for advice in ADVICE.values() for text in advice]
+    assert [text for text in texts if len(text) < 20 or text.endswith(".")] == []
+
+
+EXPECTED = {
+    "tompedals-compacted": Cause.RESERIALISED,
+    "hex-digest": Cause.HEX,
+    "sha256-digest": Cause.SHA256,
+    "header-missing": Cause.MISSING,
+    "laslabs-bad": Cause.UNKNOWN,
+}
+
+
+@pytest.mark.parametrize("case", [each for each in BODY_SIGNATURES if each.values[0]["id"] in EXPECTED])
+def test_published_mistakes(case):
+    header = case["header"]
+    found = Diagnoser([case["secret"].encode()], {}).diagnose(case["body"].encode(), header and header.encode())
+    assert found.cause is EXPECTED[case["id"]]
+
+
+@given(st.binary(max_size=300), st.one_of(st.none(), st.binary(max_size=80)), st.binary(min_size=1, max_size=60))
+def test_takes_any_bytes(body, signature, secret):
+    assert Diagnoser([secret], {"other": [b"x"]}).diagnose(body, signature).cause in Cause
+
+
+def test_shows_no_secret():
+    assert KEY.decode() not in repr(Diagnoser([KEY], {"freescout": [KEY]}))
