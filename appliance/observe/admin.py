@@ -1,10 +1,10 @@
-"""The admin pages: health and metrics, for this machine only."""
+"""The admin pages: status, health and metrics, for this machine only."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,12 +12,19 @@ from tornado.web import Application, RequestHandler
 
 from appliance.observe.exposition import CONTENT_TYPE
 from appliance.observe.health import Health
+from appliance.observe.status import FOLDER
 
 _REFUSALS = {
     403: "Only localhost is answered here.",
     404: "There is nothing at this path.",
     405: "Only GET and HEAD are answered here.",
 }
+
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PARTS: Final = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascript; charset=utf-8"}
 
 
 class _Page(RequestHandler):
@@ -77,6 +84,35 @@ class MetricsPage(_Page):
         self.finish(self._metrics())
 
 
+class StatusPage(_Page):
+    """/: for people."""
+
+    def initialize(self, status: Callable[[], bytes]) -> None:
+        """Take what gives the page."""
+        self._status = status
+
+    def get(self) -> None:
+        """Give the page, which may load its own style and script and nothing else."""
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Security-Policy", _POLICY)
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.finish(self._status())
+
+
+class PartPage(_Page):
+    """What the status page loads."""
+
+    def initialize(self, content: bytes, content_type: str) -> None:
+        """Take the content."""
+        self._content = content
+        self._content_type = content_type
+
+    def get(self) -> None:
+        """Give it."""
+        self.set_header("Content-Type", self._content_type)
+        self.finish(self._content)
+
+
 class NoPage(_Page):
     """Everything else."""
 
@@ -85,10 +121,21 @@ class NoPage(_Page):
         self.send_error(404)
 
 
-def make_application(health: Callable[[], Health], metrics: Callable[[], bytes]) -> Application:
+def make_application(
+    health: Callable[[], Health], metrics: Callable[[], bytes], status: Callable[[], bytes]
+) -> Application:
     """Give the application of the admin pages."""
+    parts = [
+        (f"/{name}", PartPage, {"content": (FOLDER / name).read_bytes(), "content_type": content_type})
+        for name, content_type in _PARTS.items()
+    ]
     return Application(
-        [("/healthz", HealthPage, {"health": health}), ("/metrics", MetricsPage, {"metrics": metrics})],
+        [
+            ("/", StatusPage, {"status": status}),
+            ("/healthz", HealthPage, {"health": health}),
+            ("/metrics", MetricsPage, {"metrics": metrics}),
+            *parts,
+        ],
         default_handler_class=NoPage,
         log_function=lambda handler: None,
     )

@@ -32,16 +32,22 @@ class _Collector(Collector):
             ("connections_rejected", "Connections closed as soon as they were accepted.", totals.rejected),
             ("connections_dropped", "Connections closed to make room, or for being too slow.", totals.dropped),
             ("log_lines_dropped", "Log lines lost because nobody read them.", totals.lines_dropped),
+            ("trail_lines_lost", "Lines of the access trail that were lost.", totals.trail_lost),
             ("worker_restarts", "Workers started in the place of one that died.", situation.worker_restarts),
             ("steward_restarts", "Stewards started in the place of one that died.", situation.steward_restarts),
         ):
             yield CounterMetricFamily(f"sidebard_{name}", words, value=value)
-        data = health.data
+        data, last = health.data, health.last_import
         for name, words, number in (
             ("connections", "Connections open now.", totals.open),
             ("workers_ready", "Workers that answer.", totals.ready),
             ("healthy", "1 if /healthz has no reasons.", float(not health.reasons)),
-            ("certificate_days_left", "Days until the certificate in use ends.", health.certificate_days_left),
+            ("import_refused", "1 if the last import was refused.", float(bool(last and last.refused))),
+            (
+                "certificate_days_left",
+                "Days until the certificate in use that ends first does.",
+                health.certificate_days_left,
+            ),
             ("data_age_seconds", "Seconds since the customer data was read.", data.age_seconds if data else None),
             ("data_rows", "Customers in the newest snapshot.", data.rows if data else None),
             ("data_generation", "Number of the newest snapshot.", data.generation if data else None),

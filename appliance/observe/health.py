@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import msgspec
@@ -13,6 +14,14 @@ from appliance.sidebar.diagnosis import Cause
 DAY: float = 86400.0
 
 
+class Served(msgspec.Struct, frozen=True):
+    """A certificate in use: some of the names it is for, how many more there are, and when it ends."""
+
+    names: tuple[str, ...]
+    more: int
+    ends: float  # seconds since 1970
+
+
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor knows and the steward tells."""
 
@@ -21,7 +30,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     steward_restarts: int = 0
     reload_fault: str = ""
     certificate_fault: str = ""
-    certificate_ends: float | None = None  # of the one in use, seconds since 1970; None without TLS
+    certificates: tuple[Served, ...] = ()  # the one that ends first at the front; none without TLS
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +50,9 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     refused: str = ""  # why, in a sentence; "" for a good one
     rows: int = 0
     bad_rows: int = 0
+    bad: tuple[str, ...] = ()  # the first of them: file, line, and what is wrong
+    without_address: int = 0
+    shared_addresses: int = 0
     seconds: float = 0.0
 
 
@@ -75,10 +87,13 @@ def examine(
     last_import: Import | None,
     max_age: float | None,
     refusals: Mapping[tuple[str, Cause], Refusals],
+    trail_fault: int = 0,
 ) -> Health:
-    """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded"."""
-    ends = situation.certificate_ends
-    days_left = None if ends is None else round((ends - now) / DAY, 2)
+    """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
+
+    `trail_fault` is the errno of why the access trail cannot be written, 0 for none.
+    """
+    days_left = days_until(situation.certificates[0].ends, now) if situation.certificates else None
     rules = (
         (data is None, "there is no customer data yet"),
         (
@@ -89,6 +104,10 @@ def examine(
         (days_left is not None and days_left <= 0, "the certificate has expired"),
         (bool(situation.certificate_fault), f"the new certificate is not used: {situation.certificate_fault}"),
         (bool(situation.reload_fault), f"the new config is not used: {situation.reload_fault}"),
+        (
+            bool(trail_fault),
+            f"the access trail cannot be written: {os.strerror(trail_fault)}; its lines wait, and too many are lost",
+        ),
         (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers answer"),
     )
     reasons = [reason for applies, reason in rules if applies]
@@ -101,6 +120,11 @@ def examine(
         workers=workers,
         refusals=_by_app(refusals),
     )
+
+
+def days_until(ends: float, now: float) -> float:
+    """Give how many days are left; below zero when it is over."""
+    return round((ends - now) / DAY, 2)
 
 
 def _by_app(refusals: Mapping[tuple[str, Cause], Refusals]) -> dict[str, dict[str, Refusals]]:

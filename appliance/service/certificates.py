@@ -5,12 +5,19 @@ from __future__ import annotations
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from appliance.config import Settings
 from appliance.customers.guards import signature_of
-from appliance.edge.tls import CertificateFault, load_pairs, self_signed, self_signed_files
+from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
+from appliance.observe.health import Served
 from appliance.observe.logs import log
 from appliance.service.wiring import StartFault, certificate_folder
+
+# What is told of certificates fits the note to the steward, however many there are and whatever they are for.
+_SHOWN: Final = 10
+_NAMES: Final = 3
+_NAME_LENGTH: Final = 100
 
 
 def files_of(settings: Settings) -> tuple[Path, ...]:
@@ -35,13 +42,13 @@ def signature(settings: Settings) -> str:
     return signature_of(files_of(settings))
 
 
-def load(settings: Settings) -> tuple[ssl.SSLContext | None, float | None]:
-    """Make the TLS context that the settings ask for, and say when the first of its certificates ends.
+def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]:
+    """Make the TLS context that the settings ask for, and give what it serves, the one that ends first at the front.
 
-    The end is in seconds since 1970; without TLS both are None. Raises StartFault.
+    Without TLS there is neither. Raises StartFault.
     """
     if not settings.tls.enabled:
-        return None, None
+        return None, ()
     now = datetime.now(UTC)
     pairs = named_pairs(settings)
     try:
@@ -56,4 +63,11 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, float | None]:
     for certificate in certificates:
         for flaw in certificate.flaws:
             log.warning("certificate_warning", file=str(certificate.file), message=flaw.sentence)
-    return context, min(certificate.not_after.timestamp() for certificate in certificates)
+    served = sorted(map(_describe, certificates), key=lambda one: one.ends)
+    return context, tuple(served[:_SHOWN])
+
+
+def _describe(certificate: Certificate) -> Served:
+    names = certificate.names
+    shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
+    return Served(shown, max(0, len(names) - _NAMES), certificate.not_after.timestamp())

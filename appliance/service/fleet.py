@@ -123,6 +123,9 @@ class Fleet:
             if child is None:
                 continue  # as process 1 of a container one inherits other people's children
             child.ready |= child.row.ready  # it may have been ready and dead since the last look
+            if lost := child.row.trail_waiting:
+                child.row.trail_lost(lost)
+                log.error("trail_lines_lost", count=lost, why="the worker ended before they were written")
             child.row.clear_state()
             if child.killed_at is None:
                 self._mourn(child, os.waitstatus_to_exitcode(status))

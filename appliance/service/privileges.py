@@ -12,16 +12,17 @@ from appliance.service.unpacked import let_others_read
 from appliance.service.wiring import StartFault
 
 
-def become(user: str, state: Path) -> None:
-    """Become `user`, for good, and let them own the state folder. Raises StartFault if there is no such user.
+def become(user: str, state: Path, trail: Path | None) -> None:
+    """Become `user`, for good, and let them own the state folder and the access trail.
 
     Whatever is read again at a reload, such as secrets and certificates, must then be readable to them.
+    Raises StartFault if there is no such user.
     """
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise StartFault(f'server.user: there is no user "{user}" here; create it, or name another') from None
-    for path in (state, *state.rglob("*")):
+    for path in (state, *state.rglob("*"), *([trail] if trail is not None else [])):
         os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
     let_others_read()
     # The groups first: only root may set them. setresuid leaves no saved root to come back to.

@@ -12,10 +12,11 @@ from appliance.customers.importer import newest
 from appliance.customers.plan import Plan
 from appliance.customers.snapshot import Facts
 from appliance.edge.web import Mount
+from appliance.observe.health import Served
 from appliance.observe.logs import log
 from appliance.observe.metrics import Table
 from appliance.service import certificates
-from appliance.service.wiring import make_mounts, plan_of, prepare_state, snapshot_folder
+from appliance.service.wiring import make_mounts, plan_of, prepare_state, prepare_trail, snapshot_folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,7 @@ class Setup:
     mounts: tuple[Mount, ...]
     context: ssl.SSLContext | None
     certificate: str  # what its files looked like
-    certificate_ends: float | None
+    served: tuple[Served, ...]  # the certificates in use, the one that ends first at the front
     table: Table
 
     @property
@@ -53,13 +54,14 @@ def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | N
     if before is not None:
         settings = _keep_what_is_fixed(settings, before.settings)
     log_key = prepare_state(settings)
+    prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
     layout = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     certificate = certificates.signature(settings)
     if before is not None and before.certificate == certificate and before.settings.tls == settings.tls:
-        context, ends = before.context, before.certificate_ends
+        context, served = before.context, before.served
     else:
-        context, ends = certificates.load(settings)
+        context, served = certificates.load(settings)
         certificate = certificate if before is not None else certificates.signature(settings)
     return Setup(
         settings=settings,
@@ -67,7 +69,7 @@ def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | N
         mounts=mounts,
         context=context,
         certificate=certificate,
-        certificate_ends=ends,
+        served=served,
         table=before.table if before is not None and before.table.layout == layout else Table(*layout),
     )
 
@@ -75,8 +77,8 @@ def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | N
 def with_new_certificate(setup: Setup) -> Setup:
     """Give the same with the certificates as they are now. Raises StartFault if they cannot be used."""
     seen = certificates.signature(setup.settings)  # before they are read: what changes meanwhile is seen again
-    context, ends = certificates.load(setup.settings)
-    return replace(setup, context=context, certificate=seen, certificate_ends=ends)
+    context, served = certificates.load(setup.settings)
+    return replace(setup, context=context, certificate=seen, served=served)
 
 
 def _keep_what_is_fixed(settings: Settings, before: Settings) -> Settings:

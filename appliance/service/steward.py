@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 
 from appliance.customers import guards
 from appliance.customers.importer import open_newest
-from appliance.observe import admin, exposition
+from appliance.observe import admin, exposition, history, status
 from appliance.observe.health import Data, Health, Import, Workers, examine
 from appliance.observe.logs import log
 from appliance.service.columns import column_faults
@@ -40,6 +40,7 @@ class Steward:
         self._setup = post.setup
         self._folder = snapshot_folder(post.setup.settings)
         self._last_import: Import | None = None
+        self._history = history.History()
 
     def run(self) -> None:
         """Work until SIGTERM."""
@@ -51,8 +52,9 @@ class Steward:
         loop.add_signal_handler(signal.SIGTERM, ending.set)
         self._post.writer.schedule_by(loop.call_later)
         self._tick(loop)
+        self._look(loop)
         server = HTTPServer(
-            admin.make_application(self.health, self.metrics),
+            admin.make_application(self.health, self.metrics, self.status),
             idle_connection_timeout=_ADMIN_TIMEOUT,
             body_timeout=_ADMIN_TIMEOUT,
             max_header_size=_ADMIN_BYTES,
@@ -70,6 +72,11 @@ class Steward:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)
         self._post.row.beat()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See what the workers have counted since the last time."""
+        loop.call_later(history.EVERY, self._look, loop)
+        self._history.take(time.time(), self._setup.table.totals())
 
     # The data
 
@@ -120,13 +127,21 @@ class Steward:
         now = time.time()
         if isinstance(result, Done):
             report = result.report
-            self._last_import = Import(at=now, rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds)
+            self._last_import = Import(
+                at=now,
+                rows=report.rows,
+                bad_rows=report.bad_rows,
+                bad=tuple(map(str, report.bad)),
+                without_address=report.without_address,
+                shared_addresses=report.shared_addresses,
+                seconds=report.seconds,
+            )
             log.info("import", rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds)
             self._say_what_is_missing()
             return False
         if self._last_import is None or result.sentence != self._last_import.refused:  # said once, not at every poll
             log.error("import_refused", why=result.sentence, bad=[str(row) for row in result.bad])
-        self._last_import = Import(at=now, refused=result.sentence)
+        self._last_import = Import(at=now, refused=result.sentence, bad=tuple(map(str, result.bad)))
         return result.transient
 
     def _say_what_is_missing(self) -> None:
@@ -148,11 +163,34 @@ class Steward:
             generations=totals.generations,
         )
         max_age = self._setup.settings.customers.max_age
-        return examine(time.time(), situation, workers, self._data(), self._last_import, max_age, totals.refusals)
+        return examine(
+            time.time(),
+            situation,
+            workers,
+            self._data(),
+            self._last_import,
+            max_age,
+            totals.refusals,
+            totals.trail_fault,
+        )
 
     def metrics(self) -> bytes:
         """Give the text of /metrics now."""
         return exposition.expose(self._setup.table.totals(), self.health(), self._post.situation.read())
+
+    def status(self) -> bytes:
+        """Give the status page now."""
+        now = time.time()
+        return status.render(
+            status.Status(
+                now=now,
+                health=self.health(),
+                situation=self._post.situation.read(),
+                totals=self._setup.table.totals(),
+                minutes=self._history.minutes(now),
+                recent=self._history.recent(),
+            )
+        )
 
     def _data(self) -> Data | None:
         newest = open_newest(self._folder, self._setup.plan)

@@ -30,7 +30,7 @@ from appliance.service.setup import Setup, make_setup, with_new_certificate
 from appliance.service.sockets import address_of, open_sockets
 from appliance.service.steward import Steward
 from appliance.service.systemd import Notifier
-from appliance.service.wiring import StartFault, without_effect
+from appliance.service.wiring import StartFault
 from appliance.service.worker import Post, Worker
 
 TICK: Final = 0.5
@@ -39,6 +39,7 @@ _ONE_PRESS: Final = 0.2
 terminal, which has sent it to this process as well."""
 
 _EXTEND: Final = 30.0
+_TOLD: Final = 2000  # characters of a fault that fit the note; a config can have a thousand faults
 _CHILDREN: Final = frozenset({signal.SIGCHLD, signal.SIGUSR1})
 _END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
@@ -74,8 +75,6 @@ class Supervisor:
         self._sockets = open_sockets(settings, self._environ)
         log_findings(Ground(settings, self._environ))
         _leave_root(settings, self._environ)
-        if ignored := without_effect(settings):
-            log.warning("not_in_effect", keys=ignored, todo="these keys are for a later version; remove them")
         self._myself = os.pidfd_open(os.getpid())
         self._signals = _block_signals()
         self._on_terminal = _has_terminal()  # asked now: once the terminal has hung up, there is none
@@ -245,9 +244,9 @@ class Supervisor:
                 workers=setup.workers if setup else 0,
                 worker_restarts=self._fleet.restarts[WORKER],
                 steward_restarts=self._fleet.restarts[STEWARD],
-                reload_fault=self._reload_fault,
-                certificate_fault=self._certificate_fault,
-                certificate_ends=setup.certificate_ends if setup else None,
+                reload_fault=self._reload_fault[:_TOLD],
+                certificate_fault=self._certificate_fault[:_TOLD],
+                certificates=setup.served if setup else (),
             )
         )
 
@@ -290,6 +289,6 @@ def _leave_root(settings: Settings, environ: Mapping[str, str]) -> None:
     if os.geteuid() != 0 or "INVOCATION_ID" in environ:
         return
     if settings.server.user:
-        become(settings.server.user, settings.server.state)
+        become(settings.server.user, settings.server.state, settings.log.trail)
     else:
         log.warning("running_as_root", todo="name a user in server.user, or run it under systemd")

@@ -17,6 +17,7 @@ from appliance.customers.keys import split
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, RelatedPlan
 from appliance.edge.web import Mount
+from appliance.observe.trail_file import TrailFile
 from appliance.sidebar.app import Card, Finished, Rules, SidebarApp
 from appliance.sidebar.diagnosis import Diagnoser
 from appliance.sidebar.layout import Display, title_of
@@ -61,11 +62,6 @@ def plan_of(settings: Settings) -> Plan:
     )
 
 
-def without_effect(settings: Settings) -> list[str]:
-    """Give the keys that are set and that this version does nothing with: nobody should rely on them in silence."""
-    return ["log.trail"] if settings.log.trail is not None else []
-
-
 def snapshot_folder(settings: Settings) -> Path:
     """Give where the snapshots are kept."""
     return settings.server.state / "customers"
@@ -108,6 +104,7 @@ def make_app(
         rules=rules,
         card=card_of(settings, app),
         diagnoser=diagnoser,
+        names_addresses=settings.log.trail is not None and settings.log.trail_addresses,
     )
 
 
@@ -147,6 +144,27 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
         made = make_app(settings, app, verifier, log_key, diagnoser)
         mounts.append(Mount(app.path, app.signature_header, made))
     return tuple(mounts)
+
+
+def trail_file(settings: Settings) -> TrailFile | None:
+    """Give the file of the access trail, not yet opened; None without one."""
+    kept = settings.log
+    return TrailFile(kept.trail, kept.trail_size, kept.trail_files) if kept.trail is not None else None
+
+
+def prepare_trail(settings: Settings) -> None:
+    """See that the access trail can be written, if there is to be one: nobody should look before. Raises StartFault."""
+    file = trail_file(settings)
+    if file is None:
+        return
+    try:
+        file.open()
+        file.close()
+    except OSError as error:
+        raise StartFault(
+            f"{file.path}: the access trail cannot be written: {error.strerror};"
+            " name another file in log.trail, or let the user that runs sidebard write there"
+        ) from None
 
 
 def prepare_state(settings: Settings) -> bytes:

@@ -23,12 +23,13 @@ from appliance.observe.health import Situation
 from appliance.observe.logs import RequestLog, log
 from appliance.observe.metrics import Row
 from appliance.observe.note import Note
+from appliance.observe.trail import Trail
 from appliance.observe.writer import Writer
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.refusals import RefusalWatch
 from appliance.service.setup import Setup
 from appliance.service.sockets import is_local
-from appliance.service.wiring import snapshot_folder
+from appliance.service.wiring import snapshot_folder, trail_file
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """A request leaves no cycles behind; looking for them every 700 objects takes 2 % of the time."""
@@ -59,11 +60,14 @@ class Worker:
         self._drain = settings.server.drain
         self._snapshot: Snapshot | None = None
         self._request_log = RequestLog(post.writer, time.time, on=settings.log.requests, terminal=post.terminal)
+        file = trail_file(settings)
+        self._trail = Trail(file, post.row, time.time, self._request_log.write) if file is not None else None
+        request_log = self._trail or self._request_log
         mounts = post.setup.mounts
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, self._request_log, time.perf_counter, post.row),
-            request_log=self._request_log,
+            application=make_application(mounts, request_log, time.perf_counter, post.row),
+            request_log=request_log,
             counters=post.row,
             timer=time.perf_counter,
             clock=time.time,
@@ -122,6 +126,8 @@ class Worker:
         if cut:
             log.warning("requests_cut_off", count=cut)
         self._request_log.close()
+        if self._trail is not None:
+            await self._trail.close()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do what is done once a second; a beat that is missing says that the loop does not go round."""

@@ -42,6 +42,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     customer: str | None = None
     fault: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,12 @@ class SidebarApp:
         rules: Rules | None = None,
         card: Card | None = None,
         diagnoser: Diagnoser | None = None,
+        names_addresses: bool = False,
     ) -> None:
-        """`clock` gives seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs."""
+        """`clock` gives seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs.
+
+        `names_addresses` has every reply hold the address that it is about, for an access trail that names it.
+        """
         self.name: Final = name
         self._verifier = verifier
         self._lookup = lookup
@@ -97,6 +102,7 @@ class SidebarApp:
         self._hasher = hashlib.blake2b(key=log_key, digest_size=8)  # copied: half the price of a new one
         self._rules = rules or Rules()
         self._card = card or Card()
+        self._names_addresses = names_addresses
         self._diagnoser = diagnoser or Diagnoser((), {})
         self._refused: Callable[[bytes, bytes | None], None] = lambda body, signature: None
         self._told_of_damage = False
@@ -147,6 +153,7 @@ class SidebarApp:
             _number(mailbox.id) if mailbox is not None else None,
             _number(user.id) if user is not None else None,
             finished.customer,
+            finished.address,
             finished.fault if cache != CacheState.HIT else "",  # said once, not for as long as it is cached
         )
 
@@ -212,7 +219,10 @@ class SidebarApp:
             outcome, html = Outcome.NO_ADDRESS, card.no_address(named)
         if question.old:
             html += card.old(snapshot.facts.as_of, self._clock(), self._rules.zone)
-        return _finish(outcome, html, self._hash(addresses[0]) if addresses else None, fault)
+        if not addresses:
+            return _finish(outcome, html, None, fault)
+        address = addresses[0] if self._names_addresses else ""
+        return _finish(outcome, html, self._hash(addresses[0]), fault, address)
 
     def _found(self, snapshot: Snapshot, records: tuple[Record, ...], question: _Question) -> tuple[Outcome, str, str]:
         """Give the operator's card; if it fails on these customers, the built-in one and what is wrong."""
@@ -278,8 +288,8 @@ def _number(identifier: Id | None) -> int | None:
     return identifier if identifier is not None and abs(identifier) < 10**_MAX_DIGITS else None
 
 
-def _finish(outcome: Outcome, html: str, customer: str | None = None, fault: str = "") -> Finished:
-    return Finished(outcome, _encode({"html": html}), customer, fault)
+def _finish(outcome: Outcome, html: str, customer: str | None = None, fault: str = "", address: str = "") -> Finished:
+    return Finished(outcome, _encode({"html": html}), customer, fault, address)
 
 
 _NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS)

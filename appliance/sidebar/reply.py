@@ -53,6 +53,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     mailbox: int | None = None
     agent: int | None = None
     customer: str | None = None
+    address: str = ""  # the first that was asked for, if the access trail is to name it; for nothing else
     fault: str = ""  # what is wrong with the operator's card, for an event; never for the client
 
 

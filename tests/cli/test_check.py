@@ -214,3 +214,18 @@ def test_leaves_everything_as_it_was(files):
     before = look()
     assert check(files).returncode == 0
     assert look() == before
+
+
+@pytest.mark.parametrize(
+    ("trail", "sentence"),
+    [
+        ("trail", "/trail: the access trail can be written"),
+        ("state", "/state is no file; name another in log.trail"),
+        ("none/trail", "/none is not there; make it, or name another file in log.trail"),
+    ],
+)
+def test_an_access_trail_is_looked_at_and_not_made(trail, sentence, files):
+    write_home(files, more=f'[log]\ntrail = "{trail}"')
+    (state,) = (each for each in json.loads(check(files, "--json").stdout)["checks"] if each["name"] == "state")
+    assert state["findings"][0]["sentence"] == f"{files}{sentence}"
+    assert not (files / "trail").exists()

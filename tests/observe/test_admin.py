@@ -11,6 +11,7 @@ from tornado.web import Application
 
 from appliance.observe.admin import is_loopback, make_application
 from appliance.observe.health import Situation, Workers, examine
+from appliance.observe.status import FOLDER
 
 
 class AdminTest(AsyncHTTPTestCase):
@@ -23,7 +24,7 @@ class AdminTest(AsyncHTTPTestCase):
             workers = Workers(wanted=1, ready=self.ready, restarts=0, generations=())
             return examine(0.0, Situation(), workers, None, None, None, {})
 
-        return make_application(health, lambda: b"metric 1\n")  # type: ignore[arg-type]
+        return make_application(health, lambda: b"metric 1\n", lambda: b"<p>page</p>")  # type: ignore[arg-type]
 
     def ask(self, path: str, method: str = "GET", host: str = "localhost:9180") -> HTTPResponse:
         return self.fetch(path, method=method, headers={"Host": host}, allow_nonstandard_methods=True)
@@ -43,6 +44,26 @@ class AdminTest(AsyncHTTPTestCase):
         assert (answer.code, answer.body) == (200, b"metric 1\n")
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
 
+    def test_the_status_page_and_its_parts(self) -> None:
+        answer = self.ask("/")
+        assert (answer.code, answer.body) == (200, b"<p>page</p>")
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        rules = dict(rule.split(" ", 1) for rule in answer.headers["Content-Security-Policy"].split("; "))
+        assert rules == {
+            **dict.fromkeys(("default-src", "base-uri", "form-action", "frame-ancestors"), "'none'"),
+            **dict.fromkeys(("style-src", "script-src", "connect-src"), "'self'"),
+            "img-src": "data:",
+        }
+        for name, kind in (("status.css", "text/css"), ("status.js", "text/javascript")):
+            part = self.ask(f"/{name}")
+            assert part.code == 200
+            assert part.headers["Content-Type"] == f"{kind}; charset=utf-8"
+            assert part.body == (FOLDER / name).read_bytes()
+
+    def test_nothing_else_of_its_folder_is_given(self) -> None:
+        for path in ("/status.html", "/page/status.css", "/../status.py", "/%2e%2e/status.py"):
+            assert self.ask(path).code == 404
+
     def test_other_methods_and_paths_are_refused(self) -> None:
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
             answer = self.ask("/healthz", method)
@@ -50,7 +71,7 @@ class AdminTest(AsyncHTTPTestCase):
         assert self.ask("/nothing").code == 404
 
     def test_other_hosts_are_refused_everywhere(self) -> None:
-        for path in ("/healthz", "/metrics", "/nothing"):
+        for path in ("/", "/status.js", "/healthz", "/metrics", "/nothing"):
             assert self.ask(path, host="rebound.example").code == 403
 
     def test_nothing_is_kept_and_nothing_is_said_of_the_software(self) -> None:

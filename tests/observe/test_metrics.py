@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.observe.exposition import expose
-from appliance.observe.health import Data, Health, Import, Situation, Workers, examine
+from appliance.observe.health import Data, Health, Import, Served, Situation, Workers, examine
 from appliance.observe.metrics import BUCKETS, Refusals, Table
 from appliance.observe.note import Note
 from appliance.sidebar.diagnosis import Cause
@@ -61,13 +61,13 @@ def test_sums_over_all_rows_also_those_of_other_processes() -> None:
     assert (totals.opened, totals.open) == (10, 6)
     assert (totals.handshakes_failed, totals.rejected, totals.dropped, totals.lines_dropped) == (4, 4, 4, 400)
     assert (totals.ready, totals.generations) == (2, (7, 7))
-    assert totals.durations["hit"].cumulative == (0, *(10,) * len(BUCKETS))
+    assert totals.durations["hit"].cumulative == (*(0,) * 4, *(10,) * (len(BUCKETS) - 3))
     assert totals.durations["hit"].seconds == pytest.approx(10 * 0.0002)
     assert totals.durations[""].seconds == pytest.approx(4 * 0.3)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "bucket"), [(-1e-9, 0), (0.0, 0), (0.0001, 0), (0.00011, 1), (5.0, 14), (5.1, 15), (1e6, 15)]
+    ("seconds", "bucket"), [(-1e-9, 0), (0.0, 0), (0.00001, 0), (0.000011, 1), (5.0, 17), (5.1, 18), (1e6, 18)]
 )
 def test_a_duration_counts_up_to_its_bound(seconds: float, bucket: int) -> None:
     table = Table(["one"], 1)
@@ -116,7 +116,7 @@ def test_shows_everything_to_prometheus() -> None:
     table = Table(["helpscout"], 1)
     table.row(0).request("helpscout", Outcome.FOUND, "hit", 0.0002)
     table.row(0).request("helpscout", Outcome.BAD_SIGNATURE, "", 0.0001)
-    situation = Situation(workers=1, worker_restarts=4, certificate_ends=1060.0 + 86400)
+    situation = Situation(workers=1, worker_restarts=4, certificates=(Served((), 0, 1060.0 + 86400),))
     text = expose(table.totals(), health(situation=situation), situation).decode()
     found = {
         (sample.name, *sample.labels.values()): sample.value
@@ -133,6 +133,7 @@ def test_shows_everything_to_prometheus() -> None:
     assert found["sidebard_request_seconds_count", "none"] == 1
     assert found["sidebard_worker_restarts_total",] == 4
     assert found["sidebard_certificate_days_left",] == 1
+    assert found["sidebard_import_refused",] == 0
     assert found["sidebard_data_age_seconds",] == 60
     assert found["sidebard_data_rows",] == 10
     for name in ("connections", "connections_opened_total", "handshake_failures_total", "connections_rejected_total"):
@@ -155,7 +156,10 @@ REASONS = {
         {"last_import": Import(at=1.0, refused="half is gone")},
         ["the last import was refused: half is gone"],
     ),
-    "an ended certificate": ({"situation": Situation(certificate_ends=1000.0)}, ["the certificate has expired"]),
+    "an ended certificate": (
+        {"situation": Situation(certificates=(Served((), 0, 1000.0),))},
+        ["the certificate has expired"],
+    ),
     "a bad certificate": (
         {"situation": Situation(certificate_fault="they do not match")},
         ["the new certificate is not used: they do not match"],

@@ -18,12 +18,14 @@ def test_becomes_the_user_and_leaves_them_the_state(tmp_path):
     state = tmp_path / "state"
     (state / "customers").mkdir(parents=True)
     (state / "customers" / "00000001.db").touch()
+    trail = tmp_path / "trail"
+    trail.touch()
     nobody = pwd.getpwnam("nobody")
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            become("nobody", state)
+            become("nobody", state, trail)
             same = os.getresuid() == (nobody.pw_uid,) * 3 and os.getresgid() == (nobody.pw_gid,) * 3
             code = 0 if same and 0 not in os.getgroups() else 2
             os.setuid(0)
@@ -33,9 +35,9 @@ def test_becomes_the_user_and_leaves_them_the_state(tmp_path):
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert {Path(path).stat().st_uid for path in (state, *state.rglob("*"))} == {nobody.pw_uid}
+    assert {Path(path).stat().st_uid for path in (state, *state.rglob("*"), trail)} == {nobody.pw_uid}
 
 
 def test_no_such_user(tmp_path):
     with pytest.raises(StartFault, match=r'server\.user: there is no user "nobody-of-that-name" here; create it'):
-        become("nobody-of-that-name", tmp_path)
+        become("nobody-of-that-name", tmp_path, None)

@@ -157,8 +157,3 @@ def test_without_tls_there_is_no_certificate_to_look_at(tmp_path):
         events = [line["event"] for line in daemon.lines]
     assert "certificate_changed" not in events
     assert events.count("reloaded") == 1
-
-
-def test_keys_of_a_later_version_are_named(tmp_path):
-    with Daemon(tmp_path, config='[log]\ntrail = "trail"\n') as daemon:
-        assert daemon.wait_for("not_in_effect")["keys"] == ["log.trail"]

@@ -17,7 +17,6 @@ from appliance.edge.tls import CertificateFault, read_certificate, server_contex
 from appliance.service import certificates
 from appliance.service.checks.finding import Finding, Status, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground
-from appliance.service.wiring import without_effect
 
 _SHORT: Final = 16
 _LONG: Final = 40
@@ -32,8 +31,6 @@ def config(ground: Ground) -> Iterator[Finding]:
     yield ok(str(ground.settings.file or "given by flags"))
     if ground.eyes is not None:
         yield ok(f"files are looked at as {ground.eyes.pw_name}, who owns the state folder")
-    if keys := without_effect(ground.settings):
-        yield warning(f"{', '.join(keys)}: this version does nothing with it; remove it")
 
 
 def secrets(ground: Ground) -> Iterator[Finding]:

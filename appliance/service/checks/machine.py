@@ -24,7 +24,9 @@ _PROBE_BYTES: Final = 4096
 
 
 def state(ground: Ground) -> Iterator[Finding]:
-    """Write into the state folder, and read back what was written."""
+    """Write into the state folder, and read back what was written; look whether the access trail could be written."""
+    if ground.settings.log.trail is not None:
+        yield _trail(ground.settings.log.trail)
     folder = existing(ground.settings.server.state)
     if _is_others(folder):
         owner = _name_of(folder.stat().st_uid)
@@ -62,6 +64,18 @@ def _write_and_read(folder: Path) -> Finding:
     if read != written:
         return fault(f"{folder}: what was written there could not be read back; check the disk")
     return ok(f"{folder}: written, synced, read back")
+
+
+def _trail(file: Path) -> Finding:
+    """Look and no more: opened here it would be made, and belong to whoever asks."""
+    there = file.exists()
+    if there and not file.is_file():
+        return fault(f"{file} is no file; name another in log.trail")
+    if not there and not file.parent.is_dir():
+        return fault(f"{file.parent} is not there; make it, or name another file in log.trail")
+    if not os.access(file if there else file.parent, os.W_OK):
+        return fault(f"{file} cannot be written by this user; name another in log.trail, or correct its owner")
+    return ok(f"{file}: the access trail can be written")
 
 
 def space(ground: Ground) -> Iterator[Finding]:

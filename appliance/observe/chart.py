@@ -1,0 +1,148 @@
+"""Charts as SVG text, made of numbers alone: the same numbers, the same text.
+
+Colours are classes, for the page's style sheet decides between light and dark. A part that has a title shows it when it
+is pointed at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from typing import Final, NamedTuple
+
+WIDTH: Final = 300
+HEIGHT: Final = 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 298, 8, 128
+_GAP: Final = 0.25  # of a bar's place, between it and the next
+
+
+class Series(NamedTuple):
+    """Values, the oldest first, None where there is none; `style` is the class of what shows them."""
+
+    name: str
+    style: str
+    values: Sequence[float | None]
+
+
+class Scale(NamedTuple):
+    """How values become heights: `place` gives 0 to 1 for each, `ticks` are the values with a line and a label."""
+
+    place: Callable[[float], float]
+    ticks: Sequence[tuple[float, str]]
+
+
+def from_zero(top: float, label: Callable[[float], str]) -> Scale:
+    """Give a scale from 0 to a round number at or above `top`, and at least 1e-9."""
+    end = _round_up(top)
+    return Scale(lambda value: value / end, [(value, label(value)) for value in (0.0, end / 2, end)])
+
+
+def by_tens(values: Iterable[float], label: Callable[[float], str]) -> Scale:
+    """Give a scale of the powers of ten around `values`, at least one, each above 0; ten times is the same height."""
+    known = list(values)
+    low = math.floor(math.log10(min(known)) + 1e-9)
+    high = max(low + 1, math.ceil(math.log10(max(known)) - 1e-9))
+    ticks = [10.0**power for power in range(low, high + 1)]
+    return Scale(
+        lambda value: (math.log10(value) - low) / (high - low) if value > 0 else 0.0,
+        [(value, label(value)) for value in ticks],
+    )
+
+
+def bars(series: Sequence[Series], scale: Scale, times: Sequence[str], words: str, titles: Sequence[str]) -> str:
+    """Give a chart of stacked bars. `times` are the labels below, "" for none; `titles` one for each bar."""
+    step = (_RIGHT - _LEFT) / len(times)
+    parts = []
+    for index, title in enumerate(titles):
+        left, bottom, stack = _LEFT + (index + _GAP / 2) * step, 0.0, []
+        for one in series:
+            value = one.values[index] or 0.0
+            if value > 0:
+                top = bottom + value
+                y, height = _y(scale.place(top)), (scale.place(top) - scale.place(bottom)) * (_BOTTOM - _TOP)
+                stack.append(_rectangle(left, y, step * (1 - _GAP), height, one.style))
+                bottom = top
+        hover = _rectangle(_LEFT + index * step, _TOP, step, _BOTTOM - _TOP, "hover")
+        parts.append(f"<g>{_title(title)}{hover}{''.join(stack)}</g>")
+    return _chart(words, _axes(scale, times) + "".join(parts))
+
+
+def lines(series: Sequence[Series], scale: Scale, times: Sequence[str], words: str) -> str:
+    """Give a chart of lines, each broken where there is no value; a value between two gaps is a dot."""
+    step = (_RIGHT - _LEFT) / len(times)
+    parts = []
+    for one in series:
+        points = [
+            None if value is None else (_LEFT + (index + 0.5) * step, _y(scale.place(value)))
+            for index, value in enumerate(one.values)
+        ]
+        path = "".join(
+            f"{'L' if index and points[index - 1] else 'M'}{_number(point[0])} {_number(point[1])}"
+            + ("h0" if not _neighbours(points, index) else "")
+            for index, point in enumerate(points)
+            if point is not None
+        )
+        if path:
+            parts.append(f'<path class="line {one.style}" d="{path}">{_title(one.name)}</path>')
+    return _chart(words, _axes(scale, times) + "".join(parts))
+
+
+def short(number: float) -> str:
+    """Give a number in at most three digits and a letter: 0, 0.25, 7.5, 120, 1.2k, 35M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size * 0.9995:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
+
+
+def _round_up(value: float) -> float:
+    """Give the next of 1, 2 and 5 times a power of ten."""
+    value = max(value, 1e-9)
+    power = 10.0 ** math.floor(math.log10(value))
+    return float(next(f"{step * power:.3g}" for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9)))
+
+
+def _neighbours(points: Sequence[object], index: int) -> bool:
+    return bool((index and points[index - 1]) or (index + 1 < len(points) and points[index + 1]))
+
+
+def _y(place: float) -> float:
+    return _BOTTOM - min(max(place, 0.0), 1.0) * (_BOTTOM - _TOP)
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _rectangle(x: float, y: float, width: float, height: float, style: str) -> str:
+    place = " ".join(
+        f'{name}="{_number(value)}"' for name, value in (("x", x), ("y", y), ("width", width), ("height", height))
+    )
+    return f'<rect class="{style}" {place}/>'
+
+
+def _title(text: str) -> str:
+    return f"<title>{escape(text)}</title>"
+
+
+def _axes(scale: Scale, times: Sequence[str]) -> str:
+    parts = []
+    for value, label in scale.ticks:
+        y = _number(_y(scale.place(value)))
+        parts.append(f'<path class="grid" d="M{_LEFT} {y}H{_RIGHT}"/>')
+        parts.append(f'<text class="end" x="{_LEFT - 6}" y="{y}" dy="4">{escape(label)}</text>')
+    step = (_RIGHT - _LEFT) / len(times)
+    for index, time in enumerate(times):
+        if time:
+            x = _number(_LEFT + index * step)
+            parts.append(f'<path class="grid" d="M{x} {_BOTTOM}v5"/>')
+            parts.append(f'<text class="middle" x="{x}" y="{HEIGHT - 5}">{escape(time)}</text>')
+    return "".join(parts)
+
+
+def _chart(words: str, inside: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+        f' aria-label="{escape(words)}">{inside}</svg>'
+    )

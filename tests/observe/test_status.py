@@ -1,0 +1,159 @@
+"""The status page: what it says, that it is well-formed, and that no name in it is more than a name."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from appliance.observe.health import Import, Served, Situation
+from appliance.observe.status import KINDS, Status, _duration, _latency, render
+from appliance.sidebar.reply import Outcome
+from tests.observe.busy import busy_status, health
+
+HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Reads a page, and minds that every tag is closed in its turn."""
+
+    def __init__(self, html: bytes) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.rows: list[list[str]] = []
+        self.texts: list[str] = []
+        self.feed(html.decode())
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        text = " ".join(data.split())
+        if text:
+            self.texts.append(text)
+            if self.open[-1] in ("td", "th"):
+                self.rows[-1].append(text)
+
+
+def page(status: Status) -> Page:
+    return Page(render(status))
+
+
+def test_every_outcome_is_of_one_kind() -> None:
+    assert sorted(outcome for kind in KINDS for outcome in kind.outcomes) == sorted(Outcome)
+
+
+def test_says_what_there_is_to_know() -> None:
+    shown = page(busy_status())
+    assert "All is well" in shown.texts
+    assert shown.tags.count("svg") == 3
+    for row in (
+        ["customers", "104,211"],
+        ["bad row", "customers.csv:2113: has 6 cells, and the header has 7"],
+        ["cards.example.com, helpdesk.example.com", "2026-11-21", "61 days"],
+        ["old.example.com, older.example.com, oldest.example.com and 4 more", "2026-12-10", "80 days"],
+        ["helpscout: it is right, but written in hex; the sender must write the digest in base64", "1", "09-21 14:13"],
+        ["workers that answer", "2 of 2"],
+        ["answer from snapshot", "17, 17"],
+    ):
+        assert row in shown.rows
+    counted = {row[0]: row[1:] for row in shown.rows if len(row) == 3}
+    hour, since = (int(cell.replace(",", "")) for cell in counted["found"])
+    assert 0 < hour < since
+    figures = dict(zip(shown.texts, shown.texts[1:], strict=False))
+    assert (figures["Age of the data"], figures["Certificate"], figures["From the cache"]) == ("42 s", "61 days", "64%")
+
+
+def test_the_charts_and_the_figures_tell_the_same() -> None:
+    status = busy_status()
+    titles = re.findall(r"<title>\d\d:\d\d: ([^<]*)</title>", render(status).decode())
+    found = [int(number.replace(",", "")) for title in titles for number in re.findall(r"([\d,]+) found", title)]
+    assert sum(found) == sum(span.count([Outcome.FOUND]) for span in status.minutes)
+    assert titles.count("no requests") == 2  # the pause
+
+
+@pytest.mark.parametrize("status", [busy_status(0), busy_status(4, 1)], ids=["quiet", "new"])
+def test_a_service_that_nobody_asks_has_a_page_too(status: Status) -> None:
+    shown = page(status)
+    assert "–" in shown.texts
+    assert "Outcomes" not in shown.texts or status.totals.opened
+
+
+def test_without_data_and_tls() -> None:
+    nothing = msgspec.structs.replace(health(situation=Situation(), last=None), data=None)
+    shown = page(busy_status(health=nothing, situation=Situation()))
+    assert {"Customers", "Last import", "Certificates"} & set(shown.texts) == set()
+    assert "none: TLS is off" in shown.texts
+
+
+def test_reasons_and_a_refused_import_are_told_in_their_words() -> None:
+    refused = Import(at=0.0, refused="half is gone; export it again", bad=("a.csv:3: has no address",))
+    shown = page(busy_status(health=health(["the disk is full"], last=refused)))
+    assert "the disk is full" in shown.texts
+    assert ["outcome", "refused: half is gone; export it again"] in shown.rows
+    assert ["bad row", "a.csv:3: has no address"] in shown.rows
+    assert "(!) sidebard" in shown.texts
+
+
+def test_hostile_names_stay_names() -> None:
+    situation = Situation(certificates=(Served((HOSTILE,), 0, 1e9),))
+    last = Import(at=0.0, refused=HOSTILE, bad=(HOSTILE,))
+    plain = page(busy_status(health=health(["x"], last=Import(at=0.0, refused="x", bad=("x",))), situation=situation))
+    html = render(busy_status(health=health([HOSTILE], situation, last), situation=situation))
+    shown = Page(html)
+    assert b"<script>alert" not in html
+    assert b"<img" not in html
+    assert shown.tags == plain.tags
+    assert sum(HOSTILE in text for text in shown.texts) == 4
+
+
+def test_the_page_holds_nothing_that_its_policy_forbids() -> None:
+    shown = page(busy_status())
+    names = {name for name, _ in shown.attributes}
+    assert not {name for name in names if name == "style" or name.startswith("on")}
+    assert shown.tags.count("script") == 1
+    assert "style" not in shown.tags
+    loaded = {value for name, value in shown.attributes if name in ("src", "href")}
+    assert loaded == {"status.js", "status.css", "data:,"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "120 min"),
+        (7200, "2 h"),
+        (172_799, "48 h"),
+        (172_800, "2 days"),
+    ],
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert _duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0000123, "12.3 µs"), (0.0009996, "1 ms"), (0.0123, "12.3 ms"), (2.5, "2.5 s")]
+)
+def test_times(seconds: float, text: str) -> None:
+    assert _latency(seconds) == text

@@ -1,0 +1,189 @@
+"""The access trail: who is noted, and what becomes of the lines when the disk does not take them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import threading
+import timeit
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from appliance.observe import trail as module
+from appliance.observe.metrics import Table
+from appliance.observe.trail import Trail
+from appliance.sidebar.reply import Outcome, Refusal, Reply
+from tests.conftest import Logged
+from tests.factory import NOW, Timer
+
+FOUND = Reply(200, Outcome.FOUND, b"{}", conversation=1, mailbox=2, agent=3, customer="abc")
+UNKNOWN = Reply(200, Outcome.UNKNOWN, b"{}", agent=3, customer="def", address="bob@example.com")
+
+
+class Disk:
+    """Takes batches, unless something is wrong with it."""
+
+    def __init__(self) -> None:
+        self.batches: list[bytes] = []
+        self.fault = 0
+        self.free = threading.Event()
+        self.free.set()
+        self.tried = 0
+
+    def append(self, lines: bytes) -> None:
+        self.free.wait()
+        self.tried += 1
+        if self.fault:
+            raise OSError(self.fault, "no")
+        self.batches.append(lines)
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in b"".join(self.batches).splitlines()]
+
+
+class Made:
+    """A trail, with what it is made of."""
+
+    def __init__(self) -> None:
+        self.disk = Disk()
+        self.table = Table(["helpscout"], 1)
+        self.row = self.table.row(0)
+        self.logged: list[Reply] = []
+        self.trail = Trail(self.disk, self.row, Timer(NOW), lambda reply, *_: self.logged.append(reply))
+
+    def note(self, *replies: Reply) -> None:
+        for reply in replies:
+            self.trail.write(reply, "helpscout", 100, "127.0.0.1")
+
+    async def until(self, look: Callable[[], bool]) -> None:
+        while not look():
+            await asyncio.sleep(0.001)
+
+
+def run(body: Callable[[Made], Awaitable[None]]) -> Made:
+    async def main() -> Made:
+        made = Made()
+        await asyncio.wait_for(body(made), 20)
+        return made
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_AFTER", 0.001)
+    monkeypatch.setattr(module, "RETRY_AFTER", 0.001)
+
+
+def test_holds_who_looked_at_whom_and_when() -> None:
+    async def body(made: Made) -> None:
+        made.note(FOUND, UNKNOWN)
+        await made.trail.close()
+
+    facts = {"timestamp": "2026-09-21T14:13:20.000000Z", "app": "helpscout"}
+    assert run(body).disk.lines == [
+        facts | {"outcome": "found", "agent": 3, "conversation": 1, "mailbox": 2, "customer": "abc"},
+        facts
+        | {"outcome": "unknown", "agent": 3, "conversation": None, "mailbox": None, "customer": "def"}
+        | {"address": "bob@example.com"},
+    ]
+
+
+def test_who_looked_at_nobody_is_not_in_it_but_logged() -> None:
+    async def body(made: Made) -> None:
+        made.note(Refusal.BAD_SIGNATURE.reply, Reply(200, Outcome.DRAFT, b"{}"), FOUND)
+        await made.trail.close()
+
+    made = run(body)
+    assert [line["outcome"] for line in made.disk.lines] == ["found"]
+    assert len(made.logged) == 3
+
+
+def test_what_waits_is_known_to_all_processes_and_written_by_and_by() -> None:
+    async def body(made: Made) -> None:
+        made.disk.free.clear()
+        made.note(*[FOUND] * 200)
+        assert made.row.trail_waiting == 200
+        made.disk.free.set()
+        await made.until(lambda: made.row.trail_waiting == 0)
+        made.note(FOUND)
+        await made.until(lambda: made.row.trail_waiting == 0)
+
+    assert len(run(body).disk.lines) == 201
+
+
+def test_a_full_disk_is_said_once_and_tried_again(logged: Logged) -> None:
+    async def body(made: Made) -> None:
+        made.disk.fault = errno.ENOSPC
+        made.note(FOUND, FOUND)
+        await made.until(lambda: made.disk.tried > 3)
+        made.note(UNKNOWN)
+        assert made.table.totals().trail_fault == errno.ENOSPC
+        assert made.row.trail_waiting == 3
+        made.disk.fault = 0
+        await made.until(lambda: made.row.trail_waiting == 0)
+        assert made.table.totals().trail_fault == 0
+
+    assert [line["customer"] for line in run(body).disk.lines] == ["abc", "abc", "def"]
+    assert logged.take("trail_failed") | {"timestamp": ""} == {
+        "timestamp": "",
+        "level": "error",
+        "event": "trail_failed",
+        "why": "No space left on device",
+        "waiting": 2,
+    }
+    assert logged.take("trail_goes_on")["lost"] == 0
+
+
+def test_when_too_many_wait_the_next_are_lost_and_counted(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 100)
+
+    async def body(made: Made) -> None:
+        made.disk.free.clear()  # it hangs
+        made.note(*[FOUND] * 110)
+        assert made.row.trail_waiting == 100
+        assert made.table.totals().trail_lost == 10
+        assert made.table.totals().trail_fault == errno.EBUSY
+        made.disk.free.set()
+        await made.until(lambda: made.row.trail_waiting == 0)
+
+    made = run(body)
+    assert len(made.disk.lines) == 100
+    assert len(made.logged) == 110
+    assert logged.take("trail_failed")["why"] == "Device or resource busy"
+    assert logged.take("trail_goes_on")["lost"] == 10
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["refuses", "hangs"])
+def test_the_end_waits_for_no_broken_disk(hangs: bool, logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_EXIT", 0.05 if hangs else 20)
+
+    async def body(made: Made) -> None:
+        if hangs:
+            made.disk.free.clear()
+        else:
+            made.disk.fault = errno.EIO
+        made.note(FOUND, FOUND)
+        await made.trail.close()
+        assert (made.row.trail_waiting, made.table.totals().trail_lost) == (0, 2)
+        made.disk.free.set()
+
+    run(body)
+    if not hangs:
+        logged.take("trail_failed")
+    assert logged.take("trail_lines_lost")["count"] == 2
+
+
+def test_a_line_costs_little() -> None:
+    async def body(made: Made) -> None:
+        made.disk.free.clear()
+        note = made.trail.write
+        best = min(timeit.repeat(lambda: note(FOUND, "helpscout", 1, ""), number=5000, repeat=5)) / 5000
+        assert best < 20e-6  # 2 on a quiet machine
+        made.disk.free.set()
+        await made.trail.close()
+
+    run(body)
