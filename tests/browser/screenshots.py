@@ -1,4 +1,4 @@
-"""Makes the pictures in docs/pictures: each example's card, and the page. `make screenshots` runs it."""
+"""Makes the pictures in docs/pictures: each example's card, and the pages. `make screenshots` runs it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.chromium import launch
 from tests.daemon import ROOT
 from tests.preview.live import preview
+from tests.service.test_status_page import Server
 
 EXAMPLES = ROOT / "conf/cards"
 PICTURES = ROOT / "docs/pictures"
@@ -32,6 +33,12 @@ def main() -> None:
                         page = _open(browser, running.url, scheme, 1.5)
                         _keep(page.screenshot(), f"preview-{scheme}")
                         page.close()
+        server = Server()
+        page = browser.new_page(viewport={"width": 1100, "height": 800})
+        page.goto(server.url)
+        _keep(page.screenshot(), "status")
+        page.close()
+        server.close()
         browser.close()
 
 
