@@ -69,14 +69,23 @@ def make_app(
     rules: Rules | None = None,
     card: Card | None = None,
     template: CardTemplate | None = None,
+    names_addresses: bool = False,
     **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
     sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
     lookup = Lookup(**sizes, timer=timer or Timer())
     verifier = Verifier([Secret(one.encode()) for one in secrets])
-    card = card or Card(template)
-    app = SidebarApp("helpscout", verifier, lookup, clock=clock, log_key=b"a log key", rules=rules, card=card)
+    app = SidebarApp(
+        "helpscout",
+        verifier,
+        lookup,
+        clock=clock,
+        log_key=b"a log key",
+        rules=rules,
+        card=card or Card(template),
+        names_addresses=names_addresses,
+    )
     app.use(snapshot)
     return app
 

@@ -94,6 +94,7 @@ def make_app(
         customers.plus_addressing,
         customers.max_age,
         settings.server.timezone,
+        customers.addresses,
     )
     return SidebarApp(
         app.name,

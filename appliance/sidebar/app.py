@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from appliance.customers.address import domain_of, fold_plus, normalise
+from appliance.customers.address_reader import AddressReader
 from appliance.customers.lookup import CacheState, Lookup, NotLoaded
-from appliance.customers.record import Record
+from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
 from appliance.sidebar import card
 from appliance.sidebar.diagnosis import Diagnoser, Diagnosis
@@ -47,12 +48,16 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What `[customers]` says of asking and of age. `max_age` is seconds, or None for never."""
+    """What `[customers]` says of asking and of age. `max_age` is seconds, or None for never.
+
+    `address_columns` are those whose first address a customer is logged by whom no address has found.
+    """
 
     ignore_domains: frozenset[str] = frozenset()
     plus_addressing: bool = False
     max_age: float | None = None
     zone: tzinfo = UTC
+    address_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +112,17 @@ class SidebarApp:
         self._refused: Callable[[bytes, bytes | None], None] = lambda body, signature: None
         self._told_of_damage = False
         self._layout = Layout(())
+        self._reader = AddressReader((), Columns(()), fold_plus=False)
 
     def use(self, snapshot: Snapshot | None) -> None:
         """Answer from `snapshot` from now on; None: the data is not loaded."""
         self._told_of_damage = False
         if snapshot is not None:
             facts = snapshot.facts
-            self._layout = Layout(facts.columns, facts.relations, self._card.display, self._rules.zone)
+            rules = self._rules
+            self._layout = Layout(facts.columns, facts.relations, self._card.display, rules.zone)
+            columns = Columns(facts.columns)
+            self._reader = AddressReader(rules.address_columns, columns, fold_plus=rules.plus_addressing)
         self._lookup.use(snapshot)
 
     def tell_refusals(self, to: Callable[[bytes, bytes | None], None]) -> None:
@@ -219,10 +228,14 @@ class SidebarApp:
             outcome, html = Outcome.NO_ADDRESS, card.no_address(named)
         if question.old:
             html += card.old(snapshot.facts.as_of, self._clock(), self._rules.zone)
-        if not addresses:
+        whom = self._named(records[0], question) if named and records else next(iter(addresses), None)
+        if whom is None:
             return _finish(outcome, html, None, fault)
-        address = addresses[0] if self._names_addresses else ""
-        return _finish(outcome, html, self._hash(addresses[0]), fault, address)
+        return _finish(outcome, html, self._hash(whom), fault, whom if self._names_addresses else "")
+
+    def _named(self, record: Record, question: _Question) -> str:
+        """Give what the log knows a customer by whom the subject has named: it is not whoever writes."""
+        return self._reader.read([values_of(record)]).main[0] or question.named[0].key
 
     def _found(self, snapshot: Snapshot, records: tuple[Record, ...], question: _Question) -> tuple[Outcome, str, str]:
         """Give the operator's card; if it fails on these customers, the built-in one and what is wrong."""

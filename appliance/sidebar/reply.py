@@ -39,7 +39,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     """One finished answer: what goes back to the client, and the facts that its log line may hold.
 
     `conversation`, `mailbox` and `agent` are Help Scout's ids; `customer` is a keyed hash of the first address asked
-    for, so that two lines about one person can be told to belong together and nothing more.
+    for, or of whom the subject names, so that two lines about one person can be told to belong together, and no more.
     """
 
     status: int
@@ -53,7 +53,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     mailbox: int | None = None
     agent: int | None = None
     customer: str | None = None
-    address: str = ""  # the first that was asked for, if the access trail is to name it; for nothing else
+    address: str = ""  # what `customer` is made of, if the access trail is to name it; for nothing else
     fault: str = ""  # what is wrong with the operator's card, for an event; never for the client
 
 

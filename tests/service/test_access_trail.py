@@ -56,6 +56,19 @@ def test_says_who_looked_at_whom(named: bool, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "trail").stat().st_mode) == 0o600
 
 
+def test_says_whose_card_was_shown_by_a_number_in_the_subject(tmp_path: Path) -> None:
+    rule = '[[app.subject]]\npattern = "Jackie Chan"\ncolumn = "name"\n'
+    with Daemon(tmp_path, config=TRAIL + "trail_addresses = true\n", app=rule) as daemon:
+        daemon.wait_for("serving")
+        body = body_for("nobody@example.com", ticket={"id": 1, "subject": "I am Jackie Chan"})
+        assert daemon.post(body, sign(body)) == 200
+        look(daemon, "jackie.chan@somewhere.com")
+        daemon.stop()
+    by_number, by_address = read(tmp_path)
+    assert by_number["address"] == "jackie.chan@somewhere.com"
+    assert by_number["customer"] == by_address["customer"]
+
+
 def test_the_hash_of_an_address_is_found_as_the_docs_say(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "log.md").read_text()
     command = re.search(r"(?m)^    python3 -c .*\n.*/var/lib/sidebard/log\.key$", text)

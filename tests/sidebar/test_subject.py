@@ -65,6 +65,33 @@ def test_finds_whom_no_address_finds(emails, app):
     assert ask(app, "Order #100001", *emails)[1].cache == CacheState.HIT
 
 
+@pytest.mark.parametrize("emails", [["nobody@example.com"], []], ids=["unknown", "no address"])
+@pytest.mark.parametrize("named", [False, True], ids=["hash", "address"])
+def test_is_logged_as_the_one_who_is_shown(named, emails, snapshot):
+    """Not as whoever wrote, nor as nobody: the access trail says whose card an agent saw."""
+    rules = Rules(address_columns=("email",))
+    app = make_app(snapshot, rules=rules, card=Card(subject=(ORDER,)), names_addresses=named)
+    _, by_number = ask(app, "Order #100001", *emails)
+    _, by_address = ask(app, "Hello", "ann@example.com")
+    assert (by_number.customer, by_number.address) == (by_address.customer, by_address.address)
+    assert by_number.address == ("ann@example.com" if named else "")
+
+
+def test_one_who_has_no_address_is_logged_by_the_number(snapshot):
+    app = make_app(
+        snapshot, rules=Rules(address_columns=("name",)), card=Card(subject=(LICENCE,)), names_addresses=True
+    )
+    _, reply = ask(app, "Re: AB-12")
+    assert reply.address == "ab-12"
+    assert reply.customer is not None
+
+
+def test_a_number_of_nobody_is_logged_as_the_address_that_asked(app):
+    known, nobody = (ask(app, "#999999", *emails)[1].customer for emails in (["nobody@example.com"], []))
+    assert known == ask(app, "Hello", "nobody@example.com")[1].customer is not None
+    assert nobody is None
+
+
 def test_an_address_that_is_known_decides(app):
     html, reply = ask(app, "Order #100001", "bob@example.com")
     assert reply.outcome is Outcome.FOUND
