@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _RSA_BITS: Final = 2048
 _CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-_NEAR: Final = timedelta(days=14)
+_DAY: Final = timedelta(days=1)
+_NEAR: Final = 14 * _DAY
 
 
 class CertificateFault(Exception):
@@ -28,19 +29,29 @@ class Flaw(NamedTuple):
     refused: bool
 
 
+class Validity(NamedTuple):
+    """From when until when a certificate is good."""
+
+    begins: datetime
+    ends: datetime
+
+    def days_left(self, now: datetime) -> float:
+        """Give how many days it is still good for; below zero when it is over."""
+        return (self.ends - now) / _DAY
+
+    def is_near_end(self, now: datetime) -> bool:
+        """Whether it is time to renew it; one that lives for six days has never more than those."""
+        return self.ends - now < min(_NEAR, (self.ends - self.begins) / 3)
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """One that is served."""
 
     names: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
+    validity: Validity
     file: Path
     flaws: tuple[Flaw, ...] = ()
-
-    def days_left(self, now: datetime) -> float:
-        """Give how many days it is still good for; below zero when it is over."""
-        return (self.not_after - now).total_seconds() / 86400
 
     def covers(self, name: str) -> bool:
         """Say whether it is for this name, in lower case; "*" stands for the first label alone (RFC 6125, 6.4.3)."""
@@ -65,10 +76,8 @@ def read_certificate(file: Path, now: datetime) -> Certificate:
     leaf = chain[0]
     _check_key(file, leaf)
     _check_order(file, chain)
-    names = _names(leaf)
-    return Certificate(
-        names, leaf.not_valid_before_utc, leaf.not_valid_after_utc, file, tuple(_flaws(file, chain, names, now))
-    )
+    names, validity = _names(leaf), Validity(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+    return Certificate(names, validity, file, tuple(_flaws(file, chain, names, validity, now)))
 
 
 def _check_key(file: Path, leaf: x509.Certificate) -> None:
@@ -109,15 +118,16 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return (*names, *map(str, alternatives.get_values_for_type(x509.IPAddress)))
 
 
-def _flaws(file: Path, chain: Sequence[x509.Certificate], names: Sequence[str], now: datetime) -> Iterator[Flaw]:
+def _flaws(
+    file: Path, chain: Sequence[x509.Certificate], names: Sequence[str], validity: Validity, now: datetime
+) -> Iterator[Flaw]:
     leaf = chain[0]
-    begins, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    if now > ends:
-        yield Flaw(f"{file}: expired on {ends:%Y-%m-%d}; renew it", True)
-    elif ends - now < min(_NEAR, (ends - begins) / 3):  # one that lives for six days is always near its end
-        yield Flaw(f"{file}: ends in {(ends - now).total_seconds() / 86400:.1f} days; renew it", False)
-    if now < begins:
-        yield Flaw(f"{file}: not valid before {begins:%Y-%m-%d %H:%M} UTC; is the clock right?", True)
+    if now > validity.ends:
+        yield Flaw(f"{file}: expired on {validity.ends:%Y-%m-%d}; renew it", True)
+    elif validity.is_near_end(now):
+        yield Flaw(f"{file}: ends in {validity.days_left(now):.1f} days; renew it", False)
+    if now < validity.begins:
+        yield Flaw(f"{file}: not valid before {validity.begins:%Y-%m-%d %H:%M} UTC; is the clock right?", True)
     if not names:
         yield Flaw(f"{file}: names no server, so no client accepts it; issue it with a subjectAltName", True)
     if len(chain) == 1 and leaf.issuer == leaf.subject:

@@ -70,4 +70,4 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
 def _describe(certificate: Certificate) -> Served:
     names = certificate.names
     shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
-    return Served(shown, max(0, len(names) - _NAMES), certificate.not_after.timestamp())
+    return Served(shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp())

@@ -117,8 +117,8 @@ def common_name(end):
 def test_what_is_served(tmp_path):
     _context, [certificate] = load(write(tmp_path, leaf(names=["Support.Example.com", "*.example.org"]), BETWEEN))
     assert certificate.names == ("support.example.com", "*.example.org")
-    assert certificate.not_after - certificate.not_before == timedelta(days=90)
-    assert certificate.days_left(NOW) == 89
+    assert certificate.validity.ends - certificate.validity.begins == timedelta(days=90)
+    assert certificate.validity.days_left(NOW) == 89
     assert certificate.flaws == ()
 
 

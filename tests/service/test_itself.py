@@ -31,6 +31,7 @@ from tests.factory import CUSTOMERS, SECRET, make_app, run_import, write_csv
 from tests.service.checks import settings
 
 HEADER = "X-HelpScout-Signature"
+NOW = datetime.now().astimezone()
 
 
 class Message(NamedTuple):
@@ -95,7 +96,7 @@ def home(tmp_path: Path) -> Settings:
 
 
 def asked(home: Settings, url: str, ca: Path | None = None, *, insecure: bool = False) -> list[tuple[str, str]]:
-    found = list(ask_itself(Ground(home, {}, clock=lambda: 1_790_000_000.0), target_of(url, ca, insecure)))
+    found = list(ask_itself(Ground(home, {}, clock=NOW.timestamp), target_of(url, ca, insecure)))
     return [(finding.status.value, finding.sentence) for finding in found]
 
 
@@ -226,26 +227,32 @@ def test_no_tls_there(home: Settings) -> None:
     assert (status, "does not speak TLS; correct the port, or begin the URL with http://" in said) == ("fault", True)
 
 
-NOW = datetime.now().astimezone()
 AUTHORITY = trustme.CA()
+
+
+def lives(begin: int, end: int) -> dict[str, datetime]:
+    """Give the dates of a certificate, in days from now."""
+    return {"not_before": NOW + timedelta(days=begin), "not_after": NOW + timedelta(days=end)}
 
 
 @pytest.mark.parametrize(
     ("names", "dates", "trusted", "status", "sentence"),
     [
-        (["127.0.0.1"], {"not_after": NOW + timedelta(days=90)}, True, "ok", "its certificate is accepted, "),
+        (["127.0.0.1"], lives(-1, 89), True, "ok", "its certificate is accepted, 89 days left"),
+        (["127.0.0.1"], lives(-77, 13), True, "warning", "its certificate is accepted, 13 days left; renew it"),
+        (["127.0.0.1"], lives(-1, 5), True, "ok", "its certificate is accepted, 5 days left"),
         (
             ["127.0.0.1"],
-            {"not_before": NOW - timedelta(days=9), "not_after": NOW - timedelta(days=1)},
+            lives(-9, -1),
             True,
             "fault",
             "the certificate has expired; renew it",
         ),
-        (["127.0.0.1"], {"not_before": NOW + timedelta(days=1)}, True, "fault", "the certificate is not valid yet"),
+        (["127.0.0.1"], lives(1, 90), True, "fault", "the certificate is not valid yet"),
         (["other.example"], {}, True, "fault", "is not for this IP address"),
         (["127.0.0.1"], {}, False, "fault", "give the authority's certificate with --ca"),
     ],
-    ids=["good", "expired", "not yet", "another name", "unknown authority"],
+    ids=["good", "near its end", "six days", "expired", "not yet", "another name", "unknown authority"],
 )
 def test_certificates(
     names: list[str],

@@ -104,7 +104,7 @@ def certificate(ground: Ground) -> Iterator[Finding]:
             continue
         yield from ((fault if flaw.refused else warning)(flaw.sentence) for flaw in found.flaws)
         if not any(flaw.refused for flaw in found.flaws):
-            yield ok(f"{file}: for {', '.join(found.names)}, {found.days_left(now):.0f} days left")
+            yield ok(f"{file}: for {', '.join(found.names)}, {found.validity.days_left(now):.0f} days left")
 
 
 class _Rule(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -33,7 +34,6 @@ _NOBODY: Final = "nobody@sidebard.invalid"
 _NOT_LOADED: Final = msgspec.json.encode({"html": not_loaded()})
 _REFUSALS: Final = {(refusal.reply.status, refusal.reply.body): refusal for refusal in Refusal}
 _SEARCHED: Final = 100
-_NEAR_DAYS: Final = 14
 
 
 def ask_itself(ground: Ground, target: Target) -> Iterator[Finding]:
@@ -87,10 +87,10 @@ def _somebody(ground: Ground) -> tuple[Snapshot | None, str]:
 
 
 def _certificate(ground: Ground, answer: Answer) -> Iterator[Finding]:
-    if answer.certificate_ends is not None:
-        days = (answer.certificate_ends - ground.now) / 86400
-        sentence = f"its certificate is accepted, {days:.0f} days left"
-        yield ok(sentence) if days >= _NEAR_DAYS else warning(f"{sentence}; renew it")
+    if answer.validity is not None:
+        now = datetime.fromtimestamp(ground.now, UTC)
+        sentence = f"its certificate is accepted, {answer.validity.days_left(now):.0f} days left"
+        yield warning(f"{sentence}; renew it") if answer.validity.is_near_end(now) else ok(sentence)
 
 
 def _refused(ground: Ground, target: Target, answers: Sequence[Answer], plain: Answer) -> str:

@@ -7,9 +7,12 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
+
+from appliance.edge.certificate import Validity
 
 _TIMEOUT: Final = 10.0
 _MAX_ANSWER: Final = 4 * 1024 * 1024
@@ -27,12 +30,12 @@ class Target:
 
 
 class Answer(NamedTuple):
-    """What came back, after how long, and until when the certificate is good: seconds since 1970, None if unknown."""
+    """What came back, after how many seconds, and when the certificate is good: None if that is not known."""
 
     status: int
     body: bytes
     seconds: float
-    certificate_ends: float | None
+    validity: Validity | None
 
 
 class Unreachable(Exception):
@@ -73,21 +76,23 @@ def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -
     began = time.monotonic()
     try:
         connection.connect()
-        ends = _certificate_ends(connection.sock)
+        validity = _validity(connection.sock)
         headers = {"Content-Type": "application/json", header: signature.decode("ascii")}
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
-        return Answer(answer.status, answer.read(_MAX_ANSWER), time.monotonic() - began, ends)
+        return Answer(answer.status, answer.read(_MAX_ANSWER), time.monotonic() - began, validity)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{target.host}:{target.port}: {_sentence(error)}") from None
     finally:
         connection.close()
 
 
-def _certificate_ends(connected: socket.socket) -> float | None:
+def _validity(connected: socket.socket) -> Validity | None:
     certificate = connected.getpeercert() if isinstance(connected, ssl.SSLSocket) else None
-    ends = certificate.get("notAfter") if certificate else None  # empty if it was not verified
-    return ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
+    if not certificate:  # empty if it was not verified
+        return None
+    dates = (ssl.cert_time_to_seconds(str(certificate[name])) for name in ("notBefore", "notAfter"))
+    return Validity(*(datetime.fromtimestamp(date, UTC) for date in dates))
 
 
 # OpenSSL's X509_V_ERR_ numbers (x509_vfy.h).
