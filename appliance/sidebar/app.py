@@ -107,6 +107,8 @@ class SidebarApp:
         self._hasher = hashlib.blake2b(key=log_key, digest_size=8)  # copied: half the price of a new one
         self._rules = rules or Rules()
         self._card = card or Card()
+        self._varies = bool(self._card.vary.names)  # asked at every request, as is the next
+        self._subject_rules = self._card.subject
         self._names_addresses = names_addresses
         self._diagnoser = diagnoser or Diagnoser((), {})
         self._refused: Callable[[bytes, bytes | None], None] = lambda body, signature: None
@@ -147,7 +149,7 @@ class SidebarApp:
             return Refusal.BAD_PAYLOAD.reply
         keyed = len(body) <= _MAX_KEYED
         finished, cache = self._by_address(payload, keyed=keyed)
-        if self._card.subject and finished.outcome in _NOBODY:
+        if self._subject_rules and finished.outcome in _NOBODY:
             finished, cache = self._by_subject(payload, finished, cache, keyed=keyed)
         ticket, mailbox, user = payload.ticket, payload.mailbox, payload.user
         return Reply(
@@ -172,7 +174,7 @@ class SidebarApp:
         if customer is None:
             return (_DRAFT if payload.is_draft else _NO_ADDRESS), ""
         old = self._is_old()
-        varied = self._card.vary.values_of(payload) if self._card.vary.names else ()
+        varied = self._card.vary.values_of(payload) if self._varies else ()
         # The texts as they came decide the addresses, so they are the key: normal forms cost 1.5 us a request.
         own = mailbox.email if mailbox is not None else None
         key = (customer.email, customer.emails, own, old, varied) if keyed else None
@@ -189,7 +191,7 @@ class SidebarApp:
         self, payload: Payload, nobody: Finished, cache: CacheState | str, *, keyed: bool
     ) -> tuple[Finished, CacheState | str]:
         """Give the answer by what the subject names, if it names anything, in the place of `nobody`."""
-        named = named_in(payload, self._card.subject)
+        named = named_in(payload, self._subject_rules)
         if not named:
             return nobody, cache
         question = _Question(

@@ -12,9 +12,8 @@ from urllib.parse import quote
 
 from appliance.customers.address import normalise
 
-_SPECIAL: Final = re.compile(
-    "[&<>\"']"
-)  # looked for first: most texts have none, and html.escape reads them five times
+# Looked for first: most texts have none, and html.escape reads them five times.
+_SPECIAL: Final = re.compile("[&<>\"']")
 _WEB: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\^`{|}]+", re.IGNORECASE)
 
 
@@ -30,10 +29,11 @@ class Markup(bytes):
 
 def html_of(value: object) -> str:
     """Give a value as HTML: Markup as it is, None as nothing, anything else as text."""
-    if isinstance(value, Markup):
-        return value.decode()
-    text = value if isinstance(value, str) else text_of(value)
-    return _escape(text) if _SPECIAL.search(text) else text
+    if not isinstance(value, str):  # most are
+        if isinstance(value, Markup):
+            return value.decode()
+        value = text_of(value)
+    return _escape(value) if _SPECIAL.search(value) else value
 
 
 def text_of(value: object) -> str:
