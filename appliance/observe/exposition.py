@@ -61,7 +61,7 @@ class _Collector(Collector):
             if number or app:
                 requests.add_metric((app, outcome), number)
         yield requests
-        words = "Seconds from a request's first byte to its answer, by what the cache said."
+        words = "Seconds to answer a request that has come, by what the cache said."
         durations = HistogramMetricFamily("sidebard_request_seconds", words, labels=("cache",))
         lookups = CounterMetricFamily("sidebard_cache_lookups", "Look-ups in the cache of cards.", labels=("result",))
         for cache, histogram in self._totals.durations.items():
