@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,18 +54,6 @@ def read_card(app: App) -> str | None:
         raise ConfigError(
             [Fault(app.card, None, "", why, None, f"correct app[{app.index}].card, or the file")]
         ) from None
-
-
-def card_faults(app: App) -> tuple[Fault, ...]:
-    """Give what is wrong with the file of an app's card, whatever it says. A template is code that the service runs."""
-    try:
-        mode = stat.S_IMODE(app.card.stat().st_mode) if app.card is not None else 0
-    except OSError:
-        return ()  # `read_card` says so
-    if not mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return ()
-    why = f"may be written by others than its owner (mode {mode:04o}), and a template is code"
-    return (Fault(app.card, None, "", why, None, f"chmod go-w {app.card}"),)
 
 
 def _read_secret(source: SecretSource, environ: Mapping[str, str]) -> bytes:

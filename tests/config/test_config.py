@@ -184,26 +184,6 @@ def test_overrides_are_checked(tmp_path: Path) -> None:
         config.with_overrides(settings, ["0.0.0.0:80"], None)
 
 
-# Cards
-
-
-@pytest.mark.parametrize(("mode", "whole"), [(0o640, True), (0o644, True), (0o664, False), (0o646, False)])
-def test_a_card_that_others_may_write_is_a_fault(mode: int, whole: bool, tmp_path: Path) -> None:
-    card = tmp_path / "card.html"
-    card.write_text("x")
-    card.chmod(mode)
-    app = load(tmp_path, MINIMAL + 'card = "card.html"\n').apps[0]
-    why = (
-        f"{card}: may be written by others than its owner (mode {mode:04o}), and a template is code; chmod go-w {card}"
-    )
-    assert [str(fault) for fault in config_files.card_faults(app)] == ([] if whole else [why])
-
-
-def test_no_card_is_no_fault(tmp_path: Path) -> None:
-    assert config_files.card_faults(load(tmp_path).apps[0]) == ()
-    assert config_files.card_faults(load(tmp_path, MINIMAL + 'card = "card.html"\n').apps[0]) == ()
-
-
 # Secrets
 
 
