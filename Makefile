@@ -19,7 +19,7 @@ run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, 
 test: $(BIN)/.installed ## run every test
 	$(BIN)/python -m pytest
 
-browser: $(BIN)/.installed ## use the preview page in chromium
+browser: $(BIN)/.installed ## use the preview and status pages in chromium
 	$(BIN)/python -m pytest -m browser
 
 screenshots: $(BIN)/.installed ## make the pictures in docs/pictures

@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.chromium import launch
 from tests.daemon import ROOT
+from tests.observe.live import Server
 from tests.preview.live import preview
-from tests.service.test_status_page import Server
 
 EXAMPLES = ROOT / "conf/cards"
 PICTURES = ROOT / "docs/pictures"
