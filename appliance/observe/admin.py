@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
-from tornado.web import Application, RequestHandler
+from tornado.web import Application
 
 from appliance.observe.exposition import CONTENT_TYPE
 from appliance.observe.health import Health
+from appliance.observe.local_page import LocalPage
 from appliance.observe.status import FOLDER
 
 _REFUSALS = {
@@ -27,23 +26,10 @@ _POLICY: Final = (
 _PARTS: Final = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascript; charset=utf-8"}
 
 
-class _Page(RequestHandler):
-    """What every page has in common: who may ask, how, and that nothing keeps the answer."""
+class _Page(LocalPage):
+    """What every page has in common: how it may be asked."""
 
     SUPPORTED_METHODS = ("GET", "HEAD")
-
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-
-    def compute_etag(self) -> None:
-        """Give none: every answer is of its moment."""
-
-    def prepare(self) -> None:
-        # A page in a browser on this machine could else be led here by a name that it controls (DNS rebinding).
-        if not is_loopback(self.request.host):
-            self.send_error(403)
 
     def write_error(self, status_code: int, **_: Any) -> None:
         self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -95,7 +81,6 @@ class StatusPage(_Page):
         """Give the page, which may load its own style and script and nothing else."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Content-Security-Policy", _POLICY)
-        self.set_header("Referrer-Policy", "no-referrer")
         self.finish(self._status())
 
 
@@ -139,12 +124,3 @@ def make_application(
         default_handler_class=NoPage,
         log_function=lambda handler: None,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a Host header names this machine and no name that somebody else controls."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -16,9 +16,9 @@ from typing import Any, Final
 import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
-from tornado.web import Application, RequestHandler
+from tornado.web import Application
 
-from appliance.observe.admin import is_loopback
+from appliance.observe.local_page import LocalPage
 from appliance.preview.examples import Data
 from appliance.preview.session import Session
 
@@ -75,33 +75,23 @@ class Hub:
         self.tell()
 
 
-class _Page(RequestHandler):
-    """What every page has in common: who may ask, and that the browser keeps and passes on nothing."""
+class _Page(LocalPage):
+    """What every page has in common: who may ask, and what a browser may do with the answer."""
 
     def initialize(self, hub: Hub) -> None:
         """Take the hub."""
         self.hub = hub
 
     def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        for name, value in (
-            ("Cache-Control", "no-store"),
-            ("Content-Security-Policy", _PAGE_POLICY),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            ("Referrer-Policy", "no-referrer"),
-            ("X-Content-Type-Options", "nosniff"),
-        ):
-            self.set_header(name, value)
-
-    def compute_etag(self) -> None:
-        """Give none: every answer is of its moment."""
+        super().set_default_headers()
+        self.set_header("Content-Security-Policy", _PAGE_POLICY)
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
 
     def prepare(self) -> None:
-        # Another page in this browser could be led here by a name that it controls (DNS rebinding); another user of
-        # this machine does not know the token.
-        given = self.request.path.split("/")[1]
-        if not is_loopback(self.request.host) or not hmac.compare_digest(given.encode(), self.hub.token):
+        super().prepare()
+        given = self.request.path.split("/")[1]  # another user of this machine does not know the token
+        if not self._finished and not hmac.compare_digest(given.encode(), self.hub.token):
             self.send_error(403)
 
     def write_error(self, status_code: int, **_: Any) -> None:

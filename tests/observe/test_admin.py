@@ -9,8 +9,9 @@ from tornado.httpclient import HTTPResponse
 from tornado.testing import AsyncHTTPTestCase
 from tornado.web import Application
 
-from appliance.observe.admin import is_loopback, make_application
+from appliance.observe.admin import make_application
 from appliance.observe.health import Situation, Workers, examine
+from appliance.observe.local_page import is_loopback
 from appliance.observe.status import FOLDER
 
 
