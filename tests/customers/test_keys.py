@@ -25,6 +25,7 @@ ORDERS = (
     ("number", "customer_id", "date"),
     *((f"N{number}", "1", f"2026-01-{number:02}") for number in range(1, 10)),
     ("N20", "2", "2026-01-01"),
+    ("n20", "2", "2026-01-02"),  # one customer's, twice
     ("N20", "9", "2026-01-01"),
     ("N21", "", "2026-01-01"),
     ("Straße", "3", ""),

@@ -149,12 +149,16 @@ def test_when_too_many_wait_the_next_are_lost_and_counted(logged: Logged, monkey
         assert made.table.totals().trail_fault == errno.EBUSY
         made.disk.free.set()
         await made.until(lambda: made.row.trail_waiting == 0)
+        made.disk.free.clear()  # and again
+        made.note(*[FOUND] * 101)
+        made.disk.free.set()
+        await made.until(lambda: made.row.trail_waiting == 0)
 
     made = run(body)
-    assert len(made.disk.lines) == 100
-    assert len(made.logged) == 110
-    assert logged.take("trail_failed")["why"] == "Device or resource busy"
-    assert logged.take("trail_goes_on")["lost"] == 10
+    assert len(made.disk.lines) == 200
+    assert len(made.logged) == 211
+    assert [logged.take("trail_failed")["why"] for _ in range(2)] == ["Device or resource busy"] * 2
+    assert [logged.take("trail_goes_on")["lost"] for _ in range(2)] == [10, 1]
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["refuses", "hangs"])

@@ -27,6 +27,10 @@ def signed(body=BODY, key=KEY, algorithm="sha1"):
     return base64.b64encode(digest(body, key, algorithm))
 
 
+def nested(depth, inner=b"1"):
+    return b"[" * depth + inner + b"]" * depth
+
+
 # What arrived, and the configured secret, with which a sender's right signature of something else comes in.
 CASES = [
     ("none", None, BODY, SECRET, Cause.MISSING),
@@ -72,7 +76,12 @@ CASES = [
     ("body in base64", signed(), base64.b64encode(BODY), SECRET, Cause.ENCODED_BODY),
     ("body signed in base64", signed(base64.b64encode(BODY)), BODY, SECRET, Cause.ENCODED_BODY),
     ("another secret", signed(key=b"x"), BODY, SECRET, Cause.UNKNOWN),
-    ("too large to vary", signed(), b" " * (MAX_BODY + 1), SECRET, Cause.UNKNOWN),
+    ("as large as is varied", signed(), BODY.ljust(MAX_BODY), SECRET, Cause.LINE_ENDS),
+    ("larger", signed(), BODY.ljust(MAX_BODY + 1), SECRET, Cause.UNKNOWN),
+    ("as long as is written anew", signed(b"[1,2]"), b"[1, 2]".rjust(8 * 1024), SECRET, Cause.RESERIALISED),
+    ("longer", signed(b"[1,2]"), b"[1, 2]".rjust(8 * 1024 + 1), SECRET, Cause.UNKNOWN),
+    ("as deep as is written anew", signed(nested(32)), nested(32, b" 1"), SECRET, Cause.RESERIALISED),
+    ("deeper", signed(nested(33)), nested(33, b" 1"), SECRET, Cause.UNKNOWN),
     ("deep on purpose", signed(), b"[" * 30_000, SECRET, Cause.UNKNOWN),
 ]
 

@@ -92,6 +92,12 @@ def test_a_number_of_nobody_is_logged_as_the_address_that_asked(app):
     assert nobody is None
 
 
+def test_a_large_message_is_not_cached(app):
+    """Its texts are the key, and thousands of such keys would fill the memory."""
+    emails = [f"{'x' * 50}{number}@example.com" for number in range(300)]
+    assert [ask(app, "Order #100001", *emails)[1].cache for _ in range(2)] == [CacheState.MISS] * 2
+
+
 def test_an_address_that_is_known_decides(app):
     html, reply = ask(app, "Order #100001", "bob@example.com")
     assert reply.outcome is Outcome.FOUND
