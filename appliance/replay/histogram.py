@@ -65,7 +65,7 @@ class Histogram:
         seen, reached = 0, 0
         numbers: list[int] = []
         for percent in percents:
-            # Rounded first: 99.9 % of 1,000 is 999.0000000000001 in floating point.
+            # Rounded first: 99.9 % of 41,000 is 40959.00000000001 in floating point.
             wanted = math.ceil(round(self.count * percent / 100, 6))
             while seen < wanted:
                 bucket, count = next(buckets)

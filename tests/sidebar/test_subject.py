@@ -178,6 +178,12 @@ def test_an_empty_match_names_nothing():
     assert [one.value for one in named_in(Payload(Ticket(subject="a 7")), [rule])] == ["7"]
 
 
+@pytest.mark.parametrize(("before", "values"), [(49, ["7"]), (50, [])], ids=["fifty", "more"])
+def test_fifty_matches_are_looked_at(before, values):
+    rule = SubjectRule(parse_pattern("#([0-9]*)"), "id", "id")
+    assert [one.value for one in named_in(Payload(Ticket(subject="#" * before + "#7")), [rule])] == values
+
+
 @given(st.text(max_size=300))
 def test_any_subject(subject):
     named_in(Payload(Ticket(subject=subject)), [ORDER, LICENCE])
