@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import bill_of_materials
@@ -54,9 +55,7 @@ def main() -> None:
     archive = DIST / f"sidebard-{version}-linux-{platform.machine()}.tar.gz"
     pack(archive, epoch)
     made = [DIST / "sidebard", DIST / "sidebard.cdx.json", archive]
-    hashes = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in made]
-    (DIST / "SHA256SUMS").write_text("".join(hashes))
-    print(f"{said}\n{size / 1e6:.1f} MB; self-test passed\n{''.join(hashes)}", end="")
+    print(f"{said}\n{size / 1e6:.1f} MB; self-test passed\n{write_hashes(made)}", end="")
 
 
 def commit_time() -> int:
@@ -101,6 +100,13 @@ def pack(archive: Path, epoch: int) -> None:
         tar.add(DIST / "sidebard", f"{top}/sidebard", filter=plain)
         for name, source in BESIDE.items():
             tar.add(ROOT / source, f"{top}/{name}", filter=plain)
+
+
+def write_hashes(files: Iterable[Path]) -> str:
+    """Write SHA256SUMS of what is to be published, and give it."""
+    text = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+    (DIST / "SHA256SUMS").write_text(text)
+    return text
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import os
 import platform
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import manual
 from appliance import __version__
-from build import DIST, ROOT, WORK, commit_time
+from build import DIST, ROOT, WORK, commit_time, write_hashes
 
 PLACE = WORK / "package"
 MAINTAINER = "sidebard maintainers <maintainers@sidebard.example>"
@@ -60,10 +59,7 @@ def main() -> None:
     for packager in ("deb", "rpm"):
         command = [nfpm, "package", f"--config={config}", f"--packager={packager}", f"--target={DIST}"]
         subprocess.run(command, check=True, cwd=ROOT, env=environ, umask=0o022, stdout=subprocess.DEVNULL)
-    hashed = [file for file in sorted(DIST.iterdir()) if file.name != "SHA256SUMS"]
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in hashed]
-    (DIST / "SHA256SUMS").write_text("".join(lines))
-    print("".join(lines), end="")
+    print(write_hashes(file for file in sorted(DIST.iterdir()) if file.name != "SHA256SUMS"), end="")
 
 
 def compress(file: Path, text: str) -> None:
