@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.config import App, Cache, ConfigError, Settings
+from appliance.config import App, ConfigError, Settings
 from appliance.customers import guards
 from appliance.customers.importer import open_newest
 from appliance.customers.snapshot import Snapshot, SnapshotFault
@@ -107,6 +107,7 @@ class Session:
     def answer(self, body: bytes, data: Data) -> Answer:
         """Give the answer to a message, signed and asked as Help Scout would."""
         app = self._apps[Data.OLD if data is Data.OLD else Data.LIVE]
+        # It forgets what was answered before: the time that is shown is a first request's.
         app.use(None if data is Data.NOT_LOADED else self._snapshot)
         signature = self._secret.sign(body)
         started = time.perf_counter()
@@ -192,8 +193,7 @@ class Session:
                 self._apps = self._make_apps(replace(self._app, card=None))
 
     def _make_apps(self, app: App) -> dict[Data, SidebarApp]:
-        # Nothing is cached: what is shown is what the files say now, and the time is that of a first request.
-        settings = replace(self._settings, cache=Cache(size=0, unknown_size=0))
+        settings = self._settings
         customers = replace(settings.customers, max_age=settings.customers.max_age or _DAY)
         old, ahead = replace(settings, customers=customers), (customers.max_age or 0) + _DAY
         verifier = Verifier([self._secret])

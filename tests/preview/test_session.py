@@ -59,6 +59,13 @@ def test_the_answer_is_what_help_scout_would_get(folder):
         assert answer.faults == ()
 
 
+def test_no_answer_is_one_that_was_kept(folder):
+    """What is wrong with a card is said in a first answer only."""
+    (folder / "card.html").write_text("{{ customer.nothing }}")
+    with opened(folder) as session:
+        assert [len(session.answer(ANN, Data.LIVE).faults) for _ in range(2)] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [

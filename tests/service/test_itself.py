@@ -272,6 +272,15 @@ def test_certificates(
     assert (found, sentence in said) == (status, True), said
 
 
+def test_a_certificate_for_another_name(home: Settings, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("other.example").configure_cert(context)
+    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with serving(app_of(home), context=context) as url:
+        [(status, said)] = asked(home, url.replace("127.0.0.1", "localhost"), tmp_path / "ca.pem")
+    assert (status, "issue it for the name in the URL, or correct the URL" in said) == ("fault", True), said
+
+
 @pytest.mark.parametrize(
     ("url", "ca", "why"),
     [

@@ -113,6 +113,7 @@ def test_only_the_style_guide(name):
         ("x", "ftp://example.com", "ftp://example.com"),
         ("x", "https://", "https://"),
         ("x", "@handle", "@handle"),
+        ("x", "ann@example.com, call first", "ann@example.com, call first"),
         ("x", "2026-05-01", "1 May 2026"),
         ("x", "2026-05-01 22:30:00", "1 May 2026"),
         ("x", "2026-05-01T22:30:00Z", "2 May 2026"),  # in Berlin
