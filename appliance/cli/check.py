@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import ssl
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -37,9 +38,9 @@ _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 @common.config_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and faults.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
-@click.option("--self", "url", metavar="URL", help="Instead, ask the running service at this URL, and compare.")
-@click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="With --self: trust these certificates.")
-@click.option("--insecure", is_flag=True, help="With --self: trust any certificate.")
+@click.option("--self", "url", metavar="URL", help="Instead, ask the running service at this URL; the next two are for it.")
+@common.ca_option
+@common.insecure_option
 def command(config: Path | None, quiet: bool, as_json: bool, url: str | None, ca: Path | None, insecure: bool) -> None:
     """Open everything that the config names, and say what is wrong, where, and what to do.
 
@@ -73,10 +74,9 @@ def _checks(url: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ..
         if ca is not None or insecure:
             raise click.UsageError("--ca and --insecure belong to --self URL")
         return CHECKS
-    if ca is not None and insecure:
-        raise click.UsageError("--ca and --insecure exclude each other")
+    context = common.trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     try:
-        target = target_of(url, ca, insecure)
+        target = target_of(url, context)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return (Check("self", partial(ask_itself, target=target)),)

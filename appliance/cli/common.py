@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import tempfile
 import time
@@ -29,6 +30,8 @@ customers_option: Final = click.option(
 secret_option: Final = click.option(
     "--secret-file", type=click.Path(path_type=Path), metavar="FILE", help="A file that holds the shared secret."
 )
+ca_option: Final = click.option("--ca", type=_FILE, metavar="FILE", help="Trust the authorities in it alone.")
+insecure_option: Final = click.option("--insecure", is_flag=True, help="Trust any certificate.")
 app_option: Final = click.option("--app", "app_name", metavar="NAME", help="Which [[app]]; default: the first.")
 
 
@@ -91,6 +94,25 @@ def find_app(settings: Settings, name: str | None) -> App:
             return app
     names = ", ".join(app.name for app in settings.apps)
     raise click.UsageError(f'there is no app "{name}"; the config has {names}')
+
+
+def trust(context: ssl.SSLContext, ca: Path | None, *, insecure: bool) -> ssl.SSLContext:
+    """Have a client's context trust what --ca or --insecure says, or else what this machine does. Raises UsageError."""
+    if ca is not None and insecure:
+        raise click.UsageError("--ca and --insecure exclude each other")
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca is None:
+        context.load_default_certs()
+    else:
+        try:
+            context.load_verify_locations(ca)
+        except ssl.SSLError:
+            raise click.UsageError(f"{ca}: --ca names no PEM file with certificates; convert it") from None
+        except OSError as error:
+            raise click.UsageError(f"{ca}: --ca cannot be read: {error.strerror}") from None
+    return context
 
 
 def read_input(file: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +20,7 @@ from appliance.replay.line import LineFaults, Request, read_lines
 from appliance.replay.plan import Plan, Shot, make_shots
 from appliance.replay.report import as_page
 from appliance.replay.result import Course, Point, Result, sum_up
-from appliance.replay.target import BadUrl, Target, Unreachable, Url, make_context, parse_url, reach
+from appliance.replay.target import BadUrl, Resuming, Target, Unreachable, Url, parse_url, reach
 from appliance.replay.text import as_text, show_ms
 from appliance.service.wiring import make_mounts
 from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
@@ -47,8 +48,8 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url
 @click.option("--processes", type=click.IntRange(1, 64), metavar="N", help="Default: one for two CPUs.")
 @click.option("--close", is_flag=True, help="Make a new connection for each request.")
 @click.option("--resume", is_flag=True, help="The same, and offer the TLS session of the connection before.")
-@click.option("--ca", type=_FILE, metavar="FILE", help="Trust the authorities in it alone.")
-@click.option("--insecure", is_flag=True, help="Trust any certificate.")
+@common.ca_option
+@common.insecure_option
 @click.option("--compare", is_flag=True, help="Each answer must be, by the byte, what --config gives here.")
 @click.option("--max-p99", type=_ABOVE_ZERO, metavar="MS", help="Exit with 1 if p99 is over it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -80,10 +81,10 @@ def command(
     """
     if not compare and (config or customers or secret_file):
         raise click.UsageError("--config, --customers and --secret-file are for --compare")
-    if ca is not None and insecure:
-        raise click.UsageError("--ca and --insecure exclude each other")
     if resume and not url.is_secure:
         raise click.UsageError("--resume is for https://")
+    kind = Resuming if resume else ssl.SSLContext
+    context = common.trust(kind(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     plan = Plan(
         duration=duration,
         connections=connections,
@@ -95,8 +96,7 @@ def command(
     answer = _answerer(config, customers, secret_file, url) if compare else None
     shots = make_shots(requests, url, close=plan.close, answer=answer)
     try:
-        context = make_context(ca, insecure=insecure, resume=resume) if url.is_secure else None
-        target = reach(url, context)
+        target = reach(url, context if url.is_secure else None)
     except Unreachable as fault:
         raise common.Stop(str(fault)) from None
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -70,24 +69,6 @@ def parse_url(text: str) -> Url:
         authority=parts.netloc,
         path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
     )
-
-
-def make_context(ca: Path | None, *, insecure: bool, resume: bool) -> ssl.SSLContext:
-    """Make a context that trusts what this machine does, the authorities in `ca` alone, or any. Raises Unreachable."""
-    context = Resuming(ssl.PROTOCOL_TLS_CLIENT) if resume else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif ca is None:
-        context.load_default_certs()
-    else:
-        try:
-            context.load_verify_locations(ca)
-        except ssl.SSLError:
-            raise Unreachable(f"{ca}: --ca names no PEM file with certificates; convert it") from None
-        except OSError as error:
-            raise Unreachable(f"{ca}: --ca cannot be read: {error.strerror}") from None
-    return context
 
 
 def reach(url: Url, context: ssl.SSLContext | None) -> Target:

@@ -85,8 +85,8 @@ def test_requests_of_another_app(tmp_path):
         (["replay", "-", "--url", "https://x.example", "--config", "f"], 2, "are for --compare"),
         (["replay", "-", "--url", "https://x.example", "--rate", "0"], 2, "--rate"),
         (["replay", "-", "--url", "https://x.example", "--compare", "--config", "none"], 78, "none"),
-        (["replay", "-", "--url", "https://x.example", "--ca", "none"], 1, "none: --ca cannot be read: No such file"),
-        (["replay", "-", "--url", "https://x.example", "--ca", "Makefile"], 1, "Makefile: --ca names no PEM file"),
+        (["replay", "-", "--url", "https://x.example", "--ca", "none"], 2, "none: --ca cannot be read: No such file"),
+        (["replay", "-", "--url", "https://x.example", "--ca", "Makefile"], 2, "Makefile: --ca names no PEM file"),
     ],
 )
 def test_what_cannot_be_done(arguments, code, sentence, tmp_path):
@@ -225,6 +225,7 @@ def endless(service):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
+        start_new_session=True,
     )
     until(lambda: metric(service, "requests_total") > before + 20, "some answers")
     yield process
@@ -232,8 +233,9 @@ def endless(service):
     process.communicate(timeout=30)
 
 
-def test_an_interrupt_ends_it_with_what_there_is(endless):
-    endless.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("interrupt", [os.kill, os.killpg], ids=["the first process", "all, as a terminal does"])
+def test_an_interrupt_ends_it_with_what_there_is(interrupt, endless):
+    interrupt(endless.pid, signal.SIGINT)
     shown, errors = endless.communicate(timeout=30)
     assert (endless.returncode, errors) == (1, b"")
     assert "FAULT: interrupted" in shown.decode()

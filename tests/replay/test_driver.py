@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -10,13 +11,14 @@ import pytest
 import trustme
 import uvloop
 
+from appliance.cli.common import trust
 from appliance.replay import driver
 from appliance.replay.driver import Driver
 from appliance.replay.line import Request
 from appliance.replay.plan import Plan, make_shots
 from appliance.replay.result import Course, sum_up
 from appliance.replay.tally import CLOSED, HINTS, NO_ANSWER, NO_TLS, NOT_HTTP, NOT_TRUSTED, Ended
-from appliance.replay.target import Target, make_context, parse_url
+from appliance.replay.target import Resuming, Target, parse_url
 from tests.factory import make_app
 from tests.replay.peer import GOOD, answers, peer
 from tests.server import serving
@@ -241,9 +243,14 @@ def test_a_408_that_nobody_asked_for_is_no_answer():
     assert set(result.statuses) == {200}
 
 
+def trusting(kind):
+    """Give a context of a client that takes any certificate."""
+    return trust(kind(ssl.PROTOCOL_TLS_CLIENT), None, insecure=True)
+
+
 def test_certificates_are_checked(tmp_path):
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
-    context = make_context(tmp_path / "other.pem", insecure=False, resume=False)
+    context = ssl.create_default_context(cafile=tmp_path / "other.pem")
     with serving(dict, tmp_path) as server:
         result = load(server.port, scheme="https", context=context)
     assert set(result.failures) == {NOT_TRUSTED}
@@ -251,7 +258,7 @@ def test_certificates_are_checked(tmp_path):
 
 
 def test_sessions_are_resumed(tmp_path):
-    context = make_context(None, insecure=True, resume=True)
+    context = trusting(Resuming)
     with serving(lambda: {"/h": make_app(None)}, tmp_path) as server:
         result = load(server.port, scheme="https", context=context, rate=50.0, close=True, connections=1)
     assert set(result.statuses) == {403}
@@ -260,7 +267,7 @@ def test_sessions_are_resumed(tmp_path):
 
 
 def test_no_tls_there():
-    context = make_context(None, insecure=True, resume=False)
+    context = trusting(ssl.SSLContext)
     with peer(answers(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")) as here:
         result = load(here.port, scheme="https", context=context, rate=20.0)
     assert set(result.failures) == {NO_TLS}

@@ -8,7 +8,6 @@ import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -42,11 +41,8 @@ class Unreachable(Exception):
     """No answer came; the text is a sentence that says why and what to do."""
 
 
-def target_of(url: str, ca: Path | None, insecure: bool) -> Target:
-    """Take a URL apart. `ca` is a file of the certificates to trust instead of the machine's.
-
-    Raises ValueError with a sentence.
-    """
+def target_of(url: str, context: ssl.SSLContext) -> Target:
+    """Take a URL apart; `context` is for https. Raises ValueError with a sentence."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -54,16 +50,8 @@ def target_of(url: str, ca: Path | None, insecure: bool) -> Target:
         raise ValueError(f"{url} is no URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("give the URL that Help Scout has, such as https://support.example.com/helpscout")
-    context = None
-    if parts.scheme == "https":
-        try:
-            context = ssl.create_default_context(cafile=ca)
-        except OSError as error:  # ssl.SSLError is one
-            raise ValueError(f"{ca} is not a file of PEM certificates that can be read: {error.strerror}") from None
-        if insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-    return Target(url, parts.hostname, port or (443 if context else 80), parts.path, context)
+    is_secure = parts.scheme == "https"
+    return Target(url, parts.hostname, port or (443 if is_secure else 80), parts.path, context if is_secure else None)
 
 
 def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -> Answer:
