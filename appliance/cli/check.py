@@ -38,7 +38,7 @@ _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 @common.config_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and faults.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
-@click.option("--self", "url", metavar="URL", help="Instead, ask the running service at this URL; the next two are for it.")
+@click.option("--self", "url", metavar="URL", help="Instead, ask a running service; the next two are for it.")
 @common.ca_option
 @common.insecure_option
 def command(config: Path | None, quiet: bool, as_json: bool, url: str | None, ca: Path | None, insecure: bool) -> None:
