@@ -409,7 +409,7 @@ def test_related_by_any_of_several_addresses(tmp_path, folder):
     run_import(plan, folder)
     snapshot = open_newest(folder, plan)
     (ann,) = snapshot.find(("ann@example.com",))
-    assert [ticket.text for ticket in ann.tickets] == ["two", "one"]
+    assert ([ticket.text for ticket in ann.tickets], ann.tickets.total) == (["two", "one"], 2)
     snapshot.close()
 
 
