@@ -100,7 +100,7 @@ class _Page(RequestHandler):
     def prepare(self) -> None:
         # Another page in this browser could be led here by a name that it controls (DNS rebinding); another user of
         # this machine does not know the token.
-        given = self.request.path.split("/")[1]
+        given = self.request.path.removeprefix("/").partition("/")[0]
         if not is_loopback(self.request.host) or not hmac.compare_digest(given.encode(), self.hub.token):
             self.send_error(403)
 
@@ -204,9 +204,10 @@ def url(listener: socket.socket, token: str) -> str:
 
 
 async def serve(session: Session, listener: socket.socket, token: str) -> None:
-    """Serve the page on a listening socket until SIGINT or SIGTERM."""
+    """Serve the page on a listening socket until SIGINT or SIGTERM, or until its terminal is closed."""
     loop, stop, hub = asyncio.get_running_loop(), asyncio.Event(), Hub(session, token)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    closed = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else set()  # not with nohup
+    for number in (signal.SIGINT, signal.SIGTERM, *closed):
         loop.add_signal_handler(number, stop.set)
     server = HTTPServer(make_application(hub), max_body_size=_MAX_REQUEST, max_buffer_size=_MAX_REQUEST)
     listener.setblocking(False)
