@@ -64,7 +64,7 @@ class ServerTest(AsyncHTTPTestCase):
             with socket.create_connection(("127.0.0.1", self.get_http_port())) as connection:
                 connection.sendall(f"OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 connection.shutdown(socket.SHUT_WR)
-                answer = self.io_loop.run_sync(lambda: asyncio.to_thread(connection.recv, 12))  # noqa: B023
+                answer = self.io_loop.run_sync(lambda: asyncio.to_thread(connection.recv, 12))
             assert answer == b"HTTP/1.1 403"
 
     def test_nobody_is_answered_under_another_host(self):
