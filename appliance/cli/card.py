@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -71,7 +73,11 @@ def _print(reply: Reply, *, html: bool, response: bool) -> None:
         sys.stdout.buffer.write(reply.body)
         return
     card = msgspec.json.decode(reply.body, type=dict[str, str])["html"]
-    click.echo(card if html else as_text(card))
+    click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
+
+
+# Anybody chooses a name, and with these in it a terminal would take commands from it.
+_CONTROLS: Final = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
 
 
 class _TextMaker(HTMLParser):

@@ -41,6 +41,9 @@ WHERE keyed.number = ? AND keyed.key = ? ORDER BY keyed.customer LIMIT ?"""
 MAX_FOUND: Final = 20
 """Customers found for one question: a placeholder address on 200,000 rows would make a card of 159 MB."""
 
+MAX_JOINED: Final = 50
+"""Addresses of one customer by which related rows are found: 9,000 in a cell would make a card of 16 MB."""
+
 _LIKE: Final = "SELECT CAST(record AS BLOB) FROM customer WHERE number <= ? AND record LIKE ? ORDER BY number LIMIT ?"
 _SEARCHED: Final = 1_000_000  # 0.5 s
 _RELATED: Final = "SELECT CAST(record AS BLOB), total FROM related WHERE relation = ? AND key = ? ORDER BY place"
@@ -191,7 +194,7 @@ class Snapshot:
         for number, (relation, columns, on) in enumerate(self._relations):
             records: list[Record] = []
             total = 0
-            for key in related_keys(values[on], relation):
+            for key in related_keys(values[on], relation)[:MAX_JOINED]:
                 rows = self._execute(_RELATED, (number, key)).fetchall()
                 records += [Record(columns, _DECODER.decode(row)) for row, _ in rows]
                 total += rows[0][1] if rows else 0

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.web import Application
 
 from appliance.observe.exposition import CONTENT_TYPE
@@ -13,6 +15,7 @@ from appliance.observe.health import Health
 from appliance.observe.local_page import LocalPage
 from appliance.observe.status import FOLDER
 
+MAX_CONNECTIONS: Final = 100
 _REFUSALS = {
     403: "Only localhost is answered here.",
     404: "There is nothing at this path.",
@@ -104,6 +107,21 @@ class NoPage(_Page):
     def get(self) -> None:
         """Refuse."""
         self.send_error(404)
+
+
+class AdminServer(HTTPServer):
+    """Serves the pages over MAX_CONNECTIONS at once, and closes any more.
+
+    At the descriptor limit it would spin, and no import could open its files; any user of this machine could lead it
+    there.
+    """
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        """Take a connection."""
+        if len(self._connections) < MAX_CONNECTIONS:
+            super().handle_stream(stream, address)
+        else:
+            stream.close()
 
 
 def make_application(

@@ -90,7 +90,7 @@ class _Page(LocalPage):
 
     def prepare(self) -> None:
         super().prepare()
-        given = self.request.path.split("/")[1]  # another user of this machine does not know the token
+        given = self.request.path.removeprefix("/").partition("/")[0]  # another user here does not know the token
         if not self._finished and not hmac.compare_digest(given.encode(), self.hub.token):
             self.send_error(403)
 
@@ -194,9 +194,10 @@ def url(listener: socket.socket, token: str) -> str:
 
 
 async def serve(session: Session, listener: socket.socket, token: str) -> None:
-    """Serve the page on a listening socket until SIGINT or SIGTERM."""
+    """Serve the page on a listening socket until SIGINT or SIGTERM, or until its terminal is closed."""
     loop, stop, hub = asyncio.get_running_loop(), asyncio.Event(), Hub(session, token)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    closed = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else set()  # not with nohup
+    for number in (signal.SIGINT, signal.SIGTERM, *closed):
         loop.add_signal_handler(number, stop.set)
     server = HTTPServer(make_application(hub), max_body_size=_MAX_REQUEST, max_buffer_size=_MAX_REQUEST)
     listener.setblocking(False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import httptools
 
 from appliance.replay.plan import Shot
-from appliance.replay.tally import NOT_HTTP, kind_of
+from appliance.replay.tally import NOT_HTTP, TOO_LONG, kind_of
+
+MAX_ANSWER: Final = 4 * 1024 * 1024
+"""Bytes of a body; whoever answers with more would fill the memory."""
 
 
 class Driver(Protocol):
@@ -71,7 +74,7 @@ class Client(asyncio.Protocol):
         """Read an answer."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if not self.gone:
                 self._lose(NOT_HTTP)
 
@@ -89,7 +92,11 @@ class Client(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the answer."""
+        if self.gone:
+            return
         self._body = self._body + data if self._body else data
+        if len(self._body) > MAX_ANSWER:
+            self._lose(TOO_LONG)
 
     def on_message_complete(self) -> None:
         """Hand the answer on; one that nobody asked for, such as a 408, is none."""

@@ -85,6 +85,8 @@ def _read(raw: bytes, number: int) -> Request:
         line = _DECODER.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         why = str(error).partition(" (byte")[0]
+        if not why.isprintable():  # it names a field as it stands there, and a terminal takes commands
+            why = ascii(why)[1:-1]
         raise _Fault(f'not such a line: {why}; write {{"path", "body", "signature", "expect"}} as JSON') from None
     if line.path and not _PATH.fullmatch(line.path):
         raise _Fault('"path" is no path; begin it with "/" and use visible ASCII, the rest as %XX')

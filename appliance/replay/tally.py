@@ -16,6 +16,7 @@ PATIENCE: Final = 10.0
 NO_ANSWER: Final = f"no answer in {PATIENCE:.0f} s"
 CLOSED: Final = "closed without an answer"
 NOT_HTTP: Final = "what came is not HTTP"
+TOO_LONG: Final = "an answer over 4 MiB"
 NO_TLS: Final = "no TLS there"
 NOT_TRUSTED: Final = "certificate not trusted"
 

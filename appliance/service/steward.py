@@ -9,8 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from tornado.httpserver import HTTPServer
-
 from appliance.customers import guards
 from appliance.customers.importer import open_newest
 from appliance.observe import admin, exposition, history, status
@@ -53,7 +51,7 @@ class Steward:
         self._post.writer.schedule_by(loop.call_later)
         self._tick(loop)
         self._look(loop)
-        server = HTTPServer(
+        server = admin.AdminServer(
             admin.make_application(self.health, self.metrics, self.status),
             idle_connection_timeout=_ADMIN_TIMEOUT,
             body_timeout=_ADMIN_TIMEOUT,

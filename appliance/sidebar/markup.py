@@ -14,7 +14,9 @@ from appliance.customers.address import normalise
 
 # Looked for first: most texts have none, and html.escape reads them five times.
 _SPECIAL: Final = re.compile("[&<>\"']")
-_WEB: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\"'<>\\^`{|}]+", re.IGNORECASE)
+# A browser takes "/../" for the folder above, however it is spelled (RFC 3986, 5.2.4), so an id of ".." in the middle
+# of a link would lead elsewhere than the operator has written.
+_WEB: Final = re.compile(r"https?://(?![^?#]*/(\.|%2e){1,2}([/?#]|$))[^\s\x00-\x20\x7f\"'<>\\^`{|}]+", re.IGNORECASE)
 
 
 class Markup(bytes):

@@ -36,7 +36,7 @@ def number_of(text: str) -> Decimal | None:
 
 def number_text(number: Decimal) -> str:
     """Give a number with its digits in groups: 12,345.6."""
-    return f"{number:,}"
+    return f"{number:,f}"
 
 
 def money_text(text: str, currency: str = "", digits: int = 2) -> str | None:

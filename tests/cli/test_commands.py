@@ -111,6 +111,14 @@ def test_card_as_text(files):
     assert result.stdout.decode().splitlines() == ["Ann Lee", "Email: ann@example.com", "Plan: Pro"]
 
 
+@pytest.mark.parametrize("flags", [(), ("--html",)], ids=["text", "html"])
+def test_a_name_cannot_command_the_terminal(flags, tmp_path):
+    customers = tmp_path / "customers.csv"
+    customers.write_text("name,email\n\x1b]0;title\x07Ann\x9b31m,ann@example.com\n", "utf-8")
+    result = run("card", "ann@example.com", "--customers", customers, *flags, HOME=str(tmp_path))
+    assert "\ufffd]0;title\ufffdAnn\ufffd31m" in result.stdout.decode()
+
+
 def test_card_needs_no_config_and_no_secret():
     result = run("card", "ada@example.com", "--customers", "conf/customers.csv", HOME="/nonexistent")
     assert result.returncode == 0

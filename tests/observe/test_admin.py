@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from tornado.httpclient import HTTPResponse
-from tornado.testing import AsyncHTTPTestCase
+from tornado.testing import AsyncHTTPTestCase, gen_test
 from tornado.web import Application
 
-from appliance.observe.admin import make_application
+from appliance.observe.admin import MAX_CONNECTIONS, AdminServer, make_application
 from appliance.observe.health import Situation, Workers, examine
 from appliance.observe.local_page import is_loopback
 from appliance.observe.status import FOLDER
@@ -26,6 +27,21 @@ class AdminTest(AsyncHTTPTestCase):
             return examine(0.0, Situation(), workers, None, None, None, {})
 
         return make_application(health, lambda: b"metric 1\n", lambda: b"<p>page</p>")  # type: ignore[arg-type]
+
+    def get_http_server(self) -> AdminServer:
+        return AdminServer(self._app)
+
+    @gen_test
+    async def test_too_many_connections_are_closed(self) -> None:
+        port = self.get_http_port()
+        several = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CONNECTIONS)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        for _, each in (*several, (reader, writer)):
+            each.close()
+            await each.wait_closed()
+        answer = await self.http_client.fetch(self.get_url("/metrics"))
+        assert answer.code == 200
 
     def ask(self, path: str, method: str = "GET", host: str = "localhost:9180") -> HTTPResponse:
         return self.fetch(path, method=method, headers={"Host": host}, allow_nonstandard_methods=True)

@@ -61,7 +61,6 @@ def preview(*arguments: str | Path, **environ: str) -> Iterator[Preview]:
         assert ready, "it has printed no address"
         yield Preview(process, process.stdout.readline().strip())
     finally:
-        if process.poll() is None:
-            process.kill()
+        process.terminate()  # not killed: it would leave its copy of the customers in the folder of temporary files
         process.wait(PATIENCE)
         process.stdout.close()

@@ -23,7 +23,7 @@ def customers(running):
     return until(lambda: [one["name"] for one in json.loads(ask(running.url.replace("/preview", "/customers")))])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_prints_its_address_and_ends_with_0(tmp_path, number):
     with preview("--customers", "conf/customers.csv", "--no-browser", TMPDIR=str(tmp_path)) as running:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/preview", running.url)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,6 +58,14 @@ class ServerTest(AsyncHTTPTestCase):
         for path in ("/", "//", f"/x/{TOKEN}/preview", "/favicon.ico", "/preview"):
             assert self.fetch(path).code == 403
         assert self.ask("answer", "another", method="POST", body='{"body": "{}"}').code == 403
+
+    def test_a_target_that_is_no_path_is_refused(self):
+        for target in ("*", "preview"):
+            with socket.create_connection(("127.0.0.1", self.get_http_port())) as connection:
+                connection.sendall(f"OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                connection.shutdown(socket.SHUT_WR)
+                answer = self.io_loop.run_sync(lambda: asyncio.to_thread(connection.recv, 12))
+            assert answer == b"HTTP/1.1 403"
 
     def test_nobody_is_answered_under_another_host(self):
         for path in PATHS:

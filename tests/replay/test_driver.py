@@ -13,11 +13,12 @@ import uvloop
 
 from appliance.cli.common import trust
 from appliance.replay import driver
+from appliance.replay.client import MAX_ANSWER
 from appliance.replay.driver import Driver
 from appliance.replay.line import Request
 from appliance.replay.plan import Plan, make_shots
 from appliance.replay.result import Course, sum_up
-from appliance.replay.tally import CLOSED, HINTS, NO_ANSWER, NO_TLS, NOT_HTTP, NOT_TRUSTED, Ended
+from appliance.replay.tally import CLOSED, HINTS, NO_ANSWER, NO_TLS, NOT_HTTP, NOT_TRUSTED, TOO_LONG, Ended
 from appliance.replay.target import Resuming, Target, parse_url
 from tests.factory import make_app
 from tests.replay.peer import GOOD, answers, peer
@@ -166,8 +167,13 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted(monkeypatch):
 
 @pytest.mark.parametrize(
     ("way", "kind"),
-    [(closes, CLOSED), (resets, "reset"), (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), NOT_HTTP)],
-    ids=["closed", "reset", "no HTTP"],
+    [
+        (closes, CLOSED),
+        (resets, "reset"),
+        (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), NOT_HTTP),
+        (answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + bytes(MAX_ANSWER + 1)), TOO_LONG),
+    ],
+    ids=["closed", "reset", "no HTTP", "too long"],
 )
 @pytest.mark.parametrize("rate", [None, 100.0], ids=["closed loop", "open loop"])
 def test_failures_are_counted_by_kind(way, kind, rate):

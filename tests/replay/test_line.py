@@ -34,6 +34,7 @@ def test_read(line, request_):
         ("[]", "not such a line: Expected `object`, got `array`"),
         ('{"body":"x","expect":"200"}', "not such a line: Expected `int | null`, got `str`"),
         ('{"body":"x","exepct":200}', "not such a line: Object contains unknown field `exepct`"),
+        ('{"\\u001b]0;title\\u0007":1}', "not such a line: Object contains unknown field `\\x1b]0;title\\x07`"),
         ('{"body":"x"', "not such a line: Input data was truncated"),
         ("{}", 'name either "body" or "body_base64"'),
         ('{"body":"x","body_base64":""}', 'name either "body" or "body_base64"'),

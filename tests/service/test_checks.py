@@ -166,11 +166,14 @@ def test_no_certificate(tmp_path: Path) -> None:
         ("card.html", 0o644, "ok"),
         ("card.html", 0o664, "fault"),
         ("card.html", 0o646, "fault"),
+        ("trail", 0o640, "ok"),
+        ("trail", 0o644, "warning"),
     ],
 )
 def test_modes(file: str, mode: int, status: str, tmp_path: Path) -> None:
-    where = ground(tmp_path, tls='certificate = "a.crt"\nkey = "a.key"', app='card = "card.html"')
-    for name in ("a.crt", "a.key", "card.html"):
+    tls, app, more = 'certificate = "a.crt"\nkey = "a.key"', 'card = "card.html"', '[log]\ntrail = "trail"'
+    where = ground(tmp_path, tls=tls, app=app, more=more)
+    for name in ("a.crt", "a.key", "card.html", "trail"):
         (tmp_path / name).touch(0o600)
     (tmp_path / file).chmod(mode)
     finding = only(look("permissions", where))

@@ -209,6 +209,9 @@ def test_the_heading_leads_to_the_page_of_the_customer(url, links):
         ("https://x.example/{nothing}", ("Ann", "1", ""), []),
         ("mailto:{id}", ("Ann", "a@example.com", ""), ["mailto:a@example.com"]),
         ("https://x.example/{id}", ("Ann", "é", ""), ["https://x.example/%C3%A9"]),
+        ("https://x.example/{id}/delete", ("Ann", "..", ""), []),
+        ("https://x.example/c/{id}", ("Ann", ".", ""), []),
+        ("https://x.example/c/{id}", ("Ann", "...", ""), ["https://x.example/c/..."]),
     ],
 )
 def test_patterns_of_links(pattern, values, links):

@@ -115,6 +115,8 @@ def test_a_day_is_that_of_the_zone(zone, html):
         ('money("1234.5", "JPY", 0)', "1,235\N{NO-BREAK SPACE}JPY"),
         ('number("-1234567")', "-1,234,567"),
         ("number(len(addresses))", "0"),
+        ('number("0.00000001")', "0.00000001"),
+        ('number("-0.0000000")', "-0.0000000"),
         ('badge("x", "pink")', '<span class="badge">x</span>'),
         ('badge("active", "grey")', '<span class="badge">active</span>'),
         ('badge("")', ""),

@@ -119,6 +119,7 @@ class _Rule(NamedTuple):
 _MODES: Final = (
     _Rule("secret", _READ_BY_ANYBODY, Status.WARNING, "everybody on this machine can read the secret; chmod o-r it"),
     _Rule("key", _READ_BY_ANYBODY, Status.WARNING, "everybody on this machine can read the key; chmod o-r it"),
+    _Rule("trail", _READ_BY_ANYBODY, Status.WARNING, "everybody on this machine can read the trail; chmod o-r it"),
     _Rule("config", _WRITTEN_BY_OTHERS, Status.WARNING, "others than its owner can change the config; chmod go-w it"),
     _Rule("secret", _WRITTEN_BY_OTHERS, Status.WARNING, "others than its owner can change the secret; chmod go-w it"),
     _Rule("key", _WRITTEN_BY_OTHERS, Status.WARNING, "others than its owner can change the key; chmod go-w it"),
@@ -144,7 +145,7 @@ def permissions(ground: Ground) -> Iterator[Finding]:
                 good = False
                 yield Finding(rule.status, f"{file} (mode {stat.S_IMODE(mode):04o}): {rule.sentence}")
     if good:
-        yield ok("only those who should can read the secrets and keys, and change the config and cards")
+        yield ok("only those who should can read the secrets, keys and trail, and change the config and cards")
 
 
 def _named(ground: Ground) -> Iterator[tuple[str, Path]]:
@@ -155,4 +156,6 @@ def _named(ground: Ground) -> Iterator[tuple[str, Path]]:
         yield from (("secret", source.path) for source in app.secrets if source.path is not None)
         if app.card is not None:
             yield "card", app.card
+    if settings.log.trail is not None:
+        yield "trail", settings.log.trail
     yield from (("key", key) for _certificate, key in certificates.named_pairs(settings))
