@@ -383,6 +383,7 @@ def test_a_trial_leaves_nothing_behind(tmp_path: Path) -> None:
         ("{{ customer.name }}", "ok", f"tried on {len(CUSTOMERS) - 1} customers"),
         ("{{ customer.nmae }}", "fault", 'card.html:1: there is no column "nmae"'),
         ("{% if %}", "fault", "card.html:1"),
+        ("{{ date(customer.name }}", "fault", "card.html:1: this is not Python: '(' was never closed; correct the"),
         (None, "fault", "card.html: cannot be read: No such file"),
     ],
 )
