@@ -7,7 +7,7 @@ DEMO := '{"customer":{"email":"ada@example.com"}}'
 .PHONY: help run test browser screenshots system soak lint bench-import bench-card binary deb package requirements clean
 
 help: ## what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, and print a request to paste
 	@echo 'In another terminal, or with " &" behind "make run":'

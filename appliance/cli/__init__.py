@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import click
 
 from appliance import __version__
+from appliance.cli import streams
 
 # Command -> module here that holds it as `command`.
 COMMANDS: Final = {
@@ -84,10 +86,20 @@ def cli(context: click.Context, version: bool, verbose: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    streams.open_missing()
     try:
-        cli.main(prog_name="sidebard", standalone_mode=True)
+        try:
+            cli.main(prog_name="sidebard", standalone_mode=True)
+        finally:
+            sys.stdout.flush()
     except Exception as error:
-        # standalone_mode has dealt with usage and with our own faults; what is left is a bug.
+        # standalone_mode has dealt with usage and with our own faults; what is left is a bug, or nobody to tell it.
+        if isinstance(error, OSError) and streams.is_their_fault(error):
+            with suppress(OSError):
+                if not isinstance(error, BrokenPipeError):
+                    click.echo(f"sidebard: the output cannot be written: {error.strerror}", err=True)
+            streams.give_up()
+            sys.exit(FAILED)
         traceback.print_exc()
         click.echo(f"sidebard: a bug, {type(error).__name__}; please report it with the lines above", err=True)
         sys.exit(BUG)

@@ -8,6 +8,7 @@ import ssl
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,8 @@ from appliance.service.checks.ground import Ground
 from appliance.service.checks.itself import ask_itself
 from appliance.service.checks.probe import target_of
 from appliance.service.checks.table import CHECKS, CONFIG, Check, run
-from appliance.service.privileges import owner_of
+from appliance.service.privileges import eyes_of
+from appliance.service.wiring import StartFault
 
 _WORDS: Final = {
     Status.OK: ("ok", "green"),
@@ -84,7 +86,9 @@ def _checks(url: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ..
 
 def _eyes(settings: Settings) -> pwd.struct_passwd | None:
     """Give the user to look at files as: root can read everything, which says nothing of what the service can."""
-    return owner_of(settings.server.state) if os.geteuid() == 0 and not settings.server.user else None
+    with suppress(StartFault):  # that there is no such user is for the check "config" to say
+        return eyes_of(settings.server)
+    return None
 
 
 def _print(result: Result, *, quiet: bool) -> None:

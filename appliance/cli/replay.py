@@ -36,6 +36,16 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url
         raise click.BadParameter(f"{fault}.") from None
 
 
+def _report(_context: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
+    """Open the report's file before the run, for afterwards is late to say that it cannot be written."""
+    try:
+        if file is not None:
+            file.open("ab").close()
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from None
+    return file
+
+
 @click.command("replay")
 @click.argument("file", metavar="FILE|-")
 @common.config_option
@@ -53,7 +63,7 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url
 @click.option("--compare", is_flag=True, help="Each answer must be, by the byte, what --config gives here.")
 @click.option("--max-p99", type=_ABOVE_ZERO, metavar="MS", help="Exit with 1 if p99 is over it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-@click.option("--report", type=_FILE, metavar="FILE", help="Write the result as a web page, too.")
+@click.option("--report", type=_FILE, callback=_report, metavar="FILE", help="Write the result as a web page, too.")
 def command(
     file: str,
     config: Path | None,
@@ -103,9 +113,9 @@ def command(
         result = _run(plan, target, shots, max_p99)
     except CrewFault as fault:
         raise common.Stop(str(fault)) from None
+    click.echo(msgspec.json.encode(result) if as_json else as_text(result))
     if report is not None:
         _write(report, as_page(result))
-    click.echo(msgspec.json.encode(result) if as_json else as_text(result))
     sys.exit(0 if result.is_good else FAILED)
 
 
@@ -184,4 +194,4 @@ def _write(file: Path, page: str) -> None:
     try:
         file.write_text(page, "utf-8")
     except OSError as error:
-        raise click.UsageError(f"{file}: {error.strerror}") from None
+        raise common.Stop(f"{file}: {error.strerror}; the report was not written") from None

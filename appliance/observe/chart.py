@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 WIDTH: Final = 300
 HEIGHT: Final = 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 298, 8, 128
+_HALF_A_TIME: Final = 20  # half the width of "16:00" in the page's font
 _GAP: Final = 0.25  # of a bar's place, between it and the next
 
 
@@ -135,9 +136,10 @@ def _axes(scale: Scale, times: Sequence[str]) -> str:
     step = (_RIGHT - _LEFT) / len(times)
     for index, time in enumerate(times):
         if time:
-            x = _number(_LEFT + index * step)
-            parts.append(f'<path class="grid" d="M{x} {_BOTTOM}v5"/>')
-            parts.append(f'<text class="middle" x="{x}" y="{HEIGHT - 5}">{escape(time)}</text>')
+            x = _LEFT + index * step
+            style, at = ("end", WIDTH) if x > WIDTH - _HALF_A_TIME else ("middle", x)  # or its end would be cut off
+            parts.append(f'<path class="grid" d="M{_number(x)} {_BOTTOM}v5"/>')
+            parts.append(f'<text class="{style}" x="{_number(at)}" y="{HEIGHT - 5}">{escape(time)}</text>')
     return "".join(parts)
 
 

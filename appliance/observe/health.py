@@ -106,7 +106,7 @@ def examine(
         (bool(situation.reload_fault), f"the new config is not used: {situation.reload_fault}"),
         (
             bool(trail_fault),
-            f"the access trail cannot be written: {os.strerror(trail_fault)}; its lines wait, and too many are lost",
+            f"the access trail cannot be written: {os.strerror(trail_fault)}; its lines wait, up to a limit",
         ),
         (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers answer"),
     )

@@ -8,8 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.config import Server
 from appliance.service.unpacked import let_others_read
 from appliance.service.wiring import StartFault
+
+
+def entry_of(user: str) -> pwd.struct_passwd:
+    """Give the user that server.user names. Raises StartFault if there is no such user."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise StartFault(f'server.user: there is no user "{user}" here; create it, or name another') from None
 
 
 def become(user: str, state: Path, trail: Path | None) -> None:
@@ -18,10 +27,7 @@ def become(user: str, state: Path, trail: Path | None) -> None:
     Whatever is read again at a reload, such as secrets and certificates, must then be readable to them.
     Raises StartFault if there is no such user.
     """
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise StartFault(f'server.user: there is no user "{user}" here; create it, or name another') from None
+    entry = entry_of(user)
     for path in (state, *state.rglob("*"), *([trail] if trail is not None else [])):
         os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
     let_others_read()
@@ -38,6 +44,16 @@ def owner_of(state: Path) -> pwd.struct_passwd | None:
         return pwd.getpwuid(owner) if owner != os.geteuid() else None
     except (OSError, KeyError):
         return None
+
+
+def eyes_of(server: Server) -> pwd.struct_passwd | None:
+    """Give the user as whom the service reads files, if this is root: of server.user, or else of the state folder.
+
+    None if that is who asks. Raises StartFault if server.user names nobody.
+    """
+    if os.geteuid() != 0:
+        return None
+    return entry_of(server.user) if server.user else owner_of(server.state)
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
@@ -129,9 +131,21 @@ def make_template(app: App) -> CardTemplate | None:
     if text is None or app.card is None:
         return None
     try:
-        return CardTemplate(text, app.card.name)
+        with _unheard():
+            return CardTemplate(text, app.card.name)
     except TemplateFault as fault:
         raise ConfigError([Fault(None, None, "", f"{app.card.parent}/{fault}", None, "correct the template")]) from None
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep Tornado from logging the Python that it made of a template, when that does not compile."""
+    tornado = logging.getLogger("tornado.application")
+    tornado.disabled = True
+    try:
+        yield
+    finally:
+        tornado.disabled = False
 
 
 def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) -> tuple[Mount, ...]:

@@ -47,10 +47,10 @@ class CardTemplate:
         """Compile `text`; `name` is what its faults call it. Raises TemplateFault."""
         try:
             self._template = Template(text, name=name, autoescape="escape")
-        except ParseError as error:
+        except (ParseError, AssertionError) as error:
+            if not isinstance(error, ParseError) or not error.lineno:  # there is no loader to find another file with
+                raise TemplateFault(f"{name}: a template cannot include or extend another") from None
             raise TemplateFault(f"{name}:{error.lineno}: {error.message}") from None
-        except AssertionError:  # there is no loader to find another file with
-            raise TemplateFault(f"{name}: a template cannot include or extend another") from None
         except SyntaxError as error:
             found = _PLACE.search((error.text or "").rstrip())
             place = f"{found[1]}:{found[2]}" if found else name

@@ -43,6 +43,38 @@ def files(tmp_path):
     return tmp_path
 
 
+STREAMS = {
+    "help": ("--help",),
+    "text": ("card", "ann@example.com", "--config", "FILES/sidebard.toml"),
+    "bytes": ("card", "ann@example.com", "--response", "--config", "FILES/sidebard.toml"),
+    "lines": ("requests", "--count", "100", "--config", "FILES/sidebard.toml"),
+}
+
+
+def run_in_shell(words, redirection, files):
+    command = [sys.executable, "-W", "error", "-m", "appliance", *(word.replace("FILES", str(files)) for word in words)]
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", *command],
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", STREAMS.values(), ids=STREAMS)
+def test_a_full_disk_is_no_bug(words, files):
+    result = run_in_shell(words, ">/dev/full", files)
+    told = "sidebard: the output cannot be written: No space left on device\n"
+    assert (result.returncode, result.stderr.decode()) == (1, told)
+
+
+@pytest.mark.parametrize("words", STREAMS.values(), ids=STREAMS)
+def test_a_closed_stream_is_no_bug(words, files):
+    assert run_in_shell(words, "<&- >&-", files).returncode == 0
+    assert run_in_shell(words, ">/dev/full 2>/dev/full", files).returncode == 1
+
+
 def test_version():
     result = run("--version")
     assert result.returncode == 0

@@ -197,6 +197,16 @@ def test_a_report(service, tmp_path):
     refused = replay(service, "--report", tmp_path / "none" / "report.html")
     assert refused.returncode == 2
     assert b"report.html: No such file or directory" in refused.stderr
+    assert refused.stdout == b""  # at once, and not after the run
+
+
+def test_a_report_for_which_there_is_no_room_does_not_take_the_result_along(service):
+    result = replay(service, "--report", "/dev/full", "--json")
+    assert json.loads(result.stdout)["faults"] == []
+    assert (result.returncode, result.stderr) == (
+        1,
+        b"/dev/full: No space left on device; the report was not written\n",
+    )
 
 
 def test_a_terminal_shows_a_bar_and_figures(service):

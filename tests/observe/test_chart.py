@@ -29,6 +29,12 @@ def bars(*series: Series, top: float = 10) -> str:
     return chart.bars(series, from_zero(top, short), TIMES, "words", ["a", "b", "c", "d"])
 
 
+def test_no_time_is_cut_off_at_the_right() -> None:
+    svg = lines([Series("one", "one", [1.0] * 60)], from_zero(1, short), [*[""] * 58, "16:00", ""], "words")
+    [label] = [text for text in parse(svg).iter(f"{SVG}text") if text.text == "16:00"]
+    assert (label.get("class"), label.get("x")) == ("end", str(WIDTH))
+
+
 def test_bars_stand_on_each_other() -> None:
     svg = bars(Series("one", "one", [10, 5, 0, None]), Series("two", "two", [0, 5, 0, 2]))
     ones, twos = (

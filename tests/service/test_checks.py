@@ -19,7 +19,8 @@ from appliance.service.checks import sockets
 from appliance.service.checks.finding import Status, worst
 from appliance.service.checks.ground import Ground
 from appliance.service.checks.table import CHECKS, run
-from appliance.service.privileges import owner_of
+from appliance.service.privileges import eyes_of, owner_of
+from appliance.service.wiring import StartFault
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, NOW, ROOT, leaf, write
 from tests.factory import CUSTOMERS, write_csv
@@ -386,6 +387,7 @@ def test_a_trial_leaves_nothing_behind(tmp_path: Path) -> None:
         ("{{ customer.name }}", "ok", f"tried on {len(CUSTOMERS) - 1} customers"),
         ("{{ customer.nmae }}", "fault", 'card.html:1: there is no column "nmae"'),
         ("{% if %}", "fault", "card.html:1"),
+        ("{{ date(customer.name }}", "fault", "card.html:1: this is not Python: '(' was never closed; correct the"),
         (None, "fault", "card.html: cannot be read: No such file"),
     ],
 )
@@ -448,6 +450,28 @@ def test_root_looks_with_the_eyes_of_the_state_folders_owner(tmp_path: Path) -> 
     assert "Permission denied" in only(look("secrets", where)).sentence
     assert look("state", where).status is Status.OK
     assert os.geteuid() == 0
+
+
+@needs_root
+def test_root_looks_with_the_eyes_of_the_user_whom_it_becomes(tmp_path: Path) -> None:
+    made = settings(tmp_path, server='user = "nobody"')
+    (tmp_path / "customers.csv").chmod(0o600)
+    (tmp_path / "state").chmod(0o700)
+    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    where = Ground(made, {}, eyes=eyes_of(made.server))
+    assert "looked at as nobody, whom server.user names" in told(look("config", where))[1][1]
+    assert "Permission denied" in only(look("customers", where)).sentence
+    assert look("state", where).status is Status.OK  # it becomes theirs at the start
+
+
+@needs_root
+def test_a_user_who_is_not_there(tmp_path: Path) -> None:
+    made = settings(tmp_path, server='user = "no-such-user"')
+    fault = 'server.user: there is no user "no-such-user" here; create it, or name another'
+    with pytest.raises(StartFault, match=fault):
+        eyes_of(made.server)
+    assert told(look("config", Ground(made, {})))[-1] == ("fault", fault)
 
 
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def test_what_a_helper_made_is_not_escaped_again():
             'card.html:1: timeline takes a list of pairs: timeline([("Label", text), ("Label", text)])',
         ),
         ("{% include other.html %}", "card.html: a template cannot include or extend another"),
+        ("{% extends other.html %}", "card.html: a template cannot include or extend another"),
     ],
 )
 def test_a_fault_says_where_and_holds_no_value(text, sentence):

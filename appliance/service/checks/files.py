@@ -17,6 +17,7 @@ from appliance.edge.tls import CertificateFault, read_certificate, server_contex
 from appliance.service import certificates
 from appliance.service.checks.finding import Finding, Status, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground
+from appliance.service.privileges import entry_of
 
 _SHORT: Final = 16
 _LONG: Final = 40
@@ -29,8 +30,12 @@ _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 def config(ground: Ground) -> Iterator[Finding]:
     """Say which file it is; it was read before any check began."""
     yield ok(str(ground.settings.file or "given by flags"))
+    user = ground.settings.server.user
+    if user and os.geteuid() == 0:
+        entry_of(user)  # raises what the start would say
     if ground.eyes is not None:
-        yield ok(f"files are looked at as {ground.eyes.pw_name}, who owns the state folder")
+        why = "whom server.user names" if user else "who owns the state folder"
+        yield ok(f"files are looked at as {ground.eyes.pw_name}, {why}")
 
 
 def secrets(ground: Ground) -> Iterator[Finding]:

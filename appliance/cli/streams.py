@@ -1,0 +1,34 @@
+"""The standard streams as a caller may leave them: closed, on a full disk, or with nobody who reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Final
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_MODES: Final = {"stdin": "r", "stdout": "w", "stderr": "w"}
+
+
+def open_missing() -> None:
+    """Put the null device where a stream is closed, or the next file to be opened would get its number."""
+    for name, mode in _MODES.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def is_their_fault(error: OSError) -> bool:
+    """Whether this is what a write to a stream raises: no fault of a file that has a name."""
+    return error.filename is None and (isinstance(error, BrokenPipeError) or error.errno in _NO_ROOM)
+
+
+def give_up() -> None:
+    """Drop what is still to be written, which Python would try again at its end, and complain with exit code 120."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(null, stream.fileno())
+    os.close(null)
