@@ -62,6 +62,6 @@ def preview(*arguments: str | Path, **environ: str) -> Iterator[Preview]:
         yield Preview(process, process.stdout.readline().strip())
     finally:
         if process.poll() is None:
-            process.kill()
+            process.terminate()  # and it takes its folder away
         process.wait(PATIENCE)
         process.stdout.close()
