@@ -8,8 +8,8 @@
     edge/        from socket to request: TLS, HTTP, the Tornado application
     sidebar/     from request to card: `app.answer`, signature, payload, card, reply (the outcome table)
     customers/   from address to records: address (normal form), sources, importer, snapshot, lookup (TTL caches)
-    service/     the processes: supervisor, worker, steward
-    observe/     logs, counters, health, admin pages
+    service/     the processes: supervisor, worker, steward; the checks of an installation
+    observe/     logs, access trail, counters, health, admin pages
     replay/      load tests: a corpus of signed requests, the processes that send it, the result
 
 Imports go one way, cli -> preview -> service -> edge -> sidebar -> customers; config and observe serve the first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from appliance.cli import common
 from appliance.config import ConfigError
 from appliance.config_values import BadValue, Endpoint, parse_endpoint
 from appliance.observe import logs
-from appliance.preview.server import serve, url
+from appliance.preview.server import ENDING, serve, url
 from appliance.preview.session import Session
 from appliance.service.process import fork
 
@@ -39,6 +40,7 @@ def command(config: Path | None, customers: Path | None, app_name: str | None, l
     except ConfigError as error:
         raise common.ConfigStop(error) from None
     app = common.find_app(settings, app_name)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until the server takes them: the folder must not stay
     token = secrets.token_urlsafe(24)
     with _bind(endpoint) as listener, tempfile.TemporaryDirectory(prefix="sidebard-preview-") as folder:
         address = url(listener, token)
@@ -90,4 +92,4 @@ def _open(address: str, folder: Path, *, wanted: bool) -> None:
     def show() -> None:
         webbrowser.open(file.as_uri())
 
-    fork(show, lambda: None, ())  # some browsers keep their caller until they are closed
+    fork(show, lambda: None, ENDING)  # some browsers keep their caller until they are closed

@@ -206,8 +206,8 @@ class Snapshot:
         try:
             row = self._execute("SELECT CAST(record AS BLOB) FROM customer WHERE number = ?", (number,)).fetchone()
             return _DECODER.decode(row[0] if row else b"")
-        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise SnapshotFault(f"generation {self.generation} is damaged: {error}") from None
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
 
     def check(self) -> None:
         """Read everything back. Raises SnapshotFault unless it is sound and just what `facts` says was written."""

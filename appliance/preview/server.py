@@ -22,6 +22,9 @@ from appliance.observe.local_page import LocalPage
 from appliance.preview.examples import Data
 from appliance.preview.session import Session
 
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a preview in good order, a terminal that is closed too: what was imported for it must not stay."""
+
 LOOK_SECONDS: Final = 0.25
 PAGE: Final = "preview"
 _FOLDER: Final = Path(__file__).parent / "page"
@@ -194,11 +197,12 @@ def url(listener: socket.socket, token: str) -> str:
 
 
 async def serve(session: Session, listener: socket.socket, token: str) -> None:
-    """Serve the page on a listening socket until SIGINT or SIGTERM, or until its terminal is closed."""
+    """Serve the page on a listening socket until one of ENDING, which were blocked; nohup's SIGHUP stays ignored."""
     loop, stop, hub = asyncio.get_running_loop(), asyncio.Event(), Hub(session, token)
-    closed = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else set()  # not with nohup
-    for number in (signal.SIGINT, signal.SIGTERM, *closed):
-        loop.add_signal_handler(number, stop.set)
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     server = HTTPServer(make_application(hub), max_body_size=_MAX_REQUEST, max_buffer_size=_MAX_REQUEST)
     listener.setblocking(False)
     server.add_socket(listener)

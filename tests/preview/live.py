@@ -61,6 +61,7 @@ def preview(*arguments: str | Path, **environ: str) -> Iterator[Preview]:
         assert ready, "it has printed no address"
         yield Preview(process, process.stdout.readline().strip())
     finally:
-        process.terminate()  # not killed: it would leave its copy of the customers in the folder of temporary files
+        if process.poll() is None:
+            process.terminate()  # and it takes its folder away
         process.wait(PATIENCE)
         process.stdout.close()

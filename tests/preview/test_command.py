@@ -2,12 +2,12 @@
 
 import json
 import re
-import signal
 import urllib.error
 import urllib.request
 
 import pytest
 
+from appliance.preview.server import ENDING
 from tests.cli.test_commands import run
 from tests.daemon import until
 from tests.preview.live import preview, write_files
@@ -23,7 +23,14 @@ def customers(running):
     return until(lambda: [one["name"] for one in json.loads(ask(running.url.replace("/preview", "/customers")))])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
+def test_it_leaves_nothing_even_before_it_serves(tmp_path, number):
+    with preview("--customers", "conf/customers.csv", "--no-browser", TMPDIR=str(tmp_path)) as running:
+        assert running.stop(number) == 0
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", ENDING)
 def test_it_prints_its_address_and_ends_with_0(tmp_path, number):
     with preview("--customers", "conf/customers.csv", "--no-browser", TMPDIR=str(tmp_path)) as running:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/preview", running.url)
