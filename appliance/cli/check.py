@@ -107,7 +107,7 @@ def _word(finding: Finding) -> str:
 
 
 def _colours() -> bool | None:
-    return False if "NO_COLOR" in os.environ else None  # None: on a terminal
+    return False if os.environ.get("NO_COLOR") else None  # None: on a terminal
 
 
 def _print_sum(results: Iterable[Result]) -> None:

@@ -7,6 +7,7 @@ libraries log is reduced to its unformatted message, for the values that they wo
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -172,7 +173,8 @@ def configure(stream: Stream, clock: Callable[[], float], *, level: str = "info"
     def render_for_people(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
         return console(logger, method, event).encode()  # type: ignore[no-any-return]
 
-    console: Any = structlog.dev.ConsoleRenderer() if terminal else None
+    colours = not os.environ.get("NO_COLOR")  # https://no-color.org
+    console: Any = structlog.dev.ConsoleRenderer(colors=colours) if terminal else None
     structlog.configure(
         processors=[stamp, render_for_people if terminal else render],
         wrapper_class=structlog.make_filtering_bound_logger(number),

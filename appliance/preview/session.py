@@ -114,6 +114,8 @@ class Session:
         reply = app.answer(body, signature) if len(body) <= MAX_BODY_BYTES else Refusal.BODY_TOO_LARGE.reply
         seconds = time.perf_counter() - started
         card = msgspec.json.decode(reply.body, type=dict[str, str]) if reply.status == CARD_STATUS else {}
+        # While the files cannot be used, the template is one of before: its lines are not those in the file.
+        is_of_now = not self._settings_faults
         return Answer(
             status=reply.status,
             outcome=reply.outcome,
@@ -121,7 +123,7 @@ class Session:
             size=len(reply.body),
             milliseconds=round(seconds * 1000, 3),
             html=card.get("html"),
-            faults=(show(reply.fault, self._app.card),) if reply.fault else (),
+            faults=(show(reply.fault, self._app.card),) if reply.fault and is_of_now else (),
         )
 
     def choices(self, text: str) -> tuple[Choice, ...]:

@@ -209,6 +209,9 @@ def test_import(files):
 
 def test_import_as_json(files):
     report = json.loads(run("import", "--json", "--config", files / "sidebard.toml").stdout)
+    chapter = (ROOT / "docs" / "customers.md").read_text().split("## What `import` reports")[1].split("\n## ")[0]
+    keys = [key for row in re.findall(r"^\| (`.*?) \|", chapter, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)]
+    assert {*keys} == {*report, "refused"}
     assert report.pop("seconds") >= 0
     assert report.pop("rows_per_second") >= 0
     assert report == {

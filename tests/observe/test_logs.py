@@ -64,6 +64,15 @@ def test_on_a_terminal_lines_are_for_people():
         json.loads(stream.getvalue())
 
 
+@pytest.mark.parametrize(("value", "coloured"), [("", True), ("1", False)])
+def test_no_color(value, coloured, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", value)
+    stream = Lines()
+    logs.configure(stream, lambda: 0.0, terminal=True)
+    logs.log.info("snapshot", rows=7)
+    assert (b"\x1b[" in stream.getvalue()) is coloured
+
+
 def test_an_event(logged):
     logs.log.info("snapshot", rows=7)
     line = logged.take("snapshot")

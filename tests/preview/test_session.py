@@ -155,6 +155,15 @@ def test_a_template_that_fails_on_a_customer_is_told_with_the_answer(folder):
         assert session.state.faults == ()
 
 
+def test_a_fault_of_the_template_before_does_not_stand_beside_that_of_now(folder):
+    (folder / "card.html").write_text("\n{{ customer.nothing }}")
+    with opened(folder) as session:
+        (folder / "card.html").write_text("\n{{ customer.plan")
+        assert change(session)
+        answer = session.answer(ANN, Data.LIVE)
+        assert ([fault.place for fault in session.state.faults], answer.faults) == (["card.html:2"], ())
+
+
 def test_a_faulty_config_is_told_and_the_last_good_one_stays(folder):
     with opened(folder) as session:
         (folder / "sidebard.toml").write_text(CONFIG + 'wrong = "secret word"\n')
