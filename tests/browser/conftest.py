@@ -30,6 +30,7 @@ class Complaints:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    """Give the one there is: playwright can be started once in a thread."""
     with sync_playwright() as playwright:
         chromium = launch(playwright)
         yield chromium

@@ -8,6 +8,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.chromium import launch
+from tests.browser.test_status_page import Server
 from tests.daemon import ROOT
 from tests.observe.live import Server
 from tests.preview.live import preview
@@ -54,8 +55,15 @@ def _open(browser: Browser, url: str, scheme: str, scale: float) -> Page:
 
 
 def _sidebar(page: Page) -> bytes:
-    """Give a picture of the sidebar, as far down as the card reaches."""
+    """Give a picture of the sidebar as far down as the card reaches, for an administrator who unfolded a section."""
+    request = page.locator("#request")
+    with page.expect_response("**/answer"):
+        request.fill(request.input_value().replace('"role": "user"', '"role": "admin"'))
     page.set_viewport_size({"width": 1200, "height": 1600})
+    page.wait_for_timeout(500)  # until it is drawn
+    page.frame_locator("#card").locator("[aria-expanded=false]").first.click()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(100)
     panel, card = page.locator(".sidebar").bounding_box(), page.locator("#card").bounding_box()
     assert panel is not None
     assert card is not None

@@ -147,9 +147,12 @@ def test_toggles_work_and_stay_while_the_card_is_edited(page, folder):
     expect(first).to_be_visible()
     card(page).get_by_role("button", name="Old").click()
     expect(second).to_be_hidden()
-    (folder / "card.html").write_text(TOGGLES.replace("first section", "first section, edited"))
+    again = TOGGLES.replace("first section", "of the same title").partition("\n")[2]
+    (folder / "card.html").write_text(TOGGLES.replace("first section", "first section, edited") + again)
     expect(card(page).get_by_text("first section, edited")).to_be_visible()
-    expect(second).to_be_hidden()
+    expect(second.first).to_be_hidden()
+    expect(card(page).get_by_text("of the same title")).to_be_hidden()
+    expect(second.last).to_be_visible()
 
 
 def test_the_frame_is_as_high_as_the_card(page, folder):

@@ -22,7 +22,7 @@ export class Card {
     for (const title of body.querySelectorAll(TOGGLES)) {
       title.tabIndex = 0;
       title.setAttribute("role", "button");
-      const kept = this.#open.get(title.textContent);
+      const kept = this.#open.get(this.#name(title));
       if (kept !== undefined) title.parentElement.classList.toggle("open", kept);
       title.ariaExpanded = title.parentElement.classList.contains("open");
     }
@@ -48,6 +48,13 @@ export class Card {
   #toggle(title) {
     const open = title.parentElement.classList.toggle("open");
     title.ariaExpanded = open;
-    this.#open.set(title.textContent, open);
+    this.#open.set(this.#name(title), open);
+  }
+
+  // The words of a title, and how many before it have the same.
+  #name(title) {
+    const all = [...title.ownerDocument.querySelectorAll(TOGGLES)];
+    const before = all.slice(0, all.indexOf(title)).filter((one) => one.textContent === title.textContent);
+    return `${title.textContent}\n${before.length}`;
   }
 }
