@@ -8,7 +8,6 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.chromium import launch
-from tests.browser.test_status_page import Server
 from tests.daemon import ROOT
 from tests.observe.live import Server
 from tests.preview.live import preview
