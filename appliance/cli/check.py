@@ -63,7 +63,7 @@ def command(config: Path | None, quiet: bool, as_json: bool, url: str | None, ca
         if not as_json:
             _print(result, quiet=quiet)
     if as_json:
-        _print_json(results)
+        _print_json([result for result in results if not quiet or _is_news(result.status)])
     elif not quiet and url is None:
         _print_sum(results)
     if worst(result.status for result in results) is Status.FAULT:
@@ -95,10 +95,15 @@ def _print(result: Result, *, quiet: bool) -> None:
     """Print a line for each finding, as soon as it is known; the check's name stands before the first."""
     name = result.name
     for finding in result.findings:
-        if quiet and finding.status in (Status.OK, Status.NOT_CHECKED):
+        if quiet and not _is_news(finding.status):
             continue
         click.echo(f"{name:<{_NAME_WIDTH}}  {_word(finding)}  {finding.sentence}", color=_colours())
         name = name if quiet else ""
+
+
+def _is_news(status: Status) -> bool:
+    """Whether --quiet leaves a finding of this status."""
+    return status in (Status.WARNING, Status.FAULT)
 
 
 def _word(finding: Finding) -> str:

@@ -62,6 +62,17 @@ def test_as_json(files):
     }
 
 
+def test_quietly_as_json(files):
+    """What a reload writes into the journal: nothing but what somebody should read."""
+    document = json.loads(check(files, "-q", "--json").stdout)
+    assert {each["name"] for each in document["checks"]} == {
+        each["name"]
+        for each in json.loads(check(files, "--json").stdout)["checks"]
+        if each["status"] in ("warning", "fault")
+    }
+    assert [each["name"] for each in document["checks"]] == ["certificate"]
+
+
 @pytest.mark.parametrize("flags", [[], ["-q"], ["--json"]])
 def test_a_config_that_cannot_be_used(flags, files):
     write_home(files, customers="refresh = 60")
