@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from appliance.edge.connection import LINGER_SECONDS, Connection
 from appliance.edge.site import Limits, Site
-from appliance.edge.state import SWEEP_SECONDS, ServerState
+from appliance.edge.state import GRACE, SWEEP_SECONDS, ServerState
 from appliance.sidebar.reply import Refusal
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
@@ -161,16 +161,16 @@ class Listener:
             for listening in self._sockets:
                 self._loop.remove_reader(listening.fileno())
 
-    def _pause(self) -> None:
+    def _pause(self, seconds: float) -> None:
         """Accept no more for a moment, for a socket that cannot be accepted stays readable and would spin the loop."""
         self._accept_off()
-        self._loop.call_later(_PAUSE, self._accept_on)
+        self._loop.call_later(seconds, self._accept_on)
 
     def _accept(self, listening: socket.socket) -> None:
         # In a rush nobody may be dropped before there was time to look whether they have said something.
         for _ in range(min(_BATCH, max(1, self._capacity // 4))):
-            if self.connections >= self._capacity and not self._state.anyone_waiting:
-                self._pause()
+            if self.connections >= self._capacity and not self._state.anyone_to_drop:
+                self._pause(GRACE)
                 return
             try:
                 sock, address = listening.accept()
@@ -179,7 +179,7 @@ class Listener:
             except OSError as error:
                 if error.errno in _NO_ROOM:
                     self._state.drop_longest_waiting()
-                self._pause()
+                self._pause(_PAUSE)
                 return
             if self.connections >= self._capacity:
                 self._state.drop_longest_waiting()

@@ -10,6 +10,8 @@ from appliance.edge.site import Limits, Site
 from appliance.sidebar.reply import Reply
 
 SWEEP_SECONDS: Final = 1.0
+GRACE: Final = 0.02
+"""Seconds in which a client that has come, or has had its answer, is not dropped to make room for others."""
 _VICTIMS: Final = 64
 
 
@@ -100,25 +102,36 @@ class ServerState:
             client.expire(self.now)
 
     @property
-    def anyone_waiting(self) -> bool:
-        """Whether there is a client that could be dropped."""
-        return any(client.waiting for client in self.clients)
+    def anyone_to_drop(self) -> bool:
+        """Whether there is a client that may be dropped now."""
+        return self._next_to_drop() is not None
 
     def drop_longest_waiting(self) -> bool:
         """Drop the client that has waited longest without a running request; say whether there was one.
 
-        Those who have said nothing go first: in a rush of them, one whose handshake is under way is no stranger.
+        Those who have said nothing go first: in a rush of them, one whose handshake is under way is no stranger. Nobody
+        goes within GRACE of having come: on a busy machine a client is that slow to say its first word.
         """
+        client = self._next_to_drop()
+        if client is None:
+            return False
+        self._victims.pop()
+        self.site.counters.dropped()
+        client.drop()
+        return True
+
+    def _next_to_drop(self) -> Client | None:
         for _ in range(2):
             while self._victims:
-                since, silent, client = self._victims.pop()
+                since, silent, client = self._victims[-1]
                 unchanged = client.since == since and client.silent is silent
                 if client in self.clients and client.waiting and unchanged:
-                    self.site.counters.dropped()
-                    client.drop()
-                    return True
+                    return client
+                self._victims.pop()
             # Looking at all of them costs as much as they are; the next ones in line are kept for the next accepts.
+            before = self.site.timer() - GRACE
             waiting = [client for client in self.clients if client.waiting]
-            line = sorted([client for client in waiting if client.silent] or waiting, key=lambda client: client.since)
+            first = [client for client in waiting if client.silent] or waiting
+            line = sorted((client for client in first if client.since <= before), key=lambda client: client.since)
             self._victims = [(client.since, client.silent, client) for client in reversed(line[:_VICTIMS])]
-        return False
+        return None

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.edge.connection import LINGER_BYTES, Connection
 from appliance.edge.site import Limits
+from appliance.edge.state import GRACE
 from appliance.sidebar.reply import Outcome, Refusal
 from tests.edge.cases import GET, HALF, POST, post
 from tests.edge.wire import Wire, make_site, split
@@ -324,16 +325,28 @@ class TestDropping:
             others.append(other)
         timer.now += 1
         feed(wire, POST)
+        timer.now += 1
         dropped = []
         while wire.state.drop_longest_waiting():
             dropped += [one for one in [*others, wire] if one.aborted and one not in dropped]
         assert dropped[:3] == others
 
-    def test_a_running_request_is_spared(self, wire):
+    def test_nobody_goes_who_has_just_come(self, wire, timer):
+        assert not wire.state.anyone_to_drop
+        timer.now += GRACE * 0.9
+        assert not wire.state.drop_longest_waiting()
+        timer.now += GRACE * 0.2
+        assert wire.state.anyone_to_drop
+        assert wire.state.drop_longest_waiting()
+        assert wire.aborted
+
+    def test_a_running_request_is_spared(self, wire, timer):
         async def drop():
             wire.connection.data_received(GET)
+            timer.now += 1
             assert not wire.state.drop_longest_waiting()
             await wire.settle()
+            timer.now += 1
             assert wire.state.drop_longest_waiting()
 
         asyncio.run(drop())
