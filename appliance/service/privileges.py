@@ -58,8 +58,7 @@ def eyes_of(server: Server) -> pwd.struct_passwd | None:
 
 @contextmanager
 def seen_as(user: pwd.struct_passwd) -> Iterator[None]:
-    """Be this user for a while, as far as files go; only root can."""
-    let_others_read()
+    """Be this user for a while, as far as files go; only root can, after `let_others_read`."""
     groups = os.getgroups()
     os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
     os.setegid(user.pw_gid)

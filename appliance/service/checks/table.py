@@ -15,6 +15,7 @@ from appliance.service.checks import data, files, machine, sockets
 from appliance.service.checks.finding import Finding, Result, Status, fault
 from appliance.service.checks.ground import Ground, explain
 from appliance.service.privileges import seen_as
+from appliance.service.unpacked import let_others_read
 from appliance.service.wiring import StartFault
 
 
@@ -53,6 +54,8 @@ CHECKS: Final = (
 
 def run(ground: Ground, checks: Iterable[Check] = CHECKS) -> Iterator[Result]:
     """Give the result of each check as soon as it is there. Raises nothing that a check may find."""
+    if ground.eyes is not None:
+        let_others_read()
     for check in checks:
         as_root = check.as_root or (check.handed_over and ground.settings.server.user)
         with nullcontext() if as_root or ground.eyes is None else seen_as(ground.eyes):
