@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import quote
 
 from appliance.sidebar import values
-from appliance.sidebar.markup import Markup, anchor, href_of, html_of, text_of
+from appliance.sidebar.markup import Markup, anchor, href_of, html_of, quoted_of, text_of
 from appliance.sidebar.recognise import badge_of, colour_of
 
 COLOURS: Final = ("green", "red", "orange", "blue", "purple")
@@ -134,7 +133,7 @@ def copyable(text: object) -> Markup:
 
 def url_escape(text: object) -> str:
     """Give a text as it may stand in the path or query of a URL."""
-    return quote(text_of(text), safe="@", errors="replace")
+    return quoted_of(text_of(text))
 
 
 HELPERS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType(

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Final
-from urllib.parse import quote
 
 from appliance.customers.keys import split
 from appliance.customers.record import Columns
 from appliance.customers.snapshot import Relation
 from appliance.sidebar import recognise
-from appliance.sidebar.markup import anchor, href_of, html_of
+from appliance.sidebar.markup import anchor, href_of, html_of, quoted_of
 from appliance.sidebar.recognise import Context, Show, words_of
 
 # The first of these columns that holds something is the heading.
@@ -179,7 +178,7 @@ def _link(pattern: str, columns: Columns) -> Callable[[Values], str | None] | No
         texts = [values[place].strip() for place in places if place is not None]
         if not all(texts):
             return None
-        quoted = [quote(text, safe="@", errors="replace") for text in texts]
+        quoted = map(quoted_of, texts)
         return href_of("".join(text for pair in zip(pieces[::2], [*quoted, ""], strict=True) for text in pair))
 
     return url_of

@@ -57,6 +57,11 @@ def href_of(url: str) -> str | None:
     return None
 
 
+def quoted_of(text: str) -> str:
+    """Give a text as it may stand in the path or query of a URL, where none of it ends its part."""
+    return quote(text, safe="@", errors="replace")
+
+
 def anchor(href: str, text: str) -> str:
     """Give a link to what `href_of` gave; `text` is HTML. A web page opens beside Help Scout, not in its place."""
     target = "" if href.startswith("mailto:") else ' target="_blank"'
