@@ -201,7 +201,12 @@ def prepare_state(settings: Settings) -> bytes:
                 binary.write(secrets.token_bytes(_LOG_KEY_BYTES))
         return file.read_bytes()[:64]
     except OSError as error:
-        raise StartFault(
-            f"{state}: the state folder cannot be used: {error.strerror};"
-            " name another in server.state, or correct its owner"
-        ) from None
+        raise StartFault(state_sentence(state, error)) from None
+
+
+def state_sentence(folder: Path, error: OSError) -> str:
+    """Say that the state folder cannot be used, and what to do."""
+    return (
+        f"{folder}: the state folder cannot be used: {error.strerror};"
+        " name another in server.state, or correct its owner"
+    )

@@ -15,6 +15,7 @@ from typing import Final
 from appliance.customers import guards
 from appliance.service.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground, existing
+from appliance.service.wiring import state_sentence
 
 _RELEASED: Final = 2026
 """The year in which this version was built: no clock that is right shows an earlier one."""
@@ -57,10 +58,7 @@ def _write_and_read(folder: Path) -> Finding:
         finally:
             file.unlink(missing_ok=True)
     except OSError as error:
-        return fault(
-            f"{folder}: the state folder cannot be used: {error.strerror}; name another in server.state, or correct"
-            " its owner"
-        )
+        return fault(state_sentence(folder, error))
     if read != written:
         return fault(f"{folder}: what was written there could not be read back; check the disk")
     return ok(f"{folder}: written, synced, read back")
