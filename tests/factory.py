@@ -11,7 +11,7 @@ from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, Report
 from appliance.customers.snapshot import Snapshot
-from appliance.sidebar.app import Card, Rules, SidebarApp
+from appliance.sidebar.app import Card, Rules, SidebarApp, weigh
 from appliance.sidebar.signature import Secret, Verifier
 from appliance.sidebar.template import CardTemplate
 
@@ -74,7 +74,7 @@ def make_app(
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
     sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
-    lookup = Lookup(**sizes, timer=timer or Timer())
+    lookup = Lookup(**sizes, timer=timer or Timer(), weigh=weigh)
     verifier = Verifier([Secret(one.encode()) for one in secrets])
     app = SidebarApp(
         "helpscout",

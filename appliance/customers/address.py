@@ -17,6 +17,7 @@ BETWEEN: Final = re.compile(r"[\s;,]+")
 """What stands between addresses in one cell; an unquoted comma cannot be part of one (RFC 5322, 3.2.3)."""
 
 MAX_LENGTH: Final = 320  # RFC 5321, 4.5.3.1: 64 for the local part, 255 for the domain, one @
+_MAX_DOMAIN: Final = 255
 _NORMAL: Final = re.compile(r"[!-?\[-~]{1,64}@[0-9a-z.-]{0,254}[0-9a-z-]")
 _PLAIN: Final = re.compile(r"[!-?A-~]+@[0-9A-Za-z.-]*[0-9A-Za-z-]")
 _DOMAIN: Final = re.compile(r"[0-9a-z._-]+|\[[0-9a-z.:]+\]")  # or an address literal (RFC 5321, 4.1.3)
@@ -63,6 +64,8 @@ def _a_form(domain: str) -> str | None:
         return domain.lower()
     # Joiners tell some domains apart (RFC 5892, A.1 and A.2). Where they may not be they are what copying left behind.
     for candidate in dict.fromkeys((domain, domain.translate(_NO_WIDTH))):
+        if len(candidate) > _MAX_DOMAIN:  # its A-form would be longer still; idna takes 0.2 ms to say so
+            continue
         try:
             return idna.encode(candidate, uts46=True).decode("ascii").lower().removesuffix(".")
         except UnicodeError:  # idna's own errors are UnicodeErrors

@@ -52,15 +52,13 @@ class AddressReader:
         return found
 
     def _read(self, row: Sequence[str]) -> list[str] | None:
-        """Give a row's distinct addresses; [] if its cells are empty, None if they hold anything that is none."""
-        addresses: list[str] = []
+        """Return a row's distinct addresses; [] if its cells are empty, None if they hold anything that is none."""
+        addresses: dict[str, None] = {}  # a list would make a cell of 11,000 addresses take 1.1 s
         for position in self._positions:
             cell = row[position].strip()
             for part in (cell,) if _PLAIN.fullmatch(cell) else filter(None, BETWEEN.split(cell)):
                 address = normalise(part)
                 if address is None:
                     return None  # half of "ada smith@example.com" is another's address
-                address = fold_plus(address) if self._fold else address
-                if address not in addresses:
-                    addresses.append(address)
-        return addresses
+                addresses[fold_plus(address) if self._fold else address] = None
+        return list(addresses)

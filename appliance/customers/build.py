@@ -14,7 +14,7 @@ import msgspec
 from appliance.customers.ahead import ahead
 from appliance.customers.keys import KeyIndexer
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
-from appliance.customers.reading import Header, Portion, open_related, read_customers, sift
+from appliance.customers.reading import Header, Portion, open_related, read_customers, usable_rows
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.snapshot import FORMAT, SCHEMA, Age, Facts, Relation, add_to_checksum, related_keys
 from appliance.customers.source import SourceFault, require
@@ -178,10 +178,9 @@ class Builder:
             sort_at = source.columns.position(related.order_by.removeprefix("-"))
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
             for batch in source.batches():
-                indices, faults = sift(batch, source.columns)
+                rows, faults = usable_rows(batch, source.columns)
                 bad = [(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]]
                 self._tally.related_rejected[related.name].add(related.source, len(faults), bad)
-                rows = [batch.rows[index] for index in indices]
                 keys = [related_keys(row[key_at], relation) for row in rows]
                 sorts = [None if sort_at is None else _sortable(row[sort_at]) for row in rows]
                 records = [msgspec.json.encode(row).decode() for row in rows]

@@ -33,9 +33,17 @@ class Lookup(Generic[Answer]):
     """
 
     def __init__(
-        self, *, size: int, ttl: float, unknown_size: int, unknown_ttl: float, timer: Callable[[], float]
+        self,
+        *,
+        size: int,
+        ttl: float,
+        unknown_size: int,
+        unknown_ttl: float,
+        timer: Callable[[], float],
+        weigh: Callable[[Answer], int],
     ) -> None:
-        """Sizes in entries, times in seconds of `timer`; 0 of either turns that cache off."""
+        """Sizes in what `weigh` gives for an answer, times in seconds of `timer`; 0 of either turns that cache off."""
+        self._weigh = weigh
         self._new_found = partial(ExpiringCache[Hashable, Answer], size, ttl, timer)
         self._new_unknown = partial(ExpiringCache[Hashable, Answer], unknown_size, unknown_ttl, timer)
         self.use(None)
@@ -45,6 +53,11 @@ class Lookup(Generic[Answer]):
         self.snapshot = snapshot
         self._found = self._new_found()  # clear() would take 20 ms for 10,000 entries
         self._unknown = self._new_unknown()
+
+    def expire(self) -> None:
+        """Remove answers that have expired. To be called now and then."""
+        self._found.expire()
+        self._unknown.expire()
 
     def cached(self, key: Hashable) -> Answer | None:
         """Give the answer that was stored under `key`, or None; under None there is none."""
@@ -67,5 +80,5 @@ class Lookup(Generic[Answer]):
         records = find(self.snapshot)
         answer = build(self.snapshot, records)
         if key is not None:
-            (self._found if records else self._unknown).store(key, answer)
+            (self._found if records else self._unknown).store(key, answer, self._weigh(answer))
         return answer

@@ -20,6 +20,11 @@ from appliance.customers.sqlite_source import SqliteSource
 
 _FIRST: Final = itemgetter(0)
 
+MAX_ROW: Final = 1024 * 1024
+"""Characters of one row: a card is made of up to 20 customers, each of whom is read whole."""
+
+TOO_LARGE: Final = f"this row has more than {MAX_ROW:,} characters; shorten its columns in the export"
+
 
 class Header(msgspec.Struct, frozen=True, tag=True):
     """The columns of the customers: what comes before the first portion."""
@@ -110,16 +115,19 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
     indices, faults = sift(batch, source.columns)
     rows = [batch.rows[index] for index in indices]
     found = reader.read(rows)
+    records = msgspec.json.encode(rows)
+    left_out = dict.fromkeys(too_large(rows), TOO_LARGE) if len(records) > MAX_ROW else {}
     if found.bad:
         names = " or ".join(f'"{name}"' for name in plan.addresses)
-        why = f"{names} holds something that is no e-mail address"
-        faults = sorted([*faults, *((indices[bad], why) for bad in found.bad)])
-        bad = set(found.bad)
-        rows = [row for index, row in enumerate(rows) if index not in bad]
+        left_out |= dict.fromkeys(found.bad, f"{names} holds something that is no e-mail address")
+    if left_out:
+        faults = sorted([*faults, *((indices[index], why) for index, why in left_out.items())])
+        rows = [row for index, row in enumerate(rows) if index not in left_out]
         found = reader.read(rows)
+        records = msgspec.json.encode(rows)
     return Portion(
         rows=len(rows),
-        records=msgspec.json.encode(rows),
+        records=records,
         main=msgspec.json.encode(found.main),
         more=found.more,
         without_address=found.main.count(None),
@@ -127,6 +135,21 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
         bad=[(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]],
         share=source.share_read(),
     )
+
+
+def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[tuple[int, str]]]:
+    """Return the rows that can be used, and the indices of the others with the reason; empty ones are neither."""
+    indices, faults = sift(batch, columns)
+    rows = [batch.rows[index] for index in indices]
+    if large := set(too_large(rows)):
+        faults = sorted([*faults, *((indices[index], TOO_LARGE) for index in large)])
+        rows = [row for index, row in enumerate(rows) if index not in large]
+    return rows, faults
+
+
+def too_large(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the indices of the rows of more than MAX_ROW characters."""
+    return [index for index, row in enumerate(rows) if sum(map(len, row)) > MAX_ROW]
 
 
 def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int, str]]]:

@@ -112,4 +112,10 @@ def related_of(record: Record, name: str) -> Rows:
     return record._related.get(name, _NO_ROWS)
 
 
+def size_of(record: Record) -> int:
+    """Return how many characters the values of a row and of its related rows have."""
+    size = sum(map(len, record._values))
+    return size + sum(size_of(row) for rows in record._related.values() for row in rows)
+
+
 _NO_ROWS: Final = Rows(())

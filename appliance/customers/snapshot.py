@@ -156,6 +156,8 @@ class Snapshot:
         found: dict[int, Record] = {}
         try:
             for parameters in wanted:
+                if len(found) > MAX_FOUND:
+                    break
                 for number, record in self._execute(statement, parameters).fetchall():
                     if number not in found:
                         found[number] = self._record(_DECODER.decode(record))
@@ -194,7 +196,7 @@ class Snapshot:
         for number, (relation, columns, on) in enumerate(self._relations):
             records: list[Record] = []
             total = 0
-            for key in related_keys(values[on], relation)[:MAX_JOINED]:
+            for key in related_keys(values[on], relation, MAX_JOINED):
                 rows = self._execute(_RELATED, (number, key)).fetchall()
                 records += [Record(columns, _DECODER.decode(row)) for row, _ in rows]
                 total += rows[0][1] if rows else 0
@@ -241,12 +243,20 @@ def _check_length(file: Path) -> None:
         raise SnapshotFault(f"{file} is not a whole snapshot: its length is wrong")
 
 
-def related_keys(text: str, relation: Relation) -> list[str]:
-    """Give the forms in which a customer and its related rows are matched: one, or one for each address in a cell."""
+def related_keys(text: str, relation: Relation, limit: int | None = None) -> list[str]:
+    """Return the forms in which a customer and its related rows are matched: one, or one for each address in a cell.
+
+    Of addresses at most the first `limit` distinct ones; no further text of the cell is read.
+    """
     if not relation.by_address:
         return [text.strip()] if text.strip() else []
-    addresses = [normalise(part) or part for part in filter(None, BETWEEN.split(text))]
-    return list(dict.fromkeys(fold_plus(one) if relation.fold_plus else one for one in addresses))
+    keys: dict[str, None] = {}
+    for part in filter(None, BETWEEN.split(text)):
+        if len(keys) == limit:
+            break
+        address = normalise(part) or part
+        keys[fold_plus(address) if relation.fold_plus else address] = None
+    return list(keys)
 
 
 def add_to_checksum(records: bytes, checksum: int) -> int:

@@ -20,7 +20,7 @@ from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, RelatedPlan
 from appliance.edge.web import Mount
 from appliance.observe.trail_file import TrailFile
-from appliance.sidebar.app import Card, Finished, Rules, SidebarApp
+from appliance.sidebar.app import Card, Finished, Rules, SidebarApp, weigh
 from appliance.sidebar.diagnosis import Diagnoser
 from appliance.sidebar.layout import Display, title_of
 from appliance.sidebar.signature import Secret, Verifier
@@ -90,6 +90,7 @@ def make_app(
         unknown_size=cache.unknown_size,
         unknown_ttl=cache.unknown_ttl,
         timer=time.monotonic,
+        weigh=weigh,
     )
     rules = Rules(
         frozenset(map(normalise_domain, customers.ignore_domains)),

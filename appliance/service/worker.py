@@ -135,6 +135,8 @@ class Worker:
         self._row.beat()
         self._take_newest()
         self._request_log.tick()
+        for mount in self._post.setup.mounts:
+            mount.app.expire_cache()
         writer = self._post.writer
         if writer.dropped:
             dropped, writer.dropped = writer.dropped, 0

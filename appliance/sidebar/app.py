@@ -31,8 +31,11 @@ from appliance.sidebar.vary import Vary
 
 MAX_ADDRESSES: Final = 50
 _MAX_TEXTS: Final = 4 * MAX_ADDRESSES  # read at all: a bad domain costs 40 us, and 256 KiB hold thousands
+CACHE_PLACE: Final = 4 * 1024
+"""Bytes that an answer may have for one place in the cache: the default of 10,000 places is 40 MB."""
+
 _MAX_DIGITS: Final = 18  # more would not fit the 64 bits of a JSON reader
-_MAX_KEYED: Final = 16 * 1024  # larger messages are not cached: 10,000 of them would be 2.5 GB of keys
+_MAX_KEYED: Final = 4 * 1024  # larger messages are not cached: 10,000 of them would be 160 MB of keys and more
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -126,6 +129,10 @@ class SidebarApp:
             columns = Columns(facts.columns)
             self._reader = AddressReader(rules.address_columns, columns, fold_plus=rules.plus_addressing)
         self._lookup.use(snapshot)
+
+    def expire_cache(self) -> None:
+        """Remove cached answers whose time is over. To be called now and then."""
+        self._lookup.expire()
 
     def tell_refusals(self, to: Callable[[bytes, bytes | None], None]) -> None:
         """Call `to` with the body and signature of each refused request. It must take no time of its own."""
@@ -305,6 +312,11 @@ def _number(identifier: Id | None) -> int | None:
 
 def _finish(outcome: Outcome, html: str, customer: str | None = None, fault: str = "", address: str = "") -> Finished:
     return Finished(outcome, _encode({"html": html}), customer, fault, address)
+
+
+def weigh(finished: Finished) -> int:
+    """Return how many of the cache's places an answer takes: one, and one more for each CACHE_PLACE bytes."""
+    return 1 + len(finished.body) // CACHE_PLACE
 
 
 _NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS)

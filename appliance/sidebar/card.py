@@ -14,7 +14,7 @@ from appliance.customers.record import Record, Rows, related_of, values_of
 from appliance.customers.snapshot import MAX_FOUND
 from appliance.sidebar.helpers import toggle, two_line_item
 from appliance.sidebar.layout import Group, Layout, Values
-from appliance.sidebar.markup import anchor, href_of, html_of
+from appliance.sidebar.markup import MAX_CARD, anchor, href_of, html_of, shorten
 from appliance.sidebar.recognise import Context
 
 Named = Sequence[tuple[str, str]]
@@ -22,15 +22,25 @@ Named = Sequence[tuple[str, str]]
 
 
 def found(records: Sequence[Record], layout: Layout, cut: bool = False) -> str:
-    """Give the card of every customer found, best first; `cut` says that not every address was looked up."""
+    """Return the card of every customer found, best first; `cut` says that not every address was looked up.
+
+    It ends, with a note, where it would have more than MAX_CARD characters.
+    """
     note = []
     if len(records) > MAX_FOUND:
         note = [_muted(f"More than {MAX_FOUND} customers match; the first are shown.")]
         records = records[:MAX_FOUND]
     elif len(records) > 1:
         note = [_muted(f"{len(records)} customers match: ask which account this is about.")]
-    cards = (_customer(record, layout) for record in records)
-    return "".join([*note, '<div class="divider"></div>'.join(cards), *_cut_note(cut)])
+    cards: list[str] = []
+    room = MAX_CARD
+    for record in records:
+        html, room = _customer(record, layout, room)
+        cards.append(html)
+        if room < 0:
+            break
+    end = [_muted("There is more than fits in a card: the rest is left out.")] if room < 0 else []
+    return "".join([*note, '<div class="divider"></div>'.join(cards), *end, *_cut_note(cut)])
 
 
 def found_by(named: Named) -> str:
@@ -115,44 +125,69 @@ def _address(address: str) -> str:
 # A customer
 
 
-def _customer(record: Record, layout: Layout) -> str:
+def _customer(record: Record, layout: Layout, room: int) -> tuple[str, int]:
+    """Return one customer's part of the card and the characters left of `room`; below 0, something was left out."""
     values = values_of(record)
     context = _context(values, layout.currency, layout)
-    items = "".join(
-        two_line_item(field.title, html) for field in layout.fields if (html := field.html(values, context))
-    )
-    listed = f'<ul class="c-sb-list c-sb-list--two-line">{items}</ul>' if items else ""
-    groups = [_group(rows, group, layout) for group in layout.groups if (rows := related_of(record, group.name))]
-    return "".join([f"<h4>{_heading(values, layout)}</h4>", listed, *groups])
+    heading = f"<h4>{_heading(values, layout)}</h4>"
+    room -= len(heading)
+    items: list[str] = []
+    for field in layout.fields:
+        if html := field.html(values, context):
+            item = two_line_item(field.title, html)
+            room -= len(item)
+            if room < 0:
+                break
+            items.append(item)
+    listed = f'<ul class="c-sb-list c-sb-list--two-line">{"".join(items)}</ul>' if items else ""
+    groups: list[str] = []
+    for group in layout.groups:
+        if room >= 0 and (rows := related_of(record, group.name)):
+            html, room = _group(rows, group, layout, room)
+            groups.append(html)
+    return "".join([heading, listed, *groups]), room
 
 
 def _heading(values: Values, layout: Layout) -> str:
-    html = html_of(layout.heading(values))
+    html = html_of(shorten(layout.heading(values)))
     href = href_of(values[layout.url]) if layout.url is not None else None
     return html if href is None else anchor(href, html)
 
 
-def _group(rows: Rows, group: Group, layout: Layout) -> str:
-    """Give a related table under a toggle: an item a row, its first value above, the others below it."""
-    items = "".join(_row(values_of(row), group, layout) for row in rows)
-    more = _muted(f"The first {len(rows)} are shown.") if rows.total > len(rows) else ""
-    listed = f'<ul class="c-sb-list c-sb-list--two-line">{items}</ul>{more}'
-    return toggle(group.title, listed, count=rows.total)
+def _group(rows: Rows, group: Group, layout: Layout, room: int) -> tuple[str, int]:
+    """Return a related table under a toggle: an item a row, its first value above, the others below it.
+
+    And the characters left of `room`, as `_customer` does.
+    """
+    items: list[str] = []
+    for row in rows:
+        item = _row(values_of(row), group, layout, room)
+        room -= len(item)
+        items.append(item)
+        if room < 0:
+            break
+    more = _muted(f"The first {len(items)} are shown.") if rows.total > len(items) else ""
+    listed = f'<ul class="c-sb-list c-sb-list--two-line">{"".join(items)}</ul>{more}'
+    return toggle(group.title, listed, count=rows.total), room
 
 
-def _row(values: Values, group: Group, layout: Layout) -> str:
+def _row(values: Values, group: Group, layout: Layout, room: int) -> str:
+    """Return one related row as an item; one that would be longer than `room` ends just beyond it."""
     context = _context(values, group.currency, layout)
     label = ""
     badges: list[str] = []
     others: list[str] = []
     for field in group.fields:
         if html := field.html(values, context):
+            room -= len(html)
             if not label:
                 label = html
             elif field.is_badge:
                 badges.append(html)
             else:
                 others.append(f"{field.title} {html}")
+            if room < 0:
+                break
     return two_line_item(" ".join([label, *badges]), " · ".join(others))
 
 

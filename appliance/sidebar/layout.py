@@ -12,7 +12,7 @@ from appliance.customers.keys import split
 from appliance.customers.record import Columns
 from appliance.customers.snapshot import Relation
 from appliance.sidebar import recognise
-from appliance.sidebar.markup import anchor, href_of, html_of, quoted_of
+from appliance.sidebar.markup import MAX_TEXT, anchor, href_of, html_of, quoted_of, shorten
 from appliance.sidebar.recognise import Context, Show, words_of
 
 # The first of these columns that holds something is the heading.
@@ -49,10 +49,12 @@ class Field:
         return recognise.badge in self.kinds
 
     def html(self, values: Values, context: Context) -> str:
-        """Give the value of a row as HTML, "" if it is empty."""
+        """Return the value of a row as HTML, "" if it is empty; of a long one, its first MAX_TEXT characters."""
         text = values[self.position].strip()
         if not text:
             return ""
+        if len(text) > MAX_TEXT:  # as text: the first part of a URL leads elsewhere
+            return html_of(shorten(text))
         if self.link is not None and (href := self.link(values)) is not None:
             return anchor(href, html_of(text))
         return recognise.show(text, self.kinds, context)
@@ -176,7 +178,7 @@ def _link(pattern: str, columns: Columns) -> Callable[[Values], str | None] | No
 
     def url_of(values: Values) -> str | None:
         texts = [values[place].strip() for place in places if place is not None]
-        if not all(texts):
+        if not all(texts) or any(len(text) > MAX_TEXT for text in texts):
             return None
         quoted = map(quoted_of, texts)
         return href_of("".join(text for pair in zip(pieces[::2], [*quoted, ""], strict=True) for text in pair))

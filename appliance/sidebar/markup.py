@@ -19,6 +19,13 @@ _SPECIAL: Final = re.compile("[&<>\"']")
 _WEB: Final = re.compile(r"https?://(?![^?#]*/(\.|%2e){1,2}([/?#]|$))[^\s\x00-\x20\x7f\"'<>\\^`{|}]+", re.IGNORECASE)
 
 
+MAX_TEXT: Final = 2000
+"""Characters of one cell that the built-in card shows, and of a URL that a link may have."""
+
+MAX_CARD: Final = 256 * 1024
+"""Characters of a card's HTML. Long cells in many rows once made one of 258 MB, which took 3.5 s."""
+
+
 class Markup(bytes):
     """HTML in which everything that was not meant as such is escaped already. Joined with text, it escapes the text."""
 
@@ -45,9 +52,19 @@ def text_of(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def shorten(text: str) -> str:
+    """Return a text of at most MAX_TEXT characters, with "…" where the rest of a longer one was."""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
 def href_of(url: str) -> str | None:
-    """Give where a link may lead: an http or https URL, or mailto with one address and nothing else. None: nowhere."""
+    """Return where a link may lead: an http or https URL, or mailto with one address and nothing else. None: nowhere.
+
+    A URL of more than MAX_TEXT characters leads nowhere: browsers and servers stop taking them at about that length.
+    """
     url = url.strip()
+    if len(url) > MAX_TEXT:
+        return None
     if _WEB.fullmatch(url):
         return url
     address = url[7:] if url[:7].lower() == "mailto:" else url

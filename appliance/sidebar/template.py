@@ -14,14 +14,18 @@ from typing import Any, Final
 
 from tornado.template import ParseError, Template
 
-from appliance.customers.record import Record
+from appliance.customers.record import Record, size_of
 from appliance.sidebar.helpers import HELPERS, Clock, Misuse
-from appliance.sidebar.markup import Markup
+from appliance.sidebar.markup import MAX_CARD, Markup
 from appliance.sidebar.vary import Part, Vary
 
 _SPECIAL: Final = re.compile(rb"[&<>\"']")
 _ENTITIES: Final = {b"&": b"&amp;", b"<": b"&lt;", b">": b"&gt;", b'"': b"&quot;", b"'": b"&#x27;"}
 _PLACE: Final = re.compile(r"# (\S+):(\d+)( \(via .*\))?$")
+
+
+MAX_VALUES: Final = 1024 * 1024
+"""Characters that the customers of one card may hold in all, of which a template makes HTML in about 50 ms."""
 
 
 class TemplateFault(Exception):
@@ -71,19 +75,31 @@ class CardTemplate:
         now: datetime,
         varied: Mapping[str, Part] | None = None,
     ) -> str:
-        """Give the card's HTML for these customers, at least one, as it is at the time and in the zone of `now`.
+        """Return the card's HTML for these customers, at least one, as it is at the time and in the zone of `now`.
 
-        `varied` is what the app's `vary` gives; an app that has one gives it each time. Raises TemplateFault.
+        `varied` is what the app's `vary` gives; an app that has one gives it each time. Raises TemplateFault, also
+        where there is too much to show: customers of more than MAX_VALUES characters, HTML of more than MAX_CARD.
         """
+        if sum(map(size_of, customers)) > MAX_VALUES:
+            raise TemplateFault(
+                f"{self._template.name}: these customers hold more than {MAX_VALUES:,} characters;"
+                " shorten their columns in the export"
+            )
         self._clock.now = now
         self._names.update(customers=customers, customer=customers[0], addresses=addresses, as_of=as_of)
         if varied:
             self._names.update(varied)
         try:
             html: bytes = self._execute()
-            return html.decode()
+            text = html.decode()
         except Exception as error:
             raise TemplateFault(self._sentence(error)) from None
+        if len(text) > MAX_CARD:
+            raise TemplateFault(
+                f"{self._template.name}: the card has {len(text):,} characters, and at most {MAX_CARD:,} are sent;"
+                " show fewer rows, or less of long columns"
+            )
+        return text
 
     def _sentence(self, error: Exception) -> str:
         # These say names out of the template, or how a helper is called; any other text may hold a customer's value.
