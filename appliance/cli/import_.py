@@ -103,6 +103,11 @@ def _print(plan: Plan, report: Report) -> None:
     _list(report.bad)
     if report.bad_rows > len(report.bad):
         click.echo(f"  and {report.bad_rows - MAX_LISTED:,} more")
+    if report.unclear_rows:
+        click.echo(f"kept, with a value that is not an email address beside one: {report.unclear_rows:,}")
+        _list(report.unclear)
+        if report.unclear_rows > len(report.unclear):
+            click.echo(f"  and {report.unclear_rows - MAX_LISTED:,} more")
 
 
 def _list(bad: tuple[BadRow, ...], *, err: bool = False) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from appliance.customers.address import BETWEEN, fold_plus, normalise
+from appliance.customers.address import MAX_LENGTH, PLAIN, fold_plus, is_odd
+from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns
 
 # Cells that hold one address whose normal form is its lower case, between line ends: one call for a whole batch.
-_PLAIN: Final = re.compile(r"[!#-+\-./0-9:<=>?A-Z\[-~]{1,64}@[0-9A-Za-z.-]{0,254}[0-9A-Za-z-]")
-_ALL_PLAIN: Final = re.compile(rf"{_PLAIN.pattern}(?:\n{_PLAIN.pattern})*")
+_ALL_PLAIN: Final = re.compile(rf"{PLAIN}(?:\n{PLAIN})*")
 
 
 class Found(NamedTuple):
@@ -25,7 +25,10 @@ class Found(NamedTuple):
     """Every other one, with the index of its row."""
 
     bad: list[int]
-    """The indices of rows whose address cells hold anything that is no address."""
+    """The indices of rows whose address cells hold something, and no address."""
+
+    unclear: list[int]
+    """The indices of rows that have an address, and beside it something that is none."""
 
 
 class AddressReader:
@@ -37,28 +40,29 @@ class AddressReader:
         self._fold: Final = fold_plus
 
     def read(self, rows: Sequence[Sequence[str]]) -> Found:
-        """Give what addresses the rows have."""
+        """Return the addresses of the rows."""
         if len(self._positions) == 1 and not self._fold:
             joined = "\n".join(map(itemgetter(self._positions[0]), rows))
-            if _ALL_PLAIN.fullmatch(joined) and joined.count("\n") == len(rows) - 1:  # no cell of two lines
-                return Found([*joined.lower().split("\n")], [], [])
-        found = Found([], [], [])
+            if _ALL_PLAIN.fullmatch(joined) and not is_odd(joined):
+                lines = joined.lower().split("\n")
+                if len(lines) == len(rows) and max(map(len, lines)) <= MAX_LENGTH:  # no cell of two lines
+                    return Found(lines, [], [], [])  # type: ignore[arg-type]  # a list of str is one of str | None
+        found = Found([], [], [], [])
         for index, row in enumerate(rows):
-            addresses = self._read(row)
-            if addresses is None:
-                found.bad.append(index)
+            addresses, understood = self._read(row)
+            if not understood:
+                (found.unclear if addresses else found.bad).append(index)
             found.main.append(addresses[0] if addresses else None)
-            found.more.extend((index, address) for address in (addresses or ())[1:])
+            found.more.extend((index, address) for address in addresses[1:])
         return found
 
-    def _read(self, row: Sequence[str]) -> list[str] | None:
-        """Return a row's distinct addresses; [] if its cells are empty, None if they hold anything that is none."""
+    def _read(self, row: Sequence[str]) -> tuple[list[str], bool]:
+        """Return a row's distinct addresses, and whether its cells hold nothing else."""
         addresses: dict[str, None] = {}  # a list would make a cell of 11,000 addresses take 1.1 s
+        understood = True
         for position in self._positions:
-            cell = row[position].strip()
-            for part in (cell,) if _PLAIN.fullmatch(cell) else filter(None, BETWEEN.split(cell)):
-                address = normalise(part)
-                if address is None:
-                    return None  # half of "ada smith@example.com" is another's address
+            cell = read_cell(row[position])
+            understood = understood and cell.understood
+            for address in cell.addresses:
                 addresses[fold_plus(address) if self._fold else address] = None
-        return list(addresses)
+        return list(addresses), understood

@@ -34,7 +34,7 @@ _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
 
 
 class Rejected:
-    """The rows of one table that are left out."""
+    """The rows of one table that are left out, or that there is something to say of."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -52,6 +52,7 @@ class Tally:
     def __init__(self) -> None:
         self.rows = self.without_address = self.addresses = self.shared = self.checksum = 0
         self.rejected = Rejected()
+        self.unclear = Rejected()
         self.related: dict[str, int] = {}
         self.related_rejected: defaultdict[str, Rejected] = defaultdict(Rejected)
 
@@ -66,6 +67,8 @@ class Tally:
             shared_addresses=self.shared,
             bad_rows=sum(rejected.count for rejected in every),
             bad=tuple(row for rejected in every for row in rejected.listed)[:MAX_LISTED],
+            unclear_rows=self.unclear.count,
+            unclear=tuple(self.unclear.listed),
             related=self.related,
             seconds=round(seconds, 3),
         )
@@ -141,6 +144,7 @@ class Builder:
         """
         tally, first = self._tally, self._tally.rows + 1
         tally.rejected.add(self._plan.source, portion.bad_rows, portion.bad)
+        tally.unclear.add(self._plan.source, portion.unclear_rows, portion.unclear)
         if not portion.rows:
             return
         tally.checksum = add_to_checksum(portion.records[1:-1], tally.checksum)

@@ -99,6 +99,12 @@ def check_after(plan: Plan, tally: Tally, last: Facts | None) -> None:
     _check_bad_rows(plan, tally.rejected, tally.rows)
     if not tally.rows:
         raise Refused(f"{plan.source} has a header and not one customer; export it again")
+    if tally.without_address == tally.rows and not plan.keys:
+        names = " or ".join(f'"{name}"' for name in plan.addresses)
+        raise Refused(
+            f"{plan.source} has no customer with an address in {names}, so nobody could be found;"
+            " name the right columns in customers.addresses"
+        )
     _check_shrink(plan, plan.source, tally.rejected, tally.rows, last.rows if last else 0, "customers")
     for related in plan.related:
         rows, rejected = tally.related[related.name], tally.related_rejected[related.name]

@@ -81,6 +81,10 @@ class Report(msgspec.Struct, frozen=True):
     shared_addresses: int
     bad_rows: int
     bad: tuple[BadRow, ...]  # the first MAX_LISTED
+    unclear_rows: int
+    """Rows that are kept by an address, and hold something beside it that is none."""
+
+    unclear: tuple[BadRow, ...]  # the first MAX_LISTED
     related: dict[str, int]
     seconds: float
 

@@ -23,6 +23,7 @@ _FIRST: Final = itemgetter(0)
 MAX_ROW: Final = 1024 * 1024
 """Characters of one row: a card is made of up to 20 customers, each of whom is read whole."""
 
+UNCLEAR: Final = "{} contains a value beside an email address that is not one; it is ignored"
 TOO_LARGE: Final = f"this row has more than {MAX_ROW:,} characters; shorten its columns in the export"
 
 
@@ -49,6 +50,12 @@ class Portion(msgspec.Struct, frozen=True, tag=True):
     bad_rows: int
     bad: list[tuple[int, str]]
     """Lines of rows that were left out, the first MAX_LISTED of the portion, and why."""
+
+    unclear_rows: int
+    """Rows that are kept, with something beside an address that is none."""
+
+    unclear: list[tuple[int, str]]
+    """Their lines, as for bad rows."""
 
     share: float
     """How much of the file has been read, from 0 to 1."""
@@ -117,9 +124,10 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
     found = reader.read(rows)
     records = msgspec.json.encode(rows)
     left_out = dict.fromkeys(too_large(rows), TOO_LARGE) if len(records) > MAX_ROW else {}
+    names = " or ".join(f'"{name}"' for name in plan.addresses)
     if found.bad:
-        names = " or ".join(f'"{name}"' for name in plan.addresses)
-        left_out |= dict.fromkeys(found.bad, f"{names} holds something that is no e-mail address")
+        left_out |= dict.fromkeys(found.bad, f"{names} contains a value that is not an email address")
+    unclear = [(indices[index], UNCLEAR.format(names)) for index in found.unclear if index not in left_out]
     if left_out:
         faults = sorted([*faults, *((indices[index], why) for index, why in left_out.items())])
         rows = [row for index, row in enumerate(rows) if index not in left_out]
@@ -133,6 +141,8 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
         without_address=found.main.count(None),
         bad_rows=len(faults),
         bad=[(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]],
+        unclear_rows=len(unclear),
+        unclear=[(batch.line_of(index), why) for index, why in unclear[:MAX_LISTED]],
         share=source.share_read(),
     )
 

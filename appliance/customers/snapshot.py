@@ -18,7 +18,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from appliance.customers.address import BETWEEN, fold_plus, normalise
+from appliance.customers.address import fold_plus
+from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns, Record, Rows
 
 FORMAT: Final = 2
@@ -250,13 +251,8 @@ def related_keys(text: str, relation: Relation, limit: int | None = None) -> lis
     """
     if not relation.by_address:
         return [text.strip()] if text.strip() else []
-    keys: dict[str, None] = {}
-    for part in filter(None, BETWEEN.split(text)):
-        if len(keys) == limit:
-            break
-        address = normalise(part) or part
-        keys[fold_plus(address) if relation.fold_plus else address] = None
-    return list(keys)
+    addresses = read_cell(text, limit).addresses
+    return list(dict.fromkeys(fold_plus(one) if relation.fold_plus else one for one in addresses))[:limit]
 
 
 def add_to_checksum(records: bytes, checksum: int) -> int:

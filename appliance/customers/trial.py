@@ -38,6 +38,10 @@ class Trial:
     bad: tuple[BadRow, ...]
     """The first of them, each with its file, line and reason."""
 
+    unclear_rows: int
+    unclear: tuple[BadRow, ...]
+    """Rows that would be kept by an address, with something beside it that is none; the first of them."""
+
     columns: tuple[str, ...]
     """The customers'; none if their file was not read."""
 
@@ -74,6 +78,8 @@ def try_out(plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Call
         with_address=report.rows - report.without_address,
         bad_rows=report.bad_rows,
         bad=report.bad,
+        unclear_rows=report.unclear_rows,
+        unclear=report.unclear,
         columns=made.facts.columns,
         relations=made.facts.relations,
         sample=sample,
@@ -84,8 +90,8 @@ def try_out(plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Call
 def _first_rows(plan: Plan, copy: Path) -> Trial:
     """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
     unread = tuple(file for file in plan.files if file.suffix.lower() not in CSV_SUFFIXES)
-    rejected = Rejected()
-    columns, portion = Columns(()), Portion(0, b"[]", b"[]", [], 0, 0, [], 0.0)
+    rejected, unclear = Rejected(), Rejected()
+    columns, portion = Columns(()), Portion(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
     if plan.source not in unread:
         with closing(read_customers(plan, copy)) as items:
             for item in items:
@@ -94,6 +100,7 @@ def _first_rows(plan: Plan, copy: Path) -> Trial:
                     break
                 columns = Columns(item.columns)
         rejected.add(plan.source, portion.bad_rows, portion.bad)
+        unclear.add(plan.source, portion.unclear_rows, portion.unclear)
         check_end(plan, plan.source)
     relations = []
     for related in plan.related:
@@ -111,6 +118,8 @@ def _first_rows(plan: Plan, copy: Path) -> Trial:
         with_address=portion.rows - portion.without_address,
         bad_rows=rejected.count,
         bad=tuple(rejected.listed),
+        unclear_rows=unclear.count,
+        unclear=tuple(unclear.listed),
         columns=columns.names,
         relations=tuple(relations),
         sample=tuple(Record(columns, row, no_rows) for row in values),

@@ -12,7 +12,7 @@ from datetime import tzinfo
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from appliance.customers.address import BETWEEN, normalise
+from appliance.customers.address_cell import read_cell
 from appliance.sidebar import values
 from appliance.sidebar.markup import anchor, href_of, html_of
 
@@ -68,10 +68,13 @@ def mail(text: str, _: Context) -> str | None:
         return None
     if (href := href_of(text)) is not None:
         return anchor(href, html_of(text))
-    parts = [part for part in BETWEEN.split(text) if part]
-    if len(parts) < 2 or not all(map(normalise, parts)):
+    addresses, understood = read_cell(text)
+    if not understood or not addresses:
         return None
-    hrefs = [(href_of(part), html_of(part)) for part in parts]
+    if len(addresses) == 1:
+        href = href_of(addresses[0])
+        return None if href is None else anchor(href, html_of(text))
+    hrefs = [(href_of(one), html_of(one)) for one in addresses]
     return ", ".join(html if href is None else anchor(href, html) for href, html in hrefs)
 
 

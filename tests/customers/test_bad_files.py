@@ -239,17 +239,17 @@ CASES = [
     csv_case(
         "no address",
         GOOD + b"none,Bob\n",
-        BAD_ROWS.format(1, 3, '4: "email" holds something that is no e-mail address'),
+        BAD_ROWS.format(1, 3, '4: "email" contains a value that is not an email address'),
     ),
     csv_case(
         "two ats",
         GOOD + b"a@b@example.com,Bob\n",
-        BAD_ROWS.format(1, 3, '4: "email" holds something that is no e-mail address'),
+        BAD_ROWS.format(1, 3, '4: "email" contains a value that is not an email address'),
     ),
     csv_case(
         "no address in two columns",
         b"a,b\nx,y\n",
-        BAD_ROWS.format(1, 1, '2: "a" or "b" holds something that is no e-mail address'),
+        BAD_ROWS.format(1, 1, '2: "a" or "b" contains a value that is not an email address'),
         addresses=("a", "b"),
     ),
     csv_case("no line end", b"email,name\nann@example.com,Ann", f"c.csv:2: {CUT}"),
@@ -257,12 +257,12 @@ CASES = [
     csv_case(
         "a row of two lines before it",
         b'email,name\na@example.com,"1\n2"\nx,y\n',
-        BAD_ROWS.format(1, 2, '4: "email" holds something that is no e-mail address'),
+        BAD_ROWS.format(1, 2, '4: "email" contains a value that is not an email address'),
     ),
     csv_case(
         "under an allowed share",
         b"email,name\n" + b"x,y\n" * 3 + b"a@example.com,A\n" * 2,
-        BAD_ROWS.format(3, 5, '2: "email" holds something that is no e-mail address').replace("1%", "50%"),
+        BAD_ROWS.format(3, 5, '2: "email" contains a value that is not an email address').replace("1%", "50%"),
         max_bad_rows=0.5,
     ),
     csv_case(
@@ -379,7 +379,7 @@ CASES = [
     sqlite_case(
         "no address in a row",
         [TABLE, "INSERT INTO customers VALUES('none', 'A')"],
-        BAD_ROWS.format(1, 1, '1: "email" holds something that is no e-mail address').replace("c.csv", "c.db"),
+        BAD_ROWS.format(1, 1, '1: "email" contains a value that is not an email address').replace("c.csv", "c.db"),
     ),
 ]
 

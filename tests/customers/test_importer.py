@@ -123,7 +123,7 @@ def test_every_dialect(encoding, delimiter, line_end, suffix, tmp_path):
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
-ADDRESSES = st.from_regex(r"[a-z0-9._%+-]{1,8}@[a-z0-9]{1,6}\.(com|org)", fullmatch=True)
+ADDRESSES = st.from_regex(r"[a-z0-9_%+-]{1,4}(\.[a-z0-9_%+-]{1,4})?@[a-z0-9]{1,6}\.(com|org)", fullmatch=True)
 
 
 @given(
@@ -478,7 +478,7 @@ def test_a_few_bad_rows_are_left_out_and_reported(plan, folder):
     rows = [("email", "name"), *((f"a{n}@example.com", "A") for n in range(5000)), *(("none", "X") for _ in range(30))]
     report = run_import(write(plan, rows), folder)
     assert (report.rows, report.bad_rows, len(report.bad)) == (5000, 30, 20)
-    assert (report.bad[0].line, report.bad[0].why) == (5002, '"email" holds something that is no e-mail address')
+    assert (report.bad[0].line, report.bad[0].why) == (5002, '"email" contains a value that is not an email address')
 
 
 @pytest.mark.parametrize(("rows", "refused"), [(80, False), (79, True), (1, True)])

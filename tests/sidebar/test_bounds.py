@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from appliance.customers import address_reader
-from appliance.customers import snapshot as snapshot_module
+from appliance.customers import address_cell
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.importer import open_newest
 from appliance.customers.plan import Plan, RelatedPlan
@@ -239,7 +238,7 @@ def test_a_cell_of_many_addresses_is_read_once(between, monkeypatch):
 
         __hash__ = str.__hash__
 
-    monkeypatch.setattr(address_reader, "normalise", Address)
+    monkeypatch.setattr(address_cell, "normalise", lambda text: None if between in text else Address(text))
     addresses = [f"a{n}@example.com" for n in range(3000)]
     found = AddressReader(["email"], Columns(["email"]), fold_plus=False).read([[between.join(addresses * 2)]])
     assert [found.main[0], *(address for _, address in found.more)] == addresses
@@ -254,10 +253,10 @@ def test_related_rows_are_found_by_the_first_addresses_alone(cell, monkeypatch):
 
 
 def test_no_more_texts_are_read_than_keys_are_wanted(monkeypatch):
-    read = counted(monkeypatch, snapshot_module, "normalise")
+    read = counted(monkeypatch, address_cell, "normalise")
     relation = Relation("orders", ("mail",), on="email", by_address=True, key="mail")
     related_keys(" ".join(f"a{n}@exämple.com" for n in range(9000)), relation, MAX_JOINED)
-    assert len(read) == MAX_JOINED
+    assert len(read) <= MAX_JOINED
 
 
 def test_a_look_up_ends_when_more_are_found_than_a_card_shows(tmp_path, monkeypatch):

@@ -38,6 +38,9 @@ def customers(ground: Ground) -> Iterator[Finding]:
     if trial.bad_rows:
         yield warning(f"{trial.bad_rows:,} bad rows would be left out; mend them, or they have no card")
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
+    if trial.unclear_rows:
+        yield warning(f"{trial.unclear_rows:,} rows have a value beside an address that is not one; it is ignored")
+        yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 
 
 def _read(ground: Ground, trial: Trial) -> Finding:

@@ -12,7 +12,8 @@ import msgspec
 from appliance.config import App
 from appliance.config_files import read_secrets
 from appliance.customers import guards
-from appliance.customers.address import BETWEEN, domain_of, normalise
+from appliance.customers.address import domain_of
+from appliance.customers.address_cell import read_cell
 from appliance.customers.importer import open_newest
 from appliance.customers.snapshot import Snapshot, SnapshotFault, file_of, generations
 from appliance.service.checks.files import is_hidden
@@ -79,10 +80,10 @@ def _somebody(ground: Ground) -> tuple[Snapshot | None, str]:
         sample = newest.sample(_SEARCHED) if newest else ()
     except (OSError, SnapshotFault):
         return None, _NOBODY
-    for text in (text for record in sample for name in ground.plan.addresses for text in BETWEEN.split(record[name])):
-        address = normalise(text)
-        if address is not None and domain_of(address) not in ignored:
-            return newest, text
+    cells = (read_cell(record[name]) for record in sample for name in ground.plan.addresses)
+    for address in (address for cell in cells for address in cell.addresses):
+        if domain_of(address) not in ignored:
+            return newest, address
     return newest, _NOBODY
 
 

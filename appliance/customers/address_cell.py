@@ -1,0 +1,63 @@
+"""What a cell of addresses holds: one or many, bare, as links, or behind names as in `Ada Lovelace <ada@example.com>`.
+
+A cell is a list of items between commas, semicolons and line ends. In an item stand addresses between spaces, or one
+behind a name. An item that holds anything else is not understood as a whole: half of "ada smith@example.com" is another
+person's address.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from appliance.customers.address import normalise
+
+# Commas and semicolons within quotes are part of a name.
+_ITEM: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;,\r\n"]|")+')
+_BETWEEN: Final = re.compile(r"[\s;,]+")
+_NAMED: Final = re.compile(r"[^<>]*<\s*([^<>]+?)\s*>")
+_COMMENT: Final = re.compile(r"\s*\([^()]*\)\Z")  # RFC 5322, 3.2.2, as old programs write a name
+_SCHEME_ALONE: Final = re.compile(r"\b(mailto|smtp):\s+", re.IGNORECASE)
+
+
+class Cell(NamedTuple):
+    """What was read of a cell."""
+
+    addresses: tuple[str, ...]
+    """In normal form, in order; the same one may stand there twice."""
+
+    understood: bool
+    """Whether there was nothing else."""
+
+
+def read_cell(text: str, limit: int | None = None) -> Cell:
+    """Return the addresses in a cell: of more than `limit` those of its first items, and no further item is read."""
+    words = _BETWEEN.split(text)
+    found = [normalise(word) for word in words[:limit] if word]
+    if None not in found:  # as in nearly all cells
+        return Cell(tuple(found), understood=True)  # type: ignore[arg-type]  # there is no None in it
+    addresses: list[str] = []
+    understood = True
+    for item in _ITEM.finditer(text):
+        if limit is not None and len(addresses) >= limit:
+            break
+        read = _read_item(item[0].strip(), limit)
+        if read is None:
+            understood = False
+        else:
+            addresses += read
+    return Cell(tuple(addresses), understood)
+
+
+def _read_item(text: str, limit: int | None) -> list[str] | None:
+    """Return the addresses of one item, none if it is empty; None if it holds anything else in the first `limit`."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":  # as Outlook writes one without a name
+        text = text[1:-1]
+    address = normalise(text)
+    if address is not None:
+        return [address]
+    if named := _NAMED.fullmatch(text):
+        address = normalise(named[1])
+        return None if address is None else [address]
+    addresses = [normalise(word) for word in _SCHEME_ALONE.sub(r"\1:", _COMMENT.sub("", text)).split()[:limit]]
+    return None if None in addresses else addresses  # type: ignore[return-value]  # there is no None in it
