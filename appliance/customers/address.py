@@ -69,7 +69,7 @@ def normalise(text: str) -> str | None:
 
 
 def is_odd(text: str) -> bool:
-    """Return whether dots and dashes meet in PLAIN addresses, which a pattern would be slow to allow where it is right."""
+    """Return whether dots and dashes meet in PLAIN addresses: where they may, only a slow pattern could tell."""
     return ".." in text or ".-" in text or "-." in text
 
 
