@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from appliance.sidebar import values
+from appliance.sidebar import dates, values
 from appliance.sidebar.markup import Markup, anchor, href_of, html_of, quoted_of, text_of
 from appliance.sidebar.recognise import badge_of, colour_of
 
@@ -58,13 +58,13 @@ class Clock:
 
     def date(self, value: object) -> Markup:
         """Give a day as 24 May 2019; of a time, the day in the zone of `now`."""
-        moment = values.moment_of(value, self.now.tzinfo or UTC)
-        return _markup(html_of(value) if moment is None else values.date_text(moment))
+        moment = dates.moment_of(value, self.now.tzinfo or UTC)
+        return _markup(html_of(value) if moment is None else dates.date_text(moment))
 
     def ago(self, value: object) -> Markup:
         """Give how long ago a day or time was, seen from `now`."""
-        moment = values.moment_of(value, self.now.tzinfo or UTC)
-        return _markup(html_of(value) if moment is None else values.ago_text(moment, self.now))
+        moment = dates.moment_of(value, self.now.tzinfo or UTC)
+        return _markup(html_of(value) if moment is None else dates.ago_text(moment, self.now))
 
 
 class Section:

@@ -15,9 +15,21 @@ from appliance.sidebar import recognise
 from appliance.sidebar.markup import MAX_TEXT, anchor, href_of, html_of, quoted_of, shorten
 from appliance.sidebar.recognise import Context, Show, words_of
 
-# The first of these columns that holds something is the heading.
-HEADINGS: Final = ("name", "full name", "customer name", "customer", "company", "company name")
-HEADING_PARTS: Final = (("first name", "last name"), ("firstname", "lastname"), ("fname", "lname"))
+# The first of these that holds something is the heading: one of NAMES, a given and a family name, one of OTHER_NAMES.
+NAMES: Final = ("name", "full name", "fullname", "customer name", "customer", "display name", "contact name", "contact")
+GIVEN_NAMES: Final = ("first name", "firstname", "fname", "given name", "forename", "first")
+FAMILY_NAMES: Final = ("last name", "lastname", "lname", "family name", "surname", "last")
+OTHER_NAMES: Final = (
+    "company",
+    "company name",
+    "organization",
+    "organisation",
+    "account name",
+    "username",
+    "user name",
+)
+_QUALIFIED: Final = re.compile(r"(?:billing|contact|client|account|user|member|subscriber|shipping) (?=.*name$)")
+"""Words before a person's name, as in WooCommerce's "Billing First Name"."""
 ACRONYMS: Final = frozenset({"id", "url", "ltv", "mrr", "arr", "vat", "api", "sku", "crm", "ip"})
 PLACE: Final = re.compile(r"\{([^{}]+)\}")
 
@@ -156,10 +168,19 @@ def title_of(table: str, column: str, titles: Sequence[tuple[str, str]]) -> str:
 
 
 def _headings(words: dict[str, int]) -> tuple[tuple[int, ...], ...]:
-    """Give the places of what may be the heading, best first: of one column, or of the parts of a name."""
-    rows = [(words[name],) for name in HEADINGS if name in words]
-    parts = [tuple(words[part] for part in some if part in words) for some in HEADING_PARTS]
-    return (*rows, *filter(None, parts))
+    """Return the places of what may be the heading, best first: a person's name, or the parts of one; a company's."""
+    rows = _names(words)
+    prefixes = dict.fromkeys(match[0] for name in words if (match := _QUALIFIED.match(name)))
+    for prefix in prefixes:
+        rows += _names({name.removeprefix(prefix): at for name, at in words.items() if name.startswith(prefix)})
+    return (*rows, *((words[name],) for name in OTHER_NAMES if name in words))
+
+
+def _names(words: dict[str, int]) -> list[tuple[int, ...]]:
+    whole: list[tuple[int, ...]] = [(words[name],) for name in NAMES if name in words]
+    parts = [next((words[name] for name in some if name in words), None) for some in (GIVEN_NAMES, FAMILY_NAMES)]
+    both = tuple(place for place in parts if place is not None)
+    return [*whole, both] if both else whole
 
 
 def _currency(names: Sequence[str]) -> int | None:

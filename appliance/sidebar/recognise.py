@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from appliance.customers.address_cell import read_cell
-from appliance.sidebar import values
+from appliance.sidebar import dates, values
 from appliance.sidebar.markup import anchor, href_of, html_of
 
 STATUS_WORDS: Final = (
@@ -82,14 +82,14 @@ def iso_date(text: str, context: Context) -> str | None:
     """Give what can only be a date, whatever its column is called."""
     if text[4:5] != "-":
         return None
-    moment = values.iso_moment(text, context.zone)
-    return None if moment is None else values.date_text(moment)
+    moment = dates.iso_moment(text, context.zone)
+    return None if moment is None else dates.date_text(moment)
 
 
 def named_date(text: str, context: Context) -> str | None:
     """Give what is a date because its column says so."""
-    moment = values.moment_of(text, context.zone)
-    return None if moment is None else values.date_text(moment)
+    moment = dates.moment_of(text, context.zone)
+    return None if moment is None else dates.date_text(moment)
 
 
 def yes_no(text: str, _: Context) -> str | None:

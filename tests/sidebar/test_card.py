@@ -1,5 +1,6 @@
 """The cards: golden files, what is recognised, and what a hostile value becomes."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -267,3 +268,34 @@ def test_age(now, zone, text):
     read = datetime.fromisoformat("2026-03-28T22:30+00:00").timestamp()
     seconds = datetime.fromisoformat(f"{now}+00:00").timestamp()
     assert text in seen(card.old(read, seconds, ZoneInfo(zone))).text
+
+
+@pytest.mark.parametrize(
+    ("names", "row", "heading"),
+    [
+        (
+            ("Customer ID", "Billing First Name", "Billing Last Name", "email"),
+            ("7", "Ada", "Lovelace", "a@b.c"),
+            "Ada Lovelace",
+        ),
+        (("id", "billing_first_name", "billing_last_name"), ("7", "Ada", "Lovelace"), "Ada Lovelace"),
+        (("id", "shipping_last_name", "shipping_first_name"), ("7", "Lovelace", "Ada"), "Ada Lovelace"),
+        (("id", "Billing Name"), ("7", "Ada Lovelace"), "Ada Lovelace"),
+        (("id", "display_name", "username"), ("7", "Ada Lovelace", "ada"), "Ada Lovelace"),
+        (("id", "username"), ("7", "ada"), "ada"),
+        (("id", "givenName", "familyName"), ("7", "Ada", "Lovelace"), "Ada Lovelace"),
+        (("id", "Forename", "Surname"), ("7", "Ada", "Lovelace"), "Ada Lovelace"),
+        (("id", "First", "Last"), ("7", "Ada", "Lovelace"), "Ada Lovelace"),
+        (("company", "first_name", "last_name"), ("Engines", "Ada", "Lovelace"), "Ada Lovelace"),
+        (("company", "first_name", "last_name"), ("Engines", "", " "), "Engines"),
+        (("company", "billing first name", "billing last name"), ("Engines", "Ada", ""), "Ada"),
+        (("id", "organization"), ("7", "Engines"), "Engines"),
+        (("id", "first name", "billing first name"), ("7", "", "Ada"), "Ada"),
+        (("email", "plan name"), ("a@b.c", "Pro"), "a@b.c"),
+        (("email", "product name", "account manager name"), ("a@b.c", "Pro", "Bob"), "a@b.c"),
+        (("email", "billing country name"), ("a@b.c", "Italy"), "a@b.c"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)
+def test_the_heading_is_the_persons_name(names, row, heading):
+    assert re.search(rf"<h4>(<a href=[^>]*>)?{re.escape(heading)}(</a>)?</h4>", shown(names, row))
