@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from appliance.customers.ahead import ahead
+from appliance.customers.column_name import name_key
 from appliance.customers.keys import KeyIndexer
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
 from appliance.customers.reading import Header, Portion, open_related, read_customers, usable_rows
@@ -165,7 +166,7 @@ class Builder:
         ).fetchone()
 
     def _relation(self, number: int, related: RelatedPlan, on: int) -> Relation:
-        by_address = any(related.on.strip().casefold() == name.strip().casefold() for name in self._plan.addresses)
+        by_address = name_key(related.on) in map(name_key, self._plan.addresses)
         source = open_related(self._plan, related, self._copy)
         try:
             require(source.columns, self._keys.columns_of(related.name), "app.subject.column")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 from appliance.customers.address import normalise
+from appliance.customers.column_name import clean_name
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.source import BATCH, Batch, SourceFault, open_regular, require
 
@@ -77,7 +78,7 @@ class CsvSource:
                     raise SourceFault(
                         f"{where}: the first line holds an address, so it is no header; write one above it"
                     )
-                columns = Columns(header)
+                columns = self._columns_of(header)
                 require(columns, wanted, setting)
             except ColumnFault as error:
                 faults.append((first_line.count(delimiter), f"{where}: {error}"))
@@ -88,15 +89,32 @@ class CsvSource:
         # The complaint about the delimiter that the header is full of is the one that helps.
         raise SourceFault(max(faults, key=lambda fault: fault[0])[1])
 
+    def _columns_of(self, header: list[str]) -> Columns:
+        """Return the columns that have a name. Those after the last one are empty in every row that can be used.
+
+        A first one without a name is not read: pandas writes the numbers of its rows there. Raises ColumnFault.
+        """
+        names = list(map(clean_name, header))
+        while names and not names[-1]:
+            names.pop()
+        if not names:
+            raise ColumnFault("the header has no names; write the names of the columns there")
+        self._first = 1 if not names[0] else 0
+        return Columns(names[self._first :])
+
     def _start(self) -> str:
         """Go to the header; give the delimiter that Excel's `sep=` line before it names, or ""."""
         self._text.seek(0)
         self._skipped = 0
-        line = self._text.readline(MAX_CELL).rstrip("\r\n").lower()
+        line = self._text.readline(MAX_CELL).rstrip("\r\n").lstrip("\ufeff").strip('"').lower()
         if line.startswith("sep=") and line[4:] in set(DELIMITERS):
             self._skipped = 1
             return line[4]
         self._text.seek(0)
+        begin = self._text.tell()
+        while self._text.read(1) == "\ufeff":  # a second byte order mark, which some exports write
+            begin = self._text.tell()
+        self._text.seek(begin)
         return ""
 
     def _reader(self, delimiter: str) -> Iterator[list[str]]:
@@ -125,7 +143,9 @@ class CsvSource:
             next(reader)
             line, rows = self._csv.line_num, list(islice(reader, BATCH))
             while rows:
-                yield Batch(rows, partial(self._line_of, rows, line))
+                yield Batch(
+                    [row[self._first :] for row in rows] if self._first else rows, partial(self._line_of, rows, line)
+                )
                 line, rows = self._csv.line_num, list(islice(reader, BATCH))
             if not (self._ended or self._whole):
                 # Half a file, or an export that writes none: nothing in it can tell.

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from appliance.customers.column_name import name_key
 from appliance.customers.record import Columns
 
 MAX_KEY: Final = 200
@@ -34,7 +35,7 @@ def key_of(text: str) -> str | None:
 def split(name: str, tables: Collection[str]) -> tuple[str, str]:
     """Give the related table, "" for the customers, and the column that `name` means, such as "orders.total"."""
     before, dot, column = name.partition(".")
-    table = next((table for table in tables if table.casefold() == before.strip().casefold()), None)
+    table = next((table for table in tables if name_key(table) == name_key(before)), None)
     return (table, column) if dot and table is not None else ("", name)
 
 

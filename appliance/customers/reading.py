@@ -157,6 +157,13 @@ def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[t
     return rows, faults
 
 
+def _wrong_width(cells: int, width: int) -> str:
+    todo = (
+        "name the other columns there, or quote a cell that contains a delimiter" if cells > width else "add the rest"
+    )
+    return f"{cells} cells, but the header has {width} names; {todo}"
+
+
 def too_large(rows: Sequence[Sequence[str]]) -> list[int]:
     """Return the indices of the rows of more than MAX_ROW characters."""
     return [index for index, row in enumerate(rows) if sum(map(len, row)) > MAX_ROW]
@@ -175,8 +182,10 @@ def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int,
     for index, row in enumerate(batch.rows):
         if not any(row):
             continue
+        if len(row) > width and not any(map(str.strip, row[width:])):
+            del row[width:]  # a delimiter at the end of each line, and what spreadsheets write beyond the last column
         if len(row) == width:
             good.append(index)
         else:
-            faults.append((index, f"{len(row)} cells, but the header has {width}; quote a cell with a delimiter"))
+            faults.append((index, _wrong_width(len(row), width)))
     return good, faults

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from appliance.customers.column_name import clean_name, name_key, shown_name
+
 _NOT_IN_A_NAME: Final = re.compile(r"\W+")
 
 
@@ -28,31 +30,32 @@ class Columns:
 
     def __init__(self, names: Sequence[str]) -> None:
         """Take the header's cells. Raises ColumnFault for a column with no name and for two that would clash."""
-        self.names: Final = tuple(name.strip() for name in names)
+        self.names: Final = tuple(map(clean_name, names))
         self.attributes: Final[dict[str, int]] = {}
         self.positions: Final[dict[str, int]] = {}
         for position, name in enumerate(self.names):
             if not name:
                 raise ColumnFault(f"column {position + 1} of the header has no name; name it or remove it")
-            first = self.positions.setdefault(name.casefold(), position)
+            first = self.positions.setdefault(name_key(name), position)
             if first != position:
                 raise ColumnFault(
-                    f'the header has "{name}" twice, as columns {first + 1} and {position + 1}; rename one of them'
+                    f"the header has {shown_name(name)} twice, as columns {first + 1} and {position + 1};"
+                    " rename one of them"
                 )
             first = self.attributes.setdefault(attribute_of(name), position)
             if first != position:
                 raise ColumnFault(
-                    f'columns "{self.names[first]}" and "{name}" would both be "{attribute_of(name)}" in a card;'
-                    " rename one of them"
+                    f"columns {shown_name(self.names[first])} and {shown_name(name)} would both be"
+                    f' "{attribute_of(name)}" in a card; rename one of them'
                 )
 
     def position(self, name: str) -> int | None:
-        """Give the place of the column of this name, in any case, or None."""
-        return self.positions.get(name.strip().casefold())
+        """Return the place of the column of this name, in any case and spacing, or None."""
+        return self.positions.get(name_key(name))
 
     def place(self, name: str) -> int:
-        """Give the place of a column that is there. Raises KeyError if it is not."""
-        return self.positions[name.strip().casefold()]
+        """Return the place of a column that is there. Raises KeyError if it is not."""
+        return self.positions[name_key(name)]
 
 
 class Rows(tuple["Record", ...]):

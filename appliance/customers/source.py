@@ -9,6 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from appliance.customers.column_name import shown_name
 from appliance.customers.record import ColumnFault, Columns
 
 BATCH: Final = 2000
@@ -59,8 +60,8 @@ def require(columns: Columns, wanted: Sequence[str], setting: str) -> None:
     """Raise ColumnFault unless each of the `wanted` columns, named by the key `setting`, is there."""
     for name in wanted:
         if columns.position(name) is None:
-            has = ", ".join(f'"{column}"' for column in columns.names)
-            raise ColumnFault(f'there is no column "{name}", only {has}; correct {setting}, or the header')
+            has = ", ".join(map(shown_name, columns.names))
+            raise ColumnFault(f"there is no column {shown_name(name)}, only {has}; correct {setting}, or the header")
 
 
 def open_regular(file: Path) -> BufferedReader:

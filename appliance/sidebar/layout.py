@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Final
 
+from appliance.customers.column_name import name_key
 from appliance.customers.keys import split
 from appliance.customers.record import Columns
 from appliance.customers.snapshot import Relation
@@ -139,14 +140,14 @@ class Layout:
 
     def _fields(self, table: str, columns: Columns, names: Sequence[str]) -> tuple[Field, ...]:
         links = {split(name, self._tables): pattern for name, pattern in self._display.links}
-        by_column = {(of, name.strip().casefold()): pattern for (of, name), pattern in links.items()}
+        by_column = {(of, name_key(name)): pattern for (of, name), pattern in links.items()}
         fields = []
         for name in names:
             position = columns.position(name)
             if position is None:
                 continue
             spelled = columns.names[position]
-            pattern = by_column.get((table, spelled.casefold()))
+            pattern = by_column.get((table, name_key(spelled)))
             link = None if pattern is None else _link(pattern, columns)
             title = title_of(table, spelled, self._display.titles)
             fields.append(Field(position, html_of(title), recognise.kinds_of(spelled), link))
@@ -155,9 +156,9 @@ class Layout:
 
 def title_of(table: str, column: str, titles: Sequence[tuple[str, str]]) -> str:
     """Give the words for a column, or for a table ("" is no column): those of the operator, or its own name."""
-    name = f"{table}.{column}".strip(".").casefold()
+    name = name_key(f"{table}.{column}".strip("."))
     for given, title in titles:
-        if given.strip().casefold() == name:
+        if name_key(given) == name:
             return title
     own = column or table
     if own != own.lower():

@@ -144,7 +144,18 @@ CASES = [
         'c.csv:1: columns "last order" and "last-order" would both be "last_order" in a card; rename one of them',
     ),
     csv_case("no name", b"email,,name\n", "c.csv:1: column 2 of the header has no name; name it or remove it"),
-    csv_case("no last name", b"email,name,\n", "c.csv:1: column 3 of the header has no name; name it or remove it"),
+    csv_case("no name at all", b",,\n", "c.csv:1: the header has no names; write the names of the columns there"),
+    csv_case(
+        "a look-alike of another alphabet",
+        "еmail,name\nann@example.com,Ann\n".encode(),
+        'c.csv:1: there is no column "email", only "еmail" (U+0435), "name"; correct customers.addresses, or the header',
+    ),
+    csv_case(
+        "full-width letters",
+        "ｅｍａｉｌ,name\nann@example.com,Ann\n".encode(),
+        'c.csv:1: there is no column "email", only "ｅｍａｉｌ" (U+FF45, U+FF4D, U+FF41, U+FF49, U+FF4C), "name"; correct'
+        " customers.addresses, or the header",
+    ),
     csv_case(
         "header never closed",
         b'email,"name\nann@example.com,Ann\n',
@@ -229,12 +240,16 @@ CASES = [
     csv_case(
         "a cell too few",
         b"email,name\nann@example.com\nbob@example.com,Bob\n",
-        BAD_ROWS.format(1, 2, "2: 1 cells, but the header has 2; quote a cell with a delimiter"),
+        BAD_ROWS.format(1, 2, "2: 1 cells, but the header has 2 names; add the rest"),
     ),
     csv_case(
         "a cell too many",
         b"email,name\nann@example.com,Lee, Ann\n",
-        BAD_ROWS.format(1, 1, "2: 3 cells, but the header has 2; quote a cell with a delimiter"),
+        BAD_ROWS.format(
+            1,
+            1,
+            "2: 3 cells, but the header has 2 names; name the other columns there, or quote a cell that contains a delimiter",
+        ),
     ),
     csv_case(
         "no address",

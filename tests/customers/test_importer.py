@@ -731,3 +731,54 @@ def test_progress_and_rate(plan, folder):
     report = import_customers(plan, folder, clock=lambda: NOW, timer=timer, progress=progress)
     assert seen == [(6, 1.0)]
     assert (report.seconds, report.rows_per_second) == (2.0, 3)
+
+
+HEADERS = {
+    "two byte order marks": (b"\xef\xbb\xbf\xef\xbb\xbfemail,name\nann@example.com,Ann\n", ("email", "name")),
+    "a second mark before a quote": (
+        b'\xef\xbb\xbf\xef\xbb\xbf"email","name"\nann@example.com,Ann\n',
+        ("email", "name"),
+    ),
+    "a zero-width space": ("email\u200b,name\nann@example.com,Ann\n".encode(), ("email", "name")),
+    "a no-break space": ("email\u00a0,full\u00a0name\nann@example.com,Ann\n".encode(), ("email", "full name")),
+    "a line end in it": (b'email,"full\nname"\nann@example.com,Ann\n', ("email", "full name")),
+    "a delimiter at the end of each row": (b"email,name\nann@example.com,Ann,\n", ("email", "name")),
+    "delimiters at the end of some rows": (
+        b"email,name\nann@example.com,Ann, ,,\nbob@example.com,Bob\n",
+        ("email", "name"),
+    ),
+    "empty columns at the end": (b"email,name,,\nann@example.com,Ann,,\n", ("email", "name")),
+    "white columns at the end": ("email,name, ,\u00a0\nann@example.com,Ann,,\n".encode(), ("email", "name")),
+    "an empty column that some rows do not have": (b"email,name,\nann@example.com,Ann\n", ("email", "name")),
+    "numbers of rows": (b",email,name\n0,ann@example.com,Ann\n1,bob@example.com,Bob\n", ("email", "name")),
+    "numbers of rows, and empty columns": (b",email,name,\n0,ann@example.com,Ann,\n", ("email", "name")),
+    "sep= in quotes": (b'"sep=;"\nemail;name\nann@example.com;Ann\n', ("email", "name")),
+}
+
+
+@pytest.mark.parametrize(("content", "names"), HEADERS.values(), ids=HEADERS.keys())
+def test_headers_of_common_programs(content, names, tmp_path, folder):
+    source = tmp_path / "customers.csv"
+    source.write_bytes(content)
+    report = run_import(Plan(source=source), folder)
+    snapshot = open_newest(folder, Plan(source=source))
+    assert (snapshot.facts.columns, report.bad_rows) == (names, 0)
+    (ann,) = snapshot.find(("ann@example.com",))
+    assert [value for _, value in fields_of(ann)] == ["ann@example.com", "Ann"]
+    snapshot.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"email,name\nann@example.com,Ann,Pro\n",
+        b"email,name,\nann@example.com,Ann,Pro\n",
+        b",email,name\n0,ann@example.com,Ann,1\n",
+    ],
+    ids=["no name", "a name that is empty", "numbers of rows"],
+)
+def test_a_value_under_no_name_is_never_dropped(content, tmp_path, folder):
+    source = tmp_path / "customers.csv"
+    source.write_bytes(content)
+    with pytest.raises(Refused, match="name the other columns there, or quote a cell that contains a delimiter"):
+        run_import(Plan(source=source), folder)

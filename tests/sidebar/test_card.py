@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.customers.column_name import clean_name
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Relation
 from appliance.sidebar import card
@@ -231,7 +232,7 @@ EVERY_KIND = (
 @pytest.mark.parametrize("value", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_value_stays_text(value):
     """In every column, the header, a related row, a link's pattern, a title and an address."""
-    names = (*EVERY_KIND, value.strip() or "x")
+    names = (*EVERY_KIND, clean_name(value) or "x")
     related = {"past_orders": rows_of(ORDER_NAMES, [[value] * len(ORDER_NAMES)])}
     display = {"links": (("notes", "https://x.example/{notes}"),), "titles": (("since", value),), "url_column": "page"}
     html = shown(names, [value] * len(names), relations=[ORDERS], related=related, **display)
