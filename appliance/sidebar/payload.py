@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from appliance.sidebar.json_repair import repair
+
 Id = int | str
 
 
@@ -78,11 +80,16 @@ _Part = TypeVar("_Part", bound=msgspec.Struct)
 
 
 def parse(body: bytes) -> Payload:
-    """Give the message in `body`. Raises BadPayload, and nothing else, if it is not a JSON object."""
+    """Return the message in `body`. Raises BadPayload, and nothing else, if it is not a JSON object."""
+    try:
+        return _DECODER.decode(body)
+    except _FAULTS:
+        pass  # not strict JSON, a field of a wrong type, or no object at all
+    body = repair(body)
     try:
         return _DECODER.decode(body)
     except msgspec.ValidationError:
-        pass  # a field of a wrong type, or no object at all: look at each field by itself
+        pass  # look at each field by itself
     except _FAULTS:
         raise BadPayload from None
     try:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.customers.address import normalise
 from appliance.sidebar.payload import BadPayload, Customer, Mailbox, Payload, Ticket, User, parse
 
 JSON = st.recursive(
@@ -73,13 +74,15 @@ def test_reads(body, payload):
         pytest.param(b"{", id="cut"),
         pytest.param(b"{} x", id="more behind it"),
         pytest.param(b"{'a':1}", id="single quotes"),
-        pytest.param(b'{"a":NaN}', id="NaN"),
-        pytest.param(b'{"a":Infinity}', id="Infinity"),
         pytest.param(b'{"a":01}', id="leading zero"),
-        pytest.param(b'\xef\xbb\xbf{"a":1}', id="byte order mark"),
-        pytest.param('{"a":1}'.encode("utf-16"), id="UTF-16"),
-        pytest.param(b'{"customer":{"email":"\xff"}}', id="not UTF-8"),
-        pytest.param(b'{"customer":{"email":"\\ud800"}}', id="lone surrogate"),
+        pytest.param(b'{"a":nan}', id="another spelling of NaN"),
+        pytest.param(b'{"a":NaNNaN}', id="NaN twice"),
+        pytest.param(b"NaN", id="NaN alone"),
+        pytest.param(b"\xef\xbb\xbf", id="a byte order mark alone"),
+        pytest.param(b'{"a":"\\u12"}', id="an escape that is cut"),
+        pytest.param(b'{"a":"b', id="a string that is cut"),
+        pytest.param(b'{"a":1,}', id="a comma too many"),
+        pytest.param(b"{\0}", id="NUL"),
         pytest.param(b'{"a":' + b"[" * 100_000, id="100,000 deep"),
         pytest.param(b'{"a":' * 100_000, id="objects 100,000 deep"),
         pytest.param(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="100,000 deep and closed"),
@@ -89,6 +92,71 @@ def test_reads(body, payload):
 def test_refuses_what_is_no_object(body):
     with pytest.raises(BadPayload):
         parse(body)
+
+
+ADA = '"customer":{"email":"ada@example.com"}'
+NEARLY_JSON = {
+    "half a pair in a subject": rf'{{"ticket":{{"id":1,"subject":"hello \ud83d"}},{ADA}}}',
+    "the other half": rf'{{"ticket":{{"id":1,"subject":"\ude00 hello"}},{ADA}}}',
+    "two first halves": rf'{{"ticket":{{"id":1,"subject":"\ud83d\ud83d\ude00"}},{ADA}}}',
+    "a half in capitals": rf'{{"ticket":{{"id":1,"subject":"\uD83D"}},{ADA}}}',
+    "a half in an unknown key": rf'{{"\ud83d":1,"ticket":{{"id":1}},{ADA}}}',
+    "a half in an unknown value": rf'{{"x":["\ud83d"],"ticket":{{"id":1}},{ADA}}}',
+    "a half beside a wrong type": rf'{{"user":7,"ticket":{{"id":1,"subject":"\ud83d"}},{ADA}}}',
+    "a half behind escaped backslashes": rf'{{"x":"\\\\\ud83d","ticket":{{"id":1}},{ADA}}}',
+    "NaN": f'{{"x":NaN,"ticket":{{"id":1}},{ADA}}}',
+    "infinities": f'{{"x":[Infinity,-Infinity],"ticket":{{"id":1}},{ADA}}}',
+    "NaN as an id of somebody else": f'{{"user":{{"id":NaN}},"ticket":{{"id":1}},{ADA}}}',
+    "a byte order mark": "\ufeff" + f'{{"ticket":{{"id":1}},{ADA}}}',
+    "a line end in a text": f'{{"x":"a\nb\t","ticket":{{"id":1}},{ADA}}}',
+    "bytes that are not UTF-8": f'{{"x":"\udcff\udcfe","ticket":{{"id":1}},{ADA}}}',
+    "such bytes in a key": f'{{"\udcff":1,"ticket":{{"id":1}},{ADA}}}',
+    "half a character of UTF-8": f'{{"x":"\udcf0\udc9f","ticket":{{"id":1}},{ADA}}}',
+}
+
+
+@pytest.mark.parametrize("text", NEARLY_JSON.values(), ids=NEARLY_JSON.keys())
+def test_understands_what_is_nearly_json(text):
+    """`\udcff` stands for the byte FF, as Python decodes it."""
+    payload = parse(text.encode("utf-8", "surrogateescape"))
+    assert payload.customer == Customer(email="ada@example.com")
+    assert isinstance(payload.ticket, Ticket)
+    assert payload.ticket.id == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_understands_other_encodings_of_unicode(encoding):
+    assert parse(f"{{{ADA}}}".encode(encoding)) == Payload(customer=Customer(email="ada@example.com"))
+
+
+@pytest.mark.parametrize(
+    ("subject", "read"),
+    [
+        (r"NaN Infinity \ud83d", "NaN Infinity \ufffd"),
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\\ud83d \ud83d", r"\ud83d" + " \ufffd"),
+        (r"a \"quoted\" NaN \ud83d", 'a "quoted" NaN \ufffd'),
+        (r"\ud83dX", "\ufffdX"),
+    ],
+)
+def test_only_what_is_broken_changes(subject, read):
+    payload = parse(f'{{"x":NaN,"ticket":{{"subject":"{subject}"}}}}'.encode())
+    assert isinstance(payload.ticket, Ticket)
+    assert payload.ticket.subject == read
+
+
+@pytest.mark.parametrize("email", [b"ad\xff@example.com", rb"ad\ud83d@example.com", b"ada@ex\xffmple.com"])
+def test_an_address_that_was_no_text_is_nobodys(email):
+    payload = parse(b'{"customer":{"email":"' + email + b'"}}')
+    assert payload.customer is not None
+    assert normalise(payload.customer.email) is None
+
+
+@given(MESSAGES, st.sampled_from([("\ufeff{", 0), ('{"x":NaN,', 1), ('{"x":"\\udc00",', 1)]))
+def test_a_broken_field_leaves_the_others_as_they_are(message, broken):
+    """The repaired message reads as the message without what was broken."""
+    text = json.dumps({"id": 1, **message})
+    assert parse((broken[0] + text[1:]).encode()) == parse(text.encode())
 
 
 @given(MESSAGES)
