@@ -175,11 +175,14 @@ def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int,
     Empty rows are neither.
     """
     width = len(columns.names)
-    if set(map(len, batch.rows)) == {width} and all(map(_FIRST, batch.rows)):
+    if not batch.faults and set(map(len, batch.rows)) == {width} and all(map(_FIRST, batch.rows)):
         return range(len(batch.rows)), []
     good: list[int] = []
     faults: list[tuple[int, str]] = []
     for index, row in enumerate(batch.rows):
+        if index in batch.faults:
+            faults.append((index, batch.faults[index]))
+            continue
         if not any(row):
             continue
         if len(row) > width and not any(map(str.strip, row[width:])):

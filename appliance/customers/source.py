@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from appliance.customers.column_name import shown_name
@@ -33,6 +34,9 @@ class Batch(NamedTuple):
     rows: list[list[str]]
     line_of: Callable[[int], int]
     """Gives the line, or row of a table, on which the row of this index stands: a search, for the few that are bad."""
+
+    faults: Mapping[int, str] = MappingProxyType({})
+    """What is wrong with rows that the source could not read, by their index."""
 
 
 class Source(Protocol):

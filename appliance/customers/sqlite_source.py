@@ -1,28 +1,49 @@
 """Customers from a table or view of an SQLite file, read from a private copy.
 
-The copy is made by SQLite's backup, in one read transaction: it is a moment of the database, whatever its writer does
-next, and the lock that the writer may have to wait for is held no longer than copying takes.
+A file may hold whatever the program that writes it needs: JSON in indexes and views, its own collations and functions,
+pictures. Only what the named table or view itself cannot do without counts:
+
+- Views and generated columns may call SQLite's harmless functions and those of JSON, and nothing else.
+- A table is read in the order of its rows, which takes no comparison, so its collations need not be known. In a view
+  they may decide which rows there are; so there they must be.
+- Structural damage anywhere in the file refuses it. Values that a constraint of some table forbids do not.
+- A table is read fast until a cell is too large, or is not UTF-8; from that row on carefully, cell by cell. A view's
+  rows may come in another order the second time, so it is read carefully from the start.
 """
 
 from __future__ import annotations
 
-import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from appliance.customers.record import ColumnFault, Columns
-from appliance.customers.source import BATCH, Batch, SourceFault, open_regular, require
+from appliance.customers.source import BATCH, Batch, SourceFault, require
+from appliance.customers.sqlite_copy import copy_database, damaged
 
 _MAX_CELL: Final = 1024 * 1024
-_PATIENCE: Final = 5000  # milliseconds that the file may be locked by its writer
-_PAUSE: Final = 50  # milliseconds between two tries
-_MAGIC: Final = b"SQLite format 3\0"
-_WAL: Final = b"\x02"  # the file format's read version, at byte 19 of the header
+_ALSO_HARMLESS: Final = {"->", "->>", "match", "bm25", "highlight", "snippet"}
+_INNOCUOUS: Final = 0x200000  # a flag of PRAGMA function_list (sqlite3.h)
+# Of constraints and types, not of the file's structure (PRAGMA integrity_check).
+_OF_VALUES: Final = re.compile(
+    r"NULL value in |CHECK constraint failed |non-unique entry |[A-Z]+ value in |non-[A-Z]+ value in "
+)
+_COLLATION: Final = re.compile(r"no such collation sequence: (.+)")
+_FUNCTION: Final = re.compile(
+    r"(?:no such function: |not authorized to use function: |unknown function: |unsafe use of )([^()]+)(?:\(\))?"
+)
+_MAX_COLLATIONS: Final = 100
+
+
+class _NotText:
+    """What stands for a text that is not UTF-8."""
+
+
+_NOT_TEXT: Final = _NotText()
 
 
 class SqliteSource:
@@ -36,21 +57,29 @@ class SqliteSource:
         self._file = file
         self._copy = copy
         self._number = 0
-        _copy(file, copy)
-        self._database = sqlite3.connect(f"file:{quote(str(copy))}?mode=ro&immutable=1", uri=True)
+        self._compared = False
+        copy_database(file, copy)
+        try:
+            collations = _check_structure(file, copy)
+            self._database = _open(copy)
+        except BaseException:
+            copy.unlink(missing_ok=True)
+            raise
         try:
             self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_CELL)
-            # A view of the file's must not call functions with side effects (sqlite.org/security.html).
-            self._database.execute("PRAGMA trusted_schema = OFF")
-            self._check(table)
-            self._count: int = self._database.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone()[0]
-            self._statement = f"SELECT * FROM {_quoted(table)}"
-            self._cursor = self._database.execute(self._statement)
-            self.columns = Columns([column[0] for column in self._cursor.description])
+            kind = self._kind(table)
+            self._is_view = kind == "view"
+            self._careful = kind != "table"
+            for name in () if self._is_view else collations:
+                self._database.create_collation(name, self._compare)
+            self._from = _quoted(table) if self._careful else f"{_quoted(table)} NOT INDEXED"
+            self._database.set_authorizer(_Authorizer(self._database))
+            self.columns = Columns(self._names())
             require(self.columns, wanted, setting)
+            self._count: int = self._execute(f"SELECT count(*) FROM {self._from}").fetchone()[0]
         except sqlite3.Error as error:
             self.close()
-            raise SourceFault(_damaged(file, error)) from None
+            raise self._fault(error) from None
         except ColumnFault as fault:
             self.close()
             raise SourceFault(f'{file}, "{table}": {fault}') from None
@@ -58,47 +87,93 @@ class SqliteSource:
             self.close()
             raise
 
-    def _check(self, table: str) -> None:
-        """Raise SourceFault if the copy is damaged, or has no such table."""
-        (complaint,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
-        if complaint != "ok":
-            raise SourceFault(f"{self._file} is damaged; restore it, or export it again")
-        named = self._database.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name")
-        has = [name for (name,) in named if not name.startswith("sqlite_")]
-        if table.lower() not in map(str.lower, has):
-            listed = ", ".join(f'"{name}"' for name in has) or "none at all"
-            raise SourceFault(f'{self._file} has no table or view "{table}", only {listed}; correct the key "table"')
+    def _kind(self, table: str) -> str:
+        """Return "view", "table", or "" for a table whose rows have no fixed order. Raises SourceFault."""
+        listed = self._database.execute(
+            "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name"
+        ).fetchall()
+        kinds = {name: ("" if without_rowid else kind) for name, kind, without_rowid in listed}
+        found = next((kind for name, kind in kinds.items() if name.lower() == table.lower()), None)
+        if found is None:
+            shown = (f'"{name}"' for name, kind, _ in listed if kind != "shadow" and not name.startswith("sqlite_"))
+            has = ", ".join(shown) or "none at all"
+            raise SourceFault(f'{self._file} has no table or view "{table}", only {has}; correct the key "table"')
+        return found if found in ("view", "table") else ""
+
+    def _execute(self, statement: str) -> sqlite3.Cursor:
+        """Execute a statement; of a table, whatever its collations are. Raises sqlite3.Error."""
+        for _ in range(_MAX_COLLATIONS):
+            try:
+                return self._database.execute(statement)
+            except sqlite3.OperationalError as error:
+                missing = _COLLATION.fullmatch(str(error))
+                if missing is None or self._is_view:
+                    raise
+                self._database.create_collation(missing[1], self._compare)
+        raise sqlite3.OperationalError("too many collations")
+
+    def _compare(self, _one: str, _other: str) -> int:
+        """Note that rows depend on a collation that only the program that writes the file knows."""
+        self._compared = True
+        return 0
+
+    def _execute_carefully(self) -> sqlite3.Cursor:
+        """Begin again, with sizes in place of cells that are too large, and _NOT_TEXT in place of text that is none."""
+        self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**31 - 1)  # the import's memory is limited as a whole
+        self._database.text_factory = _text_or_none
+        cells = ", ".join(_CELL.format(_quoted(name), _MAX_CELL) for name in self._names())
+        return self._execute(f"SELECT {cells} FROM {self._from}")
+
+    def _names(self) -> list[str]:
+        """Return the names of the columns as the database has them."""
+        cursor = self._execute(f"SELECT * FROM {self._from} LIMIT 0")
+        return [column[0] for column in cursor.description]
 
     def batches(self) -> Iterator[Batch]:
-        """Give every row of the table. Raises SourceFault where the file is broken."""
+        """Return every row of the table. Raises SourceFault where the file is broken."""
+        self._cursor: sqlite3.Cursor | None = None
+        while values := self._next_values():
+            rows, faults = _texts(values)
+            yield Batch(rows, partial(int.__add__, self._number + 1), faults)
+            self._number += len(rows)
+        if self._compared:
+            raise SourceFault(
+                f"{self._file}: rows of the table depend on a collation of the program that writes it;"
+                " let that program export them"
+            )
+
+    def _next_values(self) -> list[tuple[object, ...]]:
+        """Return the values of the next rows. Raises SourceFault where the file is broken."""
         try:
-            while values := self._cursor.fetchmany(BATCH):
-                yield Batch([self._texts(row) for row in values], partial(int.__add__, self._number - len(values) + 1))
+            if self._cursor is None:
+                self._cursor = (
+                    self._execute_carefully() if self._careful else self._execute(f"SELECT * FROM {self._from}")
+                )
+            return self._cursor.fetchmany(BATCH)
         except sqlite3.Error as error:
-            if "decode" in str(error):
-                raise self._row_fault(self._number_of_fault(), "text that is not UTF-8") from None
-            raise SourceFault(_damaged(self._file, error)) from None
+            if self._careful or not any(word in str(error) for word in ("decode", "too big")):
+                raise self._fault(error) from None
+        self._careful = True
+        try:
+            self._cursor = self._execute_carefully()
+            for _ in range(0, self._number, BATCH):
+                self._cursor.fetchmany(BATCH)
+            return self._cursor.fetchmany(BATCH)
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
 
-    def _texts(self, values: Sequence[object]) -> list[str]:
-        self._number += 1
-        cells = [value if type(value) is str else _text(value) for value in values]
-        if "\0" in "".join(cells):
-            raise self._row_fault(self._number, "a NUL character")
-        return cells
-
-    def _number_of_fault(self) -> int:
-        """Read again, row by row, to the one that cannot be read: fetchmany gives none of its batch."""
-        number = 0
-        with suppress(sqlite3.Error):
-            for _ in self._database.execute(self._statement):
-                number += 1
-        return number + 1
-
-    def _row_fault(self, number: int, what: str) -> SourceFault:
-        return SourceFault(f"{self._file}: row {number} has {what}; correct the row")
+    def _fault(self, error: sqlite3.Error) -> SourceFault:
+        """Return the sentence for what SQLite says."""
+        for pattern, what in ((_COLLATION, "collation"), (_FUNCTION, "function")):
+            if found := pattern.fullmatch(str(error)):
+                return SourceFault(
+                    f"{self._file}: the table or view needs the {what} {found[1]}, which only the program that writes"
+                    " the file has; name a table or view without it"
+                )
+        return SourceFault(damaged(self._file, error))
 
     def share_read(self) -> float:
-        """Give how much of the table has been read, from 0 to 1."""
+        """Return how much of the table has been read, from 0 to 1."""
         return min(1.0, self._number / max(1, self._count))
 
     def close(self) -> None:
@@ -107,71 +182,83 @@ class SqliteSource:
         self._copy.unlink(missing_ok=True)
 
 
-def _copy(file: Path, copy: Path) -> None:
-    """Copy the database at a moment between two of its writer's changes. Raises SourceFault."""
-    copy.unlink(missing_ok=True)
-    with open_regular(file) as binary:
-        header = binary.read(20)
-    if not header:
-        raise SourceFault(f"{file} is empty; export it again")
-    if not header.startswith(_MAGIC):
-        raise SourceFault(f"{file} is not an SQLite database; correct customers.source, or export it again")
-    file = Path(os.path.realpath(file))  # a -wal lies beside the file itself, not beside a link to it
-    wal = file.with_name(file.name + "-wal").exists()
-    # Without a -wal nobody has a database in WAL mode open, so it may be read as it lies; mode=ro would put files
-    # beside it, or fail where it may not. In the other modes the writer's locks are there to be respected.
-    immutable = not wal and header[19:20] == _WAL
-    uri = f"file:{quote(str(file.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
-    waited = 0
+def _open(copy: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(copy))}?mode=ro&immutable=1", uri=True)
 
-    def be_patient(status: int, _remaining: int, _total: int) -> None:
-        nonlocal waited
-        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            waited += _PAUSE
-            if waited >= _PATIENCE:
-                raise _Locked
 
+def _check_structure(file: Path, copy: Path) -> tuple[str, ...]:
+    """Return the collations of indexes that SQLite does not know. Raises SourceFault if the copy is damaged."""
+    database = _open(copy)
+    unknown: list[str] = []
     try:
-        source = sqlite3.connect(uri, uri=True, timeout=0)
-        target = sqlite3.connect(copy)
-        try:
-            target.execute("PRAGMA journal_mode = OFF")
-            source.backup(target, pages=-1, progress=be_patient, sleep=_PAUSE / 1000)
-        finally:
-            source.close()
-            target.close()
-    except _Locked:
-        raise SourceFault(f"{file} is locked by what writes it; it will be looked at again", transient=True) from None
-    except sqlite3.DatabaseError as error:
-        copy.unlink(missing_ok=True)
-        raise _unreadable(file, error, wal=wal) from None
+        while len(unknown) < _MAX_COLLATIONS:
+            try:
+                complaints = [text for (text,) in database.execute("PRAGMA quick_check(1000000)")]
+            except sqlite3.OperationalError as error:
+                missing = _COLLATION.fullmatch(str(error))
+                if missing is None:
+                    raise
+                database.create_collation(missing[1], lambda one, other: (one > other) - (one < other))
+                unknown.append(missing[1])
+                continue
+            if all(text == "ok" or _OF_VALUES.match(text) for text in complaints):
+                return tuple(unknown)
+            break
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise SourceFault(damaged(file, error)) from None
+    finally:
+        database.close()
+    raise SourceFault(f"{file} is damaged; restore it, or export it again")
 
 
-class _Locked(Exception):
-    """The writer held its lock for too long."""
+class _Authorizer:
+    """Allows reading, by functions that can do nothing but compute (sqlite.org/security.html).
+
+    PRAGMA trusted_schema would do that alone, but before SQLite 3.41 it takes JSON's functions for dangerous.
+    """
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        listed = database.execute("SELECT DISTINCT name, flags FROM pragma_function_list").fetchall()
+        harmless = {name.lower() for name, flags in listed if flags & _INNOCUOUS}
+        self._functions = harmless | _ALSO_HARMLESS | {name for name, _ in listed if name.startswith("json")}
+
+    def __call__(self, action: int, one: str | None, two: str | None, _database: str | None, _by: str | None) -> int:
+        if action == sqlite3.SQLITE_FUNCTION:
+            allowed = (two or "").lower() in self._functions
+        else:
+            allowed = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-def _unreadable(file: Path, error: sqlite3.DatabaseError, *, wal: bool) -> SourceFault:
-    """Say why a database could not be copied, and what to do."""
-    code = error.sqlite_errorcode & 0xFF
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-        if wal:
-            todo = "let sidebard write its folder, or its writer end with PRAGMA wal_checkpoint(TRUNCATE)"
-            return SourceFault(f"{file} has a -wal file beside it that cannot be read; {todo}", transient=True)
-        todo = "open it once with the program that writes it"
-        return SourceFault(f"{file} was left in the middle of a change; {todo}", transient=True)
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
-        raise error  # of our own disk or memory, not of the file
-    return SourceFault(_damaged(file, error))
+_CELL: Final = """CASE WHEN typeof({0}) = 'blob' AND length({0}) > {1} THEN printf('(%,d bytes)', length({0}))
+WHEN typeof({0}) = 'text' AND length({0}) > {1} THEN printf('(%,d characters)', length({0})) ELSE {0} END"""
 
 
-def _damaged(file: Path, error: sqlite3.Error) -> str:
-    return f"{file} cannot be read as an SQLite database ({error}); restore it, or export it again"
+def _texts(rows: Sequence[Sequence[object]]) -> tuple[list[list[str]], dict[int, str]]:
+    """Return rows as a card shows them, and what is wrong with those that cannot be used, by their index."""
+    texts: list[list[str]] = []
+    faults: dict[int, str] = {}
+    for index, values in enumerate(rows):
+        cells = [value if type(value) is str else _text(value) for value in values]
+        texts.append(cells)
+        if _NOT_TEXT in values:
+            faults[index] = "this row has text that is not UTF-8; correct it in the database"
+        elif "\0" in "".join(cells):
+            faults[index] = "this row has a NUL character; correct it in the database"
+    return texts, faults
+
+
+def _text_or_none(raw: bytes) -> str | _NotText:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return _NOT_TEXT
 
 
 def _text(value: object) -> str:
-    """Give a value as a card shows it; of a picture or the like no more than its size."""
-    if value is None:
+    """Return a value as a card shows it; of a picture or the like no more than its size."""
+    if value is None or value is _NOT_TEXT:
         return ""
     if isinstance(value, bytes):
         try:

@@ -333,7 +333,7 @@ CASES = [
     csv_case(
         "SQLite schema overwritten",
         damaged(100, b"\xff" * 1000),
-        DAMAGED.format("database disk image is malformed"),
+        "c.db is damaged; restore it, or export it again",
         "c.db",
     ),
     csv_case(
@@ -379,17 +379,28 @@ CASES = [
     sqlite_case(
         "not UTF-8",
         [TABLE, "INSERT INTO customers VALUES('a@example.com', CAST(x'ff' AS TEXT))"],
-        "c.db: row 1 has text that is not UTF-8; correct the row",
+        BAD_ROWS.format(1, 1, "1: this row has text that is not UTF-8; correct it in the database").replace(
+            ".csv", ".db"
+        ),
     ),
     sqlite_case(
         "NUL in text",
         [TABLE, "INSERT INTO customers VALUES('a@example.com', 'a' || char(0) || 'b')"],
-        "c.db: row 1 has a NUL character; correct the row",
+        BAD_ROWS.format(1, 1, "1: this row has a NUL character; correct it in the database").replace(".csv", ".db"),
     ),
     sqlite_case(
-        "a value of 2 MB",
-        [TABLE, "INSERT INTO customers VALUES('a@example.com', zeroblob(2000000))"],
-        DAMAGED.format("string or blob too big"),
+        "a view that needs a function of its program",
+        [TABLE, "CREATE VIEW v AS SELECT email, decrypt(name) AS name FROM customers"],
+        "c.db: the table or view needs the function decrypt, which only the program that writes the file has; name a"
+        " table or view without it",
+        table="v",
+    ),
+    sqlite_case(
+        "a view with a function that reads files",
+        [TABLE, "CREATE VIEW v AS SELECT email, load_extension(name) AS name FROM customers"],
+        "c.db: the table or view needs the function load_extension, which only the program that writes the file has; name"
+        " a table or view without it",
+        table="v",
     ),
     sqlite_case(
         "no address in a row",

@@ -268,7 +268,7 @@ def test_a_link_to_a_database_in_use(tmp_path, folder):
 
 
 def test_a_locked_database(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("appliance.customers.sqlite_source._PATIENCE", 1)
+    monkeypatch.setattr("appliance.customers.sqlite_copy._PATIENCE", 1)
     source = make_database(tmp_path / "c.db")
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
