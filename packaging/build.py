@@ -20,6 +20,7 @@ from pathlib import Path
 
 import bill_of_materials
 import self_test
+from install_tools import require_optimised_python
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "packaging" / "sidebard.spec"
@@ -41,6 +42,7 @@ BESIDE = {
 
 def main() -> None:
     """Build, test, publish; a fault ends it and leaves dist/ as it was."""
+    require_optimised_python()
     epoch = commit_time()
     program = freeze(epoch)
     said = self_test.run(program)
