@@ -96,7 +96,7 @@ def try_release(release: str, minutes: list[tuple[str, float]]) -> None:
             with step("clones"):
                 system.run(f"useradd --create-home {USER}")
                 home, other = clone(folder, "root"), clone(folder, f"home/{USER}")
-                system.run(f"chown --recursive {USER}: {other}")
+                system.run(f"chown --recursive {USER}: {other} /var/cache/pip/{USER}")
             with contextlib.ExitStack() as service:
                 with step(words.run):
                     request = service.enter_context(system.served(words.run, home, folder.with_suffix(".log")))
@@ -198,7 +198,6 @@ class System:
                 place = self.folder / str(file)[1:]
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, place)
-        shutil.chown(CACHE / "pip" / USER, *self._user_and_group())
 
     def command(self, script: str, folder: str, user: str) -> tuple[list[str], dict[str, str]]:
         """Return how to run a shell script in it, and with which environment."""
@@ -262,10 +261,6 @@ class System:
             if time.monotonic() > end or (process is not None and process.poll() is not None):
                 raise Failure(f"the service has no {event!r} in its log:\n{log.read_text()}")
             time.sleep(0.1)
-
-    def _user_and_group(self) -> tuple[int, int]:
-        row = next(row for row in (self.folder / "etc/passwd").read_text().splitlines() if row.startswith(f"{USER}:"))
-        return int(row.split(":")[2]), int(row.split(":")[3])
 
 
 def pip_settings(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Settings:
