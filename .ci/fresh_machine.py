@@ -90,8 +90,8 @@ def try_release(release: str, minutes: list[tuple[str, float]]) -> None:
         with System(folder, pip_settings()) as system:
             words = readme_words()
             with step("the packages that README names"):
-                system.run("apt-get update -q")
-                system.run(words.packages)
+                system.output("apt-get update")
+                system.output(words.packages)
                 system.bring_settings()
             with step("clones"):
                 system.run(f"useradd --create-home {USER}")
@@ -143,7 +143,7 @@ def build(system: System, words: str, folder: Path, home: str) -> None:
     line = re.search(r"apt-get install .*", lacks)
     if line is None or (folder / home[1:] / ".venv-build").exists():
         raise Failure(f"`{words}` does not say at once what it lacks")
-    system.run(line[0])
+    system.output(line[0])
     system.run(words, home)
     made = {file.suffix for file in (folder / home[1:] / "dist").iterdir()}
     if not {".deb", ".rpm"} <= made:
@@ -220,7 +220,7 @@ class System:
             raise Failure(f"in {self.folder.name}, as {user}: `{script}` ended with {ended.returncode}")
 
     def output(self, script: str, folder: str = "/", *, check: bool = True) -> str:
-        """Run a shell script in it as root; return what it says. Raise Failure."""
+        """Run a shell script in it as root; return what it says, which is shown if it fails. Raise Failure."""
         command, environ = self.command(script, folder, "root")
         ended = subprocess.run(
             command,
