@@ -91,9 +91,10 @@ def try_release(release: str, minutes: list[tuple[str, float]]) -> None:
         with System(folder, pip_settings()) as system:
             words = readme_words()
             with step("the packages that README names"):
+                system.bring_settings()  # the archive may be reached by https
                 system.output("apt-get update")
                 system.output(words.packages)
-                system.bring_settings()
+                system.bring_settings()  # again, for ca-certificates has written its own
             with step("clones"):
                 system.run(f"useradd --create-home {USER}")
                 home, other = clone(folder, "root"), clone(folder, f"home/{USER}")

@@ -166,6 +166,12 @@ def test_the_archive_is_that_of_apt(targets):
     assert archive(targets) == "http://archive.example/debian"
 
 
+def test_the_archive_may_be_the_first_of_a_list(tmp_path):
+    mirrors = tmp_path / "debian.list"
+    mirrors.write_text("# ours\n\nhttps://archive.example/debian/\tpriority:1\nhttps://second.example/debian\n")
+    assert archive(f"Debian|Debian|main|Packages|mirror+file:{mirrors}/") == "https://archive.example/debian"
+
+
 @pytest.mark.parametrize("targets", ["", "||main|Packages|http://archive.example/debian/"], ids=["none", "unread"])
 def test_without_an_archive_it_is_said_what_to_do(targets):
     with pytest.raises(NoMachine, match="apt-get update"):

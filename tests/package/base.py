@@ -19,6 +19,8 @@ BASES = ROOT / ".cache" / "machines"
 NEEDED = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
 TARGETS = ("apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(CREATED_BY)|$(REPO_URI)")
 
+MIRRORS = "mirror+file:"
+
 
 class NoMachine(Exception):
     """This machine cannot hold another; the text says what it needs."""
@@ -50,6 +52,10 @@ def archive(targets: str) -> str:
     for line in targets.splitlines():
         *kind, address = line.split("|")
         if kind == ["Debian", "Debian", "main", "Packages"]:
+            address = address.rstrip("/")
+            if address.startswith(MIRRORS):  # a file with one address a line, as Debian's images for clouds have it
+                rows = Path(address.removeprefix(MIRRORS)).read_text().split("\n")
+                address = next(row.split()[0] for row in rows if row.strip() and not row.startswith("#"))
             return address.rstrip("/")
     raise NoMachine("apt's sources have no archive of Debian that was read: apt-get update, or add one to them")
 
