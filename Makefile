@@ -1,4 +1,6 @@
 PYTHON ?= python3
+# The executable brings its Python along: Debian's, which is compiled with PGO and LTO, whatever comes first in PATH.
+BUILD_PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
 LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
@@ -65,7 +67,7 @@ $(BIN)/.installed: setup.cfg pyproject.toml
 	@touch $@
 
 .venv-build/.installed: packaging/requirements.txt packaging/bootloader.patch packaging/install_tools.py
-	$(PYTHON) packaging/install_tools.py .venv-build
+	$(BUILD_PYTHON) packaging/install_tools.py .venv-build
 	@touch $@
 
 # sslyze needs an older cryptography than the service does.

@@ -19,7 +19,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import bill_of_materials
+import documents
 import self_test
+from install_tools import require_optimised_python
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "packaging" / "sidebard.spec"
@@ -29,8 +31,12 @@ MOST_BYTES = 20_000_000
 
 # What the archive holds beside the executable -> where it is.
 BESIDE = {
+    "INSTALL": "packaging/INSTALL",
     "LICENSE": "LICENSE",
-    "README.md": "README.md",
+    "cards": "conf/cards",
+    "docs": "build/docs",
+    "etc-sidebard.toml": "packaging/etc/sidebard.toml",
+    "monitoring": "conf/monitoring",
     "sidebard.toml": "conf/sidebard.toml",
     "sidebard.service": "packaging/systemd/sidebard.service",
     "sidebard.socket": "packaging/systemd/sidebard.socket",
@@ -41,6 +47,7 @@ BESIDE = {
 
 def main() -> None:
     """Build, test, publish; a fault ends it and leaves dist/ as it was."""
+    require_optimised_python()
     epoch = commit_time()
     program = freeze(epoch)
     said = self_test.run(program)
@@ -49,6 +56,7 @@ def main() -> None:
         sys.exit(f"build.py: {program} has {size:,} bytes, over {MOST_BYTES:,}: look for what has come in")
     version = said.split()[1]
     bill = bill_of_materials.make(json.loads((WORK / "sidebard" / "contents.json").read_text()), said, epoch)
+    documents.write(WORK / "docs")
     DIST.mkdir(exist_ok=True)
     publish(program, DIST / "sidebard")
     (DIST / "sidebard.cdx.json").write_text(json.dumps(bill, indent=2) + "\n")
@@ -89,7 +97,7 @@ def pack(archive: Path, epoch: int) -> None:
 
     def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.mtime, member.uid, member.gid, member.uname, member.gname = epoch, 0, 0, "root", "root"
-        member.mode = 0o755 if member.name == f"{top}/sidebard" else 0o644
+        member.mode = 0o755 if member.isdir() or member.name == f"{top}/sidebard" else 0o644
         return member
 
     with (

@@ -11,15 +11,18 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
-# A command, or a file for the compiler -> the Debian packages that have it.
+# What the build needs -> the Debian package that has it; what begins with "/" is a file, anything else a command.
 NEEDED = {
-    "gcc": "gcc libc6-dev",
+    "git": "git",
+    "gcc": "gcc",
+    "/usr/include/stdlib.h": "libc6-dev",
     "patch": "patch",
     "objdump": "binutils",
     "/usr/include/zlib.h": "zlib1g-dev",
@@ -28,9 +31,9 @@ NEEDED = {
 
 def main(folder: Path) -> None:
     """Make the environment in `folder`; one that is there is made anew."""
-    missing = [package for need, package in NEEDED.items() if not (shutil.which(need) or Path(need).is_file())]
-    if missing:
-        sys.exit(f"install_tools.py: the build needs more: apt-get install {' '.join(missing)}")
+    require_optimised_python()
+    if lacking := missing():
+        sys.exit(f"install_tools.py: the build needs more, as root: apt-get install {' '.join(lacking)}")
     venv.create(folder, clear=True, with_pip=True, symlinks=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     run(*pip, "install", "--require-hashes", "--requirement", REQUIREMENTS)
@@ -42,6 +45,34 @@ def main(folder: Path) -> None:
             "CFLAGS": f"-ffile-prefix-map={source}=pyinstaller",
         }
         run(*pip, "install", "--no-deps", "--no-build-isolation", "--force-reinstall", source, environ=environ)
+
+
+def missing() -> list[str]:
+    """Return the Debian packages that the build lacks, all of them."""
+    version = "{}.{}".format(*sys.version_info)
+    needed = {
+        **NEEDED,
+        # Debian has the shared library, which PyInstaller packs, and ensurepip in packages of their own.
+        f"{sysconfig.get_config_var('LIBDIR')}/{sysconfig.get_config_var('INSTSONAME')}": f"libpython{version}",
+        f"{sysconfig.get_path('stdlib')}/ensurepip/__init__.py": "python3-venv",
+    }
+    return [package for need, package in needed.items() if not (shutil.which(need) or Path(need).is_file())]
+
+
+def require_optimised_python() -> None:
+    """End this, in one sentence, if the running Python would make a slow executable."""
+    if not is_optimised(str(sysconfig.get_config_var("CONFIG_ARGS")), sys.base_prefix):
+        name = Path(sys.argv[0]).name
+        why = "was compiled without --enable-optimizations --with-lto and would make a slow executable"
+        sys.exit(f"{name}: {sys.executable} {why}: use Debian's own, make binary BUILD_PYTHON=/usr/bin/python3")
+
+
+def is_optimised(arguments: str, prefix: str) -> bool:
+    """Whether a Python was compiled with PGO and LTO, from its ./configure arguments and its prefix.
+
+    Debian's is, but does so in its own rules, which leave no trace in the arguments.
+    """
+    return prefix == "/usr" or ("--enable-optimizations" in arguments and "--with-lto" in arguments)
 
 
 def patched_source(pip: list[str], place: Path) -> Path:

@@ -52,7 +52,7 @@ def page(epoch: int) -> str:
     lines.append(".SH FILES")
     for file, what in FILES.items():
         lines += [".TP", f".I {file}", _escape(what)]
-    lines += [".SH SEE ALSO", "/usr/share/doc/sidebard, systemctl(1), journalctl(1)"]
+    lines += [".SH SEE ALSO", "/usr/share/doc/sidebard/docs, systemctl(1), journalctl(1)"]
     return "\n".join(lines) + "\n"
 
 

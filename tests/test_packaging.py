@@ -1,10 +1,35 @@
-"""What goes into the packages, as far as it can be read here; tests/package tries them."""
+"""What goes into the packages and how they are made, as far as it can be read here; tests/package tries them."""
 
 import configparser
+import importlib
+import importlib.util
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from appliance.config import load
 from tests.daemon import ROOT
+from tests.package.base import NoMachine, archive, remove
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """Return a function that imports a module of packaging/, which lie beside each other."""
+    monkeypatch.syspath_prepend(ROOT / "packaging")
+    return importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def fresh_machine():
+    specification = importlib.util.spec_from_file_location("fresh_machine", ROOT / ".ci/fresh_machine.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 def test_the_packaged_config_is_a_good_one():
@@ -24,3 +49,166 @@ def test_what_is_pinned_is_what_is_asked_for():
 
 def _numbers(version):
     return [int(part) for part in version.split(".")]
+
+
+# The documents in the packages.
+
+
+def test_links_in_the_packed_documents_lead_to_what_is_packed_with_them(tool, tmp_path):
+    tool("documents").write(tmp_path / "docs")
+    shutil.copy(ROOT / "conf/sidebard.toml", tmp_path)
+    for folder in ("cards", "monitoring"):
+        shutil.copytree(ROOT / "conf" / folder, tmp_path / folder)
+    documents = sorted((tmp_path / "docs").glob("*.md"))
+    assert {file.name for file in documents} == {file.name for file in (ROOT / "docs").glob("*.md")}
+    dead = [
+        (file.name, link)
+        for file in documents
+        for link in re.findall(r'(?:\]\(|(?:src|srcset)=")(?!https?:|#)([^)"#]+)', file.read_text())
+        if not (file.parent / link).exists()
+    ]
+    assert dead == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("[alerts.yml](../conf/monitoring/alerts.yml)", "[alerts.yml](../monitoring/alerts.yml)"),
+        ("[shapes](../appliance/replay/shapes.py) that", "shapes that"),
+        ("[README.md](../README.md#try-it)", "README.md"),
+        ("[a](log.md) [b](../x.md) [c](#d)", "[a](log.md) b [c](#d)"),
+        ("[Mozilla](https://example.org/../x)", "[Mozilla](https://example.org/../x)"),
+    ],
+    ids=["a file of conf/", "a source", "another document", "three on a line", "elsewhere"],
+)
+def test_links_of_a_packed_document(tool, text, wanted):
+    assert tool("documents").packed(text) == wanted
+
+
+def test_install_names_only_what_the_archive_holds():
+    build = (ROOT / "packaging/build.py").read_text()
+    held = {"sidebard", *re.findall(r'^    "([\w.-]+)": "', build, re.MULTILINE)}
+    text = (ROOT / "packaging/INSTALL").read_text()
+    installed = re.findall(r"^install -D --mode=\d+ (\S+) ", text, re.MULTILINE)
+    listed = re.findall(r"^(\S.*?)  +\S", text.partition("What else is here")[2], re.MULTILINE)
+    assert len(installed) == 6
+    assert {*installed, *(name for names in listed for name in names.split(", "))} | {"INSTALL"} == held
+
+
+# What the build asks of the machine.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prefix", "optimised"),
+    [
+        ("'--enable-shared'", "/usr", True),
+        ("'--enable-optimizations' '--with-lto'", "/opt/python", True),
+        ("'--enable-optimizations'", "/opt/python", False),
+        ("'--with-lto'", "/opt/python", False),
+        ("'--prefix=/usr/local'", "/usr/local", False),
+        ("None", "/opt/python", False),
+    ],
+    ids=["Debian's", "with both", "without LTO", "without PGO", "from source", "nothing known"],
+)
+def test_the_executable_gets_an_optimised_python(tool, arguments, prefix, optimised):
+    assert tool("install_tools").is_optimised(arguments, prefix) is optimised
+
+
+@pytest.mark.parametrize("name", ["install_tools", "build"])
+def test_a_python_that_is_not_optimised_is_refused_in_one_sentence(tool, monkeypatch, name):
+    """By both: an environment made before may be of another Python."""
+    monkeypatch.setattr(sys, "base_prefix", "/opt/python")
+    monkeypatch.setattr(sys, "argv", [f"packaging/{name}.py", "folder"])
+    monkeypatch.setattr("sysconfig.get_config_var", lambda _: None)
+    main = tool(name).main
+    with pytest.raises(SystemExit, match=rf"^{name}\.py: \S+ was compiled without --enable-opt.*BUILD_PYTHON=\S+$"):
+        main(Path("folder")) if name == "install_tools" else main()
+
+
+def test_all_that_the_build_lacks_is_said_at_once_and_before_any_work(tool, monkeypatch, tmp_path):
+    install_tools = tool("install_tools")
+    monkeypatch.setattr(install_tools, "require_optimised_python", lambda: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(Path, "is_file", lambda _: False)
+    with pytest.raises(SystemExit) as ended:
+        install_tools.main(tmp_path / "made")
+    version = "{}.{}".format(*sys.version_info)
+    said = f"gcc libc6-dev patch binutils zlib1g-dev libpython{version} python3-venv"
+    assert str(ended.value).endswith(f"apt-get install git {said}")
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_build_takes_debians_python_whatever_is_first_in_path(tmp_path):
+    (tmp_path / "python3").symlink_to("/bin/false")
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "MAKEFLAGS": ""}
+    command = ["make", "--dry-run", "--always-make", ".venv-build/.installed"]
+    said = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("/usr/bin/python3 packaging/install_tools.py")
+
+
+# The machines that tests make.
+
+OWN = "Debian|Debian|main|Packages|http://archive.example/debian/"
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        OWN,
+        f"Debian|Debian-Security|main|Packages|http://archive.example/security/\n{OWN}",
+        f"Google|Cloud|main|Packages|https://elsewhere.example/apt/\n{OWN}",
+        f"Debian|Debian|contrib|Packages|http://contrib.example/\n{OWN}",
+        f"Debian|Debian|main|Sources|http://sources.example/\n{OWN}",
+    ],
+    ids=["alone", "after security", "after somebody's", "after contrib", "after sources"],
+)
+def test_the_archive_is_that_of_apt(targets):
+    assert archive(targets) == "http://archive.example/debian"
+
+
+def test_the_archive_may_be_the_first_of_a_list(tmp_path):
+    mirrors = tmp_path / "debian.list"
+    mirrors.write_text("# ours\n\nhttps://archive.example/debian/\tpriority:1\nhttps://second.example/debian\n")
+    assert archive(f"Debian|Debian|main|Packages|mirror+file:{mirrors}/") == "https://archive.example/debian"
+
+
+@pytest.mark.parametrize("targets", ["", "||main|Packages|http://archive.example/debian/"], ids=["none", "unread"])
+def test_without_an_archive_it_is_said_what_to_do(targets):
+    with pytest.raises(NoMachine, match="apt-get update"):
+        archive(targets)
+
+
+def test_nothing_mounted_is_removed(monkeypatch):
+    monkeypatch.setattr(shutil, "rmtree", pytest.fail)
+    with pytest.raises(NoMachine, match=r"^/dev is not removed, .*: umount /dev"):
+        remove(Path("/dev"))
+
+
+def test_readme_asks_for_no_more_than_this(fresh_machine):
+    packages = fresh_machine.readme_words().packages
+    assert packages == "apt-get install python3-venv git make curl ca-certificates"
+    assert fresh_machine.readme_words()[1:] == ("make run", "make test", "make deb")
+
+
+def test_settings_of_pip_are_handed_on_with_what_they_name(fresh_machine, tmp_path):
+    """Files are copied, folders bound; of an index in a folder its parent, for its pages link to files beside it."""
+    for folder in ("etc/xdg/pip", "index/simple", "wheels"):
+        (tmp_path / folder).mkdir(parents=True)
+    constraints, bundle = tmp_path / "constraints.txt", tmp_path / "bundle.pem"
+    constraints.touch()
+    bundle.touch()
+    (tmp_path / "etc/pip.conf").write_text(f"[global]\ncert = {bundle}\nindex-url = https://index.example/%40/simple\n")
+    config = tmp_path / "etc/xdg/pip/pip.conf"
+    config.write_text(f"[install]\nextra-index-url = file://{tmp_path}/index/simple file:///nowhere/simple\n")
+    environ = {
+        "PIP_FIND_LINKS": f"{tmp_path}/wheels /nowhere/wheels",
+        "PIP_CONSTRAINT": str(constraints),
+        "PIP_TIMEOUT": "180",
+        "https_proxy": "http://proxy.example:3128",
+        "HOME": "/root",
+        "CI": "true",
+    }
+    settings = fresh_machine.pip_settings(environ, tmp_path)
+    assert set(settings.environ) == set(environ) - {"HOME"}
+    assert set(settings.files) == {tmp_path / "etc/pip.conf", config, constraints, bundle}
+    assert set(settings.folders) == {tmp_path / "wheels", tmp_path / "index"}

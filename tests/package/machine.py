@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.daemon import ROOT, children, until
+from tests.package.base import NoMachine, base, copy, descendants, enter, first_process, pid_inside
 
-BASES = ROOT / ".cache" / "machines"
-MIRROR = "http://deb.debian.org/debian"
-PACKAGES = "systemd,dbus,openssl,curl,ca-certificates"
+PACKAGES = ("systemd", "dbus", "openssl", "curl", "ca-certificates")
 BOOT = 60.0
 CHILDREN = 2  # at least: a worker and the steward
-NEEDED = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
 
 
 class Family(NamedTuple):
@@ -36,29 +31,6 @@ class Family(NamedTuple):
     children: tuple[int, ...]
 
 
-class NoMachine(Exception):
-    """This machine cannot hold another; the text says what it needs."""
-
-
-def base(release: str) -> Path:
-    """Give the folder of a fresh Debian, made once and kept. Raises NoMachine."""
-    if os.geteuid() != 0:
-        raise NoMachine("the tests of the packages make machines, and need root")
-    if missing := [package for command, package in NEEDED.items() if shutil.which(command) is None]:
-        raise NoMachine(f"the tests of the packages need more: apt-get install {' '.join(missing)}")
-    folder = BASES / release
-    if not folder.is_dir():
-        BASES.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=BASES) as place:
-            new = Path(place, "root")
-            command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, new, MIRROR]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False)
-            if ended.returncode:
-                raise NoMachine(f"debootstrap {release} failed:\n{ended.stdout[-2000:]}{ended.stderr}")
-            new.rename(folder)
-    return folder
-
-
 class Machine:
     """A running machine. What is done in it is gone when it ends."""
 
@@ -66,7 +38,7 @@ class Machine:
         """Copy the base to `place` and boot it. Raises NoMachine."""
         self.release = release
         self.root = place / "root"
-        subprocess.run(["cp", "--archive", "--reflink=auto", base(release), self.root], check=True)
+        copy(base(release, PACKAGES), self.root)
         self._console = open(place / "console", "wb")  # noqa: SIM115  # as long as the machine
         self._process = subprocess.Popen(
             [
@@ -86,11 +58,9 @@ class Machine:
             raise NoMachine(f"{error}; its console:\n{console}") from None
 
     def _find_leader(self) -> int | None:
-        """Give the pid of what is pid 1 inside; nspawn has a child before that, which does not last."""
         if self._process.poll() is not None:
             raise AssertionError(f"systemd-nspawn ended with {self._process.returncode}")
-        inside = ((_inside(pid), pid) for pid in _all_children(self._process.pid))
-        return next((pid for number, pid in inside if number == 1), None)
+        return first_process(self._process.pid)
 
     def _is_up(self) -> bool:
         state = self.run("systemctl is-system-running", check=False).strip()
@@ -98,9 +68,8 @@ class Machine:
 
     def run(self, script: str, *, check: bool = True, stdin: str = "", folder: str = "/root") -> str:
         """Run a shell script in it as root; give what it says on both its streams."""
-        inside = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
         ended = subprocess.run(
-            [*inside, f"--wdns={folder}", "/bin/sh", "-e", "-c", script],
+            [*enter(self.leader, folder), "/bin/sh", "-e", "-c", script],
             input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -129,8 +98,8 @@ class Machine:
         main = int(self.property("sidebard.service", "MainPID"))
         if self.property("sidebard.service", "ActiveState") != "active":
             return None
-        for bootloader in _all_children(self.leader):
-            if _inside(bootloader) == main:
+        for bootloader in descendants(self.leader):
+            if pid_inside(bootloader) == main:
                 supervisor = next(iter(children(bootloader)), 0)
                 below = children(supervisor) if supervisor else []
                 return Family(bootloader, supervisor, tuple(below)) if len(below) >= CHILDREN else None
@@ -168,18 +137,3 @@ class Machine:
             self._process.kill()
             self._process.wait()
         self._console.close()
-
-
-def _all_children(pid: int) -> Iterator[int]:
-    for child in children(pid):
-        yield child
-        yield from _all_children(child)
-
-
-def _inside(pid: int) -> int:
-    """Give the pid that a process has in its own namespace; 0 if it has ended."""
-    try:
-        rows = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return int(next(row for row in rows if row.startswith("NSpid:")).split()[-1])

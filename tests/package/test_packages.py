@@ -83,5 +83,20 @@ def test_the_rpm_holds_the_same(package, tmp_path):
     assert config == ["/etc/sidebard/sidebard.toml"]
 
 
+def test_the_documents_are_in_the_package_and_in_the_archive(package, tmp_path):
+    output("dpkg-deb", "--extract", package, tmp_path)
+    (archive,) = DIST.glob("*.tar.gz")
+    output(
+        "tar", "--extract", f"--file={archive}", f"--directory={tmp_path}", "--strip-components=1", "--one-top-level"
+    )
+    documents = {file.name for file in (ROOT / "docs").glob("*.md")}
+    unpacked = tmp_path / archive.name.removesuffix(".tar.gz")
+    for folder in (tmp_path / "usr/share/doc/sidebard", unpacked):
+        assert {file.name for file in (folder / "docs").glob("*.md")} == documents, folder
+        assert (folder / "docs/pictures/status.png").stat().st_mode & 0o777 == 0o644
+        installed = (tmp_path / "etc/sidebard/sidebard.toml").read_bytes()
+        assert (folder / "etc-sidebard.toml").read_bytes() == installed
+
+
 def test_there_is_one_service():
     assert [file.name for file in (ROOT / "packaging").rglob("*.service")] == ["sidebard.service"]
