@@ -139,7 +139,6 @@ def test_a_child_does_not_write_what_its_parent_will(pipe: Pipe) -> None:
     pipe.writer.write(LINE)
     pid = os.fork()
     if pid == 0:
-        pipe.writer.after_fork()
         pipe.writer.write(b"child\n")
         os._exit(0)
     os.waitpid(pid, 0)

@@ -1,0 +1,196 @@
+"""What a process writes to descriptors 1 and 2 by itself: C libraries, `faulthandler`, the last words of `abort`.
+
+In every process of the service both lead into a pipe, one for each process, that the supervisor reads at each of its
+turns, twice a second or more, and logs as events. So all of it is JSON like the rest, and the log's bounds hold:
+
+- A pipe holds 64 KiB and is never waited for: with O_NONBLOCK, a writer whose pipe is full loses what it writes (EAGAIN
+  of write(2)). Nobody outside the service has the pipe, so the flag hits nobody else.
+- A process may say BURST bytes at once, and RATE bytes a second after that. What is more is counted and dropped.
+- A pipe is closed at its end, when all who could write into it have ended: a worker, or the steward and its import.
+
+The supervisor reads its own pipe, too. But nobody reads that one once the supervisor dies, so its `faulthandler` writes
+to the stderr that it was started with: text, the one thing in the log that is not JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from appliance.observe.logs import log
+
+BURST: Final = 16 * 1024
+"""Bytes of a process that are logged at once: the stacks of a crash are a third of it."""
+
+RATE: Final = 256
+"""Bytes a second of it that are logged from then on."""
+
+TELL_EVERY: Final = 60.0
+"""Seconds between two lines about what was dropped."""
+
+TEXT: Final = 900
+"""Characters of one event; each is at most 4 bytes of JSON, so that a line stays below PIPE_BUF."""
+
+_READ: Final = 64 * 1024  # what a pipe holds
+_STREAMS: Final = (1, 2)
+
+
+@dataclass(slots=True, eq=False)
+class Mouth:
+    """The pipe of one process."""
+
+    kind: str
+    read_end: int
+    write_end: int
+    since: float
+    pid: int = 0
+    begun: bytearray = field(default_factory=bytearray)  # of a line whose end has not come
+    budget: float = BURST
+    dropped: int = 0  # bytes that no line has told of yet
+    tell_at: float = -math.inf  # when one may
+
+    def close(self) -> None:
+        """Close what this process has of it."""
+        for end in (self.read_end, self.write_end):
+            if end >= 0:
+                os.close(end)
+        self.read_end = self.write_end = -1
+
+
+class RawOutput:
+    """The supervisor's end of all pipes."""
+
+    def __init__(self, timer: Callable[[], float]) -> None:
+        """`timer` gives seconds."""
+        self._timer = timer
+        self._mouths: list[Mouth] = []
+
+    def open(self, kind: str) -> Mouth | None:
+        """Make the pipe of a process of this kind that is about to be forked.
+
+        Return None if there can be none: then what the process writes is taken for the supervisor's.
+        """
+        try:
+            read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return None
+        return Mouth(kind, read_end, write_end, self._timer())
+
+    def speak_into(self, mouth: Mouth | None) -> None:
+        """Have this process, newly forked, write into its own pipe, and let go of all others."""
+        for other in self._mouths:
+            other.close()
+        self._mouths.clear()
+        if mouth is not None:
+            for stream in _STREAMS:
+                os.dup2(mouth.write_end, stream)
+            mouth.close()
+        faulthandler.enable(_STREAMS[-1])
+
+    def listen_to(self, mouth: Mouth | None, pid: int) -> None:
+        """Read from now on what the process `pid`, for which `mouth` was made, writes."""
+        if mouth is None:
+            return
+        mouth.pid = pid
+        os.close(mouth.write_end)
+        mouth.write_end = -1
+        self._mouths.append(mouth)
+
+    def listen(self) -> None:
+        """Log what has come since the last time. Waits for nothing, raises nothing."""
+        for mouth in tuple(self._mouths):
+            if not self._listen_to(mouth):
+                mouth.close()
+                self._mouths.remove(mouth)
+
+    def close(self) -> None:
+        """Log what is left, and listen no more."""
+        self.listen()
+        self.listen()  # a line that was begun is logged by the second
+        for mouth in self._mouths:
+            mouth.close()
+        self._mouths.clear()
+
+    def give_up(self, mouth: Mouth | None) -> None:
+        """Close the pipe of a process that could not be forked."""
+        if mouth is not None:
+            mouth.close()
+
+    def take_own(self) -> None:
+        """Have what this process writes read, too."""
+        mouth = self.open("supervisor")
+        if mouth is not None:
+            for stream in _STREAMS:
+                os.dup2(mouth.write_end, stream)
+            self.listen_to(mouth, os.getpid())
+
+    def _listen_to(self, mouth: Mouth) -> bool:
+        """Read a pipe once; return whether more may come."""
+        now = self._timer()
+        mouth.budget = min(BURST, mouth.budget + (now - mouth.since) * RATE)
+        mouth.since = now
+        try:
+            said = os.read(mouth.read_end, _READ)
+        except BlockingIOError:
+            self._say(mouth, all_of_it=True)
+            self._say_dropped(mouth, now)
+            return True
+        allowed = said[: int(mouth.budget)]
+        mouth.budget -= len(allowed)
+        mouth.dropped += len(said) - len(allowed)
+        mouth.begun += allowed
+        self._say(mouth, all_of_it=not said or len(allowed) < len(said))
+        self._say_dropped(mouth, now if said else math.inf)
+        return bool(said)
+
+    def _say(self, mouth: Mouth, *, all_of_it: bool) -> None:
+        """Log the whole lines, or all that there is: several lines in one event, as far as they fit."""
+        cut = mouth.begun.rfind(b"\n") + 1
+        if all_of_it or len(mouth.begun) - cut >= TEXT:
+            cut = len(mouth.begun)
+        text = _printable(mouth.begun[:cut].decode("utf-8", "replace"))
+        del mouth.begun[:cut]
+        while text:
+            piece = text[:TEXT]
+            if len(text) > TEXT and (line_end := piece.rfind("\n")) > 0:
+                piece = piece[:line_end]
+            text = text[len(piece) :].lstrip("\n")
+            log.warning("stderr", process=mouth.kind, pid=mouth.pid, text=piece)
+
+    def _say_dropped(self, mouth: Mouth, now: float) -> None:
+        """Say how much was left out, now and then."""
+        if mouth.dropped and now >= mouth.tell_at:
+            log.warning("stderr_dropped", process=mouth.kind, pid=mouth.pid, bytes=mouth.dropped)
+            mouth.dropped = 0
+            mouth.tell_at = now + TELL_EVERY
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text).strip("\n")
+
+
+@contextlib.contextmanager
+def taken(timer: Callable[[], float]) -> Iterator[RawOutput]:
+    """Take over this process's raw output within the block; afterwards its streams are what they were."""
+    before = [os.dup(stream) for stream in _STREAMS]
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # for a child ends without a flush
+    raw = RawOutput(timer)
+    faulthandler.enable(before[-1])
+    raw.take_own()
+    try:
+        yield raw
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        for stream, one in zip(_STREAMS, before, strict=True):
+            os.dup2(one, stream)
+        raw.close()
+        faulthandler.disable()
+        for one in before:
+            os.close(one)
