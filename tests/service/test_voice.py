@@ -9,10 +9,12 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,3 +164,98 @@ def test_server_names_that_are_no_ascii_are_counted_and_said_once(two_names: Dae
     assert (line["error"], line["count"]) == ("UnicodeDecodeError", 1)
     assert "\\x" not in json.dumps(daemon.lines)
     assert daemon.end() == 0
+
+
+# Levels, for the journal.
+
+
+class Journal:
+    """A pipe that the service takes for the journal."""
+
+    def __init__(self, folder: Path, **more: Any) -> None:
+        self.read_end, write_end = os.pipe()
+        found = os.fstat(write_end)
+        environ = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        self.daemon = Daemon(folder, stdout=write_end, environ=environ, **more)
+        os.close(write_end)
+
+    def lines(self) -> list[str]:
+        """Give all lines until its end."""
+        with os.fdopen(self.read_end) as end:
+            return end.read().splitlines()
+
+
+def _answers(daemon: Daemon) -> bool:
+    try:
+        return bool(daemon.health()["status"] == "ok")
+    except ConnectionRefusedError:
+        return False
+
+
+def test_each_line_for_the_journal_begins_with_its_level(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, config='[log]\nlevel = "debug"')
+    with journal.daemon as daemon:
+        until(lambda: _answers(daemon), "health")
+        daemon.ask()
+        os.kill(daemon.workers()[0], signal.SIGKILL)
+        until(lambda: "restarts_total 1.0" in daemon.admin("/metrics")[1], "another worker")
+        assert daemon.stop() == 0
+    levels: dict[str, set[str]] = {}
+    for line in journal.lines():
+        prefix, text = line[:3], json.loads(line[3:])
+        levels.setdefault(text["level"], set()).add(prefix)
+        levels.setdefault(text["event"], set()).add(prefix)
+    assert {name: levels[name] for name in ("info", "warning", "error", "debug", "request", "worker_died")} == {
+        "debug": {"<7>"},
+        "info": {"<6>"},
+        "request": {"<6>"},
+        "warning": {"<4>"},
+        "error": {"<3>"},
+        "worker_died": {"<3>"},
+    }
+
+
+@pytest.mark.parametrize("named", ["stderr", "nothing"])
+def test_a_refused_start_for_the_journal_is_an_error(tmp_path: Path, named: str) -> None:
+    (tmp_path / "sidebard.toml").write_text("nonsense = 1\n")
+    read_end, write_end = os.pipe()
+    found = os.fstat(write_end)
+    ended = subprocess.run(
+        [sys.executable, "-m", "appliance", "serve", "--config", tmp_path / "sidebard.toml"],
+        stdout=subprocess.PIPE,
+        stderr=write_end,
+        env={"PYTHONPATH": str(ROOT), "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino if named == 'stderr' else 1}"},
+        check=False,
+        timeout=60,
+    )
+    os.close(write_end)
+    with os.fdopen(read_end) as end:
+        lines = end.read().splitlines()
+    assert (ended.returncode, ended.stdout) == (78, b"")
+    assert lines
+    assert all(line.startswith('<3>{"' if named == "stderr" else '{"') for line in lines)
+
+
+@pytest.mark.parametrize(("more", "prefix"), [("", "<4>"), ("nonsense = 1\n", "<3>")], ids=["warning", "fault"])
+def test_what_a_reload_checks_has_its_level_in_the_journal(tmp_path: Path, more: str, prefix: str) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("serving")
+        daemon.config.write_text(daemon.config.read_text() + more)
+        read_end, write_end = os.pipe()
+        found = os.fstat(write_end)
+        subprocess.run(
+            [sys.executable, "-m", "appliance", "check", "-q", "--json", "--config", daemon.config],
+            stdout=write_end,
+            env={
+                "PYTHONPATH": str(ROOT),
+                "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}",
+                "PATH": os.environ["PATH"],
+            },
+            check=False,
+            timeout=60,
+        )
+        os.close(write_end)
+        with os.fdopen(read_end) as end:
+            (line,) = end.read().splitlines()
+        assert line.startswith(prefix)
+        assert json.loads(line[3:])["checks"]
