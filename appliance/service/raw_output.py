@@ -9,7 +9,7 @@ turns, twice a second or more, and logs as events. So all of it is JSON like the
 - A pipe is closed at its end, when all who could write into it have ended: a worker, or the steward and its import.
 
 The supervisor reads its own pipe, too. But nobody reads that one once the supervisor dies, so its `faulthandler` writes
-to the stderr that it was started with: text, the one thing in the log that is not JSON.
+to the stderr that it was started with: text, the one thing in the log that is not JSON. A pipe there is not waited for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import contextlib
 import faulthandler
 import math
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -175,13 +176,22 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text).strip("\n")
 
 
+def _without_waiting(stream: int) -> int:
+    """Return a copy of a descriptor that, if it is a pipe, is not waited for, while the descriptor itself still is."""
+    if stat.S_ISFIFO(os.fstat(stream).st_mode):
+        with contextlib.suppress(OSError):  # such as another user's
+            return os.open(f"/proc/self/fd/{stream}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.dup(stream)
+
+
 @contextlib.contextmanager
 def taken(timer: Callable[[], float]) -> Iterator[RawOutput]:
     """Take over this process's raw output within the block; afterwards its streams are what they were."""
     before = [os.dup(stream) for stream in _STREAMS]
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # for a child ends without a flush
     raw = RawOutput(timer)
-    faulthandler.enable(before[-1])
+    last_words = _without_waiting(_STREAMS[-1])
+    faulthandler.enable(last_words)
     raw.take_own()
     try:
         yield raw
@@ -192,5 +202,5 @@ def taken(timer: Callable[[], float]) -> Iterator[RawOutput]:
             os.dup2(one, stream)
         raw.close()
         faulthandler.disable()
-        for one in before:
+        for one in (*before, last_words):
             os.close(one)

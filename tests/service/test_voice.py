@@ -104,6 +104,19 @@ def test_the_supervisor_s_own_abort_is_text_on_the_stderr_it_was_given(tmp_path:
         assert b"supervisor.py" in text
 
 
+def test_the_supervisor_s_abort_waits_for_no_reader(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("serving")
+        assert daemon.process.stdout is not None
+        write_end = os.open(f"/proc/self/fd/{daemon.process.stdout.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write_end, b"x")
+        os.close(write_end)
+        daemon.send(signal.SIGABRT)
+        assert daemon.end() == -signal.SIGABRT
+
+
 def test_python_s_development_mode_says_nothing_in_another_form(tmp_path: Path) -> None:
     program = (sys.executable, "-X", "dev", "-m", "appliance")
     # asyncio's debug mode tells of slow turns, as the machine has it.
