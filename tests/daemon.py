@@ -24,7 +24,7 @@ from tests.factory import SECRET, body_for, sign, write_csv
 PATIENCE = 20.0
 ROOT = Path(__file__).parent.parent
 T = TypeVar("T")
-FLAWS = frozenset({"crash", "library", "stderr", "stderr_dropped", "unraisable", "warning"})
+FLAWS = frozenset({"stderr", "stderr_dropped", "unraisable"})
 """Events that come of a bug, or of what a test does on purpose and then expects."""
 Line = dict[str, object]
 

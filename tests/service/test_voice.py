@@ -18,18 +18,17 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import ROOT, Daemon, Line, until
+from tests.daemon import FLAWS, ROOT, Daemon, Line, until
 from tests.server import make_pair
 
 OUTSPOKEN = (sys.executable, str(ROOT / "tests" / "service" / "outspoken.py"))
 PROCESSES = ("supervisor", "worker", "steward", "import")
-ALL = ("crash", "library", "stderr", "unraisable", "warning")
 
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[Line]:
     """Give all that a service says whose processes say something in every way."""
-    with Daemon(tmp_path_factory.mktemp("outspoken"), program=OUTSPOKEN, expected=ALL) as daemon:
+    with Daemon(tmp_path_factory.mktemp("outspoken"), program=OUTSPOKEN, expected=FLAWS) as daemon:
         daemon.wait_for("serving")
         daemon.healthy()
         assert daemon.stop() == 0
@@ -119,8 +118,7 @@ def test_the_supervisor_s_abort_waits_for_no_reader(tmp_path: Path) -> None:
 
 def test_python_s_development_mode_says_nothing_in_another_form(tmp_path: Path) -> None:
     program = (sys.executable, "-X", "dev", "-m", "appliance")
-    # asyncio's debug mode tells of slow turns, as the machine has it.
-    with Daemon(tmp_path, program=program, expected=["library"]) as daemon:
+    with Daemon(tmp_path, program=program) as daemon:
         daemon.wait_for("serving")
         assert "Ann Lee" in daemon.ask()
         assert daemon.stop() == 0
