@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli import common
+from appliance.cli import BUG, common
 from appliance.config import ConfigError, Settings, with_overrides
 from appliance.observe import hooks, logs
 from appliance.observe.writer import Writer
@@ -49,12 +49,19 @@ def command(
         return settings
 
     try:
-        with as_child_of_bootloader(os.environ), raw_output.taken(time.monotonic) as raw:
+        with as_child_of_bootloader(os.environ), raw_output.captured(time.monotonic) as raw:
             Supervisor(read, os.environ, writer, raw, terminal=terminal).run()
     except ConfigError as error:
         raise _stop(common.ConfigStop(error), "config_fault", list(map(str, error.faults))) from None
     except StartFault as fault:
         raise _stop(common.StartStop(str(fault)), "start_failed", [str(fault)]) from None
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        if terminal:
+            raise
+        logs.log.critical("crash", **logs.describe(error))
+        raise click.exceptions.Exit(BUG) from None
     finally:
         writer.close()
 

@@ -43,7 +43,7 @@ _STREAMS: Final = (1, 2)
 
 
 @dataclass(slots=True, eq=False)
-class Mouth:
+class ProcessPipe:
     """The pipe of one process."""
 
     kind: str
@@ -51,7 +51,7 @@ class Mouth:
     write_end: int
     since: float
     pid: int = 0
-    begun: bytearray = field(default_factory=bytearray)  # of a line whose end has not come
+    partial: bytearray = field(default_factory=bytearray)  # of a line whose end has not come
     budget: float = BURST
     dropped: int = 0  # bytes that no line has told of yet
     tell_at: float = -math.inf  # when one may
@@ -70,9 +70,9 @@ class RawOutput:
     def __init__(self, timer: Callable[[], float]) -> None:
         """`timer` gives seconds."""
         self._timer = timer
-        self._mouths: list[Mouth] = []
+        self._pipes: list[ProcessPipe] = []
 
-    def open(self, kind: str) -> Mouth | None:
+    def open(self, kind: str) -> ProcessPipe | None:
         """Make the pipe of a process of this kind that is about to be forked.
 
         Return None if there can be none: then what the process writes is taken for the supervisor's.
@@ -81,95 +81,95 @@ class RawOutput:
             read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return None
-        return Mouth(kind, read_end, write_end, self._timer())
+        return ProcessPipe(kind, read_end, write_end, self._timer())
 
-    def speak_into(self, mouth: Mouth | None) -> None:
+    def redirect_child(self, pipe: ProcessPipe | None) -> None:
         """Have this process, newly forked, write into its own pipe, and let go of all others."""
-        for other in self._mouths:
+        for other in self._pipes:
             other.close()
-        self._mouths.clear()
-        if mouth is not None:
+        self._pipes.clear()
+        if pipe is not None:
             for stream in _STREAMS:
-                os.dup2(mouth.write_end, stream)
-            mouth.close()
+                os.dup2(pipe.write_end, stream)
+            pipe.close()
         faulthandler.enable(_STREAMS[-1])
 
-    def listen_to(self, mouth: Mouth | None, pid: int) -> None:
-        """Read from now on what the process `pid`, for which `mouth` was made, writes."""
-        if mouth is None:
+    def watch(self, pipe: ProcessPipe | None, pid: int) -> None:
+        """Read from now on what the process `pid`, for which `pipe` was made, writes."""
+        if pipe is None:
             return
-        mouth.pid = pid
-        os.close(mouth.write_end)
-        mouth.write_end = -1
-        self._mouths.append(mouth)
+        pipe.pid = pid
+        os.close(pipe.write_end)
+        pipe.write_end = -1
+        self._pipes.append(pipe)
 
-    def listen(self) -> None:
+    def read(self) -> None:
         """Log what has come since the last time. Waits for nothing, raises nothing."""
-        for mouth in tuple(self._mouths):
-            if not self._listen_to(mouth):
-                mouth.close()
-                self._mouths.remove(mouth)
+        for pipe in tuple(self._pipes):
+            if not self._read(pipe):
+                pipe.close()
+                self._pipes.remove(pipe)
 
     def close(self) -> None:
-        """Log what is left, and listen no more."""
-        self.listen()
-        self.listen()  # a line that was begun is logged by the second
-        for mouth in self._mouths:
-            mouth.close()
-        self._mouths.clear()
+        """Log what is left, and close all pipes."""
+        self.read()
+        self.read()  # what the first left of a line is logged by the second
+        for pipe in self._pipes:
+            pipe.close()
+        self._pipes.clear()
 
-    def give_up(self, mouth: Mouth | None) -> None:
+    def discard(self, pipe: ProcessPipe | None) -> None:
         """Close the pipe of a process that could not be forked."""
-        if mouth is not None:
-            mouth.close()
+        if pipe is not None:
+            pipe.close()
 
-    def take_own(self) -> None:
+    def capture_self(self) -> None:
         """Have what this process writes read, too."""
-        mouth = self.open("supervisor")
-        if mouth is not None:
+        pipe = self.open("supervisor")
+        if pipe is not None:
             for stream in _STREAMS:
-                os.dup2(mouth.write_end, stream)
-            self.listen_to(mouth, os.getpid())
+                os.dup2(pipe.write_end, stream)
+            self.watch(pipe, os.getpid())
 
-    def _listen_to(self, mouth: Mouth) -> bool:
+    def _read(self, pipe: ProcessPipe) -> bool:
         """Read a pipe once; return whether more may come."""
         now = self._timer()
-        mouth.budget = min(BURST, mouth.budget + (now - mouth.since) * RATE)
-        mouth.since = now
+        pipe.budget = min(BURST, pipe.budget + (now - pipe.since) * RATE)
+        pipe.since = now
         try:
-            said = os.read(mouth.read_end, _READ)
+            said = os.read(pipe.read_end, _READ)
         except BlockingIOError:
-            self._say(mouth, all_of_it=True)
-            self._say_dropped(mouth, now)
+            self._log_text(pipe, all_of_it=True)
+            self._log_dropped(pipe, now)
             return True
-        allowed = said[: int(mouth.budget)]
-        mouth.budget -= len(allowed)
-        mouth.dropped += len(said) - len(allowed)
-        mouth.begun += allowed
-        self._say(mouth, all_of_it=not said or len(allowed) < len(said))
-        self._say_dropped(mouth, now if said else math.inf)
+        allowed = said[: int(pipe.budget)]
+        pipe.budget -= len(allowed)
+        pipe.dropped += len(said) - len(allowed)
+        pipe.partial += allowed
+        self._log_text(pipe, all_of_it=not said or len(allowed) < len(said))
+        self._log_dropped(pipe, now if said else math.inf)
         return bool(said)
 
-    def _say(self, mouth: Mouth, *, all_of_it: bool) -> None:
+    def _log_text(self, pipe: ProcessPipe, *, all_of_it: bool) -> None:
         """Log the whole lines, or all that there is: several lines in one event, as far as they fit."""
-        cut = mouth.begun.rfind(b"\n") + 1
-        if all_of_it or len(mouth.begun) - cut >= TEXT:
-            cut = len(mouth.begun)
-        text = _printable(mouth.begun[:cut].decode("utf-8", "replace"))
-        del mouth.begun[:cut]
+        cut = pipe.partial.rfind(b"\n") + 1
+        if all_of_it or len(pipe.partial) - cut >= TEXT:
+            cut = len(pipe.partial)
+        text = _printable(pipe.partial[:cut].decode("utf-8", "replace"))
+        del pipe.partial[:cut]
         while text:
             piece = text[:TEXT]
             if len(text) > TEXT and (line_end := piece.rfind("\n")) > 0:
                 piece = piece[:line_end]
             text = text[len(piece) :].lstrip("\n")
-            log.warning("stderr", process=mouth.kind, pid=mouth.pid, text=piece)
+            log.warning("stderr", process=pipe.kind, pid=pipe.pid, text=piece)
 
-    def _say_dropped(self, mouth: Mouth, now: float) -> None:
-        """Say how much was left out, now and then."""
-        if mouth.dropped and now >= mouth.tell_at:
-            log.warning("stderr_dropped", process=mouth.kind, pid=mouth.pid, bytes=mouth.dropped)
-            mouth.dropped = 0
-            mouth.tell_at = now + TELL_EVERY
+    def _log_dropped(self, pipe: ProcessPipe, now: float) -> None:
+        """Say how much was left out, once every TELL_EVERY seconds."""
+        if pipe.dropped and now >= pipe.tell_at:
+            log.warning("stderr_dropped", process=pipe.kind, pid=pipe.pid, bytes=pipe.dropped)
+            pipe.dropped = 0
+            pipe.tell_at = now + TELL_EVERY
 
 
 def _printable(text: str) -> str:
@@ -185,14 +185,14 @@ def _without_waiting(stream: int) -> int:
 
 
 @contextlib.contextmanager
-def taken(timer: Callable[[], float]) -> Iterator[RawOutput]:
+def captured(timer: Callable[[], float]) -> Iterator[RawOutput]:
     """Take over this process's raw output within the block; afterwards its streams are what they were."""
     before = [os.dup(stream) for stream in _STREAMS]
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # for a child ends without a flush
     raw = RawOutput(timer)
     last_words = _without_waiting(_STREAMS[-1])
     faulthandler.enable(last_words)
-    raw.take_own()
+    raw.capture_self()
     try:
         yield raw
     finally:

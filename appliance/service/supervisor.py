@@ -95,7 +95,7 @@ class Supervisor:
             self._fleet.turn()  # now, not after the first wait: it is half of the start's time
             while not (self._end_asked is not None and self._fleet.empty):
                 self._turn()
-            self._raw.listen()
+            self._raw.read()
             log.info("stopped")
         finally:
             self._fleet.kill()
@@ -113,7 +113,7 @@ class Supervisor:
             self._end()
         elif number == signal.SIGHUP:
             self._reload_wanted = True
-        self._raw.listen()  # first: the last words of a process come before the line that it has died
+        self._raw.read()  # first: the last words of a process come before the line that it has died
         self._fleet.turn()
         if self._end_asked is None:
             self._advance()
@@ -233,10 +233,10 @@ class Supervisor:
         self._writer.flush()
         post = Post(setup, row, self._note, self._writer, self._terminal, self._wake)
 
-        mouth = self._raw.open(kind)
+        pipe = self._raw.open(kind)
 
         def body() -> None:
-            self._raw.speak_into(mouth)
+            self._raw.redirect_child(pipe)
             for one in self._sockets.admin if kind == WORKER else self._sockets.public:
                 one.close()
             if kind == WORKER:
@@ -247,9 +247,9 @@ class Supervisor:
         try:
             pid = fork(body, self._writer.close, self._signals)
         except OSError:
-            self._raw.give_up(mouth)
+            self._raw.discard(pipe)
             raise
-        self._raw.listen_to(mouth, pid)
+        self._raw.watch(pipe, pid)
         return pid
 
     def _wake(self) -> None:

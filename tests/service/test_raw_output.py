@@ -8,20 +8,20 @@ from collections.abc import Iterator
 import pytest
 
 from appliance.observe.writer import MAX_PIECE
-from appliance.service.raw_output import BURST, RATE, TELL_EVERY, TEXT, Mouth, RawOutput
+from appliance.service.raw_output import BURST, RATE, TELL_EVERY, TEXT, ProcessPipe, RawOutput
 from tests.conftest import Logged
 
 
-class Speaker:
+class Process:
     """The pipe of a process, and the supervisor's end of it."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.raw = RawOutput(lambda: self.now)
-        mouth = self.raw.open("worker")
-        assert isinstance(mouth, Mouth)
-        self.write_end = os.dup(mouth.write_end)
-        self.raw.listen_to(mouth, 42)
+        pipe = self.raw.open("worker")
+        assert isinstance(pipe, ProcessPipe)
+        self.write_end = os.dup(pipe.write_end)
+        self.raw.watch(pipe, 42)
 
     def say(self, said: bytes) -> int:
         return os.write(self.write_end, said)
@@ -29,12 +29,12 @@ class Speaker:
     def end(self) -> None:
         os.close(self.write_end)
         self.write_end = -1
-        self.raw.listen()
+        self.raw.read()
 
 
 @pytest.fixture
-def speaker() -> Iterator[Speaker]:
-    made = Speaker()
+def process() -> Iterator[Process]:
+    made = Process()
     yield made
     if made.write_end >= 0:
         made.end()
@@ -68,11 +68,11 @@ CASES = {
 
 
 @pytest.mark.parametrize(("said", "told"), CASES.values(), ids=CASES.keys())
-def test_becomes_events(speaker: Speaker, logged: Logged, said: list[bytes], told: list[str] | None) -> None:
+def test_becomes_events(process: Process, logged: Logged, said: list[bytes], told: list[str] | None) -> None:
     for piece in said:
-        speaker.say(piece)
-        speaker.raw.listen()
-    speaker.end()
+        process.say(piece)
+        process.raw.read()
+    process.end()
     if told is None:
         told = texts(logged)
         assert "\n".join(told) == b"".join(said).decode().strip("\n")
@@ -82,47 +82,47 @@ def test_becomes_events(speaker: Speaker, logged: Logged, said: list[bytes], tol
     assert all(len(line) < MAX_PIECE for line in logged.stream.getvalue().splitlines())
 
 
-def test_the_begin_of_a_line_is_told_once_nothing_follows(speaker: Speaker, logged: Logged) -> None:
-    speaker.say(b"begin")
-    speaker.raw.listen()
+def test_the_begin_of_a_line_is_told_once_nothing_follows(process: Process, logged: Logged) -> None:
+    process.say(b"begin")
+    process.raw.read()
     assert texts(logged) == []
-    speaker.raw.listen()
+    process.raw.read()
     assert texts(logged) == ["begin"]
 
 
-def test_more_than_is_allowed_is_counted(speaker: Speaker, logged: Logged) -> None:
+def test_more_than_is_allowed_is_counted(process: Process, logged: Logged) -> None:
     line = b"x" * 99 + b"\n"
-    speaker.say(line * 400)
-    speaker.raw.listen()
+    process.say(line * 400)
+    process.raw.read()
     assert sum(map(len, texts(logged))) <= BURST
     assert logged.take("stderr_dropped")["bytes"] == 40_000 - BURST
     for _ in range(10):  # within a minute it is counted and not said
-        speaker.say(line)
-        speaker.raw.listen()
+        process.say(line)
+        process.raw.read()
     assert texts(logged) == []
-    speaker.now += TELL_EVERY
-    speaker.raw.listen()
+    process.now += TELL_EVERY
+    process.raw.read()
     assert logged.take("stderr_dropped")["bytes"] == 1000
-    speaker.say(line * 400)
-    speaker.raw.listen()
+    process.say(line * 400)
+    process.raw.read()
     assert sum(map(len, texts(logged))) <= TELL_EVERY * RATE
-    speaker.end()
+    process.end()
     assert logged.take("stderr_dropped")["bytes"] == 40_000 - TELL_EVERY * RATE
 
 
-def test_a_full_pipe_is_not_waited_for(speaker: Speaker, logged: Logged) -> None:
+def test_a_full_pipe_is_not_waited_for(process: Process, logged: Logged) -> None:
     for _ in range(16):
-        speaker.say(b"x" * 4096)
+        process.say(b"x" * 4096)
     with pytest.raises(BlockingIOError):
-        speaker.say(b"x")
-    speaker.end()
+        process.say(b"x")
+    process.end()
     texts(logged)
     logged.take("stderr_dropped")
 
 
-def test_a_process_that_has_ended_is_let_go(speaker: Speaker) -> None:
+def test_a_process_that_has_ended_is_let_go(process: Process) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    speaker.end()
+    process.end()
     assert len(os.listdir("/proc/self/fd")) == before - 2
 
 
@@ -133,6 +133,6 @@ def test_without_a_descriptor_there_is_no_pipe(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "pipe2", pipe2)
     raw = RawOutput(lambda: 0.0)
     assert raw.open("worker") is None
-    raw.listen_to(None, 42)
-    raw.give_up(None)
-    raw.listen()
+    raw.watch(None, 42)
+    raw.discard(None)
+    raw.read()

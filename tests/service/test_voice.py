@@ -71,6 +71,28 @@ def test_no_line_holds_what_an_exception_or_warning_says(said: list[Line]) -> No
     assert "ann@example.com" not in json.dumps(said)
 
 
+BUG = """
+from appliance.cli import main
+from appliance.service.supervisor import Supervisor
+
+def fail(supervisor):
+    print("before", end="")
+    raise RuntimeError("ann@example.com")
+
+Supervisor._turn = fail
+main()
+"""
+
+
+def test_a_bug_of_the_supervisor_is_a_line(tmp_path: Path) -> None:
+    with Daemon(tmp_path, program=(sys.executable, "-c", BUG), expected=["stderr"]) as daemon:
+        assert daemon.wait_for("crash")["error"] == "RuntimeError"
+        assert daemon.end() == 70
+        assert daemon.rest() == []
+        assert [line["text"] for line in daemon.lines if line["event"] == "stderr"] == ["before"]
+        assert "ann@example.com" not in json.dumps(daemon.lines)
+
+
 # Crashes that Python cannot tell of.
 
 
