@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import sys
@@ -53,6 +54,7 @@ def shout(process: str) -> None:
     os.write(2, f"stderr of {process}\n".encode())
     os.write(1, f"stdout of {process}\n".encode())
     print(f"print of {process}")  # noqa: T201
+    print(f"faulthandler of {process} is {'on' if faulthandler.is_enabled() else 'off'}")  # noqa: T201
 
 
 def first(process: str, function: Callable[..., Any]) -> Callable[..., Any]:

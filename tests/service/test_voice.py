@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.daemon import FLAWS, ROOT, Daemon, Line, until
+from tests.factory import CUSTOMERS, write_csv
 from tests.server import make_pair
 
 OUTSPOKEN = (sys.executable, str(ROOT / "tests" / "service" / "outspoken.py"))
@@ -65,6 +66,11 @@ def test_what_is_written_past_the_log_is_a_line(said: list[Line], process: str, 
     (line,) = [line for line in said if f"{stream} of {process}" in str(line.get("text"))]
     assert line["event"] == "stderr"
     assert line["process"] == ("steward" if process == "import" else process)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_crashes_in_c_code_are_told_by_every_process(said: list[Line], process: str) -> None:
+    assert any(f"faulthandler of {process} is on" in str(line.get("text")) for line in said)
 
 
 def test_no_line_holds_what_an_exception_or_warning_says(said: list[Line]) -> None:
@@ -125,17 +131,45 @@ def test_the_supervisor_s_own_abort_is_text_on_the_stderr_it_was_given(tmp_path:
         assert b"supervisor.py" in text
 
 
+def fill(daemon: Daemon) -> None:
+    """Fill the pipe that is the daemon's stdout and stderr, of which nobody will read anything."""
+    assert daemon.process.stdout is not None
+    write_end = os.open(f"/proc/self/fd/{daemon.process.stdout.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b"x")
+    os.close(write_end)
+
+
 def test_the_supervisor_s_abort_waits_for_no_reader(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("serving")
-        assert daemon.process.stdout is not None
-        write_end = os.open(f"/proc/self/fd/{daemon.process.stdout.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(write_end, b"x")
-        os.close(write_end)
+        fill(daemon)
         daemon.send(signal.SIGABRT)
         assert daemon.end() == -signal.SIGABRT
+
+
+def test_without_a_reader_all_goes_on(tmp_path: Path) -> None:
+    """Workers and stewards crash and are replaced, files are imported, a config is refused, the end comes."""
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("serving")
+        fill(daemon)
+        for process, victim in (("worker", daemon.workers()[0]), ("steward", daemon.steward())):
+            os.kill(victim, signal.SIGABRT)
+            until(lambda metric=f"sidebard_{process}_restarts_total 1.0": metric in _metrics(daemon), process)
+        write_csv(tmp_path / "customers.csv", [*CUSTOMERS, ("new@example.com", "New Name", "Pro")])
+        until(lambda: "New Name" in daemon.ask("new@example.com"), "the new customers")
+        daemon.write_config(server="nonsense = 1")
+        daemon.send(signal.SIGHUP)
+        until(lambda: "nonsense" in str(daemon.health()["reasons"]), "the refusal")
+        assert daemon.stop() == 0
+
+
+def _metrics(daemon: Daemon) -> str:
+    try:
+        return daemon.admin("/metrics")[1]
+    except OSError:  # the steward, which answers, is being replaced
+        return ""
 
 
 def test_python_s_development_mode_says_nothing_in_another_form(tmp_path: Path) -> None:
