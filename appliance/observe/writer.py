@@ -8,6 +8,8 @@ writable has room for one such piece; a lock keeps the other processes from taki
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -32,6 +34,7 @@ _RETRY_LEAST: Final = 0.001
 _RETRY_MOST: Final = 0.05
 _AT_EXIT: Final = 0.5
 _ASIDE: Final = 1000
+_STDERR: Final = 2
 
 _Later = Callable[[float, Callable[[], None]], object]
 
@@ -179,7 +182,10 @@ class Writer:
         """Write while it can be done without waiting; give what is in the way, None for nothing."""
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                self._write_to_stderr()
+                return None
             return "lock"
         written = 0
         self._busy = True
@@ -200,6 +206,12 @@ class Writer:
             self._busy = False
             fcntl.lockf(self._lock, fcntl.LOCK_UN)
         return None
+
+    def _write_to_stderr(self) -> None:
+        """Write all there: a child that reads a file has closed every other descriptor."""
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, self._pending)
+        self._pending.clear()
 
     def _drop_pending(self) -> None:
         self.dropped += self._pending.count(b"\n")

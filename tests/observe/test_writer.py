@@ -149,6 +149,17 @@ def test_a_child_does_not_write_what_its_parent_will(pipe: Pipe) -> None:
     assert pipe.read() == LINE
 
 
+def test_a_child_that_has_closed_its_descriptors_writes_to_stderr(pipe: Pipe) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(pipe.write_end, 2)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        pipe.writer.write(LINE)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert pipe.read() == LINE
+
+
 def test_another_process_in_the_middle_of_a_piece_is_waited_for(pipe: Pipe) -> None:
     ready_read, ready_write = os.pipe()
     end_read, end_write = os.pipe()
