@@ -35,7 +35,7 @@ class Unraisable:
 
     def __call__(self, unraisable: sys.UnraisableHookArgs, /) -> None:
         """Log it, or count it if the like was logged a short while ago. Keep no reference to what it holds."""
-        name, where = unraisable.exc_type.__qualname__, places(unraisable.exc_traceback)
+        name, where = getattr(unraisable.exc_type, "__qualname__", ""), places(unraisable.exc_traceback)
         kind = (name, where[-1] if where else "")
         if kind not in self._said and len(self._said) >= _MAX_PLACES:
             kind = ("", "")

@@ -197,7 +197,7 @@ def configure(
 class _Sink:
     """Passes lines on to a stream.
 
-    Without structlog's lock, which would never be given again to a finalizer that logs in the middle of a write.
+    Without the lock of structlog's loggers: a finalizer that logs in the middle of a write would wait for it forever.
     """
 
     def __init__(self, stream: Stream) -> None:
