@@ -27,7 +27,7 @@ from typing import Final
 from appliance.observe.logs import log
 
 BURST: Final = 16 * 1024
-"""Bytes of a process that are logged at once: the stacks of a crash are a third of it."""
+"""Bytes of a process that are logged at once: the stacks of a crash of a worker are 2 KiB."""
 
 RATE: Final = 256
 """Bytes a second of it that are logged from then on."""
