@@ -138,6 +138,7 @@ class Worker:
         for mount in self._post.setup.mounts:
             mount.app.expire_cache()
         writer = self._post.writer
+        writer.flush()  # what another thread has said
         if writer.dropped:
             dropped, writer.dropped = writer.dropped, 0
             self._row.lines_dropped(dropped)
