@@ -97,10 +97,8 @@ CASES = [
         "c.csv:1: the first line is empty; write a header there, then one line a customer",
     ),
     csv_case("only sep=", b"sep=;\r\n", "c.csv:2: the file is empty; write a header there, then one line a customer"),
-    csv_case("only a header", b"email,name\n", "c.csv has a header and not one customer; export it again"),
-    csv_case(
-        "header and empty lines", b"email,name\n\n,\n\r\n", "c.csv has a header and not one customer; export it again"
-    ),
+    csv_case("only a header", b"email,name\n", "c.csv contains no customers; export it again"),
+    csv_case("header and empty lines", b"email,name\n\n,\n\r\n", "c.csv contains no customers; export it again"),
     # The header
     csv_case(
         "no address column",
@@ -268,7 +266,7 @@ CASES = [
     csv_case(
         "nothing but bad rows, all allowed",
         b"email,name\nx,y\n",
-        "c.csv has a header and not one customer; export it again",
+        "c.csv contains no customers; export it again",
         max_bad_rows=1.0,
     ),
     # Related files
@@ -347,7 +345,7 @@ CASES = [
         ['CREATE TABLE customers(email, "a b", "a-b")'],
         'c.db, "customers": columns "a b" and "a-b" would both be "a_b" in a card; rename one of them',
     ),
-    sqlite_case("no rows", [TABLE], "c.db has a header and not one customer; export it again"),
+    sqlite_case("no rows", [TABLE], "c.db contains no customers; export it again"),
     sqlite_case(
         "broken view", ["CREATE VIEW customers AS SELECT email FROM gone"], DAMAGED.format("no such table: main.gone")
     ),

@@ -21,8 +21,13 @@ _LISTED = 5
 
 
 def customers(ground: Ground) -> Iterator[Finding]:
-    """Read the customers and their related rows as an import would."""
+    """Read the customers and their related rows as an import would, and compare them with the last good copy."""
     trial = ground.trial
+    if isinstance(ground.last_import, OSError):
+        yield not_checked(
+            f"{ground.last_import.filename}: the last good copy cannot be read by this user, so nothing was compared"
+            " with it; run this as root, or as the service's user"
+        )
     if isinstance(trial, Refused):
         yield fault(str(trial))
         yield from (fault(str(row)) for row in trial.bad[:_LISTED])
@@ -46,7 +51,7 @@ def _read(ground: Ground, trial: Trial) -> Finding:
         return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
     return ok(
         f"{source}: the first {trial.rows:,} customers and the end of the file are good; it is large, so the rest was"
-        " not read: `sidebard import` reads it"
+        " not read, nor compared with the last good copy: `sidebard import` does that"
     )
 
 
