@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from appliance.config import ConfigError
 from appliance.config_files import read_secrets
 from appliance.config_values import SecretSource
-from appliance.edge.tls import CertificateFault, read_certificate, server_context
+from appliance.edge.tls import CertificateFault, load_pair
 from appliance.service import certificates
 from appliance.service.checks.finding import Finding, Status, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground
@@ -96,14 +96,13 @@ def certificate(ground: Ground) -> Iterator[Finding]:
     pairs = certificates.named_pairs(ground.settings)
     if not pairs:
         yield warning(
-            "none is named, so one for localhost, signed by itself, is used; Help Scout does not accept it:"
-            " name tls.certificate and tls.key"
+            "none is named, so one that is made here for localhost is used, and Help Scout does not accept it; name"
+            " tls.certificate and tls.key"
         )
     now = datetime.fromtimestamp(ground.now, UTC)
     for file, key in pairs:
         try:
-            found = read_certificate(file, now)
-            server_context(file, key)
+            _context, found = load_pair((file, key), now)
         except CertificateFault as error:
             yield fault(str(error))
             continue
