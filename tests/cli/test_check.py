@@ -166,7 +166,7 @@ def test_finds_a_column_that_the_card_misses(files):
     write_home(files, app='card = "card.html"')
     result = check(files, "-q")
     assert result.returncode == 1
-    sentence = f'correct {files}/card.html:2: there is no column "nmae"; did you mean "name"?'
+    sentence = f'FAULT             {files}/card.html:2: there is no column "nmae"; did you mean "name"?'
     assert sentence in result.stdout.decode()
 
 
