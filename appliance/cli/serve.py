@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -42,13 +43,18 @@ def command(
         logs.configure(writer, time.time, level=settings.log.level, terminal=terminal)
         return settings
 
+    # What stops a start first may not be all that is wrong.
+    command_line = ["sidebard", "check", *(["--config", str(config)] if config else [])]
+    todo = f"see all that is wrong with {shlex.join(command_line)}" if customers is None else ""
     try:
         with as_child_of_bootloader(os.environ):
             Supervisor(read, os.environ, writer, terminal=terminal).run()
     except ConfigError as error:
-        raise _stop(common.ConfigStop(error), "config_fault", list(map(str, error.faults))) from None
+        config_stop = common.ConfigStop(error, f"; nothing was started\n{todo}".rstrip())
+        raise _stop(config_stop, "config_fault", list(map(str, error.faults)), todo) from None
     except StartFault as fault:
-        raise _stop(common.StartStop(str(fault)), "start_failed", [str(fault)]) from None
+        start_stop = common.StartStop(f"{fault}\n{todo}".rstrip())
+        raise _stop(start_stop, "start_failed", [str(fault)], todo) from None
     finally:
         writer.close()
 
@@ -60,12 +66,12 @@ def _with_flags(settings: Settings, listen: tuple[str, ...], workers: int | None
         raise click.UsageError(str(error)) from None
 
 
-def _stop(stop: common.Stop, event: str, sentences: list[str]) -> Exception:
+def _stop(stop: common.Stop, event: str, sentences: list[str], todo: str) -> Exception:
     """Say why on stderr: to a person in plain words, and to whatever collects the log in lines like all others."""
     if sys.stderr.isatty():
         return stop
     logs.configure(sys.stderr.buffer, time.time)
     for sentence in sentences:
-        logs.log.error(event, message=sentence)
+        logs.log.error(event, message=sentence, **({"todo": todo} if todo else {}))
     sys.stderr.flush()
     return click.exceptions.Exit(stop.exit_code)

@@ -74,7 +74,7 @@ class CsvSource:
         first_line = self._text.readline(MAX_CELL)
         if not first_line.strip():
             lacks = "the first line is empty" if first_line else "the file is empty"
-            raise SourceFault(f"{where}: {lacks}; write a header there, then one line a customer")
+            raise SourceFault(f"{where}: {lacks}; add a header line, then one line per customer")
         faults: list[tuple[int, str]] = []
         for delimiter in marked or ("\t" + DELIMITERS if self._file.suffix.lower() == ".tsv" else DELIMITERS):
             self._start()
@@ -83,7 +83,7 @@ class CsvSource:
                 if any(normalise(cell) for cell in header):
                     # Said before any other complaint: those quote the header, and this one is a customer.
                     raise SourceFault(
-                        f"{where}: the first line holds an address, so it is no header; write one above it"
+                        f"{where}: the first line contains an email address, so it is not a header; add one above it"
                     )
                 columns = Columns(header)
                 require(columns, wanted, setting)

@@ -120,8 +120,8 @@ def _check_bad_rows(plan: Plan, rejected: Rejected, rows: int) -> None:
 def _check_shrink(plan: Plan, file: Path, rejected: Rejected, rows: int, before: int, what: str) -> None:
     if rows < before * (1 - plan.max_shrink):
         raise Refused(
-            f"{file} shrank by {100 * (1 - rows / before):.3g}%, from {before:,} to {rows:,} {what};"
-            f" customers.max_shrink allows {100 * plan.max_shrink:.3g}%: if intended, raise it for one import",
+            f"{file} shrank by {100 * (1 - rows / before):.3g}%, from {before:,} to {rows:,} {what}, and"
+            f" customers.max_shrink allows {100 * plan.max_shrink:.3g}%; if intended, raise it for one import",
             tuple(rejected.listed),
         )
 

@@ -112,7 +112,7 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
     found = reader.read(rows)
     if found.bad:
         names = " or ".join(f'"{name}"' for name in plan.addresses)
-        why = f"{names} holds something that is no e-mail address"
+        why = f"{names} contains a value that is not an email address"
         faults = sorted([*faults, *((indices[bad], why) for bad in found.bad)])
         bad = set(found.bad)
         rows = [row for index, row in enumerate(rows) if index not in bad]

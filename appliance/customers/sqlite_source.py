@@ -67,8 +67,9 @@ class SqliteSource:
         named = self._database.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name")
         has = [name for (name,) in named if not name.startswith("sqlite_")]
         if table.lower() not in map(str.lower, has):
-            listed = ", ".join(f'"{name}"' for name in has) or "none at all"
-            raise SourceFault(f'{self._file} has no table or view "{table}", only {listed}; correct the key "table"')
+            listed = ", ".join(f'"{name}"' for name in has)
+            rest = f', only {listed}; correct the key "table"' if has else "; the database has no tables"
+            raise SourceFault(f'{self._file} has no table or view "{table}"{rest}')
 
     def batches(self) -> Iterator[Batch]:
         """Give every row of the table. Raises SourceFault where the file is broken."""

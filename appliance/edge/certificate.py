@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from appliance.customers.account import todo_of
 from appliance.observe.health import NOT_ACCEPTED
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ def read_certificate(file: Path, now: datetime) -> Certificate:
     try:
         chain = x509.load_pem_x509_certificates(file.read_bytes())
     except OSError as error:
-        raise CertificateFault(
-            f"{file}: tls.certificate cannot be read: {error.strerror}; put it there and let the user sidebard read it"
-        ) from None
+        raise CertificateFault(f"{file}: tls.certificate cannot be read: {error.strerror}; {todo_of(error)}") from None
     except ValueError:
         raise CertificateFault(f"{file} is not a PEM file with a certificate; convert it, or issue it again") from None
     leaf = chain[0]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.customers.account import todo_of
 from appliance.edge.certificate import Certificate, CertificateFault, distrusted, read_certificate
 from appliance.edge.trust import distrust
 
@@ -85,9 +86,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
         try:
             file.read_bytes()
         except OSError as error:
-            raise CertificateFault(
-                f"{file}: tls.{name} cannot be read: {error.strerror}; put it there and let the user sidebard read it"
-            ) from None
+            raise CertificateFault(f"{file}: tls.{name} cannot be read: {error.strerror}; {todo_of(error)}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)

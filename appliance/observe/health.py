@@ -131,7 +131,7 @@ def examine(
 
 def _warning(served: Served) -> str:
     names = ", ".join(served.names) or "no name"
-    return f"the certificate for {names} is {served.distrust}; {NOT_ACCEPTED}: {_GET_ONE}"
+    return f"the certificate for {names} is {served.distrust}, so {NOT_ACCEPTED}; {_GET_ONE}"
 
 
 def days_until(ends: float, now: float) -> float:

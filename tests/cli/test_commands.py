@@ -202,7 +202,7 @@ def test_import(files):
         "without an address: 0",
         "addresses of more than one customer: 0",
         "bad rows, left out: 1",
-        f'  {files}/customers.csv:208: "email" holds something that is no e-mail address',
+        f'  {files}/customers.csv:208: "email" contains a value that is not an email address',
     ]
     assert run("card", "more7@example.com", "--config", files / "sidebard.toml").returncode == 0
 
@@ -233,7 +233,7 @@ def test_a_refused_import_keeps_what_was_there(flags, files):
     result = run("import", *flags, "--config", files / "sidebard.toml")
     assert result.returncode == 1
     sentence = f"1 of 2 rows are bad, more than customers.max_bad_rows allows (1%); mend them, the first is {files}"
-    row = f'{files}/customers.csv:2: "email" holds something that is no e-mail address'
+    row = f'{files}/customers.csv:2: "email" contains a value that is not an email address'
     if flags:
         said = json.loads(result.stdout)
         assert said["refused"].startswith(sentence)

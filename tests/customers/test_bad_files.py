@@ -85,18 +85,18 @@ CASES = [
     csv_case(
         "link to itself",
         loop,
-        "c.csv cannot be opened: Too many levels of symbolic links; let the user sidebard read it",
+        "c.csv cannot be opened: Too many levels of symbolic links; correct the file, or its name in the config",
     ),
-    csv_case("empty", b"", "c.csv:1: the file is empty; write a header there, then one line a customer"),
+    csv_case("empty", b"", "c.csv:1: the file is empty; add a header line, then one line per customer"),
     csv_case(
-        "only a mark", b"\xef\xbb\xbf", "c.csv:1: the file is empty; write a header there, then one line a customer"
+        "only a mark", b"\xef\xbb\xbf", "c.csv:1: the file is empty; add a header line, then one line per customer"
     ),
     csv_case(
         "empty line first",
         b"\n" + GOOD,
-        "c.csv:1: the first line is empty; write a header there, then one line a customer",
+        "c.csv:1: the first line is empty; add a header line, then one line per customer",
     ),
-    csv_case("only sep=", b"sep=;\r\n", "c.csv:2: the file is empty; write a header there, then one line a customer"),
+    csv_case("only sep=", b"sep=;\r\n", "c.csv:2: the file is empty; add a header line, then one line per customer"),
     csv_case("only a header", b"email,name\n", "c.csv contains no customers; export it again"),
     csv_case("header and empty lines", b"email,name\n\n,\n\r\n", "c.csv contains no customers; export it again"),
     # The header
@@ -114,7 +114,7 @@ CASES = [
     csv_case(
         "no header at all",
         b"ann@example.com,Ann\nbob@example.com,Bob\n",
-        "c.csv:1: the first line holds an address, so it is no header; write one above it",
+        "c.csv:1: the first line contains an email address, so it is not a header; add one above it",
     ),
     csv_case(
         "another delimiter",
@@ -240,17 +240,17 @@ CASES = [
     csv_case(
         "no address",
         GOOD + b"none,Bob\n",
-        BAD_ROWS.format(1, 3, '4: "email" holds something that is no e-mail address'),
+        BAD_ROWS.format(1, 3, '4: "email" contains a value that is not an email address'),
     ),
     csv_case(
         "two ats",
         GOOD + b"a@b@example.com,Bob\n",
-        BAD_ROWS.format(1, 3, '4: "email" holds something that is no e-mail address'),
+        BAD_ROWS.format(1, 3, '4: "email" contains a value that is not an email address'),
     ),
     csv_case(
         "no address in two columns",
         b"a,b\nx,y\n",
-        BAD_ROWS.format(1, 1, '2: "a" or "b" holds something that is no e-mail address'),
+        BAD_ROWS.format(1, 1, '2: "a" or "b" contains a value that is not an email address'),
         addresses=("a", "b"),
     ),
     csv_case("no line end", b"email,name\nann@example.com,Ann", f"c.csv:2: {CUT}"),
@@ -258,12 +258,12 @@ CASES = [
     csv_case(
         "a row of two lines before it",
         b'email,name\na@example.com,"1\n2"\nx,y\n',
-        BAD_ROWS.format(1, 2, '4: "email" holds something that is no e-mail address'),
+        BAD_ROWS.format(1, 2, '4: "email" contains a value that is not an email address'),
     ),
     csv_case(
         "under an allowed share",
         b"email,name\n" + b"x,y\n" * 3 + b"a@example.com,A\n" * 2,
-        BAD_ROWS.format(3, 5, '2: "email" holds something that is no e-mail address').replace("1%", "50%"),
+        BAD_ROWS.format(3, 5, '2: "email" contains a value that is not an email address').replace("1%", "50%"),
         max_bad_rows=0.5,
     ),
     csv_case(
@@ -334,7 +334,7 @@ CASES = [
     sqlite_case(
         "SQLite without tables",
         ["PRAGMA user_version = 1"],
-        'c.db has no table or view "customers", only none at all; correct the key "table"',
+        'c.db has no table or view "customers"; the database has no tables',
     ),
     sqlite_case(
         "no such table",
@@ -383,7 +383,7 @@ CASES = [
     sqlite_case(
         "no address in a row",
         [TABLE, "INSERT INTO customers VALUES('none', 'A')"],
-        BAD_ROWS.format(1, 1, '1: "email" holds something that is no e-mail address').replace("c.csv", "c.db"),
+        BAD_ROWS.format(1, 1, '1: "email" contains a value that is not an email address').replace("c.csv", "c.db"),
     ),
 ]
 

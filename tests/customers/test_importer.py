@@ -300,7 +300,10 @@ except Refused as refused:
     [
         ("wal", "has a -wal file beside it that cannot be read; let sidebard write its folder"),
         ("closed", ""),
-        ("unreadable", "c.db cannot be opened: Permission denied; let the user sidebard read it"),
+        (
+            "unreadable",
+            "c.db cannot be opened: Permission denied; let the user nobody read it, and enter the folders above it",
+        ),
     ],
 )
 def test_a_folder_that_may_not_be_written(leave, sentence, tmp_path_factory):
@@ -478,7 +481,7 @@ def test_a_few_bad_rows_are_left_out_and_reported(plan, folder):
     rows = [("email", "name"), *((f"a{n}@example.com", "A") for n in range(5000)), *(("none", "X") for _ in range(30))]
     report = run_import(write(plan, rows), folder)
     assert (report.rows, report.bad_rows, len(report.bad)) == (5000, 30, 20)
-    assert (report.bad[0].line, report.bad[0].why) == (5002, '"email" holds something that is no e-mail address')
+    assert (report.bad[0].line, report.bad[0].why) == (5002, '"email" contains a value that is not an email address')
 
 
 @pytest.mark.parametrize(("rows", "refused"), [(80, False), (79, True), (1, True)])
@@ -489,7 +492,7 @@ def test_shrinking(rows, refused, plan, folder):
     run_import(write(plan, some(100)), folder)
     write(plan, some(rows))
     if refused:
-        with pytest.raises(Refused, match=rf"shrank by {100 - rows}%, from 100 to {rows} customers; .* allows 20%"):
+        with pytest.raises(Refused, match=rf"shrank by {100 - rows}%, from 100 to {rows} customers, and .* allows 20%"):
             run_import(plan, folder)
         assert newest(folder, plan).rows == 100
         assert run_import(Plan(source=plan.source, max_shrink=1.0), folder).rows == rows

@@ -151,7 +151,7 @@ def test_a_certificate_that_is_not_accepted(distrust: str, number: int) -> None:
     assert (
         told.warnings
         == [
-            "the certificate for localhost, ::1 is made here; Help Scout does not accept it: name one from a public"
+            "the certificate for localhost, ::1 is made here, so Help Scout does not accept it; name one from a public"
             " authority in tls.certificate and tls.key"
         ]
         * number

@@ -122,7 +122,7 @@ def test_a_certificate_that_help_scout_does_not_accept() -> None:
     assert "Healthy" not in shown.texts
     assert "(!) sidebard" in shown.texts
     assert figures["Needs attention"].startswith(
-        "the certificate for localhost is made here; Help Scout does not accept"
+        "the certificate for localhost is made here, so Help Scout does not accept"
     )
     assert figures["Certificate"] == "not accepted"
     assert ["localhost", "2286-11-20", "made here; Help Scout does not accept it"] in shown.rows

@@ -40,7 +40,7 @@ def imported(folder: Path, customers: int, orders: int, more: str = "", **parts:
         pytest.param(
             29,
             100,
-            "customers.csv shrank by 71%, from 100 to 29 customers; customers.max_shrink allows 20%: if intended,"
+            "customers.csv shrank by 71%, from 100 to 29 customers, and customers.max_shrink allows 20%; if intended,"
             " raise it for one import",
             id="customers",
         ),

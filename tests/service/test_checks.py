@@ -271,7 +271,7 @@ def test_overlap(wanted: str, held: str, overlap: bool) -> None:
     ("text", "status", "sentence"),
     [
         pytest.param(None, "fault", "customers.csv does not exist; put the file there", id="missing"),
-        pytest.param("", "fault", "customers.csv:1: the file is empty; write a header", id="empty"),
+        pytest.param("", "fault", "customers.csv:1: the file is empty; add a header", id="empty"),
         pytest.param(
             "mail,name\na@b.example,A\n",
             "fault",

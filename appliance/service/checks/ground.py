@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.config import Settings
+from appliance.customers.account import account
 from appliance.customers.importer import newest
 from appliance.customers.plan import Refused
 from appliance.customers.snapshot import Facts
@@ -62,7 +63,7 @@ class Ground:
 
 def explain(error: OSError) -> str:
     """Say what the system refused, for faults that have no better sentence."""
-    return f"{error.filename or 'the check'}: {error.strerror}; let the user that runs this use it"
+    return f"{error.filename or 'the check'}: {error.strerror}; let {account()} use it"
 
 
 def existing(folder: Path) -> Path:
