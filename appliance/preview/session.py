@@ -19,6 +19,7 @@ import msgspec
 from appliance.config import App, ConfigError, Settings
 from appliance.config_files import read_card
 from appliance.customers import guards
+from appliance.customers.address import readable
 from appliance.customers.importer import open_newest
 from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.preview.examples import Data, Example, examples, message
@@ -51,10 +52,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A customer to choose: the name, the main address, and the message about them."""
+    """A customer to choose: the name, the main address, the same as people write it, and the message about them."""
 
     name: str
     address: str
+    readable: str
     body: str
 
 
@@ -164,7 +166,12 @@ class Session:
     def choices(self, text: str) -> tuple[Choice, ...]:
         """Give the customers that `text` finds."""
         return tuple(
-            Choice(person.name, person.addresses[0], message(person.name, person.addresses))
+            Choice(
+                person.name,
+                person.addresses[0],
+                readable(person.addresses[0]),
+                message(person.name, person.addresses),
+            )
             for person in self._people(text)
         )
 

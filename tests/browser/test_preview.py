@@ -69,6 +69,17 @@ def test_a_customer_is_found_and_picked(page):
     expect(page.locator("#customers")).to_have_text("Nobody is found.")
 
 
+def test_an_address_with_umlauts_is_shown_with_them(page):
+    page.get_by_label("Customers", exact=True).fill("jürgen")
+    expect(page.get_by_role("option")).to_have_count(1)
+    address = page.get_by_role("option").locator(".address")
+    expect(address).to_have_text("jürgen@exämple.com")
+    expect(address).to_have_attribute("title", "jürgen@xn--exmple-cua.com")
+    page.get_by_label("Customers", exact=True).fill("ann@example.com")
+    expect(page.get_by_role("option")).to_contain_text(["Ann Lee"])
+    assert page.get_by_role("option").locator(".address").get_attribute("title") is None
+
+
 @pytest.mark.parametrize(
     ("name", "title"),
     [

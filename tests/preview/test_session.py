@@ -170,6 +170,13 @@ def test_a_refusal_shows_nothing(folder):
     assert (answer.shown, answer.warnings) == (None, ())
 
 
+def test_an_address_is_shown_as_people_write_it(folder):
+    write_csv(folder / "customers.csv", [("email", "name"), ("Kathe@Müller-11.example", "Käthe"), ("a@b.example", "A")])
+    with opened(folder) as session:
+        shown = [(choice.address, choice.readable) for choice in session.choices("")]
+    assert shown == [("kathe@xn--mller-11-65a.example", "kathe@müller-11.example"), ("a@b.example",) * 2]
+
+
 def test_nothing_changes_while_the_files_stay(folder):
     with opened(folder) as session:
         assert not session.look()
