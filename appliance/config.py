@@ -30,6 +30,7 @@ from appliance.config_reader import (
     section,
     sections,
     setting,
+    syntax_hint,
 )
 from appliance.config_values import Endpoint, SecretSource
 
@@ -210,11 +211,12 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
 
     Raises ConfigError with every fault, and never another exception, whatever the file holds.
     """
+    text = ""
     try:
         text = read_text(file)
         tree = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError([_file_fault(file, error)]) from None
+        raise ConfigError([_file_fault(file, error, text)]) from None
     settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute())
     if reader.faults:
         lines = lines_of(text)
@@ -269,7 +271,7 @@ def _settle(
     server = tree.get("server", {})
     if isinstance(server, dict) and server.get("state", "") == "":
         tree = {**tree, "server": {**server, "state": _default_state(environ)}}
-    reader = Reader(folder)
+    reader = Reader(folder, Settings)
     settings = reader.decode(Settings, tree, ())
     settings = replace(
         settings,
@@ -330,8 +332,8 @@ def read_text(file: Path) -> str:
     return file.read_bytes().decode("utf-8-sig")  # Windows editors begin a file with a byte order mark
 
 
-def _file_fault(file: Path, error: Exception) -> Fault:
-    """Say why a file gives no TOML."""
+def _file_fault(file: Path, error: Exception, text: str) -> Fault:
+    """Say why a file with this text gives no TOML."""
     if isinstance(error, UnicodeDecodeError):
         line = error.object.count(b"\n", 0, error.start) + 1
         return Fault(file, line, "", "is not UTF-8", None, "save the file in the encoding UTF-8")
@@ -347,5 +349,6 @@ def _file_fault(file: Path, error: Exception) -> Fault:
     message = str(error)
     place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     why = f"not TOML: {message[: place.start()]}, column {place[2]}" if place else f"not TOML: {message}"
-    todo = "mend it; texts stand in quotes, and a key once in its table"
-    return Fault(file, int(place[1]) if place else None, "", why, None, todo)
+    number = int(place[1]) if place else None
+    hint = syntax_hint(message, text.split("\n")[number - 1] if number else "")
+    return Fault(file, number, "", why, None, hint)

@@ -71,7 +71,9 @@ def _read_secret(source: SecretSource, environ: Mapping[str, str]) -> bytes:
                 secret = stream.read(MAX_SECRET_BYTES + 3)  # enough to see that it is too long, line end included
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "not a path"
-            raise BadValue(f"cannot be read: {why}", f"put the secret into {path}, readable to sidebard") from None
+            raise BadValue(
+                f"cannot be read: {why}", f"put the secret into {path}, readable to the user that runs sidebard"
+            ) from None
         secret = secret.removesuffix(b"\n").removesuffix(b"\r") if secret.endswith(b"\n") else secret
         place = str(path)
     if not secret:

@@ -23,6 +23,8 @@ KeyPath = tuple[str | int, ...]
 
 REQUIRED: Final = "(required)"
 MAX_LINES: Final = 1000  # line numbers cost a parse a line: 1.5 s for so many; beyond them a fault has none
+_NEAR: Final = 0.65  # of difflib's ratio, for a key of the same table
+_NEARLY_THE_SAME: Final = 0.85  # for one of another table
 _MAX_DEPTH: Final = 6  # app[0].display.titles.x is the deepest key that there is
 
 
@@ -94,6 +96,43 @@ def rules(of: type[Any]) -> dict[str, tuple[str, Rule]]:
     }
 
 
+# What is probably wrong with a line that is no TOML, by the first that fits. None of the sentences quotes the line: it
+# may hold a secret.
+_SYNTAX: Final = tuple(
+    (re.compile(pattern), todo)
+    for pattern, todo in (
+        ("[\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb]", "write straight quotes in place of the curly ones"),
+        (
+            r'"[^"]*\\',
+            "a backslash in double quotes begins an escape; write a path in 'single quotes', or with / in it",
+        ),
+        (r"^\s*(;|//|/\*)", "begin a comment with #"),
+        (r"^\s*[\w.-]+\s*(:|=>|:=)", "write key = value"),
+        (r"^\s*[\w.-]+\s*==", "write one = between key and value"),
+        (r"^\s*[\w.-]+\s*=\s*(#|$)", "write a value behind the ="),
+        (r"=\s*(?i:true|yes|on|false|no|off)\s*(#|$)", "write true or false, in lower case"),
+        (r"^\s*\[[^\]]*(#|$)|^\s*\[\[[^\]]*\](?!\])", "close the brackets of the table's name"),
+        (r"""=\s*("[^"]*|'[^']*)$""", "close the quote"),
+        (r"=\s*\[?\s*[^\s\"'\[\]{}#0-9+-]", "put the text in quotes"),
+        (r"=\s*\d+(\.\d+)?\s*[a-zA-Z%]", "put a value with its unit in quotes"),
+        (r"^\s*[^=]*$", "write key = value, or [table]"),
+    )
+)
+# The same for what tomllib says, if the line is as it should be.
+_TWICE: Final = re.compile("overwrite|twice|Duplicate|immutable|Cannot declare")
+_OPEN: Final = re.compile("Unclosed|Unterminated|Expected \"'")
+
+
+def syntax_hint(message: str, line: str) -> str:
+    """Return what to do about a line that is no TOML, of which tomllib says `message`."""
+    if _TWICE.search(message):
+        return "a key or table is there twice; remove one"
+    if _OPEN.search(message):
+        return "close the bracket or quote that was opened last"
+    fits = (todo for pattern, todo in _SYNTAX if pattern.search(line))
+    return next(fits, "fix the syntax: quote strings, and define each key once per table")
+
+
 def lines_of(text: str) -> dict[KeyPath, int]:
     """Give the line on which the statement begins that first names each key path of a TOML text.
 
@@ -116,6 +155,16 @@ def lines_of(text: str) -> dict[KeyPath, int]:
     return found
 
 
+def places(of: type[Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, Rule]]:
+    """Give every key and table below a class of settings, with its rule. A name that is free is NAME."""
+    for name, (_, rule) in rules(of).items():
+        path = (*above, name)
+        yield path, rule
+        if rule.table is not None:
+            below: KeyPath = (0,) if rule.shape == "array" else ("NAME",) if rule.shape == "named" else ()
+            yield from places(rule.table, (*path, *below))
+
+
 def dotted(path: KeyPath) -> str:
     """Give a key path as text: `app[0].path`."""
     text = ""
@@ -133,8 +182,10 @@ class Reader:
     So what it gives may have holes, and is thrown away when there is any fault.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: type[Any] | None = None) -> None:
+        """`folder` is what paths are relative to, `root` the class of the whole tree, for hints."""
         self.folder = folder
+        self.root = root
         self.faults: list[tuple[KeyPath, Fault]] = []
 
     def fault(self, path: KeyPath, why: str, todo: str, got: str | None = None) -> None:
@@ -157,10 +208,21 @@ class Reader:
     def unknown(self, path: KeyPath, value: object, known: list[str]) -> None:
         """Note a key that nothing reads, and what was probably meant."""
         name, above = str(path[-1]), path[:-1]
-        near = difflib.get_close_matches(name.lower(), known, 1)
-        todo = f"did you mean {dotted((*above, near[0]))}?" if near else f"{dotted(above) or 'the file'} has "
-        todo += "" if near else ", ".join(known)
+        near = difflib.get_close_matches(name.lower(), known, 1, _NEAR)
+        meant = dotted((*above, near[0])) if near else self._elsewhere(name)
+        todo = f"did you mean {meant}?" if meant else f"{dotted(above) or 'the file'} has {', '.join(known)}"
         self.fault(path, f"unknown {'table' if _tables(value) else 'key'}", todo)
+
+    def _elsewhere(self, name: str) -> str:
+        """Return the key or table that is called like this, or nearly so, in another table; or ""."""
+        found = {str(path[-1]): (path, rule) for path, rule in (places(self.root) if self.root else ())}
+        near = difflib.get_close_matches(name.lower(), found, 1, _NEARLY_THE_SAME)
+        if not near:
+            return ""
+        path, rule = found[near[0]]
+        if rule.shape == "value":
+            return dotted(path)
+        return f"the table {_header((*path, 0) if rule.shape == 'array' else path)}"
 
     def read(self, rule: Rule, value: object, path: KeyPath) -> Any:
         """Read what TOML holds at `path`; None: nothing."""

@@ -243,8 +243,9 @@ def parse_text(value: object) -> str:
 
 def parse_path(value: object) -> Path:
     """Take the path of a file or folder, and give it as it is written."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise BadValue("must be a path", "write it in quotes, absolute or relative to this file's folder")
+    if not isinstance(value, str) or not value or _CONTROL.search(value):  # such as the tab that \t is in "C:\temp"
+        todo = "write it in quotes, absolute or relative to this file's folder; if it has backslashes, in single quotes"
+        raise BadValue("must be a path", todo)
     return Path(value)
 
 

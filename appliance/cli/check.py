@@ -119,8 +119,12 @@ def _colours() -> bool | None:
 
 def _print_sum(results: Iterable[Result]) -> None:
     counts = Counter(result.status for result in results)
-    parts = [f"{counts[status]} {word.lower()}" for status, (word, _colour) in _WORDS.items() if counts[status]]
-    click.echo(f"{sum(counts.values())} checks: {', '.join(parts)}")
+    parts = [
+        common.counted(counts[status], word.lower()) if _is_news(status) else f"{counts[status]} {word}"
+        for status, (word, _colour) in _WORDS.items()
+        if counts[status]
+    ]
+    click.echo(f"{common.counted(sum(counts.values()), 'check')}: {', '.join(parts)}")
 
 
 def _print_json(results: Iterable[Result]) -> None:

@@ -35,6 +35,11 @@ insecure_option: Final = click.option("--insecure", is_flag=True, help="Trust an
 app_option: Final = click.option("--app", "app_name", metavar="NAME", help="Which [[app]]; default: the first.")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 fault", "3 faults"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class Stop(click.ClickException):
     """A fault that ends the command with exit code 1: sentences on stderr that say where and what to do."""
 
@@ -50,9 +55,9 @@ class ConfigStop(Stop):
 
     exit_code = CONFIG_WRONG
 
-    def __init__(self, error: ConfigError) -> None:
-        count = len(error.faults)
-        super().__init__(f"{error}\n{count} fault{'s' * (count > 1)}; nothing was started")
+    def __init__(self, error: ConfigError, end: str = "") -> None:
+        """`end` is what to say behind the number of faults."""
+        super().__init__(f"{error}\n{counted(len(error.faults), 'fault')}{end}")
 
 
 class StartStop(Stop):

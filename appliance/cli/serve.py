@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -48,13 +49,18 @@ def command(
         logs.configure(writer, time.time, level=settings.log.level, terminal=terminal, journal=journal)
         return settings
 
+    # What stops a start first may not be all that is wrong.
+    command_line = ["sidebard", "check", *(["--config", str(config)] if config else [])]
+    todo = f"see all that is wrong with {shlex.join(command_line)}" if customers is None else ""
     try:
         with as_child_of_bootloader(os.environ), raw_output.captured(time.monotonic) as raw:
             Supervisor(read, os.environ, writer, raw, terminal=terminal).run()
     except ConfigError as error:
-        raise _stop(common.ConfigStop(error), "config_fault", list(map(str, error.faults))) from None
+        config_stop = common.ConfigStop(error, f"; nothing was started\n{todo}".rstrip())
+        raise _stop(config_stop, "config_fault", list(map(str, error.faults)), todo) from None
     except StartFault as fault:
-        raise _stop(common.StartStop(str(fault)), "start_failed", [str(fault)]) from None
+        start_stop = common.StartStop(f"{fault}\n{todo}".rstrip())
+        raise _stop(start_stop, "start_failed", [str(fault)], todo) from None
     except (click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
@@ -73,12 +79,12 @@ def _with_flags(settings: Settings, listen: tuple[str, ...], workers: int | None
         raise click.UsageError(str(error)) from None
 
 
-def _stop(stop: common.Stop, event: str, sentences: list[str]) -> Exception:
+def _stop(stop: common.Stop, event: str, sentences: list[str], todo: str) -> Exception:
     """Say why on stderr: to a person in plain words, and to whatever collects the log in lines like all others."""
     if sys.stderr.isatty():
         return stop
     logs.configure(sys.stderr.buffer, time.time, journal=logs.is_journal(sys.stderr.fileno(), os.environ))
     for sentence in sentences:
-        logs.log.error(event, message=sentence)
+        logs.log.error(event, message=sentence, **({"todo": todo} if todo else {}))
     sys.stderr.flush()
     return click.exceptions.Exit(stop.exit_code)

@@ -103,6 +103,18 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2]
 
 
+def readable(address: str) -> str:
+    """Return a normal form as people write it, its domain in Unicode; as it is if that would be another address."""
+    local, at, domain = address.rpartition("@")
+    if "xn--" not in domain:
+        return address
+    try:
+        text = f"{local}{at}{idna.decode(domain)}"
+    except UnicodeError:  # idna's own errors are UnicodeErrors
+        return address
+    return text if normalise(text) == address else address
+
+
 def normalise_domain(domain: str) -> str:
     """Give the form in which `domain_of` gives this domain; one that is none stays as it is, and matches nothing."""
     address = normalise(f"x@{domain}")

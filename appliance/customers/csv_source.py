@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, TextIO
 
 from appliance.customers.address import normalise
 from appliance.customers.column_name import clean_name
+from appliance.customers.file_kinds import HEAD, kind_of, unmarked_utf_16
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.source import BATCH, Batch, SourceFault, open_regular, require
 
@@ -25,6 +26,9 @@ DELIMITERS: Final = ",;\t|"
 _CHUNK: Final = 256 * 1024
 _NOT_ENDED: Final = "the last line has no line end, so the file may be cut short; end it with one"
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_USUAL: Final = "cp1252"
+"""What a file that is not UTF-8 mostly is; suggested only where it fits."""
+
 # UTF-32's little-endian mark begins with UTF-16's, so it must be looked for first.
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -50,12 +54,16 @@ class CsvSource:
         self._whole = whole
         self._binary = open_regular(file)
         try:
-            self._encoding = _encoding(self._binary, encoding)
+            marked = _marked(self._binary)
+            self._marked = marked is not None
+            self._encoding = marked or encoding or "utf-8"
             self._text: TextIO = io.TextIOWrapper(self._binary, self._encoding, newline="")
             try:
                 self.columns, self._delimiter = self._read_header(wanted, setting)
             except UnicodeError:
-                raise self._not_text() from None
+                raise self._not_csv(self._not_text()) from None
+            except SourceFault as fault:
+                raise self._not_csv(fault) from None
         except BaseException:
             self._binary.close()
             raise
@@ -67,7 +75,7 @@ class CsvSource:
         first_line = self._text.readline(MAX_CELL)
         if not first_line.strip():
             lacks = "the first line is empty" if first_line else "the file is empty"
-            raise SourceFault(f"{where}: {lacks}; write a header there, then one line a customer")
+            raise SourceFault(f"{where}: {lacks}; add a header line, then one line per customer")
         faults: list[tuple[int, str]] = []
         for delimiter in marked or ("\t" + DELIMITERS if self._file.suffix.lower() == ".tsv" else DELIMITERS):
             self._start()
@@ -76,7 +84,7 @@ class CsvSource:
                 if any(normalise(cell) for cell in header):
                     # Said before any other complaint: those quote the header, and this one is a customer.
                     raise SourceFault(
-                        f"{where}: the first line holds an address, so it is no header; write one above it"
+                        f"{where}: the first line contains an email address, so it is not a header; add one above it"
                     )
                 columns = self._columns_of(header)
                 require(columns, wanted, setting)
@@ -129,7 +137,7 @@ class CsvSource:
             if "\0" in "".join(lines):
                 number += next(index for index, line in enumerate(lines) if "\0" in line)
                 raise SourceFault(
-                    f"{self._file}:{number}: there is a NUL byte; the file is damaged, or is not text: export it again"
+                    f"{self._file}:{number}: there is a NUL byte: the file is damaged or not text; export it again"
                 )
             number += len(lines)
             self._ended = lines[-1].endswith(("\n", "\r"))
@@ -180,9 +188,23 @@ class CsvSource:
                 line = self._csv.line_num
         return self._skipped + line + 1
 
+    def _not_csv(self, fault: SourceFault) -> SourceFault:
+        """Say what the file is instead of CSV, if its first bytes tell, or else return `fault`."""
+        self._binary.seek(0)
+        head = self._binary.read(HEAD)
+        kind, encoding = kind_of(head), unmarked_utf_16(head)
+        if kind is not None:
+            return SourceFault(f"{self._file}: this is {kind.name}; {kind.todo}")
+        if encoding is not None and encoding != codecs.lookup(self._encoding).name:
+            return SourceFault(
+                f"{self._file}: this is UTF-16 without a byte order mark; export the file as UTF-8, or name its"
+                f' encoding, as in customers.encoding = "{encoding}"'
+            )
+        return fault
+
     def _not_text(self) -> SourceFault:
         """Say on which line the bytes stop being text, by looking at them again."""
-        where = f"{self._file}"
+        where, line = f"{self._file}", b""
         if "16" not in self._encoding and "32" not in self._encoding:
             self._binary.seek(0)
             for number, line in enumerate(self._binary, 1):
@@ -191,10 +213,16 @@ class CsvSource:
                 except UnicodeError:
                     where = f"{self._file}:{number}"
                     break
-        return SourceFault(
-            f"{where}: this is not {self._encoding.removesuffix('-sig').upper()} text;"
-            ' export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"'
-        )
+        name = self._encoding.removesuffix("-sig").upper()
+        if self._marked:
+            return SourceFault(f"{where}: this is not {name} text, though its byte order mark says so; export it again")
+        if codecs.lookup(self._encoding).name not in ("utf-8", "utf-8-sig"):
+            return SourceFault(
+                f"{where}: this is not {name} text, as customers.encoding says; export the file as UTF-8 and remove"
+                " that key, or correct it"
+            )
+        todo = f', as in customers.encoding = "{_USUAL}"' if _is_text(line, _USUAL) else " in customers.encoding"
+        return SourceFault(f"{where}: this is not {name} text; export the file as UTF-8, or name its encoding{todo}")
 
     def share_read(self) -> float:
         """Give about how much of the file has been read, from 0 to 1."""
@@ -205,10 +233,19 @@ class CsvSource:
         self._binary.close()
 
 
-def _encoding(binary: BinaryIO, configured: str) -> str:
+def _marked(binary: BinaryIO) -> str | None:
+    """Return the encoding that a byte order mark names, or None."""
     start = binary.read(4)
     binary.seek(0)
-    return next((name for mark, name in _MARKS if start.startswith(mark)), configured or "utf-8")
+    return next((name for mark, name in _MARKS if start.startswith(mark)), None)
+
+
+def _is_text(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeError:
+        return False
+    return True
 
 
 def _sentence(error: csv.Error) -> str:

@@ -98,7 +98,7 @@ def check_after(plan: Plan, tally: Tally, last: Facts | None) -> None:
     """Raise Refused if too much is missing from any file, compared with itself and with the last snapshot."""
     _check_bad_rows(plan, tally.rejected, tally.rows)
     if not tally.rows:
-        raise Refused(f"{plan.source} has a header and not one customer; export it again")
+        raise Refused(f"{plan.source} contains no customers; export it again")
     if tally.without_address == tally.rows and not plan.keys:
         names = " or ".join(f'"{name}"' for name in plan.addresses)
         raise Refused(
@@ -126,8 +126,8 @@ def _check_bad_rows(plan: Plan, rejected: Rejected, rows: int) -> None:
 def _check_shrink(plan: Plan, file: Path, rejected: Rejected, rows: int, before: int, what: str) -> None:
     if rows < before * (1 - plan.max_shrink):
         raise Refused(
-            f"{file} has {rows:,} {what}, and had {before:,}: {1 - rows / before:.0%} less,"
-            f" where customers.max_shrink allows {plan.max_shrink:.0%}; if that is right, raise it for one import",
+            f"{file} shrank by {100 * (1 - rows / before):.3g}%, from {before:,} to {rows:,} {what}, and"
+            f" customers.max_shrink allows {100 * plan.max_shrink:.3g}%; if intended, raise it for one import",
             tuple(rejected.listed),
         )
 

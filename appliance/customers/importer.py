@@ -30,11 +30,13 @@ def import_customers(
     timer: Callable[[], float],
     at_step: Callable[[str], None] = lambda step: None,
     progress: Callable[[int, float], None] = lambda rows, share: None,
+    last: Facts | None = None,
 ) -> Report:
     """Read what `plan` names and make the next generation in `folder`.
 
     `clock` gives seconds since 1970, `timer` seconds for measuring; `at_step` is called before each of STEPS, and
-    `progress` now and then, with the number of customers and the share of the file that were read.
+    `progress` now and then, with the number of customers and the share of the file that were read. `last` is what to
+    compare with if `folder` has no snapshot by this plan.
     Raises Refused; the newest snapshot is then what it was.
     """
     started = timer()
@@ -46,7 +48,7 @@ def import_customers(
         unfinished = folder / f"{generation:08}.tmp"
         try:
             at_step("build")
-            _build(plan, unfinished, tally, clock, progress)
+            _build(plan, unfinished, tally, clock, progress, last)
             at_step("verify")
             written = Snapshot(unfinished, generation)
             written.check()
@@ -77,10 +79,11 @@ def _build(
     tally: Tally,
     clock: Callable[[], float],
     progress: Callable[[int, float], None],
+    last: Facts | None,
 ) -> None:
     """Fill `unfinished` with what the sources hold, and refuse it if too much is missing."""
     folder = unfinished.parent
-    last = newest(folder, plan)
+    last = newest(folder, plan) or last
     before = guards.signature(plan)
     guards.check_before(plan, folder)
     os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))

@@ -105,6 +105,11 @@ def fields_of(record: Record) -> Iterator[tuple[str, str]]:
     return zip(record._columns.names, record._values, strict=True)
 
 
+def attributes_of(record: Record) -> frozenset[str]:
+    """Return the names by which a template gets this row's columns and related rows."""
+    return frozenset(record._columns.attributes) | frozenset(record._related)
+
+
 def values_of(record: Record) -> Sequence[str]:
     """Give the values in the order of the columns."""
     return record._values

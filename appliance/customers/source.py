@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
+from appliance.customers.account import todo_of
 from appliance.customers.column_name import shown_name
 from appliance.customers.record import ColumnFault, Columns
 
@@ -76,9 +77,7 @@ def open_regular(file: Path) -> BufferedReader:
     except FileNotFoundError:
         raise SourceFault(f"{file} does not exist; put the file there, or correct its name in the config") from None
     except OSError as error:
-        raise SourceFault(
-            f"{file} cannot be opened: {error.strerror}; let the user sidebard read it", transient=True
-        ) from None
+        raise SourceFault(f"{file} cannot be opened: {error.strerror}; {todo_of(error)}", transient=True) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise SourceFault(f"{file} is not a regular file; name a file of customers")

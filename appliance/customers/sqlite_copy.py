@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from appliance.customers.file_kinds import HEAD, kind_of
 from appliance.customers.source import SourceFault, open_regular
 
 _PATIENCE: Final = 5000  # milliseconds that the file may be locked by its writer
@@ -24,11 +25,11 @@ def copy_database(file: Path, copy: Path) -> None:
     """Copy the database at a moment between two of its writer's changes. Raises SourceFault."""
     copy.unlink(missing_ok=True)
     with open_regular(file) as binary:
-        header = binary.read(20)
+        header = binary.read(HEAD)
     if not header:
         raise SourceFault(f"{file} is empty; export it again")
     if not header.startswith(_MAGIC):
-        raise SourceFault(f"{file} is not an SQLite database; correct customers.source, or export it again")
+        raise SourceFault(f"{file}: {_no_database(header)}")
     file = Path(os.path.realpath(file))  # a -wal lies beside the file itself, not beside a link to it
     wal = file.with_name(file.name + "-wal").exists()
     # Without a -wal nobody has a database in WAL mode open, so it may be read as it lies; mode=ro would put files
@@ -76,6 +77,16 @@ def _unreadable(file: Path, error: sqlite3.DatabaseError, *, wal: bool) -> Sourc
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
         raise error  # of our own disk or memory, not of the file
     return SourceFault(damaged(file, error))
+
+
+def _no_database(header: bytes) -> str:
+    """Say what a file is instead of a database, as far as it tells."""
+    kind = kind_of(header)
+    if kind is not None:
+        return f"this is {kind.name}; {kind.todo}"
+    if b"\0" not in header:
+        return "this is text, not an SQLite database; if it is CSV, give it the ending .csv here and in the config"
+    return "this is not an SQLite database; export it again, or correct its name in the config"
 
 
 def damaged(file: Path, error: sqlite3.Error) -> str:

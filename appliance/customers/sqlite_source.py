@@ -96,8 +96,9 @@ class SqliteSource:
         found = next((kind for name, kind in kinds.items() if name.lower() == table.lower()), None)
         if found is None:
             shown = (f'"{name}"' for name, kind, _ in listed if kind != "shadow" and not name.startswith("sqlite_"))
-            has = ", ".join(shown) or "none at all"
-            raise SourceFault(f'{self._file} has no table or view "{table}", only {has}; correct the key "table"')
+            has = ", ".join(shown)
+            rest = f', only {has}; correct the key "table"' if has else "; the database has no tables"
+            raise SourceFault(f'{self._file} has no table or view "{table}"{rest}')
         return found if found in ("view", "table") else ""
 
     def _execute(self, statement: str) -> sqlite3.Cursor:

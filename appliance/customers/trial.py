@@ -18,7 +18,7 @@ from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.plan import BadRow, Plan, Refused
 from appliance.customers.reading import Portion, check_end, open_related, read_customers, usable_rows
 from appliance.customers.record import Columns, Record, Rows
-from appliance.customers.snapshot import Relation
+from appliance.customers.snapshot import Facts, Relation
 from appliance.customers.source import SourceFault
 
 WHOLE: Final = 64 * 1024 * 1024
@@ -56,10 +56,13 @@ class Trial:
     """Files of which nothing was read: large databases, which would have to be copied."""
 
 
-def try_out(plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Callable[[], float]) -> Trial:
+def try_out(
+    plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Callable[[], float], last: Facts | None = None
+) -> Trial:
     """Read what `plan` names, with `folder` for what has to be written meanwhile.
 
-    `clock` and `timer` are as for `import_customers`. Raises Refused with the sentence that an import would give.
+    `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises Refused with the
+    sentence that an import would give.
     """
     if sum(file.stat().st_size for file in plan.files if file.is_file()) > WHOLE:
         try:
@@ -67,7 +70,7 @@ def try_out(plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Call
             return _first_rows(plan, folder / "unused.tmp")
         except SourceFault as fault:
             raise Refused(str(fault), transient=fault.transient) from fault
-    report = import_customers(plan, folder, clock=clock, timer=timer)
+    report = import_customers(plan, folder, clock=clock, timer=timer, last=last)
     made = open_newest(folder, plan)
     if made is None:
         raise Refused(f"what was written to {folder} could not be read back; check that disk", transient=True)

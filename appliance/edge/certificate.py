@@ -9,12 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from appliance.customers.account import todo_of
+from appliance.observe.health import NOT_ACCEPTED
+
 if TYPE_CHECKING:
     from cryptography import x509
 
 _RSA_BITS: Final = 2048
 _CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _DAY: Final = timedelta(days=1)
+SELF_SIGNED: Final = "signed by itself"
 _NEAR: Final = 14 * _DAY
 
 
@@ -52,6 +56,11 @@ class Certificate:
     validity: Validity
     file: Path
     flaws: tuple[Flaw, ...] = ()
+    distrust: str = ""
+    """Why Help Scout does not accept it, as far as can be told; "" if it may."""
+
+    is_chained: bool = True
+    """Whether its issuer is in the file."""
 
     def covers(self, name: str) -> bool:
         """Say whether it is for this name, in lower case; "*" stands for the first label alone (RFC 6125, 6.4.3)."""
@@ -68,16 +77,21 @@ def read_certificate(file: Path, now: datetime) -> Certificate:
     try:
         chain = x509.load_pem_x509_certificates(file.read_bytes())
     except OSError as error:
-        raise CertificateFault(
-            f"{file}: tls.certificate cannot be read: {error.strerror}; put it there and let the user sidebard read it"
-        ) from None
+        raise CertificateFault(f"{file}: tls.certificate cannot be read: {error.strerror}; {todo_of(error)}") from None
     except ValueError:
         raise CertificateFault(f"{file} is not a PEM file with a certificate; convert it, or issue it again") from None
     leaf = chain[0]
     _check_key(file, leaf)
     _check_order(file, chain)
     names, validity = _names(leaf), Validity(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
-    return Certificate(names, validity, file, tuple(_flaws(file, chain, names, validity, now)))
+    distrust = SELF_SIGNED if leaf.issuer == leaf.subject else ""
+    flaws = tuple(_flaws(file, chain, names, validity, now))
+    return Certificate(names, validity, file, flaws, distrust, is_chained=len(chain) > 1)
+
+
+def distrusted(file: Path, why: str) -> Flaw:
+    """Return the flaw of a certificate that Help Scout does not accept."""
+    return Flaw(f"{file}: {why}, so {NOT_ACCEPTED}; get one from a public authority", False)
 
 
 def _check_key(file: Path, leaf: x509.Certificate) -> None:
@@ -130,7 +144,7 @@ def _flaws(
         yield Flaw(f"{file}: not valid before {validity.begins:%Y-%m-%d %H:%M} UTC; is the clock right?", True)
     if not names:
         yield Flaw(f"{file}: names no server, so no client accepts it; issue it with a subjectAltName", True)
-    if len(chain) == 1 and leaf.issuer == leaf.subject:
-        yield Flaw(f"{file}: signed by itself, so Help Scout does not accept it; get one from an authority", False)
+    if leaf.issuer == leaf.subject:
+        yield distrusted(file, SELF_SIGNED)
     elif len(chain) == 1:
         yield Flaw(f"{file}: the certificate that issued it is not in the file; use the full chain", False)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.edge.certificate import Certificate, CertificateFault, read_certificate
+from appliance.customers.account import todo_of
+from appliance.edge.certificate import Certificate, CertificateFault, distrusted, read_certificate
+from appliance.edge.trust import distrust
 
 __all__ = [
     "Certificate",
     "CertificateFault",
+    "load_pair",
     "load_pairs",
-    "read_certificate",
     "self_signed",
     "self_signed_files",
     "server_context",
@@ -36,12 +39,20 @@ def load_pairs(pairs: Sequence[Pair], now: datetime) -> tuple[ssl.SSLContext, tu
     A client gets the first pair whose certificate is for the name it asks for, else the first. Raises
     CertificateFault before any client could meet a broken one.
     """
-    certificates = tuple(read_certificate(certificate, now) for certificate, _key in pairs)
-    contexts = [server_context(certificate, key) for certificate, key in pairs]
+    contexts, certificates = zip(*(load_pair(pair, now) for pair in pairs), strict=True)
     if len(contexts) > 1:
         # Tickets are sealed by the context that a connection began with: they resume under every name.
         contexts[0].sni_callback = _chooser(contexts, certificates)
     return contexts[0], certificates
+
+
+def load_pair(pair: Pair, now: datetime) -> tuple[ssl.SSLContext, Certificate]:
+    """Make a context that serves one pair, and say what it serves. Raises CertificateFault."""
+    file, key = pair
+    certificate, context = read_certificate(file, now), server_context(file, key)
+    if certificate.is_chained and not certificate.distrust and (why := distrust(context)):
+        certificate = replace(certificate, distrust=why, flaws=(*certificate.flaws, distrusted(file, why)))
+    return context, certificate
 
 
 def _chooser(
@@ -75,9 +86,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
         try:
             file.read_bytes()
         except OSError as error:
-            raise CertificateFault(
-                f"{file}: tls.{name} cannot be read: {error.strerror}; put it there and let the user sidebard read it"
-            ) from None
+            raise CertificateFault(f"{file}: tls.{name} cannot be read: {error.strerror}; {todo_of(error)}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)

@@ -48,6 +48,11 @@ class _Collector(Collector):
                 "Days until the certificate in use that ends first does.",
                 health.certificate_days_left,
             ),
+            (
+                "certificate_not_accepted",
+                "1 if Help Scout does not accept a certificate in use, as far as can be told.",
+                float(any(served.distrust for served in situation.certificates)) if situation.certificates else None,
+            ),
             ("data_age_seconds", "Seconds since the customer data was read.", data.age_seconds if data else None),
             ("data_rows", "Customers in the newest snapshot.", data.rows if data else None),
             ("data_generation", "Number of the newest snapshot.", data.generation if data else None),

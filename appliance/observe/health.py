@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,8 @@ from appliance.observe.metrics import Refusals
 from appliance.sidebar.diagnosis import Cause
 
 DAY: float = 86400.0
+NOT_ACCEPTED: Final = "Help Scout does not accept it"
+_GET_ONE: Final = "name one from a public authority in tls.certificate and tls.key"
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -20,6 +23,7 @@ class Served(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     more: int
     ends: float  # seconds since 1970
+    distrust: str = ""  # why Help Scout does not accept it, as far as can be told
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +74,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     status: str
     reasons: list[str]
+    warnings: list[str] = []
+    """What needs attention and is no reason to call the service unhealthy."""
     version: str = __version__
     data: Data | None
     last_import: Import | None
@@ -114,12 +120,18 @@ def examine(
     return Health(
         status="degraded" if reasons else "ok",
         reasons=reasons,
+        warnings=[_warning(served) for served in situation.certificates if served.distrust],
         data=data,
         last_import=last_import,
         certificate_days_left=days_left,
         workers=workers,
         refusals=_by_app(refusals),
     )
+
+
+def _warning(served: Served) -> str:
+    names = ", ".join(served.names) or "no name"
+    return f"the certificate for {names} is {served.distrust}, so {NOT_ACCEPTED}; {_GET_ONE}"
 
 
 def days_until(ends: float, now: float) -> float:

@@ -12,7 +12,7 @@ from tornado.template import Loader
 
 from appliance.observe import chart
 from appliance.observe.chart import Series, short
-from appliance.observe.health import DAY, Health, Situation, days_until
+from appliance.observe.health import DAY, NOT_ACCEPTED, Health, Situation, days_until
 from appliance.observe.history import MINUTES, Span, total
 from appliance.observe.metrics import Totals
 from appliance.sidebar.diagnosis import ADVICE, Cause
@@ -121,10 +121,16 @@ def _tiles(status: Status) -> Iterator[Tile]:
         _maybe(data.age_seconds if data else None, _duration),
         f"{data.rows if data else 0:,} customers",
     )
-    days = health.certificate_days_left
-    yield Tile("Certificate", _maybe(days, _days), "left" if days is not None else "none: TLS is off")
+    yield _certificate(status)
     workers = health.workers
     yield Tile("Workers", f"{workers.ready} of {workers.wanted}", f"{status.totals.open:,} connections")
+
+
+def _certificate(status: Status) -> Tile:
+    days = status.health.certificate_days_left
+    if any(served.distrust for served in status.situation.certificates):
+        return Tile("Certificate", "not accepted", "by Help Scout")
+    return Tile("Certificate", _maybe(days, _days), "left" if days is not None else "none: TLS is off")
 
 
 # The charts
@@ -179,11 +185,11 @@ def _tables(status: Status) -> Iterator[Facts]:
         (
             (", ".join(served.names) or "no name") + (f" and {served.more} more" if served.more else ""),
             f"{_moment(served.ends):%Y-%m-%d}",
-            _days(days_until(served.ends, status.now)),
+            f"{served.distrust}; {NOT_ACCEPTED}" if served.distrust else _days(days_until(served.ends, status.now)),
         )
         for served in situation.certificates
     ]
-    yield Facts("Certificates", certificates, ("for", "good until", "left"))
+    yield Facts("Certificates", certificates, ("for", "expires", "left"))
     generations = ", ".join(str(number) for number in health.workers.generations)
     yield Facts(
         "Processes",

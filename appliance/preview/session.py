@@ -17,7 +17,9 @@ from typing import Final
 import msgspec
 
 from appliance.config import App, ConfigError, Settings
+from appliance.config_files import read_card
 from appliance.customers import guards
+from appliance.customers.address import readable
 from appliance.customers.importer import open_newest
 from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.preview.examples import Data, Example, examples, message
@@ -26,6 +28,7 @@ from appliance.preview.people import Person, search
 from appliance.service.importing import Failed, ImportChild, Result
 from appliance.service.wiring import make_app, plan_of, snapshot_folder
 from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.help_scout_html import clean, is_cleaned, removals_of, sentences
 from appliance.sidebar.reply import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
 from appliance.sidebar.signature import Secret, Verifier
 
@@ -41,14 +44,19 @@ class Answer(msgspec.Struct, frozen=True):
     size: int
     milliseconds: float
     html: str | None
+    shown: str | None
+    """What an agent sees of it: what Help Scout leaves."""
+
     faults: tuple[Shown, ...]
+    warnings: tuple[Shown, ...]
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A customer to choose: the name, the main address, and the message about them."""
+    """A customer to choose: the name, the main address, the same as people write it, and the message about them."""
 
     name: str
     address: str
+    readable: str
     body: str
 
 
@@ -61,6 +69,7 @@ class State(msgspec.Struct, frozen=True):
     as_of: float | None
     importing: bool
     faults: tuple[Shown, ...]
+    warnings: tuple[Shown, ...]
     examples: tuple[Example, ...]
 
 
@@ -101,6 +110,7 @@ class Session:
             as_of=facts.as_of if facts else None,
             importing=self.child is not None,
             faults=self._settings_faults + self._data_faults,
+            warnings=tuple(show(sentence, self._app.card) for sentence in self._removed()),
             examples=examples(self._people("")),
         )
 
@@ -116,6 +126,7 @@ class Session:
         card = msgspec.json.decode(reply.body, type=dict[str, str]) if reply.status == CARD_STATUS else {}
         # While the files cannot be used, the template is one of before: its lines are not those in the file.
         is_of_now = not self._settings_faults
+        shown, warnings = self._shown_of(card.get("html"))
         return Answer(
             status=reply.status,
             outcome=reply.outcome,
@@ -123,13 +134,44 @@ class Session:
             size=len(reply.body),
             milliseconds=round(seconds * 1000, 3),
             html=card.get("html"),
+            shown=shown,
             faults=(show(reply.fault, self._app.card),) if reply.fault and is_of_now else (),
+            warnings=warnings,
         )
+
+    def _removed(self) -> tuple[str, ...]:
+        """Say what Help Scout removes of the template as it is in its file."""
+        if not is_cleaned(self._app.signature_header):
+            return ()
+        try:
+            text = read_card(self._app)
+        except ConfigError:  # which is among the faults
+            return ()
+        return tuple(sentences(str(self._app.card), removals_of(text))) if text is not None else ()
+
+    def _shown_of(self, html: str | None) -> tuple[str | None, tuple[Shown, ...]]:
+        """Return what an agent sees of a card, and what to say of the rest."""
+        if html is None:
+            return None, ()
+        cleaned, is_blank, warnings = html, not html.strip(), []
+        if is_cleaned(self._app.signature_header):
+            cleaned, removals, is_blank = clean(html)
+            said = "\n".join(self._removed())
+            things = dict.fromkeys(removal.what for removal in removals)
+            warnings = [f"Help Scout removes {what}, which a value brings" for what in things if f" {what}" not in said]
+        if is_blank:
+            warnings.append("the card is empty, so agents see nothing")
+        return cleaned, tuple(Shown("", warning) for warning in warnings)
 
     def choices(self, text: str) -> tuple[Choice, ...]:
         """Give the customers that `text` finds."""
         return tuple(
-            Choice(person.name, person.addresses[0], message(person.name, person.addresses))
+            Choice(
+                person.name,
+                person.addresses[0],
+                readable(person.addresses[0]),
+                message(person.name, person.addresses),
+            )
             for person in self._people(text)
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -10,9 +11,11 @@ from typing import Final
 from appliance.config import Settings
 from appliance.customers.guards import signature_of
 from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
-from appliance.observe.health import Served
+from appliance.observe.health import NOT_ACCEPTED, Served
 from appliance.observe.logs import log
 from appliance.service.wiring import StartFault, certificate_folder
+
+MADE_HERE: Final = "made here"
 
 # What is told of certificates fits the note to the steward, however many there are and whatever they are for.
 _SHOWN: Final = 10
@@ -51,15 +54,23 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
         return None, ()
     now = datetime.now(UTC)
     pairs = named_pairs(settings)
+    made_here = not pairs
     try:
-        if not pairs:
+        if made_here:
             pairs = [self_signed(certificate_folder(settings), now)]
-            log.warning("self_signed_certificate", file=str(pairs[0][0]), todo="name tls.certificate and tls.key")
+            log.warning(
+                "self_signed_certificate",
+                file=str(pairs[0][0]),
+                message=f"the certificate is made here, so {NOT_ACCEPTED}",
+                todo="name tls.certificate and tls.key",
+            )
         context, certificates = load_pairs(pairs, now)
     except CertificateFault as fault:
         raise StartFault(str(fault)) from None
     except OSError as error:
         raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
+    if made_here:  # which has been said
+        certificates = tuple(replace(each, flaws=(), distrust=MADE_HERE) for each in certificates)
     for certificate in certificates:
         for flaw in certificate.flaws:
             log.warning("certificate_warning", file=str(certificate.file), message=flaw.sentence)
@@ -70,4 +81,4 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
 def _describe(certificate: Certificate) -> Served:
     names = certificate.names
     shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
-    return Served(shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp())
+    return Served(shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust)

@@ -135,7 +135,8 @@ def make_template(app: App) -> CardTemplate | None:
         with _unheard():
             return CardTemplate(text, app.card.name)
     except TemplateFault as fault:
-        raise ConfigError([Fault(None, None, "", f"{app.card.parent}/{fault}", None, "correct the template")]) from None
+        why, todo = f"{app.card.parent}/{fault.sentence}", fault.hint or "correct the template"
+        raise ConfigError([Fault(None, None, "", why, None, todo)]) from None
 
 
 @contextmanager

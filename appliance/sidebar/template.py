@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from tornado.template import ParseError, Template
 
-from appliance.customers.record import Record, size_of
+from appliance.customers.record import Record, attributes_of, size_of
+from appliance.sidebar import template_hints
 from appliance.sidebar.helpers import HELPERS, Clock, Misuse
 from appliance.sidebar.markup import MAX_CARD, Markup
 from appliance.sidebar.vary import Part, Vary
@@ -30,6 +31,12 @@ MAX_VALUES: Final = 1024 * 1024
 
 class TemplateFault(Exception):
     """The template cannot be compiled, or failed on a customer; the text says where and what, and holds no value."""
+
+    def __init__(self, sentence: str, hint: str = "") -> None:
+        """`hint` is what to do about it, if that is known; the text has it too."""
+        super().__init__(f"{sentence}; {hint}" if hint else sentence)
+        self.sentence: Final = sentence
+        self.hint: Final = hint
 
 
 def escape(value: bytes) -> bytes:
@@ -54,7 +61,8 @@ class CardTemplate:
         except (ParseError, AssertionError) as error:
             if not isinstance(error, ParseError) or not error.lineno:  # there is no loader to find another file with
                 raise TemplateFault(f"{name}: a template cannot include or extend another") from None
-            raise TemplateFault(f"{name}:{error.lineno}: {error.message}") from None
+            hint = template_hints.of_tag(error.message)
+            raise TemplateFault(f"{name}:{error.lineno}: {error.message}", hint) from None
         except SyntaxError as error:
             found = _PLACE.search((error.text or "").rstrip())
             place = f"{found[1]}:{found[2]}" if found else name
@@ -93,7 +101,7 @@ class CardTemplate:
             html: bytes = self._execute()
             text = html.decode()
         except Exception as error:
-            raise TemplateFault(self._sentence(error)) from None
+            raise self._fault(error) from None
         if len(text) > MAX_CARD:
             raise TemplateFault(
                 f"{self._template.name}: the card has {len(text):,} characters, and at most {MAX_CARD:,} are sent;"
@@ -101,18 +109,29 @@ class CardTemplate:
             )
         return text
 
-    def _sentence(self, error: Exception) -> str:
+    def _fault(self, error: Exception) -> TemplateFault:
         # These say names out of the template, or how a helper is called; any other text may hold a customer's value.
         what = str(error) if isinstance(error, NameError | AttributeError | Misuse) else type(error).__name__
-        return f"{self._place(error.__traceback__)}: {what}"
+        line = self._line(error.__traceback__)
+        place = (self._place_of(line) if line else None) or self._template.name
+        return TemplateFault(f"{place}: {what}", self._hint(error, line))
 
-    def _place(self, trace: TracebackType | None) -> str:
-        place: str = self._template.name
+    def _hint(self, error: Exception, line: int) -> str:
+        """Give a hint out of the line of code that failed: it is the template's, and holds no value."""
+        code = self._template.code.splitlines()[line - 1].rpartition("  # ")[0] if line else ""
+        known = [name for name in self._names if not name.startswith("_")]
+        if isinstance(error, NameError):
+            return template_hints.of_name(error.name or "", code, known, attributes_of(self._names["customer"]))
+        return template_hints.of_filter(code, known) if isinstance(error, TypeError) else ""
+
+    def _line(self, trace: TracebackType | None) -> int:
+        """Give the last line of the template's code that a traceback has, or 0."""
+        line = 0
         while trace is not None:
             if trace.tb_frame.f_globals is self._names:
-                place = self._place_of(trace.tb_lineno) or place
+                line = trace.tb_lineno
             trace = trace.tb_next
-        return place
+        return line
 
     def place_in(self, frame: FrameType | None) -> str:
         """Give the file and line of the template that is being rendered in `frame`, or by what has called it."""

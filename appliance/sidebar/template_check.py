@@ -15,6 +15,7 @@ from typing import Final
 
 from appliance.customers.record import Columns, Record, Rows, fields_of, related_of
 from appliance.customers.snapshot import Relation
+from appliance.sidebar.help_scout_html import clean
 from appliance.sidebar.template import CardTemplate, TemplateFault
 from appliance.sidebar.vary import Vary
 
@@ -50,6 +51,21 @@ def faults_of(
                     if not blank_rows and notes.count == noted:
                         notes.add(str(fault))
     return tuple(notes.faults)
+
+
+def is_always_blank(
+    template: CardTemplate, records: Sequence[Record], *, vary: Vary, as_of: datetime, now: datetime, cleaned: bool
+) -> bool:
+    """Return whether the card shows nothing for any of these customers; `cleaned` as Help Scout does."""
+    for parts in [vary.parts(values) for values in _variations(vary)]:
+        for record in records:
+            try:
+                html = template.render((record,), (_ADDRESS,), as_of, now, parts)
+            except TemplateFault:
+                return False
+            if html.strip() and not (cleaned and clean(html).is_blank):
+                return False
+    return bool(records)
 
 
 def _variations(vary: Vary) -> Iterator[list[str]]:

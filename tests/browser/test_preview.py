@@ -69,6 +69,17 @@ def test_a_customer_is_found_and_picked(page):
     expect(page.locator("#customers")).to_have_text("Nobody is found.")
 
 
+def test_an_address_with_umlauts_is_shown_with_them(page):
+    page.get_by_label("Customers", exact=True).fill("jürgen")
+    expect(page.get_by_role("option")).to_have_count(1)
+    address = page.get_by_role("option").locator(".address")
+    expect(address).to_have_text("jürgen@exämple.com")
+    expect(address).to_have_attribute("title", "jürgen@xn--exmple-cua.com")
+    page.get_by_label("Customers", exact=True).fill("ann@example.com")
+    expect(page.get_by_role("option")).to_contain_text(["Ann Lee"])
+    assert page.get_by_role("option").locator(".address").get_attribute("title") is None
+
+
 @pytest.mark.parametrize(
     ("name", "title"),
     [
@@ -153,6 +164,23 @@ def test_toggles_work_and_stay_while_the_card_is_edited(page, folder):
     expect(second.first).to_be_hidden()
     expect(card(page).get_by_text("of the same title")).to_be_hidden()
     expect(second.last).to_be_visible()
+
+
+def test_what_help_scout_removes_is_told_and_not_shown(page, folder):
+    (folder / "card.html").write_text(
+        '<h4>{{ customer.name }}</h4>\n<table><tr><td style="color:red">x</td></tr></table>'
+    )
+    expect(page.locator(".fault.warning strong").first).to_have_text("card.html:2")
+    expect(page.locator("#faults")).to_contain_text("Help Scout removes <table>; use a list")
+    expect(page.locator("#note")).to_be_hidden()
+    heading(page, "Ann Lee")
+    expect(card(page).locator("body")).to_contain_text("x")
+    expect(card(page).locator("table, [style]")).to_have_count(0)
+    page.get_by_role("button", name="HTML").click()
+    expect(page.locator("#answer")).to_contain_text("<table>")
+    (folder / "card.html").write_text("<h4>Mended</h4>")
+    heading(page, "Mended")
+    expect(page.locator("#faults")).to_be_hidden()
 
 
 def test_the_frame_is_as_high_as_the_card(page, folder):
@@ -244,6 +272,8 @@ CONTRAST = """() => {
 
 def test_nothing_in_a_card_runs_or_reaches_out(page, folder, complaints):
     url = page.url
+    with (folder / "sidebard.toml").open("a") as config:
+        config.write('signature_header = "X-FreeScout-Signature"\n')  # of which nothing is removed
     (folder / "card.html").write_text(HOSTILE)
     expect(card(page).locator("#run")).to_be_visible()
     card(page).locator("#run").click()

@@ -67,7 +67,7 @@ def test_renews_itself(browser: Browser, server: Server) -> None:
     with seen(browser) as one:
         one.page.clock.install()
         one.page.goto(server.url)
-        assert "All is well" in one.page.inner_text("main")
+        assert "Healthy" in one.page.inner_text("main")
         server.content = lambda: render(busy_status(health=health(["the disk is full"])))
         one.page.clock.run_for(10_000)
         one.page.wait_for_selector("text=the disk is full")
@@ -92,7 +92,7 @@ def test_says_when_nobody_answers_and_goes_on(browser: Browser, server: Server) 
 def test_works_without_its_script(browser: Browser, server: Server) -> None:
     with seen(browser, java_script_enabled=False) as one:
         one.page.goto(server.url)
-        assert "All is well" in one.page.inner_text("main")
+        assert "Healthy" in one.page.inner_text("main")
         assert one.page.locator("noscript").count() <= 1
         with one.page.expect_navigation(timeout=30_000):  # the reload after ten seconds
             pass

@@ -87,7 +87,7 @@ def test_a_missing_secret_is_a_fault(files):
     result = check(files, "-q")
     assert result.returncode == 1
     assert "secrets      FAULT" in result.stdout.decode()
-    assert f"put the secret into {files}/secret, readable to sidebard" in result.stdout.decode()
+    assert f"put the secret into {files}/secret, readable to the user that runs sidebard" in result.stdout.decode()
 
 
 # A new operator finds what is wrong with this command alone.
@@ -166,8 +166,60 @@ def test_finds_a_column_that_the_card_misses(files):
     write_home(files, app='card = "card.html"')
     result = check(files, "-q")
     assert result.returncode == 1
-    sentence = f'correct {files}/card.html:2: there is no column "nmae"; did you mean "name"?'
+    sentence = f'FAULT             {files}/card.html:2: there is no column "nmae"; did you mean "name"?'
     assert sentence in result.stdout.decode()
+
+
+# How it counts
+
+
+@pytest.mark.parametrize(
+    ("secret", "last"),
+    [
+        ("x" * 20, "11 checks: 10 ok, 1 warning"),
+        ("short", "11 checks: 9 ok, 2 warnings"),
+        (None, "11 checks: 9 ok, 1 warning, 1 fault"),
+    ],
+)
+def test_the_sum_is_in_words(secret, last, files):
+    (files / "secret").unlink()
+    if secret:
+        (files / "secret").write_text(secret)
+        (files / "secret").chmod(0o600)
+    assert check(files).stdout.decode().splitlines()[-1] == last
+
+
+def test_several_faults_are_faults(files):
+    (files / "secret").unlink()
+    (files / "customers.csv").unlink()
+    assert check(files).stdout.decode().splitlines()[-1].endswith("2 faults")
+
+
+@pytest.mark.parametrize(("more", "last"), [("", "1 fault"), ("[caches]\nttl = 5", "2 faults")])
+@pytest.mark.parametrize("command", ["check", "import", "card"])
+def test_only_serve_says_that_nothing_was_started(command, more, last, files):
+    write_home(files, customers="refresh = 60", more=more)
+    arguments = ["ann@example.com"] if command == "card" else []
+    result = run(command, *arguments, "--config", files / "sidebard.toml", HOME=str(files))
+    assert (result.returncode, result.stderr.decode().splitlines()[-1]) == (78, last)
+
+
+def test_serve_sends_the_reader_to_check(files):
+    """On a terminal; what is missing in the config is not all that may be wrong."""
+    write_home(files, customers="refresh = 60")
+    command = f"{sys.executable} -m appliance serve --config {files}/sidebard.toml"
+    shown = subprocess.run(
+        ["script", "-qec", command, "/dev/null"],
+        capture_output=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "HOME": str(files)},
+        timeout=60,
+        check=False,
+    ).stdout.decode()
+    assert shown.splitlines()[-2:] == [
+        "1 fault; nothing was started",
+        f"see all that is wrong with sidebard check --config {files}/sidebard.toml",
+    ]
 
 
 # What it is called with

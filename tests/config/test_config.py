@@ -307,3 +307,58 @@ def test_a_literal_secret_is_never_shown(tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("text", ["0.0.0.0:443", "[::1]:443", "127.0.0.1:0", "unix:/run/a b.sock"])
 def test_endpoint_round_trip(text: str) -> None:
     assert str(values.parse_endpoint(text)) == text
+
+
+# What to do about a line that is no TOML
+
+SYNTAX = [
+    (
+        'source = "C:\\Users\\op\\customers.csv"',
+        "a backslash in double quotes begins an escape; write a path in 'single",
+    ),
+    ('addresses = ["a", "C:\\data"]', "a backslash in double quotes begins an escape"),
+    ("source = C:\\data\\customers.csv", "put the text in quotes"),
+    ("source = \u201ccustomers.csv\u201d", "write straight quotes"),
+    ("; a comment", "begin a comment with #"),
+    ("// a comment", "begin a comment with #"),
+    ('source: "customers.csv"', "write key = value"),
+    ('source := "customers.csv"', "write key = value"),
+    ('source == "customers.csv"', "write one = between key and value"),
+    ("source =", "write a value behind the ="),
+    ("source =  # later", "write a value behind the ="),
+    ("enabled = True", "write true or false, in lower case"),
+    ("enabled = yes", "write true or false, in lower case"),
+    ("[server", "close the brackets of the table's name"),
+    ("[[app]", "close the brackets of the table's name"),
+    ('source = "customers.csv', "close the quote"),
+    ("source = 'customers.csv", "close the bracket or quote that was opened last"),
+    ("source = customers.csv", "put the text in quotes"),
+    ("addresses = [email]", "put the text in quotes"),
+    ("refresh = 60s", "put a value with its unit in quotes"),
+    ("max_shrink = 20%", "put a value with its unit in quotes"),
+    ("source", "write key = value, or [table]"),
+    ('source = "a"\nsource = "b"', "a key or table is there twice; remove one"),
+    ("[server]\n[server]", "a key or table is there twice; remove one"),
+    ("a = {b = 1, b = 2}", "a key or table is there twice; remove one"),
+    ('addresses = ["email"', "close the bracket or quote that was opened last"),
+    ('a = """x', "close the bracket or quote that was opened last"),
+    ('source = "a" "b"', "fix the syntax: quote strings, and define each key once per table"),
+]
+
+
+@pytest.mark.parametrize(("line", "todo"), SYNTAX, ids=[line for line, _ in SYNTAX])
+def test_what_to_do_about_a_line_that_is_no_toml(line: str, todo: str, tmp_path: Path) -> None:
+    (said,) = faults(tmp_path, f"# SECRET123\n{line}  \n").splitlines()
+    assert f"; {todo}" in said
+    assert said.startswith("sidebard.toml")
+    for word in ("customers.csv", "SECRET123"):
+        assert word not in said
+
+
+def test_the_shipped_file_with_a_line_broken_says_something_of_it(tmp_path: Path) -> None:
+    """Each quoted value of the shipped file without its first quote."""
+    text = SHIPPED.read_text("utf-8").replace("\n#", "\n")
+    lines = [line for line in text.splitlines() if re.match(r'\w+ = "[^"]+"', line)]
+    assert len(lines) > 10
+    for line in lines:
+        assert reader.syntax_hint("Invalid value", line.replace('"', "", 1)) != reader.syntax_hint("x", "")

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.customers import address
-from appliance.customers.address import fold_plus, normalise
+from appliance.customers.address import fold_plus, normalise, readable
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,22 @@ def test_a_domain_that_is_too_long_is_never_mapped(domain, monkeypatch):
     monkeypatch.setattr(address.idna, "encode", lambda text, **options: mapped.append(text) or b"")
     assert normalise(f"a@{domain}") is None
     assert all(len(text) <= 255 for text in mapped)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("ann@example.com", "ann@example.com"),
+        ("jürgen@xn--exmple-cua.com", "jürgen@exämple.com"),
+        ("a@xn--mller-kva.xn--exmple-cua.com", "a@müller.exämple.com"),
+        ("a@xn--fa-hia.example", "a@faß.example"),
+        ("a@sub.xn--80ak6aa92e.com", "a@sub.аррӏе.com"),
+        ("a@xn--.example", "a@xn--.example"),
+        ("a@xn--zzzzzzz-.example", "a@xn--zzzzzzz-.example"),
+        ("xn--mller-kva@example.com", "xn--mller-kva@example.com"),
+        ("a@[127.0.0.1]", "a@[127.0.0.1]"),
+    ],
+)
+def test_readable(address, shown):
+    assert readable(address) == shown
+    assert normalise(shown) == normalise(address)

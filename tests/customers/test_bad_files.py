@@ -85,22 +85,20 @@ CASES = [
     csv_case(
         "link to itself",
         loop,
-        "c.csv cannot be opened: Too many levels of symbolic links; let the user sidebard read it",
+        "c.csv cannot be opened: Too many levels of symbolic links; correct the file, or its name in the config",
     ),
-    csv_case("empty", b"", "c.csv:1: the file is empty; write a header there, then one line a customer"),
+    csv_case("empty", b"", "c.csv:1: the file is empty; add a header line, then one line per customer"),
     csv_case(
-        "only a mark", b"\xef\xbb\xbf", "c.csv:1: the file is empty; write a header there, then one line a customer"
+        "only a mark", b"\xef\xbb\xbf", "c.csv:1: the file is empty; add a header line, then one line per customer"
     ),
     csv_case(
         "empty line first",
         b"\n" + GOOD,
-        "c.csv:1: the first line is empty; write a header there, then one line a customer",
+        "c.csv:1: the first line is empty; add a header line, then one line per customer",
     ),
-    csv_case("only sep=", b"sep=;\r\n", "c.csv:2: the file is empty; write a header there, then one line a customer"),
-    csv_case("only a header", b"email,name\n", "c.csv has a header and not one customer; export it again"),
-    csv_case(
-        "header and empty lines", b"email,name\n\n,\n\r\n", "c.csv has a header and not one customer; export it again"
-    ),
+    csv_case("only sep=", b"sep=;\r\n", "c.csv:2: the file is empty; add a header line, then one line per customer"),
+    csv_case("only a header", b"email,name\n", "c.csv contains no customers; export it again"),
+    csv_case("header and empty lines", b"email,name\n\n,\n\r\n", "c.csv contains no customers; export it again"),
     # The header
     csv_case(
         "no address column",
@@ -116,7 +114,7 @@ CASES = [
     csv_case(
         "no header at all",
         b"ann@example.com,Ann\nbob@example.com,Bob\n",
-        "c.csv:1: the first line holds an address, so it is no header; write one above it",
+        "c.csv:1: the first line contains an email address, so it is not a header; add one above it",
     ),
     csv_case(
         "another delimiter",
@@ -168,37 +166,40 @@ CASES = [
     csv_case("cut inside a character", b"email,name\nann@example.com,J\xc3", f"c.csv:2: {NOT_UTF8}"),
     csv_case("overlong UTF-8", b"email,name\nann@example.com,\xc0\xaf\n", f"c.csv:2: {NOT_UTF8}"),
     csv_case("surrogate in UTF-8", b"email,name\nann@example.com,\xed\xa0\x80\n", f"c.csv:2: {NOT_UTF8}"),
-    csv_case("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", f"c.csv:1: {NOT_UTF8}"),
+    csv_case("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "c.csv: this is a picture; use the file of customers"),
     csv_case(
         "a zip, as .xlsx are",
         b"PK\x03\x04\x14\x00\x06\x00\x08\x00",
-        "c.csv:1: there is a NUL byte; the file is damaged, or is not text: export it again",
+        "c.csv: this is a ZIP archive, as Excel workbooks are; unpack it, or if a program opens it,"
+        ' save it as "CSV UTF-8" and use that file',
     ),
     csv_case(
         "UTF-16 without a mark",
         "email\n".encode("utf-16-le"),
-        "c.csv:1: there is a NUL byte; the file is damaged, or is not text: export it again",
+        "c.csv: this is UTF-16 without a byte order mark; export the file as UTF-8, or name its encoding, as in"
+        ' customers.encoding = "utf-16-le"',
     ),
     csv_case(
         "UTF-16 cut",
         "email,name\n".encode("utf-16") + b"a",
-        'c.csv: this is not UTF-16 text; export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"',
+        "c.csv: this is not UTF-16 text, though its byte order mark says so; export it again",
     ),
     csv_case(
         "not the encoding given",
         "email,name\n€\n".encode(),
-        'c.csv:2: this is not ASCII text; export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"',
+        "c.csv:2: this is not ASCII text, as customers.encoding says; export the file as UTF-8 and remove that key, or"
+        " correct it",
         encoding="ascii",
     ),
     csv_case(
         "NUL in a row",
         GOOD + b"x@example.com,a\0b\n",
-        "c.csv:4: there is a NUL byte; the file is damaged, or is not text: export it again",
+        "c.csv:4: there is a NUL byte: the file is damaged or not text; export it again",
     ),
     csv_case(
         "NULs at the end, as a crash leaves",
         GOOD + b"\0" * 512,
-        "c.csv:4: there is a NUL byte; the file is damaged, or is not text: export it again",
+        "c.csv:4: there is a NUL byte: the file is damaged or not text; export it again",
     ),
     # Not CSV
     csv_case(
@@ -283,7 +284,7 @@ CASES = [
     csv_case(
         "nothing but bad rows, all allowed",
         b"email,name\nx,y\n",
-        "c.csv has a header and not one customer; export it again",
+        "c.csv contains no customers; export it again",
         max_bad_rows=1.0,
     ),
     # Related files
@@ -325,7 +326,10 @@ CASES = [
     csv_case("SQLite folder", folder, "c.db is not a regular file; name a file of customers", "c.db"),
     csv_case("SQLite empty", b"", "c.db is empty; export it again", "c.db"),
     csv_case(
-        "CSV named .db", GOOD, "c.db is not an SQLite database; correct customers.source, or export it again", "c.db"
+        "CSV named .db",
+        GOOD,
+        "c.db: this is text, not an SQLite database; if it is CSV, give it the ending .csv here and in the config",
+        "c.db",
     ),
     csv_case("SQLite magic alone", b"SQLite format 3\0", DAMAGED.format("file is not a database"), "c.db"),
     csv_case("SQLite header overwritten", damaged(16, b"\xff" * 84), DAMAGED.format("file is not a database"), "c.db"),
@@ -345,7 +349,7 @@ CASES = [
     sqlite_case(
         "SQLite without tables",
         ["PRAGMA user_version = 1"],
-        'c.db has no table or view "customers", only none at all; correct the key "table"',
+        'c.db has no table or view "customers"; the database has no tables',
     ),
     sqlite_case(
         "no such table",
@@ -362,7 +366,7 @@ CASES = [
         ['CREATE TABLE customers(email, "a b", "a-b")'],
         'c.db, "customers": columns "a b" and "a-b" would both be "a_b" in a card; rename one of them',
     ),
-    sqlite_case("no rows", [TABLE], "c.db has a header and not one customer; export it again"),
+    sqlite_case("no rows", [TABLE], "c.db contains no customers; export it again"),
     sqlite_case(
         "broken view", ["CREATE VIEW customers AS SELECT email FROM gone"], DAMAGED.format("no such table: main.gone")
     ),

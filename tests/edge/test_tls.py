@@ -67,6 +67,14 @@ ROOT = Issued("root")
 BETWEEN = Issued("between", ROOT)
 
 
+@pytest.fixture(autouse=True)
+def root_is_trusted(tmp_path_factory, monkeypatch):
+    """Have this machine know the authority of the tests, as it does a public one."""
+    file = tmp_path_factory.mktemp("authorities") / "root.pem"
+    file.write_bytes(ROOT.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+
+
 def write(folder, leaf, *chain, name="a", key=None):
     certificate, key_file = folder / f"{name}.crt", folder / f"{name}.key"
     certificate.write_bytes(b"".join(one.pem for one in (leaf, *chain)))

@@ -140,10 +140,29 @@ def test_shows_everything_to_prometheus() -> None:
         assert found[f"sidebard_{name}",] == 0
 
 
+@pytest.mark.parametrize(("distrust", "number"), [("", 0), ("made here", 1)])
+def test_a_certificate_that_is_not_accepted(distrust: str, number: int) -> None:
+    served = (Served((), 0, 9e9), Served(("localhost", "::1"), 3, 9.1e9, distrust))
+    situation = Situation(workers=1, certificates=served)
+    told = health(situation=situation)
+    text = expose(Table([], 1).totals(), told, situation).decode()
+    assert f"sidebard_certificate_not_accepted {number}.0" in text
+    assert (told.status, told.reasons) == ("ok", [])  # 200: whoever watches the service is not to restart it
+    assert (
+        told.warnings
+        == [
+            "the certificate for localhost, ::1 is made here, so Help Scout does not accept it; name one from a public"
+            " authority in tls.certificate and tls.key"
+        ]
+        * number
+    )
+
+
 def test_shows_no_number_for_what_is_not_there() -> None:
     text = expose(Table([], 1).totals(), health(data=None), Situation()).decode()
     assert "data_rows" not in text
     assert "certificate_days_left" not in text
+    assert "certificate_not_accepted" not in text
 
 
 REASONS = {

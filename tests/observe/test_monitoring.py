@@ -73,6 +73,7 @@ def test_there_is_an_alert_for_each_thing_that_goes_wrong() -> None:
         "sidebard_data_age_seconds",
         "sidebard_import_refused",
         "sidebard_certificate_days_left",
+        "sidebard_certificate_not_accepted",
         "sidebard_worker_restarts_total",
         "sidebard_log_lines_dropped_total",
         "sidebard_trail_lines_lost_total",

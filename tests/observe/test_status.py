@@ -64,7 +64,7 @@ def test_every_outcome_is_of_one_kind() -> None:
 
 def test_says_what_there_is_to_know() -> None:
     shown = page(busy_status())
-    assert "All is well" in shown.texts
+    assert "Healthy" in shown.texts
     assert shown.tags.count("svg") == 3
     for row in (
         ["customers", "104,211"],
@@ -112,6 +112,20 @@ def test_reasons_and_a_refused_import_are_told_in_their_words() -> None:
     assert ["outcome", "refused: half is gone; export it again"] in shown.rows
     assert ["bad row", "a.csv:3: has no address"] in shown.rows
     assert "(!) sidebard" in shown.texts
+
+
+def test_a_certificate_that_help_scout_does_not_accept() -> None:
+    served = Served(("localhost",), 0, 1e10, "made here")
+    situation = Situation(certificates=(*busy_status().situation.certificates, served))
+    shown = page(busy_status(health=health(situation=situation), situation=situation))
+    figures = dict(zip(shown.texts, shown.texts[1:], strict=False))
+    assert "Healthy" not in shown.texts
+    assert "(!) sidebard" in shown.texts
+    assert figures["Needs attention"].startswith(
+        "the certificate for localhost is made here, so Help Scout does not accept"
+    )
+    assert figures["Certificate"] == "not accepted"
+    assert ["localhost", "2286-11-20", "made here; Help Scout does not accept it"] in shown.rows
 
 
 def test_hostile_names_stay_names() -> None:

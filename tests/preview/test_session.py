@@ -113,6 +113,70 @@ def test_a_customer_is_chosen_by_the_message_about_them(folder):
         assert html(session, choice.body.encode()) == "<h4>Ann Lee</h4>\n"
 
 
+REMOVED = """<h4>{{ customer.name }}</h4>
+<p style="color: red">x</p>
+<img src="x" onerror="y">
+"""
+
+
+def test_what_help_scout_removes_is_said_and_not_shown(folder):
+    (folder / "card.html").write_text(REMOVED)
+    with opened(folder) as session:
+        style, picture = session.state.warnings
+        assert (style.place, style.what) == (
+            "card.html:2", "Help Scout removes style=…; use classes, such as muted, badge or green"
+        )  # fmt: skip
+        assert [line.text for line in style.lines if line.faulty] == ['<p style="color: red">x</p>']
+        assert (picture.place, picture.what) == ("card.html:3", "Help Scout removes <img>; leave it out")
+        answer = session.answer(ANN, Data.LIVE)
+        assert answer.html == REMOVED.replace("{{ customer.name }}", "Ann Lee")  # what is sent stays whole
+        assert answer.shown == "<h4>Ann Lee</h4>\n<p>x</p>\n\n"
+        assert answer.warnings == ()
+        (folder / "card.html").write_text("<h4>{{ customer.name }}</h4>")
+        assert change(session)
+        assert session.state.warnings == ()
+
+
+def test_what_a_value_brings_has_no_line(folder):
+    write_csv(folder / "customers.csv", [("email", "name"), ("ann@example.com", "<table><b>Ann</b></table>")])
+    (folder / "card.html").write_text("<b>x</b> {% raw customer.name %}")
+    with opened(folder) as session:
+        answer = session.answer(ANN, Data.LIVE)
+    assert answer.shown == "x Ann"
+    assert [warning.what for warning in answer.warnings] == ["Help Scout removes <table>, which a value brings"]
+
+
+def test_free_scout_removes_nothing(folder):
+    config = folder / "sidebard.toml"
+    config.write_text(config.read_text() + 'signature_header = "X-FreeScout-Signature"\n')
+    (folder / "card.html").write_text(REMOVED)
+    with opened(folder) as session:
+        answer = session.answer(ANN, Data.LIVE)
+        assert session.state.warnings == answer.warnings == ()
+    assert answer.shown == answer.html
+
+
+@pytest.mark.parametrize("card", ["", "\n", "<p>{{ customer.name[:0] }}</p>", "{# nothing #}", "<script>x</script>"])
+def test_a_card_that_shows_nothing(folder, card):
+    (folder / "card.html").write_text(card)
+    with opened(folder) as session:
+        answer = session.answer(ANN, Data.LIVE)
+    assert [warning.what for warning in answer.warnings] == ["the card is empty, so agents see nothing"]
+
+
+def test_a_refusal_shows_nothing(folder):
+    with opened(folder) as session:
+        answer = session.answer(b"[]", Data.LIVE)
+    assert (answer.shown, answer.warnings) == (None, ())
+
+
+def test_an_address_is_shown_as_people_write_it(folder):
+    write_csv(folder / "customers.csv", [("email", "name"), ("Kathe@Müller-11.example", "Käthe"), ("a@b.example", "A")])
+    with opened(folder) as session:
+        shown = [(choice.address, choice.readable) for choice in session.choices("")]
+    assert shown == [("kathe@xn--mller-11-65a.example", "kathe@müller-11.example"), ("a@b.example",) * 2]
+
+
 def test_nothing_changes_while_the_files_stay(folder):
     with opened(folder) as session:
         assert not session.look()

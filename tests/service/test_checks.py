@@ -22,9 +22,11 @@ from appliance.service.checks.table import CHECKS, run
 from appliance.service.privileges import eyes_of, owner_of
 from appliance.service.wiring import StartFault
 from tests.daemon import Daemon
-from tests.edge.test_tls import BETWEEN, NOW, ROOT, leaf, write
+from tests.edge.test_tls import BETWEEN, NOW, ROOT, leaf, root_is_trusted, write
 from tests.factory import CUSTOMERS, write_csv
 from tests.service.checks import ground, look, only, settings, told
+
+__all__ = ["root_is_trusted"]  # a fixture that every test here uses
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
 
@@ -145,7 +147,11 @@ def test_a_certificate_too_many_is_not_in_the_way_of_the_others(tmp_path: Path) 
 
 
 def test_no_certificate(tmp_path: Path) -> None:
-    assert only(look("certificate", ground(tmp_path))).status is Status.WARNING
+    made_here = only(look("certificate", ground(tmp_path)))
+    assert made_here.status is Status.WARNING
+    assert (
+        "made here for localhost is used, and Help Scout does not accept it; name tls.certificate" in made_here.sentence
+    )
     assert only(look("certificate", ground(tmp_path, tls="enabled = false"))).status is Status.OK
     assert list((tmp_path / "state").iterdir()) == []
 
@@ -265,7 +271,7 @@ def test_overlap(wanted: str, held: str, overlap: bool) -> None:
     ("text", "status", "sentence"),
     [
         pytest.param(None, "fault", "customers.csv does not exist; put the file there", id="missing"),
-        pytest.param("", "fault", "customers.csv:1: the file is empty; write a header", id="empty"),
+        pytest.param("", "fault", "customers.csv:1: the file is empty; add a header", id="empty"),
         pytest.param(
             "mail,name\na@b.example,A\n",
             "fault",

@@ -180,7 +180,7 @@ def test_another_path(home: Settings) -> None:
         [(status, said)] = asked(home, url.replace("/helpscout", "/scout"))
         assert asked(home, url.removesuffix("/helpscout"))[0][0] == "ok"  # the app's own, where the URL has none
     assert status == "fault"
-    assert said == "it serves nothing at /scout; the config has /helpscout: correct the URL, or reload it"
+    assert said == "it serves nothing at /scout, and the config has /helpscout; correct the URL, or reload it"
 
 
 def test_old_data(home: Settings) -> None:

@@ -12,10 +12,15 @@ def test_shows_the_service_as_it_is(tmp_path: Path) -> None:
         daemon.wait_for("serving")
         daemon.ask()
         daemon.ask("nobody@example.com")
+        status, told, _headers = daemon.admin("/healthz")
+        assert (status, "Help Scout does not accept it" in told) == (200, True)
         status, page, headers = daemon.admin("/")
         assert status == 200
         assert "script-src 'self'" in headers["Content-Security-Policy"]
-        assert "All is well" in page
+        assert "Needs attention" in page
+        assert (
+            "<li>the certificate for localhost, 127.0.0.1, ::1 is made here, so Help Scout does not accept it; " in page
+        )
         assert '<th scope="row">found</th><td>0</td><td>1</td>' in page  # counted before the second look
         assert '<th scope="row">workers that answer</th><td>2 of 2</td>' in page
         assert '<th scope="row">localhost, 127.0.0.1, ::1</th>' in page

@@ -53,7 +53,7 @@ def test_what_a_helper_made_is_not_escaped_again():
     ("text", "sentence"),
     [
         ("a\n{{ customer.pln }}", 'card.html:2: there is no column "pln"'),
-        ("{{ custmer.name }}", "card.html:1: name 'custmer' is not defined"),
+        ("{{ custmer.name }}", "card.html:1: name 'custmer' is not defined; did you mean customer?"),
         ("a\n\n{% if customer %}", "card.html:3: Missing {% end %} block for if"),
         ("{{ customer.name", "card.html:1: Missing end expression }}"),
         ("{% fly %}", "card.html:1: unknown operator: 'fly'"),

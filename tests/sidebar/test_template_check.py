@@ -58,7 +58,7 @@ def faults(text, *records, vary=()):
         ),
         ("{% apply section('x') %}{{ customer.pln }}{% end %}", [f"card.html:1: {PLN}"]),
         ("{% if customer.plan == 'Pro' %}\n{{ customer.pln }}{% end %}", [f"card.html:2: {PLN}"]),
-        ("{{ custmer.name }}", ["card.html:1: name 'custmer' is not defined"]),
+        ("{{ custmer.name }}", ["card.html:1: name 'custmer' is not defined; did you mean customer?"]),
         ("\n{{ float(customer.name) }}", ["card.html:2: ValueError"]),
         ("{{ float(customer.pln) }}", ['card.html:1: there is no column "pln"; did you mean "plan"?']),
         ("{{ user.role }}", ['card.html:1: user.role is not named in vary; add "user.role" to vary of this [[app]]']),

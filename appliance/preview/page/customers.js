@@ -67,7 +67,10 @@ export class Customers {
     const options = this.#found.map((customer, index) => {
       const option = element("li", { role: "option", id: `customer-${index}` }, [
         element("span", {}, [customer.name]),
-        element("span", { class: "address" }, [customer.address]),
+        element("span", {
+          class: "address",
+          ...(customer.address === customer.readable ? {} : { title: customer.address }),
+        }, [customer.readable]),
       ]);
       option.ariaSelected = customer.body === this.#chosen;
       option.classList.toggle("active", index === this.#active);

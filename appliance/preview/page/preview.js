@@ -51,18 +51,21 @@ async function send() {
 // What is shown
 
 function drawAnswer() {
-  const { status, outcome, size, milliseconds, html, text } = answer;
+  const { status, outcome, size, milliseconds, html, shown, text } = answer;
   $("outcome").textContent = `${status} ${outcome} · ${size.toLocaleString("en")} bytes · ${milliseconds.toFixed(2)} ms`;
   $("answer").textContent = asHtml && html !== null ? html : text;
   $("card").hidden = html === null;
   $("refusal").hidden = html !== null;
   if (html === null) $("refusal").textContent = `${text.trim()} Agents would see an error of Help Scout's, without these words.`;
-  else card.show(html);
+  else card.show(shown);
 }
 
 function drawFaults() {
   const faults = [...state.faults, ...(answer?.faults ?? [])];
-  const drawn = faults.map(({ place, what, lines }) => element("div", { class: "fault" }, [
+  const warnings = [...state.warnings, ...(answer?.warnings ?? [])];
+  const drawn = [...faults, ...warnings].map(({ place, what, lines }, index) => element("div", {
+    class: index < faults.length ? "fault" : "fault warning",
+  }, [
     element("strong", {}, [place]),
     what,
     ...(lines.length ? [element("pre", {}, lines.map(({ number, text, faulty }) =>
@@ -70,7 +73,7 @@ function drawFaults() {
   ]));
   const before = $("faults").textContent;
   if (drawn.map((fault) => fault.textContent).join("") !== before) $("faults").replaceChildren(...drawn);
-  $("faults").hidden = !faults.length;
+  $("faults").hidden = !drawn.length;
   $("note").hidden = !faults.length;
   $("note").textContent = answer?.faults.length
     ? "The template failed on this customer. Agents get this card instead:"

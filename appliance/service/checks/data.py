@@ -6,23 +6,30 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from appliance.config import ConfigError
+from appliance.config import App, ConfigError
+from appliance.config_files import read_card
 from appliance.customers.plan import Refused
 from appliance.customers.trial import Trial
 from appliance.service.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground
 from appliance.service.columns import column_faults
 from appliance.service.wiring import card_of
+from appliance.sidebar.help_scout_html import is_cleaned, removals_of, sentences
 from appliance.sidebar.template import CardTemplate
-from appliance.sidebar.template_check import faults_of
+from appliance.sidebar.template_check import faults_of, is_always_blank
 from appliance.sidebar.vary import Vary
 
 _LISTED = 5
 
 
 def customers(ground: Ground) -> Iterator[Finding]:
-    """Read the customers and their related rows as an import would."""
+    """Read the customers and their related rows as an import would, and compare them with the last good copy."""
     trial = ground.trial
+    if isinstance(ground.last_import, OSError):
+        yield not_checked(
+            f"{ground.last_import.filename}: the last good copy cannot be read by this user, so nothing was compared"
+            " with it; run this as root, or as the service's user"
+        )
     if isinstance(trial, Refused):
         yield fault(str(trial))
         yield from (fault(str(row)) for row in trial.bad[:_LISTED])
@@ -49,7 +56,7 @@ def _read(ground: Ground, trial: Trial) -> Finding:
         return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
     return ok(
         f"{source}: the first {trial.rows:,} customers and the end of the file are good; it is large, so the rest was"
-        " not read: `sidebard import` reads it"
+        " not read, nor compared with the last good copy: `sidebard import` does that"
     )
 
 
@@ -62,19 +69,36 @@ def card(ground: Ground) -> Iterator[Finding]:
         except ConfigError as error:
             yield from (fault(str(each)) for each in error.faults)
             continue
+        yield from map(warning, _removed(app))
         if isinstance(trial, Refused) or not trial.columns:
             yield not_checked(f"{app.name}: the customers were not read, so there is nobody to try the card on")
         elif made.template is None or app.card is None:
             yield ok(f"{app.name}: the built-in card")
         else:
-            yield from _try(ground, trial, app.card, made.template, made.vary)
+            yield from _try(ground, trial, app, made.template, made.vary)
     if isinstance(trial, Trial) and trial.columns:
         yield from (warning(str(each)) for each in column_faults(ground.settings, trial))
 
 
-def _try(ground: Ground, trial: Trial, file: Path, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
+def _removed(app: App) -> Iterator[str]:
+    """Say what Help Scout removes of an app's own card."""
+    text = read_card(app)
+    if text is not None and is_cleaned(app.signature_header):
+        yield from sentences(str(app.card), removals_of(text))
+
+
+def _try(ground: Ground, trial: Trial, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
+    file = app.card or Path()
     now = datetime.fromtimestamp(ground.now, ground.settings.server.timezone)
     faults = faults_of(template, trial.sample, trial.relations, vary=vary, as_of=now, now=now)
-    yield from (fault(f"correct {file.parent}/{each}") for each in faults)
-    if not faults:
+    yield from (fault(f"{file.parent}/{each}") for each in faults)
+    if faults:
+        return
+    cleaned = is_cleaned(app.signature_header)
+    if is_always_blank(template, trial.sample, vary=vary, as_of=now, now=now, cleaned=cleaned):
+        yield warning(
+            f"{file}: the card is empty, so agents see nothing; write what it is to show, or remove app.card for the"
+            " built-in card"
+        )
+    else:
         yield ok(f"{file}: tried on {len(trial.sample)} customers")

@@ -13,15 +13,12 @@ from typing import Final, NamedTuple
 from appliance.config import ConfigError
 from appliance.config_files import read_secrets
 from appliance.config_values import SecretSource
-from appliance.edge.tls import CertificateFault, read_certificate, server_context
+from appliance.edge.tls import CertificateFault, load_pair
 from appliance.service import certificates
 from appliance.service.checks.finding import Finding, Status, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground
+from appliance.service.checks.secret_shapes import odd_shapes
 from appliance.service.privileges import entry_of
-
-_SHORT: Final = 16
-_LONG: Final = 40
-"""The most that Help Scout's form takes."""
 
 _READ_BY_ANYBODY: Final = stat.S_IROTH
 _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -64,25 +61,7 @@ def is_hidden(source: SecretSource, ground: Ground) -> bool:
 
 
 def _judge(secret: bytes, where: str) -> Iterator[Finding]:
-    found = [
-        sentence
-        for applies, sentence in (
-            (
-                len(secret) < _SHORT,
-                f"{where}: {len(secret)} bytes can be guessed; make one with `openssl rand -hex 20`, and give it to"
-                " Help Scout too",
-            ),
-            (
-                len(secret) > _LONG,
-                f"{where}: {len(secret)} bytes, and Help Scout takes {_LONG}; is there more in it than the secret?",
-            ),
-            (
-                secret != secret.strip(),
-                f"{where}: begins or ends with white space, which counts; remove it, unless Help Scout has it too",
-            ),
-        )
-        if applies
-    ]
+    found = [f"{where}: {sentence}" for sentence in odd_shapes(secret)]
     yield from map(warning, found)
     if not found:
         yield ok(f"{where}: {len(secret)} bytes")
@@ -96,14 +75,13 @@ def certificate(ground: Ground) -> Iterator[Finding]:
     pairs = certificates.named_pairs(ground.settings)
     if not pairs:
         yield warning(
-            "none is named, so one for localhost, signed by itself, is used; Help Scout does not accept it:"
-            " name tls.certificate and tls.key"
+            "none is named, so one that is made here for localhost is used, and Help Scout does not accept it; name"
+            " tls.certificate and tls.key"
         )
     now = datetime.fromtimestamp(ground.now, UTC)
     for file, key in pairs:
         try:
-            found = read_certificate(file, now)
-            server_context(file, key)
+            _context, found = load_pair((file, key), now)
         except CertificateFault as error:
             yield fault(str(error))
             continue

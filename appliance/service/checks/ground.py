@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from appliance.config import Settings
+from appliance.customers.account import account
+from appliance.customers.importer import newest
 from appliance.customers.plan import Refused
+from appliance.customers.snapshot import Facts
 from appliance.customers.trial import Trial, try_out
-from appliance.service.wiring import plan_of
+from appliance.service.wiring import plan_of, snapshot_folder
 
 
 class Ground:
@@ -34,11 +37,24 @@ class Ground:
         self.eyes: Final = eyes
 
     @cached_property
+    def last_import(self) -> Facts | OSError | None:
+        """Facts of the snapshot that an import would be compared with; the error if this user cannot read it."""
+        try:
+            return newest(snapshot_folder(self.settings), self.plan)
+        except OSError as error:
+            return error
+
+    def read_what_is_handed_over(self) -> None:
+        """Read now, with all the rights of this process, what the start gives to server.user."""
+        _ = self.last_import
+
+    @cached_property
     def trial(self) -> Trial | Refused:
         """A trial import into a folder of its own; made once."""
+        last = self.last_import if isinstance(self.last_import, Facts) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
-                return try_out(self.plan, Path(folder), clock=time.time, timer=time.monotonic)
+                return try_out(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
         except Refused as refused:
             return refused
         except OSError as error:  # no folder for temporary files, or one that this user may not enter
@@ -47,7 +63,7 @@ class Ground:
 
 def explain(error: OSError) -> str:
     """Say what the system refused, for faults that have no better sentence."""
-    return f"{error.filename or 'the check'}: {error.strerror}; let the user that runs this use it"
+    return f"{error.filename or 'the check'}: {error.strerror}; let {account()} use it"
 
 
 def existing(folder: Path) -> Path:

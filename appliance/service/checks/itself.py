@@ -109,7 +109,7 @@ def _refused(ground: Ground, target: Target, answers: Sequence[Answer], plain: A
         )
     if refusal is Refusal.NOT_FOUND:
         paths = ", ".join(app.path for app in ground.settings.apps)
-        return f"it serves nothing at {target.path or '/'}; the config has {paths}: correct the URL, or reload it"
+        return f"it serves nothing at {target.path or '/'}, and the config has {paths}; correct the URL, or reload it"
     if refusal is not Refusal.BAD_SIGNATURE:
         return f"it says {first.status}: {first.body.decode().strip()} Look at its log"
     if any(answer.status == CARD_STATUS for answer in answers):

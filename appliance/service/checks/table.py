@@ -56,6 +56,8 @@ def run(ground: Ground, checks: Iterable[Check] = CHECKS) -> Iterator[Result]:
     """Give the result of each check as soon as it is there. Raises nothing that a check may find."""
     if ground.eyes is not None:
         let_others_read()
+        if ground.settings.server.user:
+            ground.read_what_is_handed_over()
     for check in checks:
         as_root = check.as_root or (check.handed_over and ground.settings.server.user)
         with nullcontext() if as_root or ground.eyes is None else seen_as(ground.eyes):

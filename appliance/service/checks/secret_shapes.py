@@ -1,0 +1,111 @@
+"""What of a secret looks as if more than the secret had been saved: a table, so that a new shape is one more row.
+
+All of it counts: the secret is taken as it is, byte by byte. So these are warnings, for Help Scout may have the same.
+No sentence holds anything of the secret.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+SHORT: Final = 16
+LONG: Final = 40
+"""The most that Help Scout's form takes."""
+
+_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_QUOTES: Final = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}" \
+    "\N{RIGHT SINGLE QUOTATION MARK}\N{DOUBLE LOW-9 QUOTATION MARK}\N{SINGLE LOW-9 QUOTATION MARK}" \
+    "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"  # fmt: skip
+# A name that says so, or one in capitals; any other text before "=" may well be part of a secret.
+_ASSIGNMENT: Final = re.compile(
+    r"\s*(export\s+|set\s+|\$env:)?((?i:[\w.-]*(secret|key|token|password)[\w.-]*)|[A-Z][A-Z0-9_]{2,})[\"']?\s*[=:]\s*[^=\s]"
+)
+_COMMENT: Final = re.compile(r"\s*((#|//|;)\s|<!--)")
+_OTHER_FILE: Final = re.compile(r"\s*(\{\s*\"|<\?xml|<!doctype|<html|-----BEGIN |\{\\rtf)", re.IGNORECASE)
+_FILE_NAME: Final = re.compile(r"(file|env|credential):\S+|/(etc|home|opt|root|run|srv|usr|var)/\S+")
+
+
+class Shape(NamedTuple):
+    """One way in which a secret may be more or less than it should."""
+
+    applies: Callable[[bytes, str], bool]
+    """Takes the secret's bytes, and the same as text, with what is no UTF-8 replaced."""
+
+    sentence: str
+    """What is wrong and what to do; `{size}` is the number of bytes."""
+
+
+def _is_utf_16(secret: bytes, _text: str) -> bool:
+    return secret.startswith(_MARKS[1:]) or b"\0" in secret
+
+
+def _is_invisible(character: str) -> bool:
+    """Return whether a character has no width, is a space that is not ASCII, or is a control character."""
+    category = unicodedata.category(character)
+    if category == "Zs":
+        return character != " "
+    return category in ("Cf", "Cc", "Zl", "Zp") and character not in "\r\n\t"
+
+
+SHAPES: Final = (
+    Shape(
+        lambda secret, _text: len(secret) < SHORT,
+        "{size} bytes can be guessed; make one with `openssl rand -hex 20`, and give it to Help Scout too",
+    ),
+    Shape(
+        lambda secret, _text: len(secret) > LONG,
+        f"{{size}} bytes, and Help Scout takes {LONG}; is there more in it than the secret?",
+    ),
+    Shape(
+        lambda secret, _text: secret != secret.strip(),
+        "begins or ends with white space, which counts; remove it, unless Help Scout has it too",
+    ),
+    Shape(_is_utf_16, "is saved as UTF-16, so every byte of that counts; save it as UTF-8 without a byte order mark"),
+    Shape(
+        lambda secret, _text: secret.startswith(_MARKS[0]),
+        "begins with a byte order mark, which counts; save it as UTF-8 without one",
+    ),
+    Shape(
+        lambda secret, text: "\N{REPLACEMENT CHARACTER}" in text and not _is_utf_16(secret, text),
+        "is not UTF-8 text, which is what Help Scout has; save it as UTF-8",
+    ),
+    Shape(
+        lambda _secret, text: text.strip()[:1] in _QUOTES or text.strip()[-1:] in _QUOTES,
+        "stands in quotes, which count; remove them, unless Help Scout has them too",
+    ),
+    Shape(
+        lambda _secret, text: bool(_ASSIGNMENT.match(text)),
+        "looks like NAME=secret, all of which counts; leave only what stands behind the sign",
+    ),
+    Shape(
+        lambda _secret, text: "\n" in text.strip() or "\r" in text.strip(),
+        "has more than one line, all of which count; leave only the secret",
+    ),
+    Shape(
+        lambda _secret, text: bool(_COMMENT.match(text)),
+        "begins like a comment, which counts; leave only the secret",
+    ),
+    Shape(
+        lambda secret, text: not _is_utf_16(secret, text) and any(map(_is_invisible, text.lstrip("\ufeff"))),
+        "holds a character that cannot be seen, such as a no-break space, which counts; type it anew",
+    ),
+    Shape(
+        lambda _secret, text: bool(_OTHER_FILE.match(text)),
+        "looks like a whole file, such as JSON or a key; put nothing but the secret into it",
+    ),
+    Shape(
+        lambda _secret, text: bool(_FILE_NAME.fullmatch(text.strip())),
+        "looks like the name of a file; put the secret itself there",
+    ),
+)
+
+
+def odd_shapes(secret: bytes) -> Iterator[str]:
+    """Say what about a secret looks wrong, a sentence for each thing."""
+    text = secret.decode("utf-8", "replace")
+    for shape in SHAPES:
+        if shape.applies(secret, text):
+            yield shape.sentence.format(size=len(secret))
