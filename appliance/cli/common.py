@@ -15,7 +15,7 @@ import click
 from appliance.cli import CONFIG_WRONG, FAILED, START_FAILED
 from appliance.config import App, ConfigError, Settings, from_flags, load
 from appliance.customers.importer import import_customers, open_newest
-from appliance.customers.plan import Refused
+from appliance.customers.plan import Plan, Refused
 from appliance.customers.snapshot import Snapshot
 from appliance.service.wiring import plan_of, snapshot_folder
 
@@ -131,11 +131,17 @@ def read_input(file: str) -> bytes:
 
 
 def open_customers(settings: Settings) -> Snapshot:
-    """Open the snapshot that the service answers from, or one made of the source for this once. Raises Stop."""
+    """Return the snapshot that the service answers from, or one made of the source for this once. Raises Stop.
+
+    It is closed when the command ends.
+    """
     plan = plan_of(settings)
-    opened = open_newest(snapshot_folder(settings), plan)
-    if opened is not None:
-        return opened
+    opened = open_newest(snapshot_folder(settings), plan) or _import_for_once(plan)
+    click.get_current_context().call_on_close(opened.close)
+    return opened
+
+
+def _import_for_once(plan: Plan) -> Snapshot:
     with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
         try:
             import_customers(plan, Path(folder), clock=time.time, timer=time.monotonic)

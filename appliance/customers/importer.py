@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,9 +50,8 @@ def import_customers(
             at_step("build")
             _build(plan, unfinished, tally, clock, progress, last)
             at_step("verify")
-            written = Snapshot(unfinished, generation)
-            written.check()
-            written.close()
+            with closing(Snapshot(unfinished, generation)) as written:
+                written.check()
             at_step("sync")
             _sync(unfinished)
             at_step("rename")

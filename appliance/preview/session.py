@@ -203,10 +203,12 @@ class Session:
         self._adopt(child.result())
 
     def close(self) -> None:
-        """End what is running."""
+        """End what is running, and close the snapshot."""
         if self.child is not None:
             self.child.kill()
             self.child.result()
+        if self._snapshot is not None:
+            self._snapshot.close()
 
     def _look(self) -> str:
         return guards.signature_of(file for file in (self._settings.file, self._app.card) if file)

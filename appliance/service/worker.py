@@ -128,6 +128,8 @@ class Worker:
         self._request_log.close()
         if self._trail is not None:
             await self._trail.close()
+        if self._snapshot is not None:
+            self._snapshot.close()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do what is done once a second; a beat that is missing says that the loop does not go round."""

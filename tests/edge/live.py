@@ -123,11 +123,22 @@ def exchange(connection: socket.socket, pieces: list[bytes], answers: int = 1, h
         if not more:
             return received
         received += more
-    # Of the socket below TLS: the server takes it for the end, whatever it still waits for.
-    socket.socket.shutdown(connection, socket.SHUT_WR)
+    end(connection)
     while more := connection.recv(65536):
         received += more
     return received
+
+
+def end(connection: socket.socket) -> None:
+    """Say that nothing more will come, and go on reading: close_notify over TLS (RFC 8446, 6.1), FIN without."""
+    if not isinstance(connection, ssl.SSLSocket):
+        connection.shutdown(socket.SHUT_WR)
+        return
+    timeout = connection.gettimeout()
+    connection.settimeout(0)  # unwrap() sends it at once, and would then wait for the other side's
+    with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLError):
+        connection.unwrap()
+    connection.settimeout(timeout)
 
 
 def _complete(received: bytes, answers: int, head: bool) -> bool:

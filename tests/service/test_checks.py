@@ -292,7 +292,7 @@ def test_overlap(wanted: str, held: str, overlap: bool) -> None:
         pytest.param(
             "email,name\n" + "a@b.example,A\n" * 300 + "x\n", "warning", "customers.csv:302: 1 cells", id="one bad row"
         ),
-        pytest.param("email,name\n,A\n", "warning", 'no customer has an address in "email"', id="no address"),
+        pytest.param("email,name\n,A\n", "fault", 'no customer with an address in "email"', id="no address"),
         pytest.param("email,name\na@b.example,A\n,B\n", "ok", "2 customers, 1 with an address", id="good"),
     ],
 )
@@ -314,7 +314,7 @@ def test_customers(text: str | None, status: str, sentence: str, tmp_path: Path)
         ),
         pytest.param("email\r\nx@b.example", "fault", "the last line has no line end", id="cut at the end"),
         pytest.param("email,name\n" + "x\n" * 5, "warning", "5 bad rows would be left out", id="bad rows"),
-        pytest.param("email,name\n,A\n", "warning", 'no customer has an address in "email"', id="no address"),
+        pytest.param("email,name\n,A\n", "fault", 'no customer with an address in "email"', id="no address"),
         pytest.param("email,name\n", "ok", "the first 0 customers", id="no customers"),
         pytest.param(
             "email,name\na@b.example,A\n,B\n",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -45,6 +45,16 @@ def ask_itself(ground: Ground, target: Target) -> Iterator[Finding]:
         return
     secrets = [Secret(value) for value in read_secrets(app, ground.environ)]
     newest, address = _somebody(ground)
+    try:
+        yield from _ask_about(address, newest, ground, target, app, secrets)
+    finally:
+        if newest is not None:
+            newest.close()
+
+
+def _ask_about(
+    address: str, newest: Snapshot | None, ground: Ground, target: Target, app: App, secrets: Sequence[Secret]
+) -> Iterator[Finding]:
     body = (_BODY % msgspec.json.encode({"email": address}).decode()).encode()
     path = target.path or app.path
     try:
@@ -147,8 +157,8 @@ def _why_other(ground: Ground, answer: Answer, here: SidebarApp, message: tuple[
         return "it has no customers yet; its log says why (import_refused), and `sidebard check`"
     folder = snapshot_folder(ground.settings)
     for number in generations(folder)[1:]:
-        with suppress(SnapshotFault):
-            here.use(Snapshot(file_of(folder, number), number))
+        with suppress(SnapshotFault), closing(Snapshot(file_of(folder, number), number)) as old:
+            here.use(old)
             if here.answer(*message).body == answer.body:
                 return f"it answers from old data, generation {number}; restart it, and report this"
     return (
