@@ -1,7 +1,8 @@
 """README's own words on fresh machines: bare Debian systems with nothing installed but what README names.
 
 For each release: the packages, a clone of the commit, `make run` with its printed request, `make test` as root, in one
-of them also as an ordinary user, while that still serves, and `make deb`. Nothing may come from what this machine
+of them also as an ordinary user, while that still serves, and `make deb`. What Debian 12 makes is copied into dist/,
+for the tests of the packages, once a second build has given the same bytes. Nothing may come from what this machine
 happens to have, but everything through its settings: apt's archive, pip's configuration, proxies and authorities.
 
 Usage: fresh_machine.py RELEASE... (as root; what is not committed is not tried)
@@ -30,7 +31,13 @@ from tests.package.base import ROOT, NoMachine, base, copy, enter, first_process
 CACHE = ROOT / ".cache"
 PATIENCE = 300.0  # for `make run`, which installs what the service needs first
 USER = "newcomer"
-WITH_USER = ("trixie",)  # the suite takes minutes: once as a user will do
+BINARY = "make binary"
+SAME = (
+    "sidebard",
+    "sidebard.cdx.json",
+)  # whoever builds a commit, and wherever; the archive and packages follow from it
+SUITE_AS_USER = ("trixie",)  # it takes minutes: once will do
+RELEASED = "bookworm"  # whose build is tried further: it runs with every newer C library
 CUSTOMER = "Ada Lovelace"
 REFUSED = "The signature is missing or wrong."
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -105,11 +112,15 @@ def try_release(release: str, minutes: list[tuple[str, float]]) -> None:
                     card_and_refusal(system, request)
                 with step(f"{words.test}, as root"):
                     system.run(words.test, home)
-                if release in WITH_USER:
+                if release in SUITE_AS_USER:
                     with step(f"{words.test}, as a user"):
                         system.run(words.test, other, USER)
             with step(words.deb):
                 build(system, words.deb, folder, home)
+            if release == RELEASED:
+                with step(f"{BINARY}, as a user, elsewhere"):
+                    system.run(BINARY, other, USER)
+                    publish(folder / home[1:] / "dist", folder / other[1:] / "dist")
     finally:
         remove(folder)
 
@@ -152,6 +163,15 @@ def build(system: System, words: str, folder: Path, home: str) -> None:
     made = {file.suffix for file in (folder / home[1:] / "dist").iterdir()}
     if not {".deb", ".rpm"} <= made:
         raise Failure(f"`{words}` made no packages, only {sorted(made)}")
+
+
+def publish(dist: Path, other: Path) -> None:
+    """Copy what was built into dist/ here, if another build of the same commit gave the same bytes. Raise Failure."""
+    for name in SAME:
+        if (dist / name).read_bytes() != (other / name).read_bytes():
+            raise Failure(f"dist/{name} of two builds in two folders, by two users, is not the same")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    shutil.copytree(dist, ROOT / "dist")
 
 
 class System:
