@@ -200,7 +200,8 @@ class System:
         up = self._process.stdout.readline() if self._process.stdout else b""
         first = first_process(self._process.pid) if up == b"up\n" else None
         if first is None:
-            self.stop()
+            self._process.kill()
+            self._process.wait()
             raise NoMachine(f"systemd-nspawn did not start {folder}")
         self._first = first
 
@@ -211,8 +212,9 @@ class System:
         self.stop()
 
     def stop(self) -> None:
-        """End everything in it."""
-        self._process.kill()
+        """End everything in it, and wait for that: with its first process the kernel ends all others."""
+        if self._process.poll() is None:
+            os.kill(self._first, signal.SIGKILL)
         self._process.wait()
 
     def bring_settings(self) -> None:
