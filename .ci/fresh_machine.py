@@ -188,12 +188,11 @@ class System:
         binds = [f"--bind-ro={path}" for path in settings.folders]
         self._process = subprocess.Popen(
             [
-                *("setpriv", "--pdeathsig=KILL"),  # also when this ends by SIGKILL
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2", "--console=pipe"),
                 *("--resolv-conf=replace-host", *binds, f"--bind={CACHE / 'pip'}:/var/cache/pip"),
-                *(f"--directory={folder}", "sh", "-c", "echo up; exec sleep infinity"),
+                *(f"--directory={folder}", "sh", "-c", "echo up; exec cat"),
             ],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # it ends with this pipe, however this program ends
             stdout=subprocess.PIPE,
             env={**os.environ, "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},  # /tmp is on disk in Debian 12, and large enough
         )
@@ -213,9 +212,7 @@ class System:
 
     def stop(self) -> None:
         """End everything in it, and wait for that: with its first process the kernel ends all others."""
-        if self._process.poll() is None:
-            os.kill(self._first, signal.SIGKILL)
-        self._process.wait()
+        self._process.communicate()
 
     def bring_settings(self) -> None:
         """Give pip this machine's settings, and everything the authorities that this machine trusts."""
@@ -224,6 +221,7 @@ class System:
                 place = self.folder / str(file)[1:]
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, place)
+                place.chmod(0o644)
 
     def command(self, script: str, folder: str, user: str) -> tuple[list[str], dict[str, str]]:
         """Return how to run a shell script in it, and with which environment."""
@@ -290,25 +288,30 @@ class System:
 
 
 def pip_settings(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Settings:
-    """Return what pip goes by on this machine, wherever that names files of its own."""
+    """Return what pip goes by on this machine, its configuration as the environment, for whoever runs pip."""
+    home = Path(environ.get("HOME", "/root"))
+    configs = [
+        root / "etc/xdg/pip/pip.conf",
+        root / "etc/pip.conf",
+        home / ".pip/pip.conf",
+        home / ".config/pip/pip.conf",
+    ]
+    parser = configparser.RawConfigParser()
+    parser.read([*configs, environ.get("PIP_CONFIG_FILE", root / "none")])  # what is missing is passed over, later wins
     handed = {
+        f"PIP_{name.upper().replace('-', '_')}": value
+        for section in sorted(parser.sections(), key="global".__ne__)  # a command's own section wins over it
+        for name, value in parser.items(section)
+    }
+    handed |= {
         name: value
         for name, value in environ.items()
         if name.startswith("PIP_") or name.lower().endswith("_proxy") or name == "CI"
     }
-    configs = [root / "etc/pip.conf", root / "etc/xdg/pip/pip.conf", Path(environ.get("PIP_CONFIG_FILE", root))]
-    configs = [file for file in configs if file.is_file()]
-    values = list(handed.values())
-    for file in configs:
-        parser = configparser.RawConfigParser()
-        parser.read(file)
-        values += [value for section in parser.sections() for _, value in parser.items(section)]
-    named = list(dict.fromkeys(path for value in values for word in value.split() if (path := local_path(word))))
-    return Settings(
-        handed,
-        [*configs, *(path for path in named if path.is_file())],
-        [path for path in named if path.is_dir()],
-    )
+    handed.pop("PIP_CONFIG_FILE", None)
+    words = [word for value in handed.values() for word in value.split()]
+    named = list(dict.fromkeys(path for word in words if (path := local_path(word))))
+    return Settings(handed, [path for path in named if path.is_file()], [path for path in named if path.is_dir()])
 
 
 def local_path(word: str) -> Path | None:
