@@ -224,3 +224,18 @@ def test_settings_of_pip_are_handed_on_with_what_they_name(fresh_machine, tmp_pa
     }
     assert set(settings.files) == {constraints, bundle}
     assert set(settings.folders) == {tmp_path / "wheels", tmp_path / "index"}
+
+
+def test_only_a_build_that_can_be_repeated_is_published(fresh_machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(fresh_machine, "ROOT", tmp_path)
+    builds = tmp_path / "one", tmp_path / "other"
+    for build in builds:
+        build.mkdir()
+        for name in ("sidebard", "sidebard.cdx.json"):
+            (build / name).write_text("the same")
+    (tmp_path / "one/sidebard.deb").touch()
+    fresh_machine.publish(*builds)
+    (tmp_path / "other/sidebard").write_text("another")
+    with pytest.raises(fresh_machine.Failure, match="dist/sidebard of two builds"):
+        fresh_machine.publish(*builds)
+    assert {file.name for file in (tmp_path / "dist").iterdir()} == {"sidebard", "sidebard.cdx.json", "sidebard.deb"}
