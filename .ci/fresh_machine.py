@@ -1,7 +1,8 @@
 """README's own words on fresh machines: bare Debian systems with nothing installed but what README names.
 
 For each release: the packages, a clone of the commit, `make run` with its printed request, `make test` as root, in one
-of them also as an ordinary user, while that still serves, and `make deb`. Nothing may come from what this machine
+of them also as an ordinary user, while that still serves, and `make deb`. What Debian 12 makes is copied into dist/,
+for the tests of the packages, once a second build has given the same bytes. Nothing may come from what this machine
 happens to have, but everything through its settings: apt's archive, pip's configuration, proxies and authorities.
 
 Usage: fresh_machine.py RELEASE... (as root; what is not committed is not tried)
@@ -30,7 +31,13 @@ from tests.package.base import ROOT, NoMachine, base, copy, enter, first_process
 CACHE = ROOT / ".cache"
 PATIENCE = 300.0  # for `make run`, which installs what the service needs first
 USER = "newcomer"
-WITH_USER = ("trixie",)  # the suite takes minutes: once as a user will do
+BINARY = "make binary"
+SAME = (
+    "sidebard",
+    "sidebard.cdx.json",
+)  # whoever builds a commit, and wherever; the archive and packages follow from it
+SUITE_AS_USER = ("trixie",)  # it takes minutes: once will do
+RELEASED = "bookworm"  # whose build is tried further: it runs with every newer C library
 CUSTOMER = "Ada Lovelace"
 REFUSED = "The signature is missing or wrong."
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -105,11 +112,15 @@ def try_release(release: str, minutes: list[tuple[str, float]]) -> None:
                     card_and_refusal(system, request)
                 with step(f"{words.test}, as root"):
                     system.run(words.test, home)
-                if release in WITH_USER:
+                if release in SUITE_AS_USER:
                     with step(f"{words.test}, as a user"):
                         system.run(words.test, other, USER)
             with step(words.deb):
                 build(system, words.deb, folder, home)
+            if release == RELEASED:
+                with step(f"{BINARY}, as a user, elsewhere"):
+                    system.run(BINARY, other, USER)
+                    publish(folder / home[1:] / "dist", folder / other[1:] / "dist")
     finally:
         remove(folder)
 
@@ -154,6 +165,15 @@ def build(system: System, words: str, folder: Path, home: str) -> None:
         raise Failure(f"`{words}` made no packages, only {sorted(made)}")
 
 
+def publish(dist: Path, other: Path) -> None:
+    """Copy what was built into dist/ here, if another build of the same commit gave the same bytes. Raise Failure."""
+    for name in SAME:
+        if (dist / name).read_bytes() != (other / name).read_bytes():
+            raise Failure(f"dist/{name} of two builds in two folders, by two users, is not the same")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    shutil.copytree(dist, ROOT / "dist")
+
+
 class System:
     """A Debian system in a folder that runs on this machine's network; what is started in it ends with it."""
 
@@ -168,19 +188,19 @@ class System:
         binds = [f"--bind-ro={path}" for path in settings.folders]
         self._process = subprocess.Popen(
             [
-                *("setpriv", "--pdeathsig=KILL"),  # also when this ends by SIGKILL
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2", "--console=pipe"),
                 *("--resolv-conf=replace-host", *binds, f"--bind={CACHE / 'pip'}:/var/cache/pip"),
-                *(f"--directory={folder}", "sh", "-c", "echo up; exec sleep infinity"),
+                *(f"--directory={folder}", "sh", "-c", "echo up; exec cat"),
             ],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # it ends with this pipe, however this program ends
             stdout=subprocess.PIPE,
             env={**os.environ, "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},  # /tmp is on disk in Debian 12, and large enough
         )
         up = self._process.stdout.readline() if self._process.stdout else b""
         first = first_process(self._process.pid) if up == b"up\n" else None
         if first is None:
-            self.stop()
+            self._process.kill()
+            self._process.wait()
             raise NoMachine(f"systemd-nspawn did not start {folder}")
         self._first = first
 
@@ -191,9 +211,8 @@ class System:
         self.stop()
 
     def stop(self) -> None:
-        """End everything in it."""
-        self._process.kill()
-        self._process.wait()
+        """End everything in it, and wait for that: with its first process the kernel ends all others."""
+        self._process.communicate()
 
     def bring_settings(self) -> None:
         """Give pip this machine's settings, and everything the authorities that this machine trusts."""
@@ -202,6 +221,7 @@ class System:
                 place = self.folder / str(file)[1:]
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, place)
+                place.chmod(0o644)
 
     def command(self, script: str, folder: str, user: str) -> tuple[list[str], dict[str, str]]:
         """Return how to run a shell script in it, and with which environment."""
@@ -268,25 +288,30 @@ class System:
 
 
 def pip_settings(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Settings:
-    """Return what pip goes by on this machine, wherever that names files of its own."""
+    """Return what pip goes by on this machine, its configuration as the environment, for whoever runs pip."""
+    home = Path(environ.get("HOME", "/root"))
+    configs = [
+        root / "etc/xdg/pip/pip.conf",
+        root / "etc/pip.conf",
+        home / ".pip/pip.conf",
+        home / ".config/pip/pip.conf",
+    ]
+    parser = configparser.RawConfigParser()
+    parser.read([*configs, environ.get("PIP_CONFIG_FILE", root / "none")])  # what is missing is passed over, later wins
     handed = {
+        f"PIP_{name.upper().replace('-', '_')}": value
+        for section in sorted(parser.sections(), key="global".__ne__)  # a command's own section wins over it
+        for name, value in parser.items(section)
+    }
+    handed |= {
         name: value
         for name, value in environ.items()
         if name.startswith("PIP_") or name.lower().endswith("_proxy") or name == "CI"
     }
-    configs = [root / "etc/pip.conf", root / "etc/xdg/pip/pip.conf", Path(environ.get("PIP_CONFIG_FILE", root))]
-    configs = [file for file in configs if file.is_file()]
-    values = list(handed.values())
-    for file in configs:
-        parser = configparser.RawConfigParser()
-        parser.read(file)
-        values += [value for section in parser.sections() for _, value in parser.items(section)]
-    named = list(dict.fromkeys(path for value in values for word in value.split() if (path := local_path(word))))
-    return Settings(
-        handed,
-        [*configs, *(path for path in named if path.is_file())],
-        [path for path in named if path.is_dir()],
-    )
+    handed.pop("PIP_CONFIG_FILE", None)
+    words = [word for value in handed.values() for word in value.split()]
+    named = list(dict.fromkeys(path for word in words if (path := local_path(word))))
+    return Settings(handed, [path for path in named if path.is_file()], [path for path in named if path.is_dir()])
 
 
 def local_path(word: str) -> Path | None:

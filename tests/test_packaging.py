@@ -192,23 +192,50 @@ def test_readme_asks_for_no_more_than_this(fresh_machine):
 
 def test_settings_of_pip_are_handed_on_with_what_they_name(fresh_machine, tmp_path):
     """Files are copied, folders bound; of an index in a folder its parent, for its pages link to files beside it."""
-    for folder in ("etc/xdg/pip", "index/simple", "wheels"):
+    for folder in ("etc/xdg/pip", "home/.config/pip", "index/simple", "wheels"):
         (tmp_path / folder).mkdir(parents=True)
     constraints, bundle = tmp_path / "constraints.txt", tmp_path / "bundle.pem"
     constraints.touch()
     bundle.touch()
-    (tmp_path / "etc/pip.conf").write_text(f"[global]\ncert = {bundle}\nindex-url = https://index.example/%40/simple\n")
-    config = tmp_path / "etc/xdg/pip/pip.conf"
-    config.write_text(f"[install]\nextra-index-url = file://{tmp_path}/index/simple file:///nowhere/simple\n")
+    (tmp_path / "etc/xdg/pip/pip.conf").write_text("[global]\ncert = /nowhere.pem\ntimeout = 5\n")
+    (tmp_path / "etc/pip.conf").write_text(f"[install]\nretries = 9\n[global]\ncert = {bundle}\nretries = 1\n")
+    index = f"file://{tmp_path}/index/simple\n  file:///nowhere/simple https://index.example/%40/simple"
+    (tmp_path / "home/.config/pip/pip.conf").write_text(f"[global]\nextra-index-url =\n  {index}\n")
+    (tmp_path / "own.conf").write_text(f"[global]\nconstraint = {constraints}\ntimeout = 6\n")
     environ = {
+        "PIP_CONFIG_FILE": str(tmp_path / "own.conf"),
         "PIP_FIND_LINKS": f"{tmp_path}/wheels /nowhere/wheels",
-        "PIP_CONSTRAINT": str(constraints),
         "PIP_TIMEOUT": "180",
         "https_proxy": "http://proxy.example:3128",
-        "HOME": "/root",
+        "HOME": str(tmp_path / "home"),
         "CI": "true",
+        "SECRET": "unasked",
     }
     settings = fresh_machine.pip_settings(environ, tmp_path)
-    assert set(settings.environ) == set(environ) - {"HOME"}
-    assert set(settings.files) == {tmp_path / "etc/pip.conf", config, constraints, bundle}
+    assert settings.environ.pop("PIP_EXTRA_INDEX_URL").split() == index.split()
+    assert settings.environ == {
+        "PIP_CERT": str(bundle),
+        "PIP_RETRIES": "9",
+        "PIP_CONSTRAINT": str(constraints),
+        "PIP_FIND_LINKS": f"{tmp_path}/wheels /nowhere/wheels",
+        "PIP_TIMEOUT": "180",
+        "https_proxy": "http://proxy.example:3128",
+        "CI": "true",
+    }
+    assert set(settings.files) == {constraints, bundle}
     assert set(settings.folders) == {tmp_path / "wheels", tmp_path / "index"}
+
+
+def test_only_a_build_that_can_be_repeated_is_published(fresh_machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(fresh_machine, "ROOT", tmp_path)
+    builds = tmp_path / "one", tmp_path / "other"
+    for build in builds:
+        build.mkdir()
+        for name in ("sidebard", "sidebard.cdx.json"):
+            (build / name).write_text("the same")
+    (tmp_path / "one/sidebard.deb").touch()
+    fresh_machine.publish(*builds)
+    (tmp_path / "other/sidebard").write_text("another")
+    with pytest.raises(fresh_machine.Failure, match="dist/sidebard of two builds"):
+        fresh_machine.publish(*builds)
+    assert {file.name for file in (tmp_path / "dist").iterdir()} == {"sidebard", "sidebard.cdx.json", "sidebard.deb"}
