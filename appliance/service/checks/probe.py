@@ -133,7 +133,7 @@ _NOT_TRUSTED: Final = {
     " the full chain, or give the authority's certificate with --ca",
     21: "the certificate's chain is not sent whole, so Help Scout does not accept it; use the full chain",
     62: "the certificate is for other names than this; issue it for the name in the URL, or correct the URL",
-    64: "the certificate is not for this IP address; use the name that it is for in the URL",
+    64: "the certificate is not for this IP address; use its name in the URL, and --connect for the address",
 }
 
 
@@ -141,7 +141,7 @@ _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_
 
 # The first that fits; what is not here has a sentence of the system's.
 _NO_ANSWER: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (socket.gaierror, "this name has no address; correct the URL, or the DNS"),
+    (socket.gaierror, "this name has no address; correct the URL, or the DNS, or say with --connect where it listens"),
     (ConnectionRefusedError, "nothing listens there; start the service, or correct the port"),
     (TimeoutError, f"no answer within {_TIMEOUT:.0f} seconds; look for a firewall, and at the service's log"),
     (
