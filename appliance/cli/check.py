@@ -42,15 +42,24 @@ _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 @common.config_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and faults.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
-@click.option("--self", "url", metavar="URL", help="Instead, ask a running service; the next two are for it.")
+@click.option("--self", "url", metavar="URL", help="Check a running service instead; the next three are for it.")
+@click.option("--connect", metavar="HOST:PORT", help="Connect there, whatever host the URL has.")
 @common.ca_option
 @common.insecure_option
-def command(config: Path | None, quiet: bool, as_json: bool, url: str | None, ca: Path | None, insecure: bool) -> None:
+def command(
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    url: str | None,
+    connect: str | None,
+    ca: Path | None,
+    insecure: bool,
+) -> None:
     """Open everything that the config names, and say what is wrong, where, and what to do.
 
     Nothing is changed. Exits with 1 if there is a fault, with 78 if the config cannot be used; warnings leave 0.
     """
-    checks = _checks(url, ca, insecure)
+    checks = _checks(url, connect, ca, insecure)
     try:
         settings = common.find_settings(config)
     except ConfigError as error:
@@ -72,15 +81,15 @@ def command(config: Path | None, quiet: bool, as_json: bool, url: str | None, ca
         sys.exit(FAILED)
 
 
-def _checks(url: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ...]:
+def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ...]:
     """Give the checks to run. Raises UsageError."""
     if url is None:
-        if ca is not None or insecure:
-            raise click.UsageError("--ca and --insecure belong to --self URL")
+        if connect is not None or ca is not None or insecure:
+            raise click.UsageError("--connect, --ca and --insecure belong to --self URL")
         return CHECKS
     context = common.trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     try:
-        target = target_of(url, context)
+        target = target_of(url, context, connect or "")
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return (Check("self", partial(ask_itself, target=target)),)

@@ -6,15 +6,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from appliance.cli import FAILED, common
+from appliance.cli.curl import reach
 from appliance.config import ConfigError, Settings, from_flags
 from appliance.config_files import read_secrets
-from appliance.edge.tls import self_signed_files
-from appliance.service.wiring import certificate_folder
 from appliance.sidebar.signature import Secret, Verifier
 
 
@@ -69,15 +67,8 @@ def _settings(config: Path | None, secret_file: Path | None) -> Settings:
 
 def curl_command(settings: Settings, url: str, header: str, signature: str, body: bytes, file: str) -> str:
     """Give a curl command line that can be pasted into any shell, in any folder."""
-    words = ["curl", "-sS"]
-    parts = urlsplit(url)
-    if (
-        parts.scheme == "https"
-        and settings.tls.certificate is None
-        and parts.hostname in ("localhost", "127.0.0.1", "::1")
-    ):
-        certificate, _ = self_signed_files(certificate_folder(settings))
-        words += ["--cacert", str(certificate)]
+    options, url = reach(settings, url)
+    words = ["curl", "-sS", *options]
     words += ["-H", f"{header}: {signature}", "-H", "Content-Type: application/json"]
     # A text body stands in the command itself, where it can be changed to see the signature refused.
     text = body.decode("utf-8", "replace")

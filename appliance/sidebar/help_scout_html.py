@@ -25,6 +25,11 @@ _VOID: Final = frozenset({"br", "hr"})
 # Elements that go with all that is in them; of any other the content stays.
 _WHOLE: Final = frozenset({"script", "style", "iframe", "object", "svg", "math", "video", "audio", "canvas", "select",
                            "textarea", "template", "noscript", "title"})  # fmt: skip
+# Elements of which nothing more is said once the one that they belong to was told.
+_PARTS: Final = {
+    **dict.fromkeys(("caption", "col", "colgroup", "tbody", "td", "tfoot", "th", "thead", "tr"), "<table>"),
+    **dict.fromkeys(("dd", "dt"), "<dl>"),
+}
 _RUNS: Final = re.compile(r"[\s\x00]*(javascript|vbscript|data)\s*:", re.IGNORECASE)
 _HEADER: Final = "x-helpscout-signature"
 _LISTED: Final = 3
@@ -123,7 +128,7 @@ class _Cleaner(HTMLParser):
             return
         name, hole, _ = tag.partition(_HOLE)
         if name not in KEPT:
-            if not hole:  # else the rest of its name is a value
+            if not hole and not self._is_told(_PARTS.get(tag)):  # with a hole, the rest of its name is a value
                 self._remove(f"<{tag}>", 0)
             if tag in _WHOLE and not closed:
                 self._inside, self._depth = tag, 1
@@ -140,6 +145,9 @@ class _Cleaner(HTMLParser):
                 yield name, value
             elif name:
                 self._remove(f"{name}=…", self._lines_before(written))
+
+    def _is_told(self, what: str | None) -> bool:
+        return any(removal.what == what for removal in self.removals)
 
     def _lines_before(self, attribute: str) -> int:
         """Return how many lines below its tag an attribute stands."""

@@ -228,8 +228,10 @@ def test_serve_sends_the_reader_to_check(files):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--insecure"], "--ca and --insecure belong to --self URL"),
-        (["--ca", "x"], "--ca and --insecure belong to --self URL"),
+        (["--insecure"], "--connect, --ca and --insecure belong to --self URL"),
+        (["--ca", "x"], "--connect, --ca and --insecure belong to --self URL"),
+        (["--connect", "127.0.0.1:8443"], "--connect, --ca and --insecure belong to --self URL"),
+        (["--self", "https://x.example/", "--connect", "x"], "x is not HOST:PORT; write, for example, 127.0.0.1:8443"),
         (["--self", "https://x.example/", "--ca", "x", "--insecure"], "--ca and --insecure exclude each other"),
         (["--self", "x.example"], "give the URL that Help Scout has, such as https://"),
     ],

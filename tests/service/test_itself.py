@@ -96,9 +96,11 @@ def home(tmp_path: Path) -> Settings:
     return made
 
 
-def asked(home: Settings, url: str, ca: Path | None = None, *, insecure: bool = False) -> list[tuple[str, str]]:
+def asked(
+    home: Settings, url: str, ca: Path | None = None, *, insecure: bool = False, connect: str = ""
+) -> list[tuple[str, str]]:
     context = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
-    found = list(ask_itself(Ground(home, {}, clock=NOW.timestamp), target_of(url, context)))
+    found = list(ask_itself(Ground(home, {}, clock=NOW.timestamp), target_of(url, context, connect)))
     return [(finding.status.value, finding.sentence) for finding in found]
 
 
@@ -295,6 +297,43 @@ def test_a_certificate_for_another_name(home: Settings, tmp_path: Path) -> None:
 def test_what_is_no_target(url: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         target_of(url, ssl.create_default_context())
+
+
+@pytest.mark.parametrize(
+    ("connect", "there", "where"),
+    [
+        ("127.0.0.1:8443", ("127.0.0.1", 8443), "127.0.0.1:8443"),
+        ("localhost:443", ("localhost", 443), "localhost:443"),
+        ("[::1]:8443", ("::1", 8443), "[::1]:8443"),
+        ("", ("x.example", 443), "x.example:443"),
+    ],
+)
+def test_where_it_connects(connect: str, there: tuple[str, int], where: str) -> None:
+    target = target_of("https://x.example/helpscout", ssl.create_default_context(), connect)
+    assert (target.host, target.connect, target.where) == ("x.example", there, where)
+
+
+@pytest.mark.parametrize(
+    "connect",
+    ["8443", "127.0.0.1", ":8443", "::1:8443", "x:y", "a b:1/c", "u@x:1", "x:1?y", "x:70000", "https://x:1", "x:0"],
+)
+def test_where_nothing_can_connect(connect: str) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        target_of("https://x.example/", ssl.create_default_context(), connect)
+
+
+def test_a_service_that_the_dns_does_not_know_yet(home: Settings, tmp_path: Path) -> None:
+    """By the name in its certificate, at the address where it listens."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("support.example").configure_cert(context)
+    ca = tmp_path / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(str(ca))
+    with serving(app_of(home), context=context) as url:
+        address = url.removeprefix("https://").removesuffix("/helpscout")
+        found = asked(home, "https://support.example/helpscout", ca, connect=address)
+        assert [status for status, _ in found] == ["ok", "ok"], found
+        ((status, said),) = asked(home, "https://other.example/helpscout", ca, connect=address)
+    assert (status, said.startswith(f"{address}: the certificate is for other names than this")) == ("fault", True)
 
 
 def test_a_real_service(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ ODD: list[tuple[str, bytes | str, str]] = [
     ("set", f"set SECRET={GOOD}", "looks like NAME=secret"),
     ("PowerShell", f"$env:SECRET={GOOD}", "looks like NAME=secret"),
     ("dotted name", f"app.secret-key={GOOD}", "looks like NAME=secret"),
+    ("NAME= in quotes, marked", f'\ufeff"SECRET={GOOD}"', "looks like NAME=secret"),
+    ("quotes, marked", f'\ufeff"{GOOD}"', "stands in quotes"),
     ("second line", f"{GOOD}\n{GOOD[:4]}", "has more than one line"),
     ("old Mac line", f"{GOOD}\rx", "has more than one line"),
     ("comment above", f"# of the app\n{GOOD}", "begins like a comment"),
@@ -92,6 +94,10 @@ def test_every_shape_has_an_example() -> None:
 )
 def test_a_good_secret_is_good(secret: str) -> None:
     assert list(odd_shapes(secret.encode())) == []
+
+
+def test_white_space_alone_is_not_called_quotes() -> None:
+    assert [said for said in odd_shapes(b" " * 20) if "quotes" in said] == []
 
 
 def test_no_random_secret_is_odd() -> None:

@@ -39,9 +39,10 @@ ROOT = Path(__file__).parents[2]
         pytest.param(
             "<table><tr><td>A</td><td>B</td></tr></table>",
             "AB",
-            ["<table>", "<tr>", "<td>", "<td>"],
+            ["<table>"],
             id="table",
         ),
+        pytest.param("<td>A</td>", "A", ["<td>"], id="cell alone"),
         pytest.param("<svg><svg></svg><text>B</text></svg>A", "A", ["<svg>"], id="nested in its like"),
         pytest.param("<svg/>A", "A", ["<svg>"], id="closed at once"),
         pytest.param("<h1 id=x>A</h1>", "A", ["<h1>"], id="heading"),

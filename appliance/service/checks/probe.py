@@ -19,13 +19,23 @@ _MAX_ANSWER: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the service is said to be. `path` is "" if the URL has none; `context` is None for plain HTTP."""
+    """Where the service is said to be. `path` is "" if the URL has none; `context` is None for plain HTTP.
+
+    `connect` is the host and port to connect to in the place of the URL's: before the DNS has the name, say.
+    """
 
     url: str
     host: str
     port: int
     path: str
     context: ssl.SSLContext | None
+    connect: tuple[str, int]
+
+    @property
+    def where(self) -> str:
+        """What is connected to, for messages."""
+        host, port = self.connect
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Answer(NamedTuple):
@@ -41,8 +51,11 @@ class Unreachable(Exception):
     """No answer came; the text is a sentence that says why and what to do."""
 
 
-def target_of(url: str, context: ssl.SSLContext) -> Target:
-    """Take a URL apart; `context` is for https. Raises ValueError with a sentence."""
+def target_of(url: str, context: ssl.SSLContext, connect: str = "") -> Target:
+    """Parse a URL, and HOST:PORT to connect to instead if given; `context` is for https.
+
+    Raises ValueError with a sentence.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -51,7 +64,21 @@ def target_of(url: str, context: ssl.SSLContext) -> Target:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("give the URL that Help Scout has, such as https://support.example.com/helpscout")
     is_secure = parts.scheme == "https"
-    return Target(url, parts.hostname, port or (443 if is_secure else 80), parts.path, context if is_secure else None)
+    host, port = parts.hostname, port or (443 if is_secure else 80)
+    there = _host_and_port(connect) if connect else (host, port)
+    return Target(url, host, port, parts.path, context if is_secure else None, there)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """Parse HOST:PORT, or [ADDRESS]:PORT. Raises ValueError with a sentence."""
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port or parts.netloc != text or parts.username is not None:
+        raise ValueError(f"{text} is not HOST:PORT; write, for example, 127.0.0.1:8443")
+    return host, port
 
 
 def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -> Answer:
@@ -63,16 +90,28 @@ def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -
     )
     began = time.monotonic()
     try:
-        connection.connect()
+        connection.sock = _connect(target)
         validity = _validity(connection.sock)
         headers = {"Content-Type": "application/json", header: signature.decode("ascii")}
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         return Answer(answer.status, answer.read(_MAX_ANSWER), time.monotonic() - began, validity)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"{target.host}:{target.port}: {_sentence(error)}") from None
+        raise Unreachable(f"{target.where}: {_sentence(error)}") from None
     finally:
         connection.close()
+
+
+def _connect(target: Target) -> socket.socket:
+    """Connect to where the target says, and shake hands for the name in its URL."""
+    connected = socket.create_connection(target.connect, _TIMEOUT)
+    if target.context is None:
+        return connected
+    try:
+        return target.context.wrap_socket(connected, server_hostname=target.host)
+    except BaseException:
+        connected.close()
+        raise
 
 
 def _validity(connected: socket.socket) -> Validity | None:
@@ -94,7 +133,7 @@ _NOT_TRUSTED: Final = {
     " the full chain, or give the authority's certificate with --ca",
     21: "the certificate's chain is not sent whole, so Help Scout does not accept it; use the full chain",
     62: "the certificate is for other names than this; issue it for the name in the URL, or correct the URL",
-    64: "the certificate is not for this IP address; use the name that it is for in the URL",
+    64: "the certificate is not for this IP address; use its name in the URL, and --connect for the address",
 }
 
 
@@ -102,7 +141,7 @@ _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_
 
 # The first that fits; what is not here has a sentence of the system's.
 _NO_ANSWER: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (socket.gaierror, "this name has no address; correct the URL, or the DNS"),
+    (socket.gaierror, "this name has no address; correct the URL, or the DNS, or say with --connect where it listens"),
     (ConnectionRefusedError, "nothing listens there; start the service, or correct the port"),
     (TimeoutError, f"no answer within {_TIMEOUT:.0f} seconds; look for a firewall, and at the service's log"),
     (

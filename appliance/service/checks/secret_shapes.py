@@ -42,6 +42,16 @@ def _is_utf_16(secret: bytes, _text: str) -> bool:
     return secret.startswith(_MARKS[1:]) or b"\0" in secret
 
 
+def _unmarked(text: str) -> str:
+    """Return a secret without a byte order mark and white space around it."""
+    return text.removeprefix("\ufeff").strip()
+
+
+def _inner(text: str) -> str:
+    """Return a secret without quotes around it, too."""
+    return _unmarked(text).strip(_QUOTES)
+
+
 def _is_invisible(character: str) -> bool:
     """Return whether a character has no width, is a space that is not ASCII, or is a control character."""
     category = unicodedata.category(character)
@@ -73,11 +83,11 @@ SHAPES: Final = (
         "is not UTF-8 text, which is what Help Scout has; save it as UTF-8",
     ),
     Shape(
-        lambda _secret, text: text.strip()[:1] in _QUOTES or text.strip()[-1:] in _QUOTES,
+        lambda _secret, text: _inner(text) != _unmarked(text),
         "stands in quotes, which count; remove them, unless Help Scout has them too",
     ),
     Shape(
-        lambda _secret, text: bool(_ASSIGNMENT.match(text)),
+        lambda _secret, text: bool(_ASSIGNMENT.match(_inner(text))),
         "looks like NAME=secret, all of which counts; leave only what stands behind the sign",
     ),
     Shape(
@@ -85,7 +95,7 @@ SHAPES: Final = (
         "has more than one line, all of which count; leave only the secret",
     ),
     Shape(
-        lambda _secret, text: bool(_COMMENT.match(text)),
+        lambda _secret, text: bool(_COMMENT.match(_inner(text))),
         "begins like a comment, which counts; leave only the secret",
     ),
     Shape(
@@ -93,11 +103,11 @@ SHAPES: Final = (
         "holds a character that cannot be seen, such as a no-break space, which counts; type it anew",
     ),
     Shape(
-        lambda _secret, text: bool(_OTHER_FILE.match(text)),
+        lambda _secret, text: bool(_OTHER_FILE.match(_inner(text))),
         "looks like a whole file, such as JSON or a key; put nothing but the secret into it",
     ),
     Shape(
-        lambda _secret, text: bool(_FILE_NAME.fullmatch(text.strip())),
+        lambda _secret, text: bool(_FILE_NAME.fullmatch(_inner(text))),
         "looks like the name of a file; put the secret itself there",
     ),
 )
