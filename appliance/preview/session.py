@@ -19,6 +19,7 @@ import msgspec
 from appliance.config import App, ConfigError, Settings
 from appliance.customers import guards
 from appliance.customers.importer import open_newest
+from appliance.customers.plan import Refused
 from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
@@ -219,10 +220,14 @@ class Session:
         wanted = self._wanted()
         if wanted == self._tried or self.child is not None:
             return False
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            # Rows are taken out and put back while a card is made: nothing is too few.
+            self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
+        except (OSError, Refused) as error:  # the next look tries again
+            before, self._data_faults = self._data_faults, (show(_sentence(error, self._folder), None),)
+            return self._data_faults != before
         self._tried = wanted
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        # Rows are taken out and put back while a card is made: nothing is too few.
-        self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
         return True
 
     def _adopt(self, result: Result) -> None:
@@ -239,3 +244,7 @@ class Session:
 
     def _shown(self, error: ConfigError) -> tuple[Shown, ...]:
         return tuple(show(str(fault), self._app.card) for fault in error.faults)
+
+
+def _sentence(error: Exception, folder: Path) -> str:
+    return str(error) if isinstance(error, Refused) else guards.explain(error, folder)
