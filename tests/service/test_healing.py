@@ -1,7 +1,11 @@
-"""What stops for a while and goes on by itself: no processes, no threads, no descriptors, no state folder."""
+"""What stops for a while and goes on by itself: processes, threads, descriptors, disk, folder, or the right time lack.
+
+docs/reliability.md has a table of what happens then; test_resources.py holds it to the tests here and elsewhere.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -9,13 +13,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.daemon import ROOT, Daemon, children, until
 from tests.factory import CUSTOMERS, write_csv
+from tests.service.test_log import metric
 
+JUMPING = (sys.executable, str(ROOT / "tests" / "service" / "jumping.py"))
 UNLUCKY = (sys.executable, str(ROOT / "tests" / "service" / "unlucky.py"))
 MORE = [*CUSTOMERS, ("new@example.com", "Newcomer", "Pro")]
 
@@ -193,3 +200,90 @@ def test_a_steward_without_descriptors_waits_for_some(tmp_path: Path) -> None:
         daemon.healthy()
         assert used(steward) - before < 1
         assert "library" not in {line["event"] for line in daemon.lines}
+
+
+def test_a_worker_without_descriptors_lets_clients_and_new_data_wait(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("serving")
+        (worker,) = daemon.workers()
+        put_back = limit_descriptors(worker)
+        before = used(worker)
+        replace_customers(tmp_path, MORE)
+        daemon.wait_for("import")
+        with contextlib.closing(daemon.connect()) as connection, ThreadPoolExecutor(1) as side:
+            asking = side.submit(daemon.ask, "new@example.com", connection)
+            until(lambda: daemon.health()["data"]["generation"] == 2, "the new data")  # type: ignore[index]
+            assert daemon.health()["workers"]["generations"] == [1]  # type: ignore[index]
+            assert not asking.done()
+            put_back()
+            assert asking.result()
+        until(lambda: "Newcomer" in daemon.ask("new@example.com"), "the new data in the worker")
+        assert used(worker) - before < 1
+        assert daemon.workers() == [worker]
+
+
+def test_a_supervisor_without_descriptors_refuses_a_reload_and_goes_on(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("serving")
+        family = children(daemon.pid)
+        put_back = limit_descriptors(daemon.pid)
+        daemon.send(signal.SIGHUP)
+        assert "Too many open files" in str(daemon.wait_for("reload_refused")["why"])
+        assert "Ann Lee" in daemon.ask()
+        assert children(daemon.pid) == family
+        put_back()
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        daemon.healthy()
+
+
+def test_a_log_on_a_full_disk_is_counted_and_stops_nothing(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full, Daemon(tmp_path, workers=2, stdout=full.fileno()) as daemon:
+        until(lambda: answers(daemon), "an answer")
+        for _ in range(10):
+            assert "Ann Lee" in daemon.ask()
+        until(lambda: metric(daemon, "log_lines_dropped_total") >= 10, "the count")
+        replace_customers(tmp_path, MORE)
+        until(lambda: "Newcomer" in daemon.ask("new@example.com"), "the new data")
+        assert daemon.stop() == 0
+
+
+def answers(daemon: Daemon) -> bool:
+    try:
+        return not daemon.health()["reasons"]
+    except OSError:
+        return False
+
+
+def test_a_clock_that_jumps_restarts_nothing_and_is_said(tmp_path: Path) -> None:
+    """A wrong clock ages data, in cards and in health, and data from the future is not new for ever."""
+    ahead = tmp_path / "ahead"
+    ahead.write_text("0")
+    options = {"program": JUMPING, "environ": {"CLOCK_AHEAD": str(ahead)}, "customer_keys": 'max_age = "1h"'}
+    with Daemon(tmp_path, workers=2, **options) as daemon:  # type: ignore[arg-type]
+        daemon.wait_for("serving")
+        family = children(daemon.pid)
+        jump(ahead, 2 * 3600)
+        assert "This is old" in daemon.ask()
+        assert "older than customers.max_age" in reasons(daemon)
+        jump(ahead, -10 * 3600)
+        assert "by the clock of this machine the customers were read" in str(daemon.wait_for("clock_set_back")["why"])
+        assert "so it was set back" in reasons(daemon)
+        assert daemon.health()["data"]["age_seconds"] < 60  # type: ignore[index]
+        until(lambda: all("old" not in daemon.ask() for _ in range(4)), "both workers' notice")
+        jump(ahead, -8.5 * 3600)
+        assert "older than customers.max_age" in reasons(daemon)
+        until(lambda: all("This is old" in daemon.ask() for _ in range(4)), "old cards of both workers")
+        jump(ahead, 0)
+        daemon.healthy()
+        assert "old" not in daemon.ask()
+        jump(ahead, 400 * 86400)
+        assert "This is old" in daemon.ask()
+        assert children(daemon.pid) == family
+        assert daemon.stop() == 0
+
+
+def jump(ahead: Path, seconds: float) -> None:
+    """Set the clock, for every process at once."""
+    ahead.with_name("next").write_text(str(seconds))
+    ahead.with_name("next").rename(ahead)
