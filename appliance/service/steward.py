@@ -27,7 +27,7 @@ from appliance.service.worker import Post
 from appliance.service.writes import Writes
 
 _SETTLE: Final = 1.0
-"""Seconds between the two looks at a source that has changed, or at a state folder that cannot be used."""
+"""Seconds between two looks at a source that has changed, and between two at the state folder."""
 
 _AHEAD: Final = 60.0
 """Seconds that data may come from the future: a clock is set back by less when it is kept right."""
@@ -102,7 +102,16 @@ class Steward:
             if self._state_is_usable():
                 await self._look_at_source(watch, rest)
             self._settle()
-            await asyncio.sleep(min(_SETTLE, every) if watch.settling or self._state_fault else every)
+            await self._wait_for_next_look(watch, every)
+
+    async def _wait_for_next_look(self, watch: Watch, every: float) -> None:
+        """Wait for `every` seconds; less if something is being waited for, or what was imported has gone."""
+        loop = asyncio.get_running_loop()
+        end, had_data = loop.time() + every, self._setup.data() is not None
+        while (left := end - loop.time()) > 0:
+            await asyncio.sleep(min(_SETTLE, left))
+            if watch.settling or not self._state_is_usable() or (had_data and self._setup.data() is None):
+                return
 
     def _state_is_usable(self) -> bool:
         """Put back what is missing in the state folder, and say whether the folder can be used, when that changes."""

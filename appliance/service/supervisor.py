@@ -201,7 +201,11 @@ class Supervisor:
             self._reload(setup)
             return
         seen = certificates.signature(setup.settings)
-        if not seen or not self._certificate.due(seen):  # without TLS there are no files to look at
+        if seen == setup.certificate:  # what is in use is there, maybe again; without TLS there are no files
+            self._certificate.ended(seen)
+            self._certificate_fault = ""
+            return
+        if not self._certificate.due(seen):
             return
         try:
             setup = with_new_certificate(setup)
