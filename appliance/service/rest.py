@@ -51,7 +51,7 @@ class Rest:
         now = self._timer()
         if signature != self._seen:
             self._seen, self._changed = signature, now
-        self._writes.look()
+        self.look()
         self._for = self._unfinished(imported)
         # By both clocks, for one of them may be wrong: a time of the file's in the future must not stop it for ever.
         if self._for is None or max(now - self._changed, self._clock() - self._last_write()) >= LONG:
@@ -60,6 +60,10 @@ class Rest:
         if self._waits_since is None:
             self._waits_since = now
         return False
+
+    def look(self) -> None:
+        """Take note of what was written since the last look: the kernel keeps only so much until it is asked."""
+        self._writes.look()
 
     def over(self) -> None:
         """Note that nothing has to be waited for."""

@@ -102,14 +102,15 @@ class Steward:
             if self._state_is_usable():
                 await self._look_at_source(watch, rest)
             self._settle()
-            await self._wait_for_next_look(watch, every)
+            await self._wait_for_next_look(watch, rest, every)
 
-    async def _wait_for_next_look(self, watch: Watch, every: float) -> None:
+    async def _wait_for_next_look(self, watch: Watch, rest: Rest, every: float) -> None:
         """Wait for `every` seconds; less if something is being waited for, or what was imported has gone."""
         loop = asyncio.get_running_loop()
         end, had_data = loop.time() + every, self._setup.data() is not None
         while (left := end - loop.time()) > 0:
             await asyncio.sleep(min(_SETTLE, left))
+            rest.look()
             if watch.settling or not self._state_is_usable() or (had_data and self._setup.data() is None):
                 return
 

@@ -5,7 +5,8 @@ pauses. Each file is watched by itself, which also sees writes by another of its
 files that are made anew and renamed. Neither sees what another machine writes to a network file system, nor what is
 written through a memory mapping. Where inotify is not available, nothing is ever known to be written.
 
-Events are read when somebody asks, not as they come: a folder in which others write a lot costs nothing in between.
+Events are read when somebody asks, not as they come: a folder in which others write a lot costs nothing in between. The
+kernel keeps 16,384 of them; when more have come, some are lost, and any file may be being written.
 """
 
 from __future__ import annotations
