@@ -151,12 +151,11 @@ class Trail:
         self._task = None
 
     async def _write_batch(self) -> None:
-        """Write the batch that could not be written before, or else a new one. Raises what is in the way."""
-        if not self._in_batch:
-            self._encode()
-            self._batch = bytes(self._lines)
-            self._in_batch = self._waiting
-            self._lines.clear()
+        """Write all that waits, also what could not be written before. Raises what is in the way."""
+        self._encode()
+        self._batch += self._lines
+        self._lines.clear()
+        self._in_batch = self._waiting
         await self._in_thread(self._batch)
         self._waiting -= self._in_batch
         self._batch, self._in_batch = b"", 0

@@ -93,7 +93,7 @@ def test_a_trail_without_a_thread_waits_for_one(tmp_path: Path) -> None:
         full.unlink()
         assert daemon.wait_for("trail_goes_on")["lost"] == 0
         daemon.healthy()
-        until(lambda: len(trail.read_text().splitlines()) == 4, "every line")
+        assert len(trail.read_text().splitlines()) == 4
 
 
 def test_a_state_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
