@@ -80,6 +80,8 @@ def with_new_certificate(setup: Setup) -> Setup:
     """Give the same with the certificates as they are now. Raises StartFault if they cannot be used."""
     seen = certificates.signature(setup.settings)  # before they are read: what changes meanwhile is seen again
     context, served = certificates.load(setup.settings)
+    if not certificates.named_pairs(setup.settings):
+        seen = certificates.signature(setup.settings)  # the self-signed one was made just now, if it was gone
     return replace(setup, context=context, certificate=seen, served=served)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Settings, from_flags
+from appliance.service import certificates
+from appliance.service.setup import make_setup, with_new_certificate
 from appliance.service.wiring import StartFault, prepare_state, state_fault
 from tests.conftest import Logged
 
@@ -126,3 +129,13 @@ def test_a_file_in_its_place(name: str, settings: Settings) -> None:
 
 def test_what_is_not_there_can_be_made(settings: Settings) -> None:
     assert state_fault(settings) == ""
+
+
+def test_a_self_signed_certificate_that_was_removed_is_made_again_once(settings: Settings, logged: Logged) -> None:
+    """What was made is what the next look compares with: else all workers would be replaced a second time."""
+    setup = make_setup(settings, {})
+    shutil.rmtree(settings.server.state)
+    again = with_new_certificate(setup)
+    assert setup.certificate != again.certificate == certificates.signature(settings)
+    for event in ("self_signed_certificate", "certificate_warning") * 2:
+        logged.take(event)
