@@ -1,6 +1,6 @@
 """What stops for a while and goes on by itself: processes, threads, descriptors, disk, folder, or the right time lack.
 
-docs/reliability.md has a table of what happens then; test_resources.py holds it to the tests here and elsewhere.
+docs/reliability.md has a table of what happens then; test_runs_out.py holds it to the tests here and elsewhere.
 """
 
 from __future__ import annotations
