@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import webbrowser
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -93,4 +94,5 @@ def _open(address: str, folder: Path, *, wanted: bool) -> None:
     def show() -> None:
         webbrowser.open(file.as_uri())
 
-    fork(show, lambda: None, ENDING)  # some browsers keep their caller until they are closed
+    with suppress(OSError):  # the address was printed
+        fork(show, lambda: None, ENDING)  # some browsers keep their caller until they are closed

@@ -32,10 +32,17 @@ _DECODER: Final = msgspec.msgpack.Decoder(Header | Portion | _Fault | _End)
 def ahead(items: Iterator[Header | Portion]) -> Iterator[Header | Portion]:
     """Give what `items` gives, made in a forked child. Raises SourceFault, as `items` does.
 
-    The calling process must have no other threads.
+    If there can be no child now, they are made here: that only takes longer. The calling process must have no other
+    threads.
     """
     read_end, write_end = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(read_end)
+        os.close(write_end)
+        yield from items
+        return
     if child == 0:
         _produce(items, write_end)
     os.close(write_end)

@@ -47,6 +47,12 @@ def _look(file: Path) -> str:
     return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
+def size_in(signature: str) -> int:
+    """Give the size that the first file had, by what `signature_of` gave; 0 if it was not there."""
+    parts = signature.partition(" ")[0].split(":")
+    return int(parts[2]) if len(parts) > 2 else 0
+
+
 def check_before(plan: Plan, folder: Path) -> None:
     """Raise Refused if the operator's own marks say that a file is not complete, or the disk has no room."""
     check_marks(plan)

@@ -42,11 +42,11 @@ def import_customers(
     started = timer()
     tally = Tally()
     with _locked(folder):
-        for leftover in folder.glob("*.tmp"):
-            leftover.unlink()
         generation = max(snapshot.generations(folder), default=0) + 1
         unfinished = folder / f"{generation:08}.tmp"
         try:
+            for leftover in folder.glob("*.tmp"):
+                leftover.unlink()
             at_step("build")
             _build(plan, unfinished, tally, clock, progress, last)
             at_step("verify")
@@ -68,7 +68,8 @@ def import_customers(
         except (OSError, sqlite3.Error, MemoryError) as error:
             raise Refused(guards.explain(error, folder), transient=True) from error
         finally:
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):  # the folder may be gone, or something else by now
+                unfinished.unlink(missing_ok=True)
     return tally.report(generation, timer() - started)
 
 
@@ -95,14 +96,19 @@ def _build(
 
 
 def _ages(plan: Plan, folder: Path, now: float) -> dict[str, Age]:
-    """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read."""
+    """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read.
+
+    Unless the clock was set back since: no file was read later than `now`.
+    """
     known = next(_snapshots(folder), None)
     ages = known.facts.ages if known else {}
     if known:
         known.close()
     seen = {str(file): guards.signature_of((file, guards.wal_of(file))) for file in plan.files}
     return {
-        file: ages[file] if file in ages and ages[file].signature == signature else Age(signature, now)
+        file: Age(signature, min(ages[file].as_of, now))
+        if file in ages and ages[file].signature == signature
+        else Age(signature, now)
         for file, signature in seen.items()
     }
 

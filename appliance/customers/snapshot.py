@@ -52,7 +52,7 @@ _JOINED: Final = """SELECT count(*), CAST(group_concat(record, ',') AS BLOB)
 FROM (SELECT record FROM customer WHERE number BETWEEN ? AND ? ORDER BY number)"""
 _SAMPLE: Final = "SELECT CAST(record AS BLOB) FROM customer WHERE number % ? = 1 % ? ORDER BY number LIMIT ?"
 _AT_ONCE: Final = 1000
-_NAME: Final = re.compile(r"(\d{8})\.db")
+_NAME: Final = re.compile(r"([0-9]{8}|[1-9][0-9]{8,17})\.db")
 
 Values = tuple[str, ...]
 _DECODER: Final = msgspec.json.Decoder(Values)
@@ -108,7 +108,10 @@ class Snapshot:
     def __init__(self, file: Path, generation: int) -> None:
         """Open `file`. Raises SnapshotFault if it is missing, damaged, or of another format."""
         self.generation: Final = generation
+        self._file = file
         try:
+            # Before it is opened: a file that is put in its place right now is then seen as another one.
+            self._identity = _identity(file)
             _check_length(file)
             self._database = sqlite3.connect(
                 f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True, isolation_level=None
@@ -137,6 +140,13 @@ class Snapshot:
         if version is None or bytes(version) != str(FORMAT).encode():
             raise SnapshotFault(f"{file} has a format of another version of sidebard")
         return msgspec.json.decode(row[0], type=Facts)
+
+    def in_place(self) -> bool:
+        """Whether the path that was opened still names this file: else it was removed, and maybe made anew."""
+        try:
+            return _identity(self._file) == self._identity
+        except OSError:
+            return False
 
     def find(self, addresses: tuple[str, ...]) -> tuple[Record, ...]:
         """Give the customers who have one of `addresses` (normal form), each once, in the order of the addresses.
@@ -234,6 +244,11 @@ class Snapshot:
         self._database.close()
 
 
+def _identity(file: Path) -> tuple[int, int]:
+    status = os.stat(file)
+    return status.st_dev, status.st_ino
+
+
 def _check_length(file: Path) -> None:
     """Raise SnapshotFault unless the file is as long as its own header says (SQLite's file format, 1.3)."""
     with open(file, "rb") as binary:
@@ -272,9 +287,9 @@ def file_of(folder: Path, generation: int) -> Path:
 
 
 def generations(folder: Path) -> list[int]:
-    """Give the numbers of the snapshots in `folder`, newest first; none if there is no such folder."""
+    """Give the numbers of the snapshots in `folder`, newest first; none if it is no folder, or cannot be read."""
     try:
         numbers = [generation_of(file) for file in folder.iterdir()]
-    except FileNotFoundError:
+    except OSError:
         return []
     return sorted((number for number in numbers if number is not None), reverse=True)

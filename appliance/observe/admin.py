@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
 from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 from tornado.web import Application
 
 from appliance.observe.exposition import CONTENT_TYPE
 from appliance.observe.health import Health
 from appliance.observe.local_page import LocalPage
+from appliance.observe.logs import log
 from appliance.observe.status import FOLDER
 
 MAX_CONNECTIONS: Final = 100
+PAUSE: Final = 1.0
+"""Seconds without accepting, after there was no descriptor for a connection."""
+
 _REFUSALS = {
     403: "Only localhost is answered here.",
     404: "There is nothing at this path.",
@@ -109,12 +115,39 @@ class NoPage(_Page):
         self.send_error(404)
 
 
+class _Listening(socket.socket):
+    """A listening socket for Tornado, which accepts again and again until it would block."""
+
+    told = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a client; while there is no descriptor or no memory for one, try once each PAUSE."""
+        try:
+            accepted = super().accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            raise
+        except OSError as error:
+            if not self.told:
+                log.error("admin_pages_wait", why=error.strerror)
+            self.told = True
+            loop = IOLoop.current()
+            loop.update_handler(self, 0)
+            loop.call_later(PAUSE, loop.update_handler, self, IOLoop.READ)
+            raise BlockingIOError from error
+        self.told = False
+        return accepted
+
+
 class AdminServer(HTTPServer):
     """Serves the pages over MAX_CONNECTIONS at once, and closes any more.
 
-    At the descriptor limit it would spin, and no import could open its files; any user of this machine could lead it
-    there.
+    At the descriptor limit no import could open its files; any user of this machine could lead it there. Should it get
+    there in another way, it tries to accept once a second: Tornado's own way would spin, and log each turn.
     """
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept on sockets, which listen already; they are this server's from now on."""
+        super().add_sockets(_Listening(fileno=one.detach()) for one in sockets)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Take a connection."""

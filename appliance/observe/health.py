@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from appliance import __version__
 from appliance.observe.metrics import Refusals
+from appliance.observe.trail import explain
 from appliance.sidebar.diagnosis import Cause
 
 DAY: float = 86400.0
@@ -34,6 +35,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     steward_restarts: int = 0
     reload_fault: str = ""
     certificate_fault: str = ""
+    start_fault: str = ""  # why a process that should be there cannot be started
     certificates: tuple[Served, ...] = ()  # the one that ends first at the front; none without TLS
 
 
@@ -94,10 +96,11 @@ def examine(
     max_age: float | None,
     refusals: Mapping[tuple[str, Cause], Refusals],
     trail_fault: int = 0,
+    troubles: Sequence[str] = (),
 ) -> Health:
     """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
 
-    `trail_fault` is the errno of why the access trail cannot be written, 0 for none.
+    `trail_fault` is the errno of why the access trail cannot be written, 0 for none; `troubles` are further reasons.
     """
     days_left = days_until(situation.certificates[0].ends, now) if situation.certificates else None
     rules = (
@@ -112,11 +115,12 @@ def examine(
         (bool(situation.reload_fault), f"the new config is not used: {situation.reload_fault}"),
         (
             bool(trail_fault),
-            f"the access trail cannot be written: {os.strerror(trail_fault)}; its lines wait, up to a limit",
+            f"the access trail cannot be written: {explain(trail_fault)}; its lines wait, up to a limit",
         ),
+        (bool(situation.start_fault), situation.start_fault),
         (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers answer"),
     )
-    reasons = [reason for applies, reason in rules if applies]
+    reasons = [*troubles, *(reason for applies, reason in rules if applies)]
     return Health(
         status="degraded" if reasons else "ok",
         reasons=reasons,

@@ -2,6 +2,9 @@
 
 Lines are collected here and written by a thread, batch by batch: no request waits for the disk. What waits is counted
 in shared memory, line by line, so that those which a killed process takes with it are known.
+
+Lines are in one of three places: `_values` (not encoded), `_lines` (encoded), `_batch` (on its way to the disk). A
+batch leaves the last only when it was written; whatever goes wrong before that is said, and the batch is tried again.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ RETRY_AFTER: Final = 1.0
 AT_EXIT: Final = 1.0
 MAX_WAITING: Final = 100_000
 """Lines of about 190 bytes. When so many wait for the disk, further ones are lost, and counted."""
+
+NO_THREAD: Final = errno.EAGAIN
+"""Why no batch is written when no thread can be started: the number that clone(2) gives then, which no file does."""
 
 _AT_ONCE: Final = 64
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
@@ -83,6 +89,7 @@ class Trail:
         self._thread = ThreadPoolExecutor(1, "trail")
         self._values: list[TrailLine] = []
         self._lines = bytearray()
+        self._batch, self._in_batch = b"", 0  # its bytes, and its number of lines
         self._waiting = 0  # also those that are being written
         self._lost = 0  # since it began to fail
         self._task: asyncio.Task[None] | None = None
@@ -131,23 +138,39 @@ class Trail:
         pause = BATCH_AFTER
         while self._waiting:
             await self._pause(pause)
-            self._encode()
-            batch, count = bytes(self._lines), self._waiting
-            self._lines.clear()
             try:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._append, batch)
-            except OSError as error:
-                self._lines[:0] = batch
-                self._fail(error.errno or errno.EIO)
+                await self._write_batch()
+            except Exception as error:
+                self._fail(_number_of(error))
                 if self._ending.is_set():
                     return
                 pause = RETRY_AFTER
             else:
-                self._waiting -= count
-                self._counters.trail_waiting = self._waiting
                 self._recover()
                 pause = BATCH_AFTER
         self._task = None
+
+    async def _write_batch(self) -> None:
+        """Write all that waits, also what could not be written before. Raises what is in the way."""
+        self._encode()
+        self._batch += self._lines
+        self._lines.clear()
+        self._in_batch = self._waiting
+        await self._in_thread(self._batch)
+        self._waiting -= self._in_batch
+        self._batch, self._in_batch = b"", 0
+        self._counters.trail_waiting = self._waiting
+
+    async def _in_thread(self, batch: bytes) -> None:
+        try:
+            written = asyncio.get_running_loop().run_in_executor(self._thread, self._append, batch)
+        except Exception as error:
+            # The executor that could not start its thread holds the batch all the same, and would write it as well.
+            self._thread = ThreadPoolExecutor(1, "trail")
+            if isinstance(error, RuntimeError):  # "can't start new thread"
+                raise OSError(NO_THREAD, os.strerror(NO_THREAD)) from error
+            raise
+        await written
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -166,10 +189,23 @@ class Trail:
     def _fail(self, number: int) -> None:
         if not self._counters.trail_fault:
             self._counters.trail_fault = number
-            log.error("trail_failed", why=os.strerror(number), waiting=self._waiting)
+            log.error("trail_failed", why=explain(number), waiting=self._waiting)
 
     def _recover(self) -> None:
         if self._counters.trail_fault:
             self._counters.trail_fault = 0
             log.info("trail_goes_on", lost=self._lost)
             self._lost = 0
+
+
+def explain(number: int) -> str:
+    """Say why the trail cannot be written, by the number that `trail_fault` holds."""
+    if number == NO_THREAD:
+        return "no thread can be started; raise the limit of processes (TasksMax= in the unit, `ulimit -u`)"
+    return os.strerror(number)
+
+
+def _number_of(error: Exception) -> int:
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    return (error.errno if isinstance(error, OSError) else None) or errno.EIO

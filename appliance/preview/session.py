@@ -21,6 +21,7 @@ from appliance.config_files import read_card
 from appliance.customers import guards
 from appliance.customers.address import readable
 from appliance.customers.importer import open_newest
+from appliance.customers.plan import Refused
 from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
@@ -263,10 +264,14 @@ class Session:
         wanted = self._wanted()
         if wanted == self._tried or self.child is not None:
             return False
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            # Rows are taken out and put back while a card is made: nothing is too few.
+            self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
+        except (OSError, Refused) as error:  # the next look tries again
+            before, self._data_faults = self._data_faults, (show(_sentence(error, self._folder), None),)
+            return self._data_faults != before
         self._tried = wanted
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        # Rows are taken out and put back while a card is made: nothing is too few.
-        self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
         return True
 
     def _adopt(self, result: Result) -> None:
@@ -283,3 +288,7 @@ class Session:
 
     def _shown(self, error: ConfigError) -> tuple[Shown, ...]:
         return tuple(show(str(fault), self._app.card) for fault in error.faults)
+
+
+def _sentence(error: Exception, folder: Path) -> str:
+    return str(error) if isinstance(error, Refused) else guards.explain(error, folder)

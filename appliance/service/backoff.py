@@ -14,6 +14,10 @@ PAUSE: Final = 0.25
 it; with this pause the place is filled again within a second, and a loop of deaths costs little."""
 
 
+NO_PROCESS: Final = 1.0
+"""After a fork that failed. Trying costs next to nothing, and the limit may be raised at any time."""
+
+
 class Backoff:
     """Waits longer the more often in a row a start came to nothing, and hardly at all otherwise."""
 
@@ -33,6 +37,11 @@ class Backoff:
             self._failures += 1
         self._until = max(self._until, self._timer() + delay)
         return delay
+
+    def not_started(self) -> float:
+        """Note that no process could be started; give how many seconds the next try has to wait."""
+        self._until = max(self._until, self._timer() + NO_PROCESS)
+        return NO_PROCESS
 
     @property
     def over(self) -> bool:

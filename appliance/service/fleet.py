@@ -13,6 +13,7 @@ from appliance.observe.logs import log
 from appliance.observe.metrics import Row
 from appliance.service.backoff import Backoff
 from appliance.service.heartbeat import Heartbeat
+from appliance.service.process import start_sentence
 from appliance.service.setup import Setup
 
 _GRACE: Final = 2.0
@@ -22,7 +23,7 @@ WORKER: Final = "worker"
 STEWARD: Final = "steward"
 
 Start = Callable[[str, Setup, Row], int]
-"""Forks a child of a kind, of a setup, that counts in a row; gives its pid."""
+"""Forks a child of a kind, of a setup, that counts in a row; gives its pid. Raises OSError."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +37,7 @@ class Child:
     heartbeat: Heartbeat
     started: float
     ready: bool = False
+    stuck: bool = False  # and killed for it
     killed_at: float | None = None  # when it is killed if it has not ended; None while it should run
 
 
@@ -63,6 +65,8 @@ class Fleet:
         """The setup of a worker that died before it was ready, when no worker of that setup ever was; else None."""
         self.steward_failed = False
         """Whether a steward died before it had looked at the data."""
+        self.start_fault = ""
+        """Why a child that should be there cannot be started; "" if none is missing for that."""
         self.restarts = dict.fromkeys((WORKER, STEWARD), 0)
 
     @property
@@ -156,7 +160,8 @@ class Fleet:
             if child.killed_at is not None:
                 if now >= child.killed_at:
                     os.kill(child.pid, signal.SIGKILL)
-            elif child.heartbeat.stuck(child.row.beats):
+            elif not child.stuck and child.heartbeat.stuck(child.row.beats):
+                child.stuck = True
                 log.error(f"{child.kind}_stuck", pid=child.pid, seconds=self._stuck_after)
                 os.kill(child.pid, signal.SIGKILL)
 
@@ -176,20 +181,22 @@ class Fleet:
                 spare -= child.ready
 
     def _fill(self) -> None:
-        if (
-            self.steward_of is not None
-            and not any(child.kind == STEWARD for child in self._children.values())
-            and self._backoff[STEWARD].over
-        ):
-            self._fork(STEWARD, self.steward_of, self.steward_of.table.steward)
-        setup = self.workers_of
+        """Start what is missing, as far as that is possible now; a later turn tries again."""
+        steward_of, setup = self.steward_of, self.workers_of
+        has_steward = steward_of is None or any(child.kind == STEWARD for child in self._children.values())
+        if steward_of is not None and not has_steward and self._backoff[STEWARD].over:
+            has_steward = self._fork(STEWARD, steward_of, steward_of.table.steward)
         while setup is not None and self._backoff[WORKER].over:
             running = self._running()
             row = self._free_row(setup)
             one_by_one = all(child.ready for child in running) and len(self._serving()) < setup.workers
             if row is None or not (len(running) < setup.workers or one_by_one):
+                if has_steward and self.start_fault:
+                    self.start_fault = ""
+                    log.info("start_of_process_works")
                 return
-            self._fork(WORKER, setup, row)
+            if not self._fork(WORKER, setup, row):
+                return
 
     def _free_row(self, setup: Setup) -> Row | None:
         """Give a row that no worker uses; None while those that finish use them all."""
@@ -197,11 +204,21 @@ class Fleet:
         rows = map(setup.table.row, range(setup.table.places))
         return next((row for row in rows if id(row) not in used), None)
 
-    def _fork(self, kind: str, setup: Setup, row: Row) -> None:
+    def _fork(self, kind: str, setup: Setup, row: Row) -> bool:
+        """Start a child, or say why not, once; say whether there is one."""
         row.clear_state()
         heartbeat = Heartbeat(self._timer, self._stuck_after)
-        pid = self._start(kind, setup, row)
+        try:
+            pid = self._start(kind, setup, row)
+        except OSError as error:  # no more processes, or no memory: those that run go on
+            delay = self._backoff[kind].not_started()
+            why = start_sentence(error)
+            if why != self.start_fault:
+                self.start_fault = why
+                log.error("start_of_process_failed", kind=kind, why=why, again_in=delay)
+            return False
         self._children[pid] = Child(kind, pid, setup, row, heartbeat, self._timer())
+        return True
 
     def _tell_to_end(self, child: Child) -> None:
         again = child.killed_at is not None

@@ -16,7 +16,7 @@ from appliance.customers import guards
 from appliance.customers.importer import import_customers
 from appliance.customers.plan import BadRow, Plan, Refused, Report
 from appliance.observe.logs import describe, log
-from appliance.service.process import FAILED, end_with
+from appliance.service.process import FAILED, end_with, start_sentence
 
 MAX_MEMORY: Final = 1024**3
 MAX_SECONDS: Final = 3600
@@ -46,10 +46,18 @@ class ImportChild:
     """One import in a forked child. `descriptor` becomes readable when it ends; then `result` may be called."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        """Start it. The calling process must have no other threads."""
-        self.descriptor, write_end = os.pipe()
+        """Start it. The calling process must have no other threads. Raises Refused if no process can be started."""
         parent = os.getpid()
-        self.pid = os.fork()
+        try:
+            self.descriptor, write_end = os.pipe()
+        except OSError as error:
+            raise Refused(start_sentence(error), transient=True) from None
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            os.close(self.descriptor)
+            os.close(write_end)
+            raise Refused(start_sentence(error), transient=True) from None
         if self.pid == 0:
             os.close(self.descriptor)
             _run(plan, folder, write_end, parent)

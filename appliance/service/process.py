@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from appliance.observe.logs import describe, log
@@ -16,6 +17,19 @@ _libc: Final = ctypes.CDLL(None)
 
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT)
 """A terminal sends these to the whole group; the supervisor has them too, and decides."""
+
+
+_TODO: Final[Mapping[int, str]] = {
+    errno.EAGAIN: "raise the limit of processes (TasksMax= in the unit, `ulimit -u`)",
+    errno.ENOMEM: "free some memory, or raise MemoryMax= in the unit",
+    errno.EMFILE: "raise the limit of descriptors (LimitNOFILE= in the unit, `ulimit -n`)",
+}
+
+
+def start_sentence(error: OSError) -> str:
+    """Say that no process could be started, why, and what to do. It is tried again, so this may pass by itself."""
+    todo = _TODO.get(error.errno or 0, "look at the system's log")
+    return f"no process can be started: {error.strerror}; {todo}"
 
 
 def end_with(parent: int) -> None:
@@ -34,7 +48,7 @@ def fork(body: Callable[[], None], at_exit: Callable[[], None], unblock: Collect
     """Run `body`, then `at_exit`, in a child; give its pid. The child has no signal of `unblock` blocked.
 
     It ends with code 0, or with FAILED when `body` raises, which is logged. The calling process must have no other
-    threads.
+    threads. Raises OSError if there can be no child now.
     """
     parent = os.getpid()
     pid = os.fork()

@@ -30,6 +30,7 @@ class Setup:
     certificate: str  # what its files looked like
     served: tuple[Served, ...]  # the certificates in use, the one that ends first at the front
     table: Table
+    log_key: bytes
 
     @property
     def workers(self) -> int:
@@ -49,11 +50,11 @@ def worker_count(settings: Settings) -> int:
 def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | None = None) -> Setup:
     """Put together what `settings` say. What is as it was `before` is kept: counters, and the keys of TLS tickets.
 
-    Raises ConfigError and StartFault.
+    Raises ConfigError, StartFault, and OSError if there is no memory for the counters.
     """
     if before is not None:
         settings = _keep_what_is_fixed(settings, before.settings)
-    log_key = prepare_state(settings)
+    log_key = prepare_state(settings, before.log_key if before is not None else b"")
     prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
     layout = (tuple(mount.app.name for mount in mounts), worker_count(settings))
@@ -71,6 +72,7 @@ def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | N
         certificate=certificate,
         served=served,
         table=before.table if before is not None and before.table.layout == layout else Table(*layout),
+        log_key=log_key,
     )
 
 
@@ -78,6 +80,8 @@ def with_new_certificate(setup: Setup) -> Setup:
     """Give the same with the certificates as they are now. Raises StartFault if they cannot be used."""
     seen = certificates.signature(setup.settings)  # before they are read: what changes meanwhile is seen again
     context, served = certificates.load(setup.settings)
+    if not certificates.named_pairs(setup.settings):
+        seen = certificates.signature(setup.settings)  # the self-signed one was made just now, if it was gone
     return replace(setup, context=context, certificate=seen, served=served)
 
 

@@ -11,18 +11,26 @@ from typing import Final
 
 from appliance.customers import guards
 from appliance.customers.importer import open_newest
+from appliance.customers.plan import Refused
+from appliance.customers.since import Since
+from appliance.customers.snapshot import Facts
 from appliance.observe import admin, exposition, history, status
 from appliance.observe.health import Data, Health, Import, Workers, examine
 from appliance.observe.logs import log
 from appliance.service.columns import column_faults
 from appliance.service.heartbeat import BEAT_EVERY
-from appliance.service.importing import MAX_SECONDS, Done, ImportChild
+from appliance.service.importing import MAX_SECONDS, Done, Failed, ImportChild, Result
 from appliance.service.refresh import Watch
-from appliance.service.wiring import snapshot_folder
+from appliance.service.rest import Rest
+from appliance.service.wiring import StartFault, prepare_state, snapshot_folder, state_fault
 from appliance.service.worker import Post
+from appliance.service.writes import Writes
 
 _SETTLE: Final = 1.0
-"""Seconds between the two looks at a source that has changed."""
+"""Seconds between two looks at a source that has changed, and between two at the state folder."""
+
+_AHEAD: Final = 60.0
+"""Seconds that data may come from the future: a clock is set back by less when it is kept right."""
 
 _ADMIN_TIMEOUT: Final = 10.0
 _ADMIN_BYTES: Final = 16 * 1024
@@ -39,6 +47,9 @@ class Steward:
         self._folder = snapshot_folder(post.setup.settings)
         self._last_import: Import | None = None
         self._history = history.History()
+        self._since = Since()
+        self._state_fault = self._rest_fault = ""
+        self._told_of_clock = False
 
     def run(self) -> None:
         """Work until SIGTERM."""
@@ -81,48 +92,77 @@ class Steward:
 
     async def _refresh(self) -> None:
         """Import whenever the source has changed and come to rest, for ever."""
-        watch = Watch(self._imported())
+        facts = self._setup.data()
+        watch = Watch(facts.signature if facts else "")
+        rest = Rest(self._setup.plan, Writes(self._setup.plan.files), time.monotonic, time.time)
         every = self._setup.settings.customers.refresh
-        if self._imported():
+        if facts is not None:
             self._say_what_is_missing()
             self._settle()
         while True:
-            signature = guards.signature(self._setup.plan)
-            if signature == self._imported():  # also by hand, with `sidebard import`
-                watch.ended(signature)
-                if self._last_import is not None and self._last_import.refused:
-                    self._last_import = None
-            elif watch.due(signature):
-                watch.ended(signature, again=await self._import())
+            if self._state_is_usable():
+                await self._look_at_source(watch, rest)
             self._settle()
-            await asyncio.sleep(min(_SETTLE, every) if watch.settling else every)
+            await self._wait_for_next_look(watch, rest, every)
+
+    async def _wait_for_next_look(self, watch: Watch, rest: Rest, every: float) -> None:
+        """Wait for `every` seconds; less if something is being waited for, or what was imported has gone."""
+        loop = asyncio.get_running_loop()
+        end, had_data = loop.time() + every, self._setup.data() is not None
+        while (left := end - loop.time()) > 0:
+            await asyncio.sleep(min(_SETTLE, left))
+            rest.look()
+            if watch.settling or not self._state_is_usable() or (had_data and self._setup.data() is None):
+                return
+
+    def _state_is_usable(self) -> bool:
+        """Put back what is missing in the state folder, and say whether the folder can be used, when that changes."""
+        settings, before = self._setup.settings, self._state_fault
+        try:
+            prepare_state(settings, self._setup.log_key)
+            self._state_fault = state_fault(settings)
+        except StartFault as fault:
+            self._state_fault = str(fault)
+        if self._state_fault and self._state_fault != before:
+            log.error("state_unusable", why=self._state_fault)
+        elif before and not self._state_fault:
+            log.info("state_usable")
+        return not self._state_fault
+
+    async def _look_at_source(self, watch: Watch, rest: Rest) -> None:
+        """Import if it is time to."""
+        facts = self._setup.data()
+        self._look_at_clock(facts)
+        imported = facts.signature if facts else ""
+        watch.has(imported)
+        signature = guards.signature(self._setup.plan)
+        is_at_rest = rest.enough(signature, facts)
+        if signature == imported:  # also by hand, with `sidebard import`
+            watch.ended(signature)
+            rest.over()
+            if self._last_import is not None and self._last_import.refused:
+                self._last_import = None
+        elif watch.due(signature, rested=is_at_rest):
+            watch.ended(signature, again=await self._import())
+        if rest.fault and rest.fault != self._rest_fault:
+            log.warning("import_waits", why=rest.fault)
+        self._rest_fault = rest.fault
+
+    def _look_at_clock(self, facts: Facts | None) -> None:
+        """Warn, once, of data that was read in the future."""
+        ahead = facts.as_of - time.time() if facts is not None else 0.0
+        if ahead > _AHEAD and not self._told_of_clock:
+            log.warning("clock_set_back", why=_clock_sentence(ahead))
+        self._told_of_clock = ahead > _AHEAD
 
     def _settle(self) -> None:
         if not self._post.row.settled:
             self._post.row.settled = True
             self._post.wake()
 
-    def _imported(self) -> str:
-        """Give the signature of what the newest snapshot was made of, "" for none."""
-        facts = self._setup.data()
-        return facts.signature if facts else ""
-
     async def _import(self) -> bool:
         """Import in a child process; say whether the same source may be good the next time it is tried."""
-        child = ImportChild(self._setup.plan, self._folder)
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(child.descriptor, ended.set)
-        try:
-            await asyncio.wait_for(ended.wait(), MAX_SECONDS)
-        except TimeoutError:
-            child.kill()
-        except asyncio.CancelledError:
-            child.kill()
-            raise
-        finally:
-            loop.remove_reader(child.descriptor)
-            result = child.result()
+        result = await self._result_of_import()
         now = time.time()
         if isinstance(result, Done):
             report = result.report
@@ -143,6 +183,26 @@ class Steward:
         self._last_import = Import(at=now, refused=result.sentence, bad=tuple(map(str, result.bad)))
         return result.transient
 
+    async def _result_of_import(self) -> Result:
+        try:
+            child = ImportChild(self._setup.plan, self._folder)
+        except Refused as refused:
+            return Failed(str(refused), transient=refused.transient)
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(child.descriptor, ended.set)
+        try:
+            await asyncio.wait_for(ended.wait(), MAX_SECONDS)
+        except TimeoutError:
+            child.kill()
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+        finally:
+            loop.remove_reader(child.descriptor)
+            result = child.result()
+        return result
+
     def _say_what_is_missing(self) -> None:
         """Warn of columns that a card is to show and the data has not."""
         facts = self._setup.data()
@@ -161,16 +221,19 @@ class Steward:
             restarts=situation.worker_restarts,
             generations=totals.generations,
         )
-        max_age = self._setup.settings.customers.max_age
+        now = time.time()
+        data, ahead = self._data(now)
+        troubles = [self._state_fault, self._rest_fault, _clock_sentence(ahead) if ahead > _AHEAD else ""]
         return examine(
-            time.time(),
+            now,
             situation,
             workers,
-            self._data(),
+            data,
             self._last_import,
-            max_age,
+            self._setup.settings.customers.max_age,
             totals.refusals,
             totals.trail_fault,
+            [trouble for trouble in troubles if trouble],
         )
 
     def metrics(self) -> bytes:
@@ -191,16 +254,26 @@ class Steward:
             )
         )
 
-    def _data(self) -> Data | None:
+    def _data(self, now: float) -> tuple[Data | None, float]:
+        """Give what is known of the newest snapshot, and by how many seconds it comes from the future."""
         newest = open_newest(self._folder, self._setup.plan)
         if newest is None:
-            return None
+            return None, 0.0
         newest.close()
         facts = newest.facts
-        return Data(
+        as_of = self._since.at(facts.as_of, now)
+        data = Data(
             generation=newest.generation,
             rows=facts.rows,
             addresses=facts.addresses,
-            as_of=facts.as_of,
-            age_seconds=round(max(0.0, time.time() - facts.as_of), 3),
+            as_of=as_of,
+            age_seconds=round(now - as_of, 3),
         )
+        return data, facts.as_of - now
+
+
+def _clock_sentence(ahead: float) -> str:
+    return (
+        f"by the clock of this machine the customers were read {ahead / 60:,.0f} minutes in the future, so it was set"
+        " back, or was wrong then; set it right (timedatectl). If it is right, `sidebard import` ends this"
+    )

@@ -193,7 +193,7 @@ class Supervisor:
         self._notifier.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
         try:
             setup = make_setup(self._read(), self._environ, before)
-        except (ConfigError, StartFault) as fault:
+        except (ConfigError, StartFault, OSError) as fault:
             self._refuse_reload(str(fault))
             return
         self._reload_fault = self._certificate_fault = ""
@@ -214,15 +214,22 @@ class Supervisor:
             self._reload(setup)
             return
         seen = certificates.signature(setup.settings)
-        if not seen or not self._certificate.due(seen):  # without TLS there are no files to look at
+        if seen == setup.certificate:  # what is in use is there, maybe again; without TLS there are no files
+            self._certificate.ended(seen)
+            self._certificate_fault = ""
             return
-        self._certificate.ended(seen)
+        if not self._certificate.due(seen):
+            return
         try:
             setup = with_new_certificate(setup)
         except StartFault as fault:
-            self._certificate_fault = str(fault)
-            log.error("certificate_refused", why=str(fault))
+            # Tried at every look, for the same files may be good the next time: readable by then, or with memory left.
+            self._certificate.ended(seen, again=True)
+            if str(fault) != self._certificate_fault:
+                self._certificate_fault = str(fault)
+                log.error("certificate_refused", why=str(fault))
             return
+        self._certificate.ended(seen)
         self._certificate_fault = ""
         log.info("certificate_changed")
         self._begin(setup)
@@ -267,6 +274,7 @@ class Supervisor:
                 steward_restarts=self._fleet.restarts[STEWARD],
                 reload_fault=self._reload_fault[:_TOLD],
                 certificate_fault=self._certificate_fault[:_TOLD],
+                start_fault=self._fleet.start_fault,
                 certificates=setup.served if setup else (),
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -19,6 +20,7 @@ from appliance.customers.keys import split
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, RelatedPlan
 from appliance.edge.web import Mount
+from appliance.observe.logs import log
 from appliance.observe.trail_file import TrailFile
 from appliance.sidebar.app import Card, Finished, Rules, SidebarApp, weigh
 from appliance.sidebar.diagnosis import Diagnoser
@@ -184,26 +186,73 @@ def prepare_trail(settings: Settings) -> None:
         ) from None
 
 
-def prepare_state(settings: Settings) -> bytes:
+def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
     """Make the state folder and the key of the log's hashes, if they are not there; give the key.
 
-    The key is kept, so that a customer has the same hash in every line that this installation ever writes.
+    The key is kept, so that a customer has the same hash in every line that this installation ever writes. `known` is
+    the key in use: should somebody have removed it while the service runs, it is put back.
     Raises StartFault.
     """
     state = settings.server.state
     file = state / "log.key"
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError:
-            pass
-        else:
-            with os.fdopen(descriptor, "wb") as binary:
-                binary.write(secrets.token_bytes(_LOG_KEY_BYTES))
-        return file.read_bytes()[:64]
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+        key = _read_log_key(file)
+        if not key:
+            _write_log_key(file, known or secrets.token_bytes(_LOG_KEY_BYTES))
+            if known:
+                log.warning("log_key_restored", file=str(file), why="it was removed; customers keep their hashes")
+            key = _read_log_key(file)
     except OSError as error:
         raise StartFault(state_sentence(state, error)) from None
+    return key
+
+
+def _read_log_key(file: Path) -> bytes:
+    try:
+        return file.read_bytes()[:64]
+    except FileNotFoundError:
+        return b""
+
+
+def _write_log_key(file: Path, key: bytes) -> None:
+    """Write it whole or not at all: a full disk must not leave an empty one, which would hash without a key."""
+    unfinished = file.with_name(f"log.key.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as binary:
+            binary.write(key)
+            binary.flush()
+            os.fsync(descriptor)
+        unfinished.rename(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def state_fault(settings: Settings) -> str:
+    """Say why the state folder cannot be written, "" if it can; what is not there can be made."""
+    state = settings.server.state
+    try:
+        for folder in (state, snapshot_folder(settings)):
+            if folder.exists():
+                _check_writable(folder)
+    except OSError as error:
+        return state_sentence(state, error)
+    return ""
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise OSError if this process cannot make files in `folder`."""
+    if not folder.is_dir():
+        number = errno.ENOTDIR
+    elif os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return
+    else:
+        number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+    raise OSError(number, os.strerror(number))
 
 
 def state_sentence(folder: Path, error: OSError) -> str:

@@ -147,12 +147,13 @@ class Worker:
             log.warning("log_lines_dropped", count=dropped)
 
     def _take_newest(self) -> None:
-        """Answer from a newer snapshot, if there is one."""
-        after = self._snapshot.generation if self._snapshot else 0
-        try:
-            newer = open_newest(self._folder, self._post.setup.plan, after)
-        except OSError:  # such as no descriptor left: the next look may have one
-            return
+        """Answer from a newer snapshot, if there is one.
+
+        Once the folder was removed, generations begin at 1 again: whatever is there then is newer.
+        """
+        current = self._snapshot
+        after = current.generation if current is not None and current.in_place() else 0
+        newer = open_newest(self._folder, self._post.setup.plan, after)
         if newer is None:
             return
         for mount in self._post.setup.mounts:

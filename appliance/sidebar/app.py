@@ -18,6 +18,7 @@ from appliance.customers.address import domain_of, fold_plus, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.lookup import CacheState, Lookup, NotLoaded
 from appliance.customers.record import Columns, Record, values_of
+from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
 from appliance.sidebar import card
 from appliance.sidebar.diagnosis import Diagnoser, Diagnosis
@@ -107,6 +108,7 @@ class SidebarApp:
         self._verifier = verifier
         self._lookup = lookup
         self._clock = clock
+        self._since = Since()
         self._hasher = hashlib.blake2b(key=log_key, digest_size=8)  # copied: half the price of a new one
         self._rules = rules or Rules()
         self._card = card or Card()
@@ -236,7 +238,8 @@ class SidebarApp:
         else:
             outcome, html = Outcome.NO_ADDRESS, card.no_address(named)
         if question.old:
-            html += card.old(snapshot.facts.as_of, self._clock(), self._rules.zone)
+            now = self._clock()
+            html += card.old(self._since.at(snapshot.facts.as_of, now), now, self._rules.zone)
         whom = self._named(records[0], question) if named and records else next(iter(addresses), None)
         if whom is None:
             return _finish(outcome, html, None, fault)
@@ -251,8 +254,9 @@ class SidebarApp:
         fault = ""
         template, zone = self._card.template, self._rules.zone
         if template is not None:
-            as_of = datetime.fromtimestamp(snapshot.facts.as_of, zone)
-            now = datetime.fromtimestamp(self._clock(), zone)
+            clock = self._clock()
+            as_of = datetime.fromtimestamp(self._since.at(snapshot.facts.as_of, clock), zone)
+            now = datetime.fromtimestamp(clock, zone)
             parts = self._card.vary.parts(question.varied) if question.varied else None
             try:
                 html = template.render(records[:MAX_FOUND], question.addresses, as_of, now, parts)
@@ -263,7 +267,10 @@ class SidebarApp:
 
     def _is_old(self) -> bool:
         max_age, snapshot = self._rules.max_age, self._lookup.snapshot
-        return max_age is not None and snapshot is not None and self._clock() - snapshot.facts.as_of > max_age
+        if max_age is None or snapshot is None:
+            return False
+        now = self._clock()
+        return now - self._since.at(snapshot.facts.as_of, now) > max_age
 
     def _hash(self, address: str) -> str:
         hasher = self._hasher.copy()

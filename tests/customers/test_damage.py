@@ -1,9 +1,11 @@
 """Whatever happens to the operator's file, nobody gets another set of customers than the old one or the new one."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import random
+import resource
 import select
 import shutil
 import sqlite3
@@ -16,6 +18,7 @@ import pytest
 from appliance.customers.importer import open_newest
 from appliance.customers.plan import Plan, Refused
 from appliance.customers.record import fields_of
+from appliance.service import importing
 from appliance.service.importing import Done, Failed, ImportChild
 from tests.factory import run_import, write_csv
 
@@ -255,3 +258,45 @@ def test_a_child_has_limits(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
     assert result.stdout.startswith("Failed(sentence='the import ran out of memory")
     assert "transient=True" in result.stdout
+
+
+@pytest.mark.parametrize("call", ["pipe", "fork"])
+def test_a_child_that_cannot_be_started_is_a_refusal_that_may_pass(call, tmp_path, monkeypatch):
+    def refuse():
+        raise OSError(errno.EMFILE if call == "pipe" else errno.EAGAIN, "not now")
+
+    plan = Plan(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    before = set(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as context:
+        context.setattr(os, call, refuse)
+        with pytest.raises(Refused, match=r"no process can be started: not now; raise the limit of") as caught:
+            ImportChild(plan, tmp_path / "state")
+    assert caught.value.transient
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert isinstance(ImportChild(plan, tmp_path / "state").result(), Done)
+
+
+def test_a_child_without_descriptors_is_a_refusal_that_may_pass(tmp_path, monkeypatch):
+    def none_left(*_):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    plan = Plan(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    with monkeypatch.context() as context:
+        context.setattr(importing, "limit", none_left)
+        result = ImportChild(plan, tmp_path / "state").result()
+    assert isinstance(result, Failed)
+    assert "Too many open files" in result.sentence
+    assert result.transient
+    assert isinstance(ImportChild(plan, tmp_path / "state").result(), Done)
+
+
+def test_a_large_file_is_read_in_one_process_if_there_can_be_no_second(tmp_path, monkeypatch):
+    def refuse():
+        raise BlockingIOError(errno.EAGAIN, "not now")
+
+    monkeypatch.setattr("appliance.customers.build._LARGE", 0)
+    monkeypatch.setattr(os, "fork", refuse)
+    plan = Plan(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    before = set(os.listdir("/proc/self/fd"))
+    assert run_import(plan, tmp_path / "state").rows == len(OLD)
+    assert set(os.listdir("/proc/self/fd")) == before

@@ -18,7 +18,7 @@ from appliance.customers.address import normalise
 from appliance.customers.importer import STEPS, import_customers, newest, open_newest
 from appliance.customers.plan import Plan, Refused, RelatedPlan
 from appliance.customers.record import fields_of
-from appliance.customers.snapshot import MAX_JOINED, Snapshot, SnapshotFault, file_of, generations
+from appliance.customers.snapshot import MAX_JOINED, Snapshot, SnapshotFault, file_of, generation_of, generations
 from tests.factory import CUSTOMERS, NOW, Timer, run_import, write_csv
 
 
@@ -565,6 +565,88 @@ def test_two_generations_are_kept(plan, folder):
     for generation in (1, 2, 3, 4):
         assert run_import(plan, folder).generation == generation
         assert generations(folder) == [generation, generation - 1][:generation]
+
+
+def test_a_folder_that_is_none_holds_nothing(plan, tmp_path):
+    """Nor does one that cannot be read: who asks for the newest snapshot is told that there is none."""
+    (tmp_path / "state").touch()
+    for folder in (tmp_path / "state", tmp_path / "state" / "customers"):
+        assert (generations(folder), newest(folder, plan)) == ([], None)
+        with pytest.raises(Refused, match=r"cannot be written: (Not a directory|File exists); correct server\.state"):
+            run_import(plan, folder)
+
+
+def test_what_becomes_of_the_folder_during_an_import_is_a_refusal(plan, folder, tmp_path):
+    def replace_folder(step):
+        if step == "sync":
+            folder.rename(tmp_path / "elsewhere")
+            folder.touch()
+
+    with pytest.raises(Refused) as caught:
+        run_import(plan, folder, at_step=replace_folder)
+    assert caught.value.transient
+
+
+def test_what_is_left_over_and_cannot_be_removed_is_a_refusal(plan, folder):
+    (folder / "left.tmp").mkdir(parents=True)
+    with pytest.raises(Refused, match=r"left\.tmp: Is a directory"):
+        run_import(plan, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [
+        ("00000001.db", 1),
+        ("99999999.db", 99_999_999),
+        ("100000000.db", 100_000_000),
+        ("999999999999999999.db", 10**18 - 1),
+        ("000000001.db", None),
+        ("0000001.db", None),
+        ("1000000000000000000.db", None),
+        ("٠٠٠٠٠٠٠١.db", None),
+        ("00000001.db.tmp", None),
+    ],
+)
+def test_a_snapshot_has_its_number_for_a_name_and_no_other(name, generation):
+    assert generation_of(Path(name)) == generation
+    if generation is not None:
+        assert file_of(Path(), generation).name == name
+
+
+def test_the_next_after_99999999_is_used(plan, folder):
+    run_import(plan, folder)
+    file_of(folder, 1).rename(file_of(folder, 99_999_999))
+    run_import(plan, folder)
+    assert generations(folder) == [100_000_000, 99_999_999]
+    assert open_and_close(folder, plan) == 100_000_000
+
+
+def open_and_close(folder, plan):
+    snapshot = open_newest(folder, plan)
+    snapshot.close()
+    return snapshot.generation
+
+
+@pytest.mark.parametrize("done", ["nothing", "removed", "made anew", "folder removed"])
+def test_a_snapshot_knows_whether_its_path_is_still_its_own(done, plan, folder, tmp_path):
+    run_import(plan, folder)
+    snapshot = open_newest(folder, plan)
+    if done == "folder removed":
+        folder.rename(tmp_path / "removed")
+    elif done != "nothing":
+        file_of(folder, 1).unlink()
+    if done == "made anew":
+        run_import(plan, folder)
+    assert snapshot.in_place() is (done == "nothing")
+    assert snapshot.find(("ann@example.com",))
+    snapshot.close()
+
+
+def test_no_data_is_from_the_future(plan, folder):
+    """A clock that was set back: unchanged files were read now at the latest."""
+    run_import(plan, folder)
+    run_import(plan, folder, clock=lambda: NOW - 5000)
+    assert newest(folder, plan).as_of == NOW - 5000
 
 
 def test_unchanged_data_does_not_grow_younger(plan, folder):

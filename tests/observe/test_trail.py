@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from appliance.observe import trail as module
+from appliance.observe.health import Situation, Workers, examine
 from appliance.observe.metrics import Table
 from appliance.observe.trail import Trail
 from appliance.sidebar.reply import Outcome, Refusal, Reply
@@ -57,6 +58,11 @@ class Made:
     def note(self, *replies: Reply) -> None:
         for reply in replies:
             self.trail.write(reply, "helpscout", 100, "127.0.0.1")
+
+    def health_says(self) -> list[str]:
+        totals = self.table.totals()
+        workers = Workers(wanted=0, ready=0, restarts=0, generations=())
+        return examine(NOW, Situation(), workers, None, None, None, {}, totals.trail_fault).reasons
 
     async def until(self, look: Callable[[], bool]) -> None:
         while not look():
@@ -159,6 +165,54 @@ def test_when_too_many_wait_the_next_are_lost_and_counted(logged: Logged, monkey
     assert len(made.logged) == 211
     assert [logged.take("trail_failed")["why"] for _ in range(2)] == ["Device or resource busy"] * 2
     assert [logged.take("trail_goes_on")["lost"] for _ in range(2)] == [10, 1]
+
+
+THREADS = [
+    pytest.param(RuntimeError("can't start new thread"), "no thread can be started; raise", id="no thread"),
+    pytest.param(MemoryError(), "Cannot allocate memory", id="no memory for one"),
+]
+
+
+@pytest.mark.parametrize(("error", "why"), THREADS)
+def test_a_thread_that_cannot_start_is_said_and_tried_again(
+    error: Exception, why: str, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost, and nothing written twice: a ThreadPoolExecutor keeps what it could not start a thread for."""
+    real, tried = threading.Thread.start, []
+
+    def fails(thread: threading.Thread) -> None:
+        tried.append(thread)
+        raise error
+
+    async def body(made: Made) -> None:
+        monkeypatch.setattr(threading.Thread, "start", fails)
+        made.note(FOUND, FOUND)
+        await made.until(lambda: len(tried) > 3)
+        made.note(UNKNOWN)
+        assert made.row.trail_waiting == 3
+        assert why in str(made.health_says())
+        monkeypatch.setattr(threading.Thread, "start", real)
+        await made.until(lambda: made.row.trail_waiting == 0)
+        made.note(UNKNOWN)
+        await made.trail.close()
+        assert made.table.totals().trail_lost == 0
+
+    assert [line["customer"] for line in run(body).disk.lines] == ["abc", "abc", "def", "def"]
+    assert why in str(logged.take("trail_failed")["why"])
+    assert logged.take("trail_goes_on")["lost"] == 0
+
+
+def test_what_nobody_thought_of_does_not_stop_it(logged: Logged) -> None:
+    async def body(made: Made) -> None:
+        append, made.trail._append = made.trail._append, lambda lines: lines.decode("ascii", 7)  # type: ignore
+        made.note(FOUND)
+        await made.until(lambda: made.table.totals().trail_fault == errno.EIO)
+        made.trail._append = append
+        await made.until(lambda: made.row.trail_waiting == 0)
+
+    assert len(run(body).disk.lines) == 1
+    logged.take("trail_failed")
+    logged.take("trail_goes_on")
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["refuses", "hangs"])

@@ -1,6 +1,8 @@
 """The session: what the page asks, and what becomes of changed files."""
 
+import errno
 import json
+import os
 from contextlib import contextmanager
 
 import pytest
@@ -10,7 +12,7 @@ from appliance.preview.examples import Data
 from appliance.preview.session import Session
 from appliance.service.wiring import plan_of, snapshot_folder
 from appliance.sidebar.reply import Outcome
-from tests.factory import body_for, run_import, write_csv
+from tests.factory import CUSTOMERS, body_for, run_import, write_csv
 from tests.preview.live import CONFIG, write_files
 
 ANN = body_for("ann@example.com")
@@ -280,6 +282,22 @@ def test_bad_data_is_told_and_the_last_good_stays(folder):
         write_csv(folder / "customers.csv")
         assert change(session)
         assert session.state.faults == ()
+
+
+def test_an_import_that_cannot_be_started_is_told_and_tried_again(folder, monkeypatch):
+    def refuse():
+        raise OSError(errno.EAGAIN, "not now")
+
+    with opened(folder) as session:
+        write_csv(folder / "customers.csv", [*CUSTOMERS, ("new@example.com", "Newcomer", "Pro")])
+        with monkeypatch.context() as context:
+            context.setattr(os, "fork", refuse)
+            assert [change(session), change(session)] == [True, False]
+            (fault,) = session.state.faults
+            assert "not now" in fault.what
+        assert change(session)
+        assert session.state.faults == ()
+        assert html(session, body_for("new@example.com")) == "<h4>Newcomer</h4>\n"
 
 
 def test_without_data_the_card_says_so(folder):

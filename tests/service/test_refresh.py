@@ -47,3 +47,38 @@ def test_settling():
     watch.due("b")
     watch.ended("b")
     assert not watch.settling
+
+
+def test_a_source_that_is_being_written_is_not_due():
+    watch = Watch("a")
+    assert [watch.due("b", rested=rested) for rested in (True, False, False, True)] == [False, False, False, True]
+    nothing = Watch()
+    assert [nothing.due("b", rested=rested) for rested in (False, True)] == [False, True]
+
+
+def test_what_may_pass_is_not_read_in_the_middle_of_a_change():
+    watch = Watch("a")
+    assert decisions(watch, "b", "b", "c", "d", "d", again=True) == [False, True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("has", "looks", "decided"),
+    [
+        pytest.param("b", ["b", "b"], [False, False], id="what was imported is there"),
+        pytest.param("", ["b", "b"], [True, False], id="nothing is there any more: at once"),
+        pytest.param("a", ["b", "b", "b"], [True, False, False], id="an older one is there"),
+    ],
+)
+def test_a_snapshot_that_was_removed_is_made_again(has, looks, decided):
+    watch = Watch("a")
+    decisions(watch, "b", "b")
+    watch.has("b")
+    watch.has(has)
+    assert decisions(watch, *looks) == decided
+
+
+def test_a_bad_source_without_a_snapshot_is_read_once():
+    watch = Watch()
+    for decided in (True, False, False):
+        watch.has("")
+        assert decisions(watch, "b") == [decided]

@@ -256,6 +256,16 @@ def test_old_data_is_shown_with_its_age(address, snapshot):
     assert html(stale) == html(fresh) + '<p class="orange">This is old: as of 14:13 today.</p>'
 
 
+def test_data_grows_old_by_a_clock_that_was_set_back_too(snapshot):
+    clock = Timer(NOW + 1800)
+    app = make_app(snapshot, clock=clock, rules=Rules(max_age=3600.0))
+    fresh = ask(app, "ann@example.com")
+    for seconds, is_old in ((0, False), (3600, False), (3601, True), (8000, False)):
+        clock.now = NOW - 7200 + seconds
+        aged = html(ask(app, "ann@example.com"))
+        assert aged == html(fresh) + ('<p class="orange">This is old: as of 12:13 today.</p>' if is_old else "")
+
+
 def test_a_huge_message_is_not_cached(app):
     """Its texts are the key: 10,000 of them would be 2.5 GB."""
     many = [f"a{n}@example.com" for n in range(1000)]
