@@ -69,7 +69,7 @@ def _settings(config: Path | None, secret_file: Path | None) -> Settings:
 
 def curl_command(settings: Settings, url: str, header: str, signature: str, body: bytes, file: str) -> str:
     """Give a curl command line that can be pasted into any shell, in any folder."""
-    words = ["curl", "-sS"]
+    words = ["curl", "-sS", "-w", r"\n%{http_code}\n"]  # the status on a line of its own, below the body
     parts = urlsplit(url)
     if (
         parts.scheme == "https"

@@ -9,7 +9,7 @@ import multiprocessing
 import resource
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
@@ -19,7 +19,7 @@ import uvloop
 from appliance.replay.driver import Driver
 from appliance.replay.plan import Plan, Shot
 from appliance.replay.result import Course, Point
-from appliance.replay.tally import Ended, Message, Ready
+from appliance.replay.tally import HINTS, Ended, Message, Ready
 from appliance.replay.target import Target
 
 _HEAD_START: Final = 0.05  # seconds from the last one's being ready to the common start
@@ -29,7 +29,7 @@ _GO: Final = msgspec.msgpack.Decoder(float)
 
 
 class CrewFault(Exception):
-    """A process of the generator died."""
+    """The run cannot go on: a process of the generator died, or nothing works; the text is a sentence."""
 
 
 class Crew:
@@ -42,6 +42,7 @@ class Crew:
         self.course: Final = Course(plan)
         self.ends: Final[list[Ended]] = []
         self.interrupted = False
+        self._url = target.url.text
         fork = multiprocessing.get_context("fork")
         for process in range(plan.processes):
             ours, theirs = fork.Pipe()
@@ -52,8 +53,12 @@ class Crew:
             theirs.close()
 
     def run(self, show: Callable[[Point, Course], None]) -> None:
-        """Run to the end; `show` is called as time goes on. An interrupt ends it early. Raises CrewFault."""
+        """Run to the end; `show` is called as time goes on. An interrupt ends it early. Raises CrewFault.
+
+        A run in which nothing works, and all for one reason, is not continued: there is nothing to measure.
+        """
         running, unready = list(self._pipes), len(self._pipes)
+        opened = Ready()
         while running:
             try:
                 ready = wait(running)
@@ -61,13 +66,18 @@ class Crew:
                     message = self._receive(pipe)
                     if isinstance(message, Ready):
                         unready -= 1
+                        _add(opened, message)
                         if not unready:
+                            if not opened.opened:
+                                self._stop_if_alike("connections", opened.failures, 1)
                             self._send(time.monotonic() + _HEAD_START)
                     elif isinstance(message, Ended):
                         self.ends.append(message)
                         running.remove(pipe)
                     else:
                         point = self.course.add(message, len(running))
+                        if not self.course.counts.statuses:
+                            self._stop_if_alike("requests", self.course.counts.failures, self._plan.connections)
                         if point is not None:
                             show(point, self.course)
             except KeyboardInterrupt:
@@ -76,6 +86,13 @@ class Crew:
                 self.interrupted = True
                 self._send(0.0)
         self.course.finish()
+
+    def _stop_if_alike(self, what: str, failures: Mapping[str, int], least: int) -> None:
+        """Raise CrewFault if at least so many failed, and all of them alike."""
+        if len(failures) == 1 and sum(failures.values()) >= least:
+            (kind,) = failures
+            todo = HINTS.get(kind, "look at what answers there, and correct --url")
+            raise CrewFault(f"{self._url} cannot be tested: the first {what} all failed: {kind}; {todo}")
 
     def close(self) -> None:
         """Let the processes end, those that still run too."""
@@ -95,6 +112,12 @@ class Crew:
         except (EOFError, ConnectionResetError):
             raise CrewFault("a process of the load test died; see above why, or whether the kernel killed it") from None
         return message
+
+
+def _add(whole: Ready, part: Ready) -> None:
+    whole.opened += part.opened
+    for kind, count in part.failures.items():
+        whole.failures[kind] = whole.failures.get(kind, 0) + count
 
 
 def _work(
@@ -134,8 +157,7 @@ async def _drive(plan: Plan, target: Target, shots: Sequence[Shot], process: int
             driver.stop()
 
     asyncio.get_running_loop().add_reader(pipe.fileno(), listen)
-    await driver.open()
-    tell(Ready())
+    tell(await driver.open())
     begin = await going
     if not begin:
         tell(Ended(0, 0.0, 0.0))

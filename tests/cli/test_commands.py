@@ -298,6 +298,7 @@ def test_curl_quotes_for_the_shell(files):
     )
     words = shown.stdout.decode().splitlines()
     assert words[-2:] == [body.decode(), "https://127.0.0.1:8443/h"]
+    assert words[words.index("-w") + 1] == r"\n%{http_code}\n"
     assert f"X-HelpScout-Signature: {sign(body).decode()}" in words
     assert str(files / ".local/state/sidebard/self-signed/localhost.crt") in words
 
