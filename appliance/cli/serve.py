@@ -13,7 +13,7 @@ from appliance.cli import common
 from appliance.config import ConfigError, Settings, with_overrides
 from appliance.observe import logs
 from appliance.observe.writer import Writer
-from appliance.service.supervisor import Supervisor
+from appliance.service.supervisor import Supervisor, block_signals
 from appliance.service.unpacked import as_child_of_bootloader
 from appliance.service.wiring import StartFault
 
@@ -32,6 +32,7 @@ def command(
     workers: int | None,
 ) -> None:
     """Serve cards until SIGTERM. Log lines go to stdout, as JSON unless that is a terminal."""
+    block_signals()  # until the supervisor waits for them: none may end a start half-way
     terminal = sys.stdout.isatty()
     writer = Writer(sys.stdout.fileno())
     logs.configure(writer, time.time, terminal=terminal)

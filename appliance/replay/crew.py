@@ -25,6 +25,7 @@ from appliance.replay.target import Target
 _HEAD_START: Final = 0.05  # seconds from the last one's being ready to the common start
 _encode: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Message)
+_SIGINT: Final = frozenset({signal.SIGINT})
 _GO: Final = msgspec.msgpack.Decoder(float)
 
 
@@ -36,7 +37,8 @@ class Crew:
     """Forks the processes of a plan, and puts together what they tell."""
 
     def __init__(self, plan: Plan, target: Target, shots: Sequence[Shot]) -> None:
-        """The calling process must have no other threads."""
+        """The calling process must have no other threads. SIGINT is blocked from here on, but where `run` waits."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
         self._plan = plan
         self._pipes: list[Connection] = []
         self.course: Final = Course(plan)
@@ -61,7 +63,7 @@ class Crew:
         opened = Ready()
         while running:
             try:
-                ready = wait(running)
+                ready = _wait(running)
                 for pipe in [pipe for pipe in running if pipe in ready]:
                     message = self._receive(pipe)
                     if isinstance(message, Ready):
@@ -114,6 +116,15 @@ class Crew:
         return message
 
 
+def _wait(pipes: Sequence[Connection]) -> list[object]:
+    """Return which of them can be read. Raises KeyboardInterrupt, which nothing else in a run does."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+    try:
+        return list(wait(pipes))
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
+
+
 def _add(whole: Ready, part: Ready) -> None:
     whole.opened += part.opened
     for kind, count in part.failures.items():
@@ -132,6 +143,7 @@ def _work(
     for other in others:
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
     gc.freeze()  # the requests are shared and stay
     uvloop.run(_drive(plan, target, shots, process, pipe))
 
