@@ -25,7 +25,7 @@ from appliance.preview.session import Session
 from appliance.service.process import fork
 
 
-@click.command("preview")
+@click.command("preview", short_help="Show the card in a browser while you make it.")
 @common.config_option
 @common.customers_option
 @common.app_option

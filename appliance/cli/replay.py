@@ -47,7 +47,7 @@ def _report(_context: click.Context, _parameter: click.Parameter, file: Path | N
     return file
 
 
-@click.command("replay")
+@click.command("replay", short_help="Load-test a service with signed requests.")
 @click.argument("file", metavar="FILE|-")
 @common.config_option
 @common.customers_option
@@ -101,11 +101,11 @@ def command(
     as_json: bool,
     report: Path | None,
 ) -> None:
-    """Send the requests in FILE, made by sidebard requests ("-": stdin), over and over for --duration.
+    """Send the requests in FILE ("-": stdin), as made by sidebard requests, repeatedly for --duration.
 
-    With --rate each starts on time, and its latency counts from there, so that a stall of the service is not hidden.
-    Without, each of the --connections sends its next request when the last one is answered. Exits with 1 if an
-    answer is wrong or missing, or p99 is over --max-p99.
+    With --rate, each request starts on schedule and its latency counts from then, so a stall of the service is not
+    hidden. Without, each of the --connections sends its next request when the last one is answered. Exits with 1 if an
+    answer is wrong or missing, p99 is over --max-p99, or nothing can be sent.
     """
     if not compare and (config or customers or secret_file):
         raise click.UsageError("--config, --customers and --secret-file are for --compare")

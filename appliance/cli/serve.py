@@ -18,7 +18,7 @@ from appliance.service.unpacked import as_child_of_bootloader
 from appliance.service.wiring import StartFault
 
 
-@click.command("serve")
+@click.command("serve", short_help="Serve cards until SIGTERM or Ctrl-C.")
 @common.config_option
 @common.customers_option
 @common.secret_option
@@ -31,7 +31,7 @@ def command(
     listen: tuple[str, ...],
     workers: int | None,
 ) -> None:
-    """Serve cards until SIGTERM. Log lines go to stdout, as JSON unless that is a terminal."""
+    """Serve cards until SIGTERM or Ctrl-C. Log lines go to stdout, as JSON unless that is a terminal."""
     block_signals()  # until the supervisor waits for them: none may end a start half-way
     terminal = sys.stdout.isatty()
     writer = Writer(sys.stdout.fileno())

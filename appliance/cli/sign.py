@@ -18,7 +18,7 @@ from appliance.service.wiring import certificate_folder
 from appliance.sidebar.signature import Secret, Verifier
 
 
-@click.command("sign")
+@click.command("sign", short_help="Print or verify the signature of a message.")
 @click.argument("file", default="-")
 @common.config_option
 @common.secret_option
