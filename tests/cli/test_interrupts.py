@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,15 @@ GAPS = (0.0, 0.001, 0.01, 0.05, 0.15, 0.3)
 
 
 @contextlib.contextmanager
-def started(folder: Path, *arguments: str, stdin: bytes = b"") -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    folder: Path,
+    *arguments: str,
+    stdin: bytes = b"",
+    program: Sequence[str] = (sys.executable, "-W", "error", "-m", "appliance"),
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command in a process group of its own, as a shell does, until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "appliance", *arguments],
+        [*program, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import os
 import pty
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ if sys.argv[1] != "none":
     os.close(int(sys.argv[1]))
 if sys.argv[2] == "nohup":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-os.execv(sys.executable, [sys.executable, "-W", "error", "-m", "appliance", *sys.argv[3:]])
+os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
@@ -95,10 +95,17 @@ def test_a_shell_that_is_left_tells_before_the_terminal_goes(
 class OnTerminal:
     """The service as the leader of a terminal's session, or without one, with its lines in a pipe."""
 
-    def __init__(self, folder: Path, how: str, terminal: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        how: str,
+        terminal: bool,
+        program: Sequence[str] = (sys.executable, "-W", "error", "-m", "appliance"),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.master, slave = pty.openpty() if terminal else (-1, -1)
-        program = (sys.executable, "-c", LAUNCHER, str(slave) if terminal else "none", how)
-        self.daemon = Daemon(folder, program=program, pass_fds=(slave,) if terminal else ())
+        launcher = (sys.executable, "-c", LAUNCHER, str(slave) if terminal else "none", how, *program)
+        self.daemon = Daemon(folder, program=launcher, environ=environ, pass_fds=(slave,) if terminal else ())
         if terminal:
             os.close(slave)
 
