@@ -38,10 +38,13 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url
 
 
 def _report(_context: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
-    """Open the report's file before the run, for afterwards is late to say that it cannot be written."""
+    """Open the report's file before the run, for afterwards is late to say that it cannot be written; leave none."""
     try:
         if file is not None:
+            is_new = not file.exists()
             file.open("ab").close()
+            if is_new:
+                file.unlink()
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from None
     return file

@@ -202,8 +202,9 @@ def test_a_certificate_that_is_not_trusted_ends_it_at_once(service, flags):
     )
 
 
-def test_a_name_that_nobody_has(service):
-    result = replay(service, url="https://nobody.invalid:{}")
+def test_a_name_that_nobody_has(service, tmp_path):
+    result = replay(service, "--report", tmp_path / "report.html", url="https://nobody.invalid:{}")
+    assert not (tmp_path / "report.html").exists()
     assert (result.returncode, result.stdout) == (1, b"")
     assert re.fullmatch(r"https://nobody.invalid:\d+ cannot be reached: [^;]+; start the service, or correct --url\n",
                         result.stderr.decode())  # fmt: skip
