@@ -19,7 +19,12 @@ from tests.factory import SECRET, write_csv
 from tests.replay.peer import answers, peer
 
 CUSTOMERS = ("--customers", "conf/customers.csv")
-SECRET_FILE = ("--secret-file", "conf/demo-secret")
+CONFIG = """
+server = { listen = ["127.0.0.1:0"], state = "state", workers = 1 }
+admin = { listen = "" }
+customers = { source = "customers.csv", addresses = ["email"] }
+app = [{ secrets = ["file:secret"] }]
+"""
 GAPS = (0.0, 0.001, 0.01, 0.05, 0.15, 0.3)
 
 
@@ -86,8 +91,11 @@ def test_a_preview_ends_in_silence(gap: float, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["preview", "serve"])
 def test_any_number_of_presses_is_one(command: str, tmp_path: Path) -> None:
-    more = ("--no-browser",) if command == "preview" else (*SECRET_FILE, "--listen", "127.0.0.1:0")
-    with started(tmp_path, command, *CUSTOMERS, *more) as process:
+    (tmp_path / "secret").write_text(SECRET)
+    write_csv(tmp_path / "customers.csv")
+    (tmp_path / "sidebard.toml").write_text(CONFIG)
+    more = ("--no-browser",) if command == "preview" else ()
+    with started(tmp_path, command, "--config", str(tmp_path / "sidebard.toml"), *more) as process:
         first_output(process)
         press_until_it_ends(process)
         _, errors = process.communicate(timeout=PATIENCE)
