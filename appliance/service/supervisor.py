@@ -35,7 +35,7 @@ from appliance.service.wiring import StartFault
 from appliance.service.worker import Post, Worker
 
 TICK: Final = 0.5
-_ONE_PRESS: Final = 0.2
+_ONE_PRESS: Final = 0.5
 """Two signals to end within so many seconds are one: a packaged file's bootloader forwards what it gets from a
 terminal, which has sent it to this process as well."""
 
