@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_interrupts import CUSTOMERS, GAPS, first_output, press_twice, started
+from tests.cli.test_interrupts import CUSTOMERS, GAPS, first_output, press_twice, press_until_it_ends, started
 from tests.daemon import Daemon, alive, children, until
 from tests.service.test_hangup import OnTerminal
 from tests.service.test_terminal import Terminal
@@ -152,6 +152,23 @@ def test_a_preview_ends_in_silence(gap, executable, unpacked, tmp_path):
         press_twice(process, gap)
         _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, b"")
+
+
+def test_presses_while_it_removes_its_files_leave_none_behind(executable, unpacked, tmp_path):
+    with started(unpacked.folder, "preview", *CUSTOMERS, "--no-browser", program=(str(executable),)) as process:
+        first_output(process)
+        press_until_it_ends(process)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors, unpacked.now()) == (0, b"", [])
+
+
+def test_it_ends_by_the_signal_that_ended_its_child(executable, unpacked):
+    arguments = ("requests", *CUSTOMERS, "--secret-file", "conf/demo-secret", "--count", "10000000")
+    with started(unpacked.folder, *arguments, program=(str(executable),)) as process:
+        first_output(process)
+        os.kill(children(process.pid)[0], signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert (process.returncode, unpacked.now()) == (-signal.SIGTERM, [])
 
 
 def test_on_a_terminal_it_ends_with_it(executable, unpacked, tmp_path):
