@@ -58,17 +58,17 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
         "compare signature_header with what the sender writes, and see that a proxy passes it on",
     ),
     Cause.MALFORMED: Advice(
-        "what was sent is no HMAC in base64 or hex",
+        "the header value is not a base64 or hex HMAC",
         "the sender must send base64 of HMAC-SHA1 over the body, 28 characters",
     ),
     Cause.OTHER_APP: Advice(
         "it is signed with the secret of another app of this config",
-        "in Help Scout, correct the URL or the secret of the custom app; or exchange the secrets here",
+        "in Help Scout, correct the URL or the secret of the custom app; or swap the secrets in this config",
     ),
     Cause.SHA256: Advice("it is right, but made with SHA-256", "the sender must sign with SHA-1"),
     Cause.HEX: Advice("it is right, but written in hex", "the sender must write the digest in base64"),
     Cause.SPELLING: Advice(
-        "it is right, but spelled in another way: a prefix, quotes, the URL alphabet, or no padding",
+        "the digest is correct but encoded differently: a prefix, quotes, the URL alphabet, or no padding",
         "the sender must write the 28 characters of standard base64 and nothing else",
     ),
     Cause.SURROUNDED: Advice(
@@ -85,7 +85,7 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
         "have the proxy pass the body on byte by byte; with curl, use --data-binary",
     ),
     Cause.RESERIALISED: Advice(
-        "the body is the same JSON, but not the same bytes: it was read and written anew on the way",
+        "the body is the same JSON, but not the same bytes: it was re-serialized in transit",
         "have the proxy, firewall or function in between pass the body on byte by byte",
     ),
     Cause.TRANSCODED: Advice(
