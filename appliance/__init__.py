@@ -13,7 +13,7 @@
     replay/      load tests: a corpus of signed requests, the processes that send it, the result
 
 Imports go one way, cli -> preview -> service -> edge -> sidebar -> customers; config and observe serve the first
-four. replay stands beside: only cli knows it, and it knows sidebar and customers.
+four. replay stands beside: only cli knows it, and it knows sidebar, customers and the charts of observe.
 """
 
 import os

@@ -36,7 +36,7 @@ def allowed(here, there):
     if here in PURE:
         return there in ORDER[ORDER.index(here) :]
     if "replay" in (here, there):
-        return here == "cli" or there in PURE
+        return here == "cli" or there in (*PURE, "observe")
     if here in ORDER:
         return there in SHARED or there in ORDER[ORDER.index(here) :]
     if here == "observe":

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 import click
 
 from appliance import __version__
-from appliance.cli import streams
+from appliance.cli import interrupts, streams
 
 # Command -> module here that holds it as `command`.
 COMMANDS: Final = {
@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "requests": "requests",
     "replay": "replay",
 }
+
+_TAKE_INTERRUPTS: Final = ("serve", "preview")  # themselves
 
 FAILED: Final = 1
 START_FAILED: Final = 3
@@ -74,6 +76,8 @@ def cli(context: click.Context, version: bool, verbose: bool) -> None:
     Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 the answer is no, 2 wrong usage,
     3 the start failed, 70 a bug, 78 the config is wrong.
     """
+    if context.invoked_subcommand not in _TAKE_INTERRUPTS:
+        interrupts.allow()
     if version:
         _print_version(verbose=verbose)
         context.exit()
@@ -86,12 +90,17 @@ def cli(context: click.Context, version: bool, verbose: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    interrupts.block()
     streams.open_missing()
     try:
         try:
             cli.main(prog_name="sidebard", standalone_mode=True)
         finally:
             sys.stdout.flush()
+            interrupts.ignore()
+    except KeyboardInterrupt:  # at the last moment: click deals with those of before
+        interrupts.ignore()
+        sys.exit(FAILED)
     except Exception as error:
         # standalone_mode has dealt with usage and with our own faults; what is left is a bug, or nobody to tell it.
         if isinstance(error, OSError) and streams.is_their_fault(error):

@@ -20,7 +20,7 @@ from appliance.sidebar.reply import CARD_STATUS, Outcome, Reply
 from appliance.sidebar.signature import Secret, Verifier
 
 
-@click.command("card")
+@click.command("card", short_help="Print the card of a customer.")
 @click.argument("address", required=False)
 @common.config_option
 @common.customers_option

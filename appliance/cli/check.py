@@ -38,7 +38,7 @@ _NAME_WIDTH: Final = max(len(check.name) for check in CHECKS)
 _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 
 
-@click.command("check")
+@click.command("check", short_help="Check the config and everything that it names.")
 @common.config_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and faults.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")

@@ -14,6 +14,7 @@ import click
 
 from appliance.cli import CONFIG_WRONG, FAILED, START_FAILED
 from appliance.config import App, ConfigError, Settings, from_flags, load
+from appliance.config_values import BadValue, parse_duration
 from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.plan import Plan, Refused
 from appliance.customers.snapshot import Snapshot
@@ -38,6 +39,28 @@ app_option: Final = click.option("--app", "app_name", metavar="NAME", help="Whic
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun: "1 fault", "3 faults"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+class Duration(click.ParamType[float]):
+    """A time above zero, in seconds, written as in the config; a number alone is in units of `bare`."""
+
+    name = "duration"
+    _UNITS: Final = {"s": "seconds", "ms": "milliseconds"}
+
+    def __init__(self, bare: str = "s") -> None:
+        self._bare = bare
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse one; click reports what cannot be read."""
+        try:
+            return parse_duration(value + self._bare if value[-1:].isdigit() else value)
+        except BadValue as bad:
+            self.fail(
+                f"it {bad.why}; write a number and its unit, such as 500ms, 30s, 10m or 1h;"
+                f" a number alone is {self._UNITS[self._bare]}.",
+                param,
+                ctx,
+            )
 
 
 class Stop(click.ClickException):

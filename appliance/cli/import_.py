@@ -22,7 +22,7 @@ from appliance.service.wiring import plan_of, snapshot_folder
 _MANY: Final = 100_000
 
 
-@click.command("import")
+@click.command("import", short_help="Read the customers file now.")
 @common.config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(config: Path | None, as_json: bool) -> None:

@@ -26,7 +26,7 @@ from appliance.preview.session import Session
 from appliance.service.process import fork
 
 
-@click.command("preview")
+@click.command("preview", short_help="Show the card in a browser while you make it.")
 @common.config_option
 @common.customers_option
 @common.app_option
@@ -34,6 +34,7 @@ from appliance.service.process import fork
 @click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
 def command(config: Path | None, customers: Path | None, app_name: str | None, listen: str, no_browser: bool) -> None:
     """Show the sidebar as an agent sees it, live while template, config and data change. Ctrl-C ends it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until the server takes them: the folder must not stay
     logs.configure(sys.stderr.buffer, time.time, terminal=sys.stderr.isatty())
     hooks.install(time.monotonic)
     endpoint = _endpoint(listen)
@@ -42,7 +43,6 @@ def command(config: Path | None, customers: Path | None, app_name: str | None, l
     except ConfigError as error:
         raise common.ConfigStop(error) from None
     app = common.find_app(settings, app_name)
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until the server takes them: the folder must not stay
     token = secrets.token_urlsafe(24)
     with _bind(endpoint) as listener, tempfile.TemporaryDirectory(prefix="sidebard-preview-") as folder:
         address = url(listener, token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,9 +20,9 @@ from appliance.replay.crew import Crew, CrewFault
 from appliance.replay.line import LineFaults, Request, read_lines
 from appliance.replay.plan import Plan, Shot, make_shots
 from appliance.replay.report import as_page
-from appliance.replay.result import Course, Point, Result, sum_up
+from appliance.replay.result import Course, Point, Result, show_ms, sum_up
 from appliance.replay.target import BadUrl, Resuming, Target, Unreachable, Url, parse_url, reach
-from appliance.replay.text import as_text, show_ms
+from appliance.replay.text import as_text
 from appliance.service.wiring import make_mounts
 from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
 
@@ -37,33 +38,53 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url
 
 
 def _report(_context: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
-    """Open the report's file before the run, for afterwards is late to say that it cannot be written."""
+    """Open the report's file before the run, for afterwards is late to say that it cannot be written; leave none."""
     try:
         if file is not None:
+            is_new = not file.exists()
             file.open("ab").close()
+            if is_new:
+                file.unlink()
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from None
     return file
 
 
-@click.command("replay")
+@click.command("replay", short_help="Load-test a service with signed requests.")
 @click.argument("file", metavar="FILE|-")
 @common.config_option
 @common.customers_option
 @common.secret_option
-@click.option("--url", required=True, callback=_url, metavar="URL", help="Of the service; http:// is not encrypted.")
-@click.option("--rate", type=_ABOVE_ZERO, metavar="R", help="Requests a second, whatever comes back.")
-@click.option("--connections", type=click.IntRange(1, 100_000), default=10, metavar="C", help="At most; default: 10.")
-@click.option("--duration", type=_ABOVE_ZERO, default=10.0, metavar="S", help="In seconds; default: 10.")
-@click.option("--processes", type=click.IntRange(1, 64), metavar="N", help="Default: one for two CPUs.")
-@click.option("--close", is_flag=True, help="Make a new connection for each request.")
-@click.option("--resume", is_flag=True, help="The same, and offer the TLS session of the connection before.")
+@click.option("--url", required=True, callback=_url, metavar="URL", help="URL of the service.")
+@click.option("--rate", type=_ABOVE_ZERO, metavar="R", help="Requests per second, sent on schedule.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 100_000),
+    default=10,
+    metavar="C",
+    help="Maximum concurrent connections; default: 10.",
+)
+@click.option(
+    "--duration",
+    type=common.Duration(),
+    default="10s",
+    metavar="TIME",
+    help="How long, such as 30s or 10m; default: 10s. A number alone is seconds.",
+)
+@click.option("--processes", type=click.IntRange(1, 64), metavar="N", help="Default: one per two CPUs.")
+@click.option("--close", is_flag=True, help="Open a new connection for each request.")
+@click.option("--resume", is_flag=True, help="As --close, and offer the previous TLS session.")
 @common.ca_option
 @common.insecure_option
-@click.option("--compare", is_flag=True, help="Each answer must be, by the byte, what --config gives here.")
-@click.option("--max-p99", type=_ABOVE_ZERO, metavar="MS", help="Exit with 1 if p99 is over it.")
+@click.option("--compare", is_flag=True, help="Compare every response byte for byte with a local answer from --config.")
+@click.option(
+    "--max-p99",
+    type=common.Duration("ms"),
+    metavar="TIME",
+    help="Exit with 1 if p99 is over this, such as 100ms. A number alone is milliseconds.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-@click.option("--report", type=_FILE, callback=_report, metavar="FILE", help="Write the result as a web page, too.")
+@click.option("--report", type=_FILE, callback=_report, metavar="FILE", help="Also write the result as a web page.")
 def command(
     file: str,
     config: Path | None,
@@ -83,11 +104,11 @@ def command(
     as_json: bool,
     report: Path | None,
 ) -> None:
-    """Send the requests in FILE, made by sidebard requests ("-": stdin), over and over for --duration.
+    """Send the requests in FILE ("-": stdin), as made by sidebard requests, repeatedly for --duration.
 
-    With --rate each starts on time, and its latency counts from there, so that a stall of the service is not hidden.
-    Without, each of the --connections sends its next request when the last one is answered. Exits with 1 if an
-    answer is wrong or missing, or p99 is over --max-p99.
+    With --rate, each request starts on schedule and its latency counts from then, so a stall of the service is not
+    hidden. Without, each of the --connections sends its next request when the last one is answered. Exits with 1 if an
+    answer is wrong or missing, p99 is over --max-p99, or nothing can be sent.
     """
     if not compare and (config or customers or secret_file):
         raise click.UsageError("--config, --customers and --secret-file are for --compare")
@@ -160,9 +181,10 @@ def _answerer(
 
 
 def _run(plan: Plan, target: Target, shots: tuple[Shot, ...], max_p99: float | None) -> Result:
+    started = time.time()
     with closing(Crew(plan, target, shots)) as crew, _live(plan) as show:
         crew.run(show)
-    return sum_up(target, plan, crew.course, crew.ends, max_p99=max_p99, interrupted=crew.interrupted)
+    return sum_up(target, plan, crew.course, crew.ends, started=started, max_p99=max_p99, interrupted=crew.interrupted)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> f
         raise click.BadParameter('it must be a share, from "0%" to "100%".') from None
 
 
-@click.command("requests")
+@click.command("requests", short_help="Print signed requests to test with.")
 @common.config_option
 @common.customers_option
 @common.secret_option

@@ -16,12 +16,12 @@ from appliance.config import ConfigError, Settings, with_overrides
 from appliance.observe import hooks, logs
 from appliance.observe.writer import Writer
 from appliance.service import raw_output
-from appliance.service.supervisor import Supervisor
+from appliance.service.supervisor import Supervisor, block_signals
 from appliance.service.unpacked import as_child_of_bootloader
 from appliance.service.wiring import StartFault
 
 
-@click.command("serve")
+@click.command("serve", short_help="Serve cards until SIGTERM or Ctrl-C.")
 @common.config_option
 @common.customers_option
 @common.secret_option
@@ -34,7 +34,8 @@ def command(
     listen: tuple[str, ...],
     workers: int | None,
 ) -> None:
-    """Serve cards until SIGTERM. Log lines go to stdout, as JSON unless that is a terminal."""
+    """Serve cards until SIGTERM or Ctrl-C. Log lines go to stdout, as JSON unless that is a terminal."""
+    block_signals()  # until the supervisor waits for them: none may end a start half-way
     terminal = sys.stdout.isatty()
     journal = logs.is_journal(sys.stdout.fileno(), os.environ)
     # A descriptor of the log's own: what anything else writes to stdout becomes a line of the log.

@@ -16,7 +16,7 @@ from appliance.config_files import read_secrets
 from appliance.sidebar.signature import Secret, Verifier
 
 
-@click.command("sign")
+@click.command("sign", short_help="Print or verify the signature of a message.")
 @click.argument("file", default="-")
 @common.config_option
 @common.secret_option
@@ -68,7 +68,7 @@ def _settings(config: Path | None, secret_file: Path | None) -> Settings:
 def curl_command(settings: Settings, url: str, header: str, signature: str, body: bytes, file: str) -> str:
     """Give a curl command line that can be pasted into any shell, in any folder."""
     options, url = reach(settings, url)
-    words = ["curl", "-sS", *options]
+    words = ["curl", "-sS", "-w", r"\n%{http_code}\n", *options]  # the status on a line of its own, below the body
     words += ["-H", f"{header}: {signature}", "-H", "Content-Type: application/json"]
     # A text body stands in the command itself, where it can be changed to see the signature refused.
     text = body.decode("utf-8", "replace")

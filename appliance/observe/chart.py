@@ -9,13 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Final, NamedTuple
+
+STYLE: Final = Path(__file__).parent / "page" / "status.css"
+"""The style sheet of every page with charts."""
 
 WIDTH: Final = 300
 HEIGHT: Final = 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 298, 8, 128
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 298, 8, 128
 _HALF_A_TIME: Final = 20  # half the width of "16:00" in the page's font
 _GAP: Final = 0.25  # of a bar's place, between it and the next
+_MARK: Final = 2  # radius of a value between two gaps: a line of no length would be nearly invisible
 
 
 class Series(NamedTuple):
@@ -69,8 +74,11 @@ def bars(series: Sequence[Series], scale: Scale, times: Sequence[str], words: st
     return _chart(words, _axes(scale, times) + "".join(parts))
 
 
-def lines(series: Sequence[Series], scale: Scale, times: Sequence[str], words: str) -> str:
-    """Give a chart of lines, each broken where there is no value; a value between two gaps is a dot."""
+def lines(series: Sequence[Series], scale: Scale, times: Sequence[str], words: str, at: float = 0.0) -> str:
+    """Return a chart of lines, each broken where there is no value; a value between two gaps is a dot.
+
+    A label of `times` stands `at` this share of its place: 0 for when it begins, 0.5 for below the value.
+    """
     step = (_RIGHT - _LEFT) / len(times)
     parts = []
     for one in series:
@@ -78,15 +86,20 @@ def lines(series: Sequence[Series], scale: Scale, times: Sequence[str], words: s
             None if value is None else (_LEFT + (index + 0.5) * step, _y(scale.place(value)))
             for index, value in enumerate(one.values)
         ]
+        known = [(index, point) for index, point in enumerate(points) if point is not None]
         path = "".join(
-            f"{'L' if index and points[index - 1] else 'M'}{_number(point[0])} {_number(point[1])}"
-            + ("h0" if not _neighbours(points, index) else "")
-            for index, point in enumerate(points)
-            if point is not None
+            f"{'L' if index and points[index - 1] else 'M'}{_number(x)} {_number(y)}"
+            for index, (x, y) in known
+            if _neighbours(points, index)
         )
         if path:
             parts.append(f'<path class="line {one.style}" d="{path}">{_title(one.name)}</path>')
-    return _chart(words, _axes(scale, times) + "".join(parts))
+        parts += [
+            f'<circle class="{one.style}" cx="{_number(x)}" cy="{_number(y)}" r="{_MARK}">{_title(one.name)}</circle>'
+            for index, (x, y) in known
+            if not _neighbours(points, index)
+        ]
+    return _chart(words, _axes(scale, times, at) + "".join(parts))
 
 
 def short(number: float) -> str:
@@ -95,6 +108,14 @@ def short(number: float) -> str:
         if abs(number) >= size * 0.9995:
             return f"{number / size:.3g}{letter}"
     return f"{number:.3g}"
+
+
+def latency(seconds: float) -> str:
+    """Return a time in at most three digits and its unit."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= size * 0.9995:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
 
 
 def _round_up(value: float) -> float:
@@ -127,7 +148,7 @@ def _title(text: str) -> str:
     return f"<title>{escape(text)}</title>"
 
 
-def _axes(scale: Scale, times: Sequence[str]) -> str:
+def _axes(scale: Scale, times: Sequence[str], at: float = 0.0) -> str:
     parts = []
     for value, label in scale.ticks:
         y = _number(_y(scale.place(value)))
@@ -136,10 +157,11 @@ def _axes(scale: Scale, times: Sequence[str]) -> str:
     step = (_RIGHT - _LEFT) / len(times)
     for index, time in enumerate(times):
         if time:
-            x = _LEFT + index * step
-            style, at = ("end", WIDTH) if x > WIDTH - _HALF_A_TIME else ("middle", x)  # or its end would be cut off
+            x = _LEFT + (index + at) * step
+            # A label in the middle would be cut off at the right end.
+            style, place = ("end", WIDTH) if x > WIDTH - _HALF_A_TIME else ("middle", x)
             parts.append(f'<path class="grid" d="M{_number(x)} {_BOTTOM}v5"/>')
-            parts.append(f'<text class="{style}" x="{_number(at)}" y="{HEIGHT - 5}">{escape(time)}</text>')
+            parts.append(f'<text class="{style}" x="{_number(place)}" y="{HEIGHT - 5}">{escape(time)}</text>')
     return "".join(parts)
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from tornado.template import Loader
 
 from appliance.observe import chart
-from appliance.observe.chart import Series, short
+from appliance.observe.chart import Series, latency, short
 from appliance.observe.health import DAY, NOT_ACCEPTED, Health, Situation, days_until
 from appliance.observe.history import MINUTES, Span, total
 from appliance.observe.metrics import Totals
@@ -23,6 +23,7 @@ _MARK_EVERY: Final = 15
 _UNITS: Final = ((2 * DAY, DAY, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
 _USUAL: Final = (0.0001, 0.001)
 _SOON: Final = 14.0
+_MOST: Final = 45.0  # seconds of a minute
 
 
 class Kind(NamedTuple):
@@ -111,9 +112,7 @@ def _tiles(status: Status) -> Iterator[Tile]:
     hour, recent, health = total(status.minutes), status.recent, status.health
     rate = recent.requests / recent.seconds * 60 if recent.seconds else 0.0
     yield Tile("Requests a minute", short(rate), f"{hour.requests:,} in the last hour")
-    yield Tile(
-        "Time to answer", _maybe(hour.percentile(0.5), _latency), f"p99 {_maybe(hour.percentile(0.99), _latency)}"
-    )
+    yield Tile("Time to answer", _maybe(hour.percentile(0.5), latency), f"p99 {_maybe(hour.percentile(0.99), latency)}")
     yield Tile("From the cache", _maybe(hour.hit_share, _share), f"{hour.hits:,} of {hour.hits + hour.misses:,}")
     data = health.data
     yield Tile(
@@ -141,7 +140,7 @@ def _graphs(status: Status) -> Iterator[Graph]:
     first = int(status.now // 60) - MINUTES + 1
     clock = [_moment((first + index) * 60) for index in range(MINUTES)]
     times = [f"{time:%H:%M}" if time.minute % _MARK_EVERY == 0 else "" for time in clock]
-    rates = [Series(kind.name, kind.style, [_rate(span, kind) for span in minutes]) for kind in KINDS]
+    rates = [Series(kind.name, kind.style, _rates(minutes, kind)) for kind in KINDS]
     top = max(sum(series.values[index] or 0.0 for series in rates) for index in range(MINUTES))
     titles = [_title(time, span) for time, span in zip(clock, minutes, strict=True)]
     yield Graph(
@@ -151,10 +150,10 @@ def _graphs(status: Status) -> Iterator[Graph]:
     )
     speeds = [Series(name, style, [span.percentile(share) for span in minutes]) for name, style, share in _PERCENTILES]
     known = [value for series in speeds for value in series.values if value]
-    words = f"at most {_latency(max(known))}" if known else "nobody has asked"
+    words = f"at most {latency(max(known))}" if known else "nobody has asked"
     yield Graph(
         "Time to answer",
-        chart.lines(speeds, chart.by_tens(known or _USUAL, _latency), times, words),
+        chart.lines(speeds, chart.by_tens(known or _USUAL, latency), times, words),
         [(name, style) for name, style, _ in _PERCENTILES],
     )
     hits = Series("from the cache", "found", [span.hit_share for span in minutes])
@@ -164,8 +163,17 @@ def _graphs(status: Status) -> Iterator[Graph]:
     )
 
 
-def _rate(span: Span, kind: Kind) -> float | None:
-    return span.count(kind.outcomes) / span.seconds * 60 if span.seconds else None
+def _rates(minutes: Sequence[Span], kind: Kind) -> list[float | None]:
+    """Return the requests of each minute.
+
+    Looks drift a little, so a minute of which nearly all was seen is scaled to 60 seconds. The running minute is not,
+    nor is the one that the service started in: the bar shows what came, as its title says.
+    """
+    counts = [span.count(kind.outcomes) if span.seconds else None for span in minutes]
+    return [
+        count * 60 / span.seconds if count and span.seconds >= _MOST and span is not minutes[-1] else count
+        for count, span in zip(counts, minutes, strict=True)
+    ]
 
 
 def _title(time: datetime, span: Span) -> str:
@@ -289,10 +297,3 @@ def _time(seconds: float) -> str:
 def _duration(seconds: float) -> str:
     size, unit = next((size, unit) for least, size, unit in _UNITS if seconds >= least)
     return f"{seconds / size:,.0f} {unit}"
-
-
-def _latency(seconds: float) -> str:
-    for size, unit in ((1.0, "s"), (1e-3, "ms")):
-        if seconds >= size * 0.9995:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"

@@ -197,7 +197,11 @@ def url(listener: socket.socket, token: str) -> str:
 
 
 async def serve(session: Session, listener: socket.socket, token: str) -> None:
-    """Serve the page on a listening socket until one of ENDING, which were blocked; nohup's SIGHUP stays ignored."""
+    """Serve the page on a listening socket until one of ENDING, which were blocked and are again when it returns.
+
+    The end takes its time, and a terminal and a bootloader may each send a signal for one press. nohup's SIGHUP stays
+    ignored.
+    """
     loop, stop, hub = asyncio.get_running_loop(), asyncio.Event(), Hub(session, token)
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -208,6 +212,7 @@ async def serve(session: Session, listener: socket.socket, token: str) -> None:
     server.add_socket(listener)
     watch = asyncio.create_task(_watch(hub))
     await stop.wait()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     watch.cancel()
     server.stop()
     hub.close()

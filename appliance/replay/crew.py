@@ -9,7 +9,7 @@ import multiprocessing
 import resource
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
@@ -19,29 +19,32 @@ import uvloop
 from appliance.replay.driver import Driver
 from appliance.replay.plan import Plan, Shot
 from appliance.replay.result import Course, Point
-from appliance.replay.tally import Ended, Message, Ready
+from appliance.replay.tally import HINTS, Ended, Message, Ready
 from appliance.replay.target import Target
 
 _HEAD_START: Final = 0.05  # seconds from the last one's being ready to the common start
 _encode: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Message)
+_SIGINT: Final = frozenset({signal.SIGINT})
 _GO: Final = msgspec.msgpack.Decoder(float)
 
 
 class CrewFault(Exception):
-    """A process of the generator died."""
+    """The run cannot go on: a process of the generator died, or nothing works; the text is a sentence."""
 
 
 class Crew:
     """Forks the processes of a plan, and puts together what they tell."""
 
     def __init__(self, plan: Plan, target: Target, shots: Sequence[Shot]) -> None:
-        """The calling process must have no other threads."""
+        """The calling process must have no other threads. SIGINT is blocked from here on, but where `run` waits."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
         self._plan = plan
         self._pipes: list[Connection] = []
         self.course: Final = Course(plan)
         self.ends: Final[list[Ended]] = []
         self.interrupted = False
+        self._url = target.url.text
         fork = multiprocessing.get_context("fork")
         for process in range(plan.processes):
             ours, theirs = fork.Pipe()
@@ -52,22 +55,31 @@ class Crew:
             theirs.close()
 
     def run(self, show: Callable[[Point, Course], None]) -> None:
-        """Run to the end; `show` is called as time goes on. An interrupt ends it early. Raises CrewFault."""
+        """Run to the end; `show` is called as time goes on. An interrupt ends it early. Raises CrewFault.
+
+        A run in which nothing works, and all for one reason, is not continued: there is nothing to measure.
+        """
         running, unready = list(self._pipes), len(self._pipes)
+        opened = Ready()
         while running:
             try:
-                ready = wait(running)
+                ready = _wait(running)
                 for pipe in [pipe for pipe in running if pipe in ready]:
                     message = self._receive(pipe)
                     if isinstance(message, Ready):
                         unready -= 1
+                        _add(opened, message)
                         if not unready:
+                            if not opened.opened:
+                                self._stop_if_alike("connections", opened.failures, 1)
                             self._send(time.monotonic() + _HEAD_START)
                     elif isinstance(message, Ended):
                         self.ends.append(message)
                         running.remove(pipe)
                     else:
                         point = self.course.add(message, len(running))
+                        if not self.course.counts.statuses:
+                            self._stop_if_alike("requests", self.course.counts.failures, self._plan.connections)
                         if point is not None:
                             show(point, self.course)
             except KeyboardInterrupt:
@@ -76,6 +88,13 @@ class Crew:
                 self.interrupted = True
                 self._send(0.0)
         self.course.finish()
+
+    def _stop_if_alike(self, what: str, failures: Mapping[str, int], least: int) -> None:
+        """Raise CrewFault if at least so many failed, and all of them alike."""
+        if len(failures) == 1 and sum(failures.values()) >= least:
+            (kind,) = failures
+            todo = HINTS.get(kind, "look at what answers there, and correct --url")
+            raise CrewFault(f"{self._url} cannot be tested: the first {what} all failed: {kind}; {todo}")
 
     def close(self) -> None:
         """Let the processes end, those that still run too."""
@@ -97,6 +116,21 @@ class Crew:
         return message
 
 
+def _wait(pipes: Sequence[Connection]) -> list[object]:
+    """Return which of them can be read. Raises KeyboardInterrupt, which nothing else in a run does."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+    try:
+        return list(wait(pipes))
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
+
+
+def _add(whole: Ready, part: Ready) -> None:
+    whole.opened += part.opened
+    for kind, count in part.failures.items():
+        whole.failures[kind] = whole.failures.get(kind, 0) + count
+
+
 def _work(
     plan: Plan,
     target: Target,
@@ -109,6 +143,7 @@ def _work(
     for other in others:
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
     gc.freeze()  # the requests are shared and stay
     uvloop.run(_drive(plan, target, shots, process, pipe))
 
@@ -134,8 +169,7 @@ async def _drive(plan: Plan, target: Target, shots: Sequence[Shot], process: int
             driver.stop()
 
     asyncio.get_running_loop().add_reader(pipe.fileno(), listen)
-    await driver.open()
-    tell(Ready())
+    tell(await driver.open())
     begin = await going
     if not begin:
         tell(Ended(0, 0.0, 0.0))

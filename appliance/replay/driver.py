@@ -11,7 +11,7 @@ from typing import Final
 from appliance.replay.client import Client
 from appliance.replay.pacer import Pacer
 from appliance.replay.plan import ClosedLoop, OpenLoop, Plan, Shot
-from appliance.replay.tally import CLOSED, NO_ANSWER, PATIENCE, Slice, Tally, kind_of
+from appliance.replay.tally import CLOSED, NO_ANSWER, OTHER_BODY, PATIENCE, Ready, Slice, Tally, kind_of
 from appliance.replay.target import Resuming, Target
 
 ON_TIME: Final = 0.001
@@ -55,11 +55,18 @@ class Driver:
         self._stopped = self._last = 0.0  # when the last request could start, and the last answer came
         self.unsent = 0
 
-    async def open(self) -> None:
-        """Open the connections that are to be kept. What fails here fails again in the run, and counts there."""
-        if not self._plan.close:
-            await asyncio.gather(*(self._connect(None, 0.0) for _ in range(self._most)))
-            self._tally = Tally()
+    async def open(self) -> Ready:
+        """Open the connections that are to be kept, and return what came of it: in the run it counts anew.
+
+        If each request is to open its own, try TLS once: that the port is open is known.
+        """
+        wanted = self._most if not self._plan.close else int(self._target.context is not None)
+        await asyncio.gather(*(self._connect(None, 0.0) for _ in range(wanted)))
+        counts, self._tally = self._tally.counts, Tally()
+        if self._plan.close:
+            while self._free:
+                self._drop(self._free.popleft())
+        return Ready(counts.opened, counts.failures)
 
     async def run(self, begin: float) -> float:
         """Load the service from `begin` on; give how many seconds passed until the last answer."""
@@ -165,7 +172,7 @@ class Driver:
         if shot.status is not None and status != shot.status:
             tally.wrong(f"status {status} where {shot.status} was expected", shot.number)
         elif shot.body is not None and body != shot.body:
-            tally.wrong("another body than this config and these customers give", shot.number)
+            tally.wrong(OTHER_BODY, shot.number, (shot.body, body))
         if self._plan.close or not keeps or self._ending:
             if isinstance(self._target.context, Resuming):
                 # TLS 1.3 sends it after the handshake, so it is there with the answer (RFC 8446, 4.6.1).

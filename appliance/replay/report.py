@@ -1,87 +1,144 @@
-"""A result as a web page in one file: nothing is loaded, nothing runs, every text is escaped."""
+"""A result as a web page in one file, in the style of the status page: nothing is loaded, nothing runs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tornado.template import Template
 
-from appliance.replay.charts import Curve, chart
-from appliance.replay.result import PERCENTS, Point, Result
+from appliance.observe import chart
+from appliance.observe.chart import STYLE, Series, latency, short
+from appliance.replay.result import PERCENTS, Point, Result, show_ms
 from appliance.replay.text import headline, rows
 
 _TEXT: Final = """<!DOCTYPE html>
 <html lang="en">
+<head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>sidebard replay: {{ title }}</title>
+<meta name="color-scheme" content="light dark">
+<title>sidebard replay: {{ result.url }}</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 760px; padding: 0 1em }
-th { text-align: left; padding-right: 1.5em; vertical-align: top; white-space: nowrap }
-svg { width: 100%; font-size: 11px }
-path { fill: none; stroke-width: 1.5 }
-.grid { stroke: #ddd; stroke-width: 1 } .p50 { stroke: #2a6 } .p99 { stroke: #26c } .max { stroke: #c82 }
-.answers { stroke: #26c } .bad { stroke: #c22 } .fault { color: #c22 }
-b.p50 { color: #2a6 } b.p99, b.answers { color: #26c } b.max { color: #c82 } b.bad { color: #c22 }
-</style>
+{% raw style %}</style>
+</head>
+<body>
+<main>
+<header>
 <h1>sidebard replay</h1>
+<p id="time">{{ started }}, sidebard {{ result.version }}</p>
+</header>
+<section class="state {{ "good" if result.is_good else "bad" }}">
+<h2>{{ "Passed" if result.is_good else "Failed" }}{% if result.verdict %}: {{ result.verdict }}{% end %}</h2>
 <p>{{ title }}</p>
-{% for fault in result.faults %}<p class="fault">{{ fault }}</p>
-{% end %}{% for note in result.notes %}<p>{{ note }}</p>
-{% end %}<table>
-{% for name, figures in rows %}<tr><th>{{ name }}<td>{{ figures }}
-{% end %}</table>
-<h2>Latency over time: <b class="p50">p50</b>, <b class="p99">p99</b>, <b class="max">max</b></h2>
-{% raw over_time %}
-<h2>A second: <b class="answers">answers</b>, <b class="bad">wrong or missing</b></h2>
-{% raw rate %}
-<h2>Latency by percentile</h2>
-{% raw percentiles %}
+{% if result.faults or result.notes %}<ul>
+{% for sentence in result.faults + result.notes %}<li>{{ sentence }}</li>
+{% end %}</ul>{% end %}
+</section>
+<section class="tiles">
+{% for name, value, more in tiles %}<div><h2>{{ name }}</h2><p>{{ value }}</p><small>{{ more }}</small></div>
+{% end %}</section>
+<section class="graphs">
+{% for name, svg, legend in graphs %}<figure>
+<figcaption><h2>{{ name }}</h2><ul>
+{% for word, colour in legend %}<li class="{{ colour }}">{{ word }}</li>{% end %}
+</ul></figcaption>
+{% raw svg %}
+</figure>
+{% end %}</section>
+<section class="tables">
+{% for name, table in tables %}<article>
+<h2>{{ name }}</h2>
+<table class="plain"><tbody>
+{% for row in table %}<tr><th scope="row">{{ row[0] }}</th><td>{{ row[1] }}</td></tr>
+{% end %}</tbody></table>
+</article>
+{% end %}</section>
+</main>
+</body>
 </html>
 """
 _PAGE: Final = Template(_TEXT, autoescape="xhtml_escape")
+_MARKS: Final = 4
+_USUAL: Final = (0.001, 0.01)
+_IN_MINUTES: Final = 300.0  # seconds from which a time axis is labelled in minutes
+
+Graph = tuple[str, str, Sequence[tuple[str, str]]]
 
 
 def as_page(result: Result) -> str:
-    """Give the page."""
-    points = result.points
-    times = [(points[-1].at * part / 4, f"{points[-1].at * part / 4:g} s") for part in range(5)] if points else []
-    over_time = [
-        Curve("max", [(point.at, point.largest) for point in points]),
-        Curve("p99", [(point.at, point.p99) for point in points]),
-        Curve("p50", [(point.at, point.p50) for point in points]),
-    ]
-    rate = [
-        Curve("answers", [(at, point.answers / step) for at, step, point in _steps(points)]),
-        Curve("bad", [(at, (point.failed + point.wrong) / step) for at, step, point in _steps(points)]),
-    ]
-    nines = [(_nines(percent), result.latency[f"p{percent:g}"]) for percent in PERCENTS]
+    """Return the page. Every text in it is escaped."""
+    figures = [row for row in rows(result) if row[0] not in ("latency", "verdict")]
+    tables = [("Figures", figures), ("Latency", [(name, f"{show_ms(ms)} ms") for name, ms in result.latency.items()])]
     page: bytes = _PAGE.generate(
+        style=STYLE.read_text("utf-8"),
         title=headline(result),
+        started=f"{result.started[:10]} {result.started[11:19]} UTC",
         result=result,
-        rows=rows(result),
-        over_time=chart("latency over time", over_time, times, "ms"),
-        rate=chart("requests a second over time", rate, times, ""),
-        percentiles=chart(
-            "latency by percentile",
-            [Curve("p99", nines)],
-            [(_nines(percent), f"p{percent:g}") for percent in PERCENTS],
-            "ms",
-        ),
+        tiles=list(_tiles(result)),
+        graphs=list(_graphs(result)),
+        tables=[(name, table) for name, table in tables if table],
     )
     return page.decode()
 
 
-def _steps(points: tuple[Point, ...]) -> Iterator[tuple[float, float, Point]]:
-    """Give each point with its end and its length in seconds."""
-    before = 0.0
-    for point in points:
-        yield point.at, point.at - before, point
-        before = point.at
+def _tiles(result: Result) -> Iterator[tuple[str, str, str]]:
+    yield "Answers per second", short(result.answers_per_second), f"{result.answered:,} answered"
+    for name, label in (("p50", "p50"), ("p99", "p99"), ("max", "Slowest")):
+        limit = f"limit {result.limit:g} ms" if name == "p99" and result.limit is not None else "latency"
+        yield label, f"{show_ms(result.latency[name])} ms" if result.latency else "–", limit
+    wrong = sum(each.count for each in result.wrong.values())
+    yield "Wrong", short(wrong), "of the answers"
+    yield "Failed", short(result.failed), "without an answer"
 
 
-def _nines(percent: float) -> float:
-    """Give where a percentile stands when each further nine is as far as the last."""
-    return -math.log10(1 - percent / 100)
+def _graphs(result: Result) -> Iterator[Graph]:
+    points = result.points
+    times = _times(points)
+    series = [
+        _latencies("max", "worst", [point.largest for point in points], points),
+        _latencies("p99", "slowest", [point.p99 for point in points], points),
+        _latencies("p50", "typical", [point.p50 for point in points], points),
+    ]
+    if result.limit is not None:
+        series.append(Series("limit of p99", "trouble", [result.limit / 1000] * len(points)))
+    yield _graph("Latency over time", series, times)
+    steps = [point.at - before for point, before in zip(points, [0.0, *(each.at for each in points)], strict=False)]
+    rates = [
+        Series("answers", "found", [point.answers / step for point, step in zip(points, steps, strict=True)]),
+        Series("wrong or failed", "trouble",
+               [(point.wrong + point.failed) / step for point, step in zip(points, steps, strict=True)]),
+    ]  # fmt: skip
+    top = max((value or 0.0 for one in rates for value in one.values), default=0.0)
+    yield (
+        "Answers per second",
+        chart.lines(rates, chart.from_zero(max(top, 1), short), times, f"at most {short(top)} per second"),
+        [(one.name, one.style) for one in rates],
+    )
+    names = [f"p{percent:g}" for percent in PERCENTS]
+    known = [Series("latency", "slowest", [result.latency.get(name, 0.0) / 1000 or None for name in names])]
+    yield _graph("Latency by percentile", known, [f"{percent:g}" for percent in PERCENTS], at=0.5)
+
+
+def _latencies(name: str, style: str, milliseconds: Sequence[float], points: Sequence[Point]) -> Series:
+    values = [ms / 1000 if point.answers else None for ms, point in zip(milliseconds, points, strict=True)]
+    return Series(name, style, values)
+
+
+def _graph(name: str, series: Sequence[Series], times: Sequence[str], at: float = 0.0) -> Graph:
+    """Return a chart of latencies: by powers of ten, so that p50 and the slowest can both be read."""
+    known = [value for one in series for value in one.values if value]
+    words = f"at most {latency(max(known))}" if known else "nothing was answered"
+    svg = chart.lines(series, chart.by_tens(known or _USUAL, latency), times, words, at)
+    return name, svg, [(one.name, one.style) for one in series] if len(series) > 1 else []
+
+
+def _times(points: Sequence[Point]) -> list[str]:
+    """Return the labels of the time axis: the beginning of each quarter, "" elsewhere."""
+    labels = [""] * max(1, len(points))
+    for mark in range(_MARKS):
+        index = mark * len(labels) // _MARKS
+        seconds = points[index - 1].at if index else 0.0
+        in_minutes = bool(points) and points[-1].at >= _IN_MINUTES
+        labels[index] = f"{seconds / 60:.3g} min" if in_minutes and index else f"{seconds:g} s"
+    return labels

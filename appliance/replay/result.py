@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from appliance import __version__
 from appliance.replay.histogram import Histogram
 from appliance.replay.plan import Plan
 from appliance.replay.tally import HINTS, Ended, Slice, Wrong
@@ -51,7 +53,7 @@ class Counts(msgspec.Struct):
         for kind, count in part.failures.items():
             self.failures[kind] = self.failures.get(kind, 0) + count
         for why, wrong in part.wrong.items():
-            self.wrong.setdefault(why, Wrong(0, wrong.first)).count += wrong.count
+            self.wrong.setdefault(why, Wrong(0, wrong.first, wrong.difference)).count += wrong.count
         for name in ("late", "waited", "opened", "offered", "resumed"):
             setattr(self, name, getattr(self, name) + getattr(part, name))
 
@@ -101,6 +103,8 @@ class Course:
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """A run, as `--json` prints it. Latencies are milliseconds, from the planned start in an open loop."""
 
+    version: str
+    started: str  # ISO 8601, UTC
     url: str
     loop: str  # "open" or "closed"
     rate: float | None
@@ -114,7 +118,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     unsent: int
     answers_per_second: float
-    latency: dict[str, float]
+    latency: dict[str, float]  # empty if nothing was answered
+    limit: float | None  # of p99
     statuses: dict[int, int]
     wrong: dict[str, Wrong]
     failures: dict[str, int]
@@ -133,21 +138,42 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         """Whether there is nothing to complain of."""
         return not self.faults
 
+    @property
+    def verdict(self) -> str:
+        """Whether p99 kept to its limit; "" without a limit or an answer."""
+        if self.limit is None or not self.latency:
+            return ""
+        kept = self.latency["p99"] <= self.limit and not _leaves_out(self.unsent, self.answered)
+        return f"p99 {show_ms(self.latency['p99'])} ms, limit {self.limit:g} ms: {'yes' if kept else 'no'}"
+
 
 def sum_up(
-    target: Target, plan: Plan, course: Course, ends: Sequence[Ended], *, max_p99: float | None, interrupted: bool
+    target: Target,
+    plan: Plan,
+    course: Course,
+    ends: Sequence[Ended],
+    *,
+    started: float,
+    max_p99: float | None,
+    interrupted: bool,
 ) -> Result:
-    """Give the result of a run that has ended. `max_p99` is milliseconds, or None for any."""
+    """Return the result of a run that has ended.
+
+    `started` is seconds since 1970, `max_p99` is seconds, or None for any.
+    """
     counts, latencies = course.counts, course.latencies
     seconds = max((end.seconds for end in ends), default=0.0)
     busy = max((end.busy / end.seconds for end in ends if end.seconds), default=0.0)
-    latency = {
-        f"p{percent:g}": number / 1000
-        for percent, number in zip(PERCENTS, latencies.percentiles(PERCENTS), strict=True)
-    }
-    latency["max"] = latencies.largest / 1000
+    latency = {}
+    if latencies.count:
+        microseconds = (*latencies.percentiles(PERCENTS), latencies.largest)
+        names = (*(f"p{percent:g}" for percent in PERCENTS), "max")
+        latency = {name: number / 1000 for name, number in zip(names, microseconds, strict=True)}
+    limit = None if max_p99 is None else round(max_p99 * 1000, 6)
     failed, unsent = sum(counts.failures.values()), sum(end.unsent for end in ends)
     return Result(
+        version=__version__,
+        started=f"{datetime.fromtimestamp(started, UTC):%Y-%m-%dT%H:%M:%SZ}",
         url=target.url.text,
         loop="closed" if plan.rate is None else "open",
         rate=plan.rate,
@@ -162,6 +188,7 @@ def sum_up(
         unsent=unsent,
         answers_per_second=round(latencies.count / seconds, 1) if seconds else 0.0,
         latency=latency,
+        limit=limit,
         statuses=dict(sorted(counts.statuses.items())),
         wrong=counts.wrong,
         failures=counts.failures,
@@ -172,7 +199,7 @@ def sum_up(
         resumed=counts.resumed,
         generator_cpu=round(busy, 3),
         notes=tuple(_notes(latencies.count + failed, unsent, counts, busy)),
-        faults=tuple(_faults(counts, latencies.count, unsent, latency["p99"], max_p99, interrupted)),
+        faults=tuple(_faults(counts, latencies.count, unsent, latency.get("p99", 0.0), limit, interrupted)),
         points=tuple(course.points),
     )
 
@@ -203,12 +230,25 @@ def _notes(sent: int, unsent: int, counts: Counts, busy: float) -> list[str]:
     return notes
 
 
+def _leaves_out(unsent: int, answered: int) -> bool:
+    """Whether so much was never started that p99 says nothing."""
+    return unsent > (answered + unsent) * MANY
+
+
+def show_ms(milliseconds: float) -> str:
+    """Return three digits, or all before the point."""
+    return f"{milliseconds:.{2 if milliseconds < 10 else 1 if milliseconds < 100 else 0}f}"
+
+
 def _faults(
     counts: Counts, answered: int, unsent: int, p99: float, max_p99: float | None, interrupted: bool
 ) -> list[str]:
     """Give sentences on what must not be: with one of them the exit code is 1."""
     faults = [
-        f"wrong: {why}: {wrong.count:,} times, the first to line {wrong.first}" for why, wrong in counts.wrong.items()
+        f"wrong: {why}: {wrong.count:,} times, the first to line {wrong.first}"
+        + (f"; {HINTS[why]}" if why in HINTS else "")
+        + (f"; first difference {wrong.difference}" if wrong.difference else "")
+        for why, wrong in counts.wrong.items()
     ]
     for kind, count in counts.failures.items():
         faults.append(f"failed: {kind}: {count:,} times" + (f"; {HINTS[kind]}" if kind in HINTS else ""))
@@ -216,7 +256,7 @@ def _faults(
         faults.append("nothing was answered")
     if max_p99 is not None and p99 > max_p99:
         faults.append(f"p99 is {p99:.2f} ms, over the {max_p99:g} ms of --max-p99")
-    elif max_p99 is not None and unsent > (answered + unsent) * MANY:
+    elif max_p99 is not None and _leaves_out(unsent, answered):
         faults.append(f"p99 is over the {max_p99:g} ms of --max-p99: {unsent:,} requests were never started")
     if interrupted:
         faults.append("interrupted")

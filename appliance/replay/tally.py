@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from appliance.replay.difference import first_difference
 from appliance.replay.histogram import Histogram
 
 PATIENCE: Final = 10.0
@@ -19,15 +20,23 @@ NOT_HTTP: Final = "what came is not HTTP"
 TOO_LONG: Final = "an answer over 4 MiB"
 NO_TLS: Final = "no TLS there"
 NOT_TRUSTED: Final = "certificate not trusted"
+OTHER_NAME: Final = "certificate for another name"
+EXPIRED: Final = "certificate expired"
+OTHER_BODY: Final = "another body than this config and these customers give"
 
-# Failure -> what to do, where that can be said.
+# What went wrong -> what to do, where that can be said.
 HINTS: Final = {
     NOT_TRUSTED: "name its authority with --ca FILE, or --insecure",
+    OTHER_NAME: "use a name that is in the certificate in --url, or --insecure",
+    EXPIRED: "renew it, or use --insecure",
+    OTHER_BODY: "it has other customers or another card; compare its config, and reload it",
     NOT_HTTP: "look whether --url needs https://",
     NO_TLS: "look whether --url needs http://",
     "no descriptor left here": "raise ulimit -n, or ask for fewer --connections",
     "no port left here": "keep connections, or ask for a lower --rate",
 }
+# X509_V_ERR_… of OpenSSL
+_VERIFY: Final = {10: EXPIRED, 62: OTHER_NAME, 64: OTHER_NAME}
 _NO_TLS_REASONS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 _WORDS: Final[dict[int | None, str]] = {
     errno.ECONNREFUSED: "refused",
@@ -46,7 +55,7 @@ def kind_of(error: BaseException | None) -> str:
     if isinstance(error, TimeoutError):
         return NO_ANSWER
     if isinstance(error, ssl.SSLCertVerificationError):
-        return NOT_TRUSTED
+        return _VERIFY.get(getattr(error, "verify_code", 0), NOT_TRUSTED)
     if isinstance(error, ssl.SSLError):
         return NO_TLS if error.reason in _NO_TLS_REASONS else f"TLS: {error.reason}"
     number = error.errno if isinstance(error, OSError) else None
@@ -58,6 +67,7 @@ class Wrong(msgspec.Struct):
 
     count: int
     first: int  # the line of one of them
+    difference: str = ""  # of that one's body from the expected one
 
 
 class Slice(msgspec.Struct, tag=True):
@@ -77,7 +87,10 @@ class Slice(msgspec.Struct, tag=True):
 
 
 class Ready(msgspec.Struct, tag=True):
-    """A process has opened its connections."""
+    """A process has opened its connections, or tried to."""
+
+    opened: int = 0
+    failures: dict[str, int] = {}
 
 
 class Ended(msgspec.Struct, tag=True):
@@ -105,9 +118,11 @@ class Tally:
         """What is counted besides latencies; to be raised in place."""
         return self._slice
 
-    def wrong(self, why: str, line: int) -> None:
-        """Count an answer that is not what it should be."""
-        known = self._slice.wrong.setdefault(why, Wrong(0, line))
+    def wrong(self, why: str, line: int, bodies: tuple[bytes, bytes] | None = None) -> None:
+        """Count an answer that is not what it should be; `bodies` are the expected one and that which came."""
+        known = self._slice.wrong.get(why)
+        if known is None:
+            known = self._slice.wrong[why] = Wrong(0, line, first_difference(*bodies) if bodies else "")
         known.count += 1
 
     def failed(self, kind: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from appliance.replay.result import Point, Result
+from appliance.replay.result import Point, Result, show_ms
 
 WIDTH: Final = 60
 HEIGHT: Final = 8
@@ -19,7 +19,7 @@ _CONNECTIONS: Final = {
 
 def headline(result: Result) -> str:
     """Give what was done, in one line."""
-    rate = f"{result.rate:,.10g} requests/s planned" if result.rate is not None else "each as soon as it may"
+    rate = f"{result.rate:,.10g} requests/s planned" if result.rate is not None else "closed loop"
     processes = f"{result.processes} process{'es' * (result.processes > 1)}"
     return (
         f"{result.url}: {result.seconds:,.1f} s, {rate}, {result.connections:,} {_CONNECTIONS[result.connection]},"
@@ -31,11 +31,12 @@ def rows(result: Result) -> Iterator[tuple[str, str]]:
     """Give each figure with its name."""
     planned = f", {result.planned:,} planned" if result.planned is not None else ""
     yield "requests", f"{result.answered:,} answered, {result.answers_per_second:,.1f} a second{planned}"
-    since = "planned start" if result.loop == "open" else "start"
-    yield (
-        "latency",
-        ", ".join(f"{name} {show_ms(ms)}" for name, ms in result.latency.items()) + f" ms, from the {since}",
-    )
+    if result.latency:
+        since = "planned start" if result.loop == "open" else "start"
+        figures = ", ".join(f"{name} {show_ms(ms)}" for name, ms in result.latency.items())
+        yield "latency", f"{figures} ms, from the {since}"
+    if result.verdict:
+        yield "verdict", result.verdict
     yield "statuses", ", ".join(f"{status}: {count:,}" for status, count in result.statuses.items()) or "none"
     yield "wrong", f"{sum(wrong.count for wrong in result.wrong.values()):,}"
     yield "failed", f"{result.failed:,}"
@@ -46,11 +47,6 @@ def rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "resumed", f"{result.resumed:,} of {result.offered:,} sessions offered"
     yield "connections", f"{result.opened:,} opened during the run"
     yield "generator", f"{result.generator_cpu:.0%} of a CPU for the busiest process"
-
-
-def show_ms(milliseconds: float) -> str:
-    """Give three digits, or all before the point."""
-    return f"{milliseconds:.{2 if milliseconds < 10 else 1 if milliseconds < 100 else 0}f}"
 
 
 def as_text(result: Result) -> str:

@@ -31,11 +31,12 @@ from appliance.service.setup import Setup, make_setup, with_new_certificate
 from appliance.service.sockets import address_of, open_sockets
 from appliance.service.steward import Steward
 from appliance.service.systemd import Notifier
+from appliance.service.terminal import Meaning, Terminal, has_terminal
 from appliance.service.wiring import StartFault
 from appliance.service.worker import Post, Worker
 
 TICK: Final = 0.5
-_ONE_PRESS: Final = 0.2
+_ONE_PRESS: Final = 0.5
 """Two signals to end within so many seconds are one: a packaged file's bootloader forwards what it gets from a
 terminal, which has sent it to this process as well."""
 
@@ -67,6 +68,8 @@ class Supervisor:
         self._raw = raw
         self._terminal = terminal
         self._timer: Callable[[], float] = time.monotonic
+        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._terminal_end = Terminal(self._timer, nohup=nohup, is_there=has_terminal)
         self._notifier = Notifier(environ)
         self._told = self._timer()
         self._setup: Setup | None = None
@@ -87,8 +90,7 @@ class Supervisor:
         log_findings(Ground(settings, self._environ))
         _leave_root(settings, self._environ)
         self._myself = os.pidfd_open(os.getpid())
-        self._signals = _block_signals()
-        self._on_terminal = _has_terminal()  # asked now: once the terminal has hung up, there is none
+        self._signals = block_signals()
         gc.freeze()  # what is here is every child's, and a collection would copy its pages
         try:
             self._begin(self._next)
@@ -109,10 +111,12 @@ class Supervisor:
         """Wait for a signal or a tick, and see to everything once."""
         received = signal.sigtimedwait(self._signals, TICK)
         number = received.si_signo if received else None
-        if number in _END or (number == signal.SIGHUP and self._on_terminal):
+        if number in _END:
             self._end()
-        elif number == signal.SIGHUP:
-            self._reload_wanted = True
+        elif received is not None and number == signal.SIGHUP:
+            self._obey(self._terminal_end.hup(received.si_code))
+        else:
+            self._obey(self._terminal_end.look())
         self._raw.read()  # first: the last words of a process come before the line that it has died
         self._fleet.turn()
         if self._end_asked is None:
@@ -123,6 +127,14 @@ class Supervisor:
         self._write_note()
         self._keep_in_touch()
         self._writer.flush()
+
+    def _obey(self, meaning: Meaning | None) -> None:
+        if meaning is Meaning.RELOAD:
+            self._reload_wanted = True
+        elif meaning is Meaning.END:
+            self._end()
+        elif meaning is Meaning.STAY:
+            log.info("terminal_gone")
 
     def _end(self) -> None:
         now = self._timer()
@@ -294,23 +306,15 @@ class Supervisor:
             self._notifier.tell(EXTEND_TIMEOUT_USEC=int(_EXTEND * 1e6), STATUS="importing the customers")
 
 
-def _block_signals() -> frozenset[signal.Signals]:
-    """Block the signals that are awaited, and give them; but not a SIGHUP that was ignored at the start (nohup)."""
-    signals = _CHILDREN | _END
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signals |= {signal.SIGHUP}
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, no death would ever be told
+def block_signals() -> frozenset[signal.Signals]:
+    """Block the signals that are awaited, and return them.
+
+    Those that were ignored at the start are awaited too: SIGHUP under nohup, SIGINT in the background of a script.
+    """
+    signals = _CHILDREN | _END | {signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, no death would ever be told
     return signals
-
-
-def _has_terminal() -> bool:
-    """Whether the process has a controlling terminal, whose end SIGHUP then is."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
 
 
 def _leave_root(settings: Settings, environ: Mapping[str, str]) -> None:

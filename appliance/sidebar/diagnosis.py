@@ -20,8 +20,9 @@ from typing import Final, NamedTuple
 MAX_BODY: Final = 64 * 1024
 """Larger bodies are not varied: Help Scout's have one or two KiB."""
 
-# JSON is written anew only of bodies that are soon written, however deep and long somebody made them on purpose.
-_MAX_ANEW: Final = 8 * 1024
+# Beyond this, JSON is not written anew and the long table of names is not tried, or a body made on purpose would take
+# tens of milliseconds of a worker's time; nor is JSON that nests deep.
+_MAX_VARIED: Final = 8 * 1024
 _MAX_NESTED: Final = 32
 
 
@@ -57,17 +58,17 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
         "compare signature_header with what the sender writes, and see that a proxy passes it on",
     ),
     Cause.MALFORMED: Advice(
-        "what was sent is no HMAC in base64 or hex",
+        "the header value is not a base64 or hex HMAC",
         "the sender must send base64 of HMAC-SHA1 over the body, 28 characters",
     ),
     Cause.OTHER_APP: Advice(
         "it is signed with the secret of another app of this config",
-        "in Help Scout, correct the URL or the secret of the custom app; or exchange the secrets here",
+        "in Help Scout, correct the URL or the secret of the custom app; or swap the secrets in this config",
     ),
     Cause.SHA256: Advice("it is right, but made with SHA-256", "the sender must sign with SHA-1"),
     Cause.HEX: Advice("it is right, but written in hex", "the sender must write the digest in base64"),
     Cause.SPELLING: Advice(
-        "it is right, but spelled in another way: a prefix, quotes, the URL alphabet, or no padding",
+        "the digest is correct but encoded differently: a prefix, quotes, the URL alphabet, or no padding",
         "the sender must write the 28 characters of standard base64 and nothing else",
     ),
     Cause.SURROUNDED: Advice(
@@ -84,7 +85,7 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
         "have the proxy pass the body on byte by byte; with curl, use --data-binary",
     ),
     Cause.RESERIALISED: Advice(
-        "the body is the same JSON, but not the same bytes: it was read and written anew on the way",
+        "the body is the same JSON, but not the same bytes: it was re-serialized in transit",
         "have the proxy, firewall or function in between pass the body on byte by byte",
     ),
     Cause.TRANSCODED: Advice(
@@ -149,7 +150,7 @@ class Diagnoser:
             for secret in secrets:
                 yield Diagnosis(Cause.OTHER_APP, name), secret, body
         for secret in self._own:
-            for cause, other in _secrets_near(secret):
+            for cause, other in _secrets_near(secret, named=len(body) <= _MAX_VARIED):
                 yield Diagnosis(cause), other, body
         for cause, other in dict.fromkeys(_bodies_near(body)):
             for secret in self._own:
@@ -183,24 +184,67 @@ def _read(signature: bytes) -> tuple[bytes | None, Cause]:
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
-def _secrets_near(secret: bytes) -> Iterator[tuple[Cause, bytes]]:
-    """Give what the sender may have for a secret instead."""
+# What gets around a secret that is copied: from a file, a shell, a page, a letter.
+_SPACES: Final = tuple(text.encode() for text in (" ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u200b", "\ufeff"))
+_QUOTES: Final = tuple(
+    (opening.encode(), closing.encode()) for opening, closing in ('""', "''", "``", "“”", "‘’", "„“", "<>", "[]", "()")
+)
+_AROUND: Final = (
+    *((space, b"") for space in _SPACES),
+    *((b"", space) for space in _SPACES),
+    *((space, space) for space in _SPACES),
+    *_QUOTES,
+    *((opening, closing + end) for opening, closing in _QUOTES[:2] for end in (b"\n", b"\r\n", b" ")),
+    *((mark, b"") for mark in (b'"', b"'")),  # half of what was between quotes
+    *((b"", mark) for mark in (b'"', b"'", b",", b";", b'",', b'";')),
+)
+_KEYS: Final = (
+    *("SECRET", "SECRET_KEY", "SHARED_SECRET", "APP_SECRET", "WEBHOOK_SECRET", "KEY"),
+    *("HELPSCOUT_SECRET", "HELPSCOUT_SECRET_KEY", "HELP_SCOUT_SECRET", "FREESCOUT_SECRET", "SIDEBARD_SECRET"),
+)
+_NAMED: Final = tuple(
+    (f"{name}={mark}".encode(), mark.encode())
+    for key in _KEYS
+    for name in (key, key.lower())
+    for mark in ("", '"', "'")
+)
+_BLANKS: Final = rb"(?:\s|\xc2\xa0|\xe2\x80\x8b|\xef\xbb\xbf)+"
+_BLANK: Final = re.compile(rb"\A" + _BLANKS + rb"|" + _BLANKS + rb"\Z")
+_END: Final = re.compile(rb"[,;]+\Z")
+_NAME: Final = re.compile(rb"\A(?:export\s+)?[\"']?[A-Za-z_][A-Za-z0-9_.-]*[\"']?\s*[=:]\s*(?=.*\w)", re.DOTALL)
+
+
+def _secrets_near(secret: bytes, *, named: bool) -> Iterator[tuple[Cause, bytes]]:
+    """Return what the sender may have for a secret instead; `named`: also with NAME= before it."""
+    layers = tuple(dict.fromkeys(_peeled(secret)))
+    for other in layers:
+        yield Cause.SURROUNDED, other
+    for inner in (secret, *layers[-1:]):
+        for before, after in _AROUND + _NAMED if named else _AROUND:
+            yield Cause.SURROUNDED, before + inner + after
     trimmed = secret.strip()
-    for other in (
-        secret + b"\n",
-        secret + b"\r\n",
-        trimmed,
-        trimmed.strip(b"\"'"),
-        trimmed.partition(b"=")[2].strip(b"\"' "),
-    ):
-        if other not in (secret, b""):
-            yield Cause.SURROUNDED, other
     yield Cause.ENCODED, base64.b64encode(secret)
     yield Cause.ENCODED, binascii.hexlify(secret)
     with suppress(ValueError):
         yield Cause.ENCODED, base64.b64decode(trimmed, validate=True)
     with suppress(ValueError):
         yield Cause.ENCODED, binascii.unhexlify(trimmed)
+
+
+def _peeled(secret: bytes) -> Iterator[bytes]:
+    """Return a secret without what is around it, a layer less each time: white space, NAME=, quotes."""
+    for peel in (_BLANK, _NAME, _BLANK, _END, None, _BLANK):
+        inner = peel.sub(b"", secret) if peel is not None else _without_quotes(secret)
+        if inner not in (secret, b""):
+            secret = inner
+            yield secret
+
+
+def _without_quotes(secret: bytes) -> bytes:
+    for opening, closing in _QUOTES:
+        if secret.startswith(opening) and secret.endswith(closing) and len(secret) > len(opening + closing):
+            return secret[len(opening) : -len(closing)]
+    return secret.strip(b"\"'")
 
 
 def _bodies_near(body: bytes) -> Iterator[tuple[Cause, bytes]]:
@@ -227,7 +271,7 @@ _LAYOUTS: Final = ((None, (",", ":")), (None, (", ", ": ")), (2, (",", ": ")), (
 
 def _written_anew(body: bytes) -> Iterator[bytes]:
     r"""Give the same JSON as common senders write it; PHP's json_encode escapes "/" as "\/"."""
-    if len(body) > _MAX_ANEW or body.count(b"[") + body.count(b"{") > _MAX_NESTED:
+    if len(body) > _MAX_VARIED or body.count(b"[") + body.count(b"{") > _MAX_NESTED:
         return
     try:
         value = json.loads(body)

@@ -55,6 +55,16 @@ def test_fits_every_screen_and_breaks_no_rule(width: int, scheme: str, browser: 
         assert one.complaints == []
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_lone_point_is_seen(width: int, browser: Browser, server: Server) -> None:
+    server.content = lambda: render(busy_status(looks=2))
+    with seen(browser, viewport={"width": width, "height": 800}) as one:
+        one.page.goto(server.url)
+        sizes = one.page.locator("svg circle").evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
+        assert len(sizes) == 3  # p50, p99, from the cache
+        assert min(sizes) >= 3
+
+
 def test_a_policy_that_is_broken_would_be_seen(browser: Browser, server: Server) -> None:
     server.content = lambda: render(busy_status()).replace(b"<h1>", b"<h1 style='color: red'>")
     with seen(browser) as one:

@@ -91,6 +91,13 @@ def test_help_names_every_command_and_goes_to_stdout():
     assert "78 the config is wrong" in " ".join(text.split())
 
 
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_no_summary_is_cut_off(columns):
+    listed = run("--help", COLUMNS=str(columns)).stdout.decode().partition("Commands:\n")[2].splitlines()
+    assert len(listed) == len(COMMANDS)
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command(command):
     result = run(command, "--help")
@@ -300,6 +307,7 @@ def test_curl_quotes_for_the_shell(files):
     )
     words = shown.stdout.decode().splitlines()
     assert words[-2:] == [body.decode(), "https://127.0.0.1:8443/h"]
+    assert words[words.index("-w") + 1] == r"\n%{http_code}\n"
     assert f"X-HelpScout-Signature: {sign(body).decode()}" in words
     assert str(files / ".local/state/sidebard/self-signed/localhost.crt") in words
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import pytest
 from tests.cli.test_commands import ROOT, run
 from tests.daemon import Daemon, alive, children, free_port, until
 from tests.factory import SECRET, body_for, sign, write_csv
+from tests.replay.peer import GOOD, answers, peer
 from tests.service.test_log import metric
 
 HOME = {"HOME": "/nonexistent"}
@@ -156,8 +159,11 @@ def test_other_customers_are_noticed(service, tmp_path):
     flags = ("--compare", "--customers", tmp_path / "customers.csv", "--secret-file", service.folder / "secret")
     result = replay(service, *flags, file="-", stdin=line.encode())
     assert result.returncode == 1
-    assert "FAULT: wrong: another body than this config and these customers give: " in result.stdout.decode()
-    assert "Ann" not in result.stdout.decode()
+    shown = result.stdout.decode()
+    assert "FAULT: wrong: another body than this config and these customers give: " in shown
+    assert "times, the first to line 1; it has other customers or another card; compare its config, and reload" in shown
+    assert re.search(r'first difference at byte \d+: received "Pro<.*", expected "Gone<', shown)
+    assert "Ann" not in shown
 
 
 def test_a_wrong_status(service):
@@ -181,11 +187,90 @@ def test_plain_http_to_a_tls_port(service):
     assert "FAULT: wrong: status 400 where 200 was expected" in result.stdout.decode()
 
 
-def test_a_certificate_that_is_not_trusted(service):
-    result = run("replay", service.folder / "corpus.jsonl", "--url", f"https://localhost:{service.port}", **HOME)
-    assert result.returncode == 1
-    assert "certificate not trusted" in result.stdout.decode()
-    assert "name its authority with --ca FILE, or --insecure" in result.stdout.decode()
+@pytest.mark.parametrize(
+    "flags",
+    [(), ("--close",), ("--resume",), ("--rate", "5"), ("--json",), ("--processes", "3")],
+    ids=lambda flags: " ".join(flags) or "closed loop",
+)
+def test_a_certificate_that_is_not_trusted_ends_it_at_once(service, flags):
+    url = f"https://localhost:{service.port}"
+    result = run("replay", service.folder / "corpus.jsonl", "--url", url, "--duration", "10m", *flags, **HOME)
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert result.stderr.decode() == (
+        f"{url} cannot be tested: the first connections all failed: certificate not trusted;"
+        " name its authority with --ca FILE, or --insecure\n"
+    )
+
+
+def test_a_name_that_nobody_has(service, tmp_path):
+    result = replay(service, "--report", tmp_path / "report.html", url="https://nobody.invalid:{}")
+    assert not (tmp_path / "report.html").exists()
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert re.fullmatch(r"https://nobody.invalid:\d+ cannot be reached: [^;]+; start the service, or correct --url\n",
+                        result.stderr.decode())  # fmt: skip
+
+
+def closes(connection, _count):
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("way", "scheme", "sentence"),
+    [
+        (closes, "http", "the first requests all failed: closed without an answer; look at what answers there"),
+        (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), "http", "all failed: what came is not HTTP; look whether --url needs"),
+        (answers(), "https", "the first connections all failed: no TLS there; look whether --url needs http://"),
+    ],
+    ids=["closes", "no HTTP", "no TLS"],
+)
+@pytest.mark.parametrize("rate", [(), ("--rate", "100"), ("--close",)], ids=["closed loop", "open loop", "close"])
+def test_what_cannot_work_ends_it_soon(way, scheme, sentence, rate):
+    with peer(way) as here:
+        url = f"{scheme}://127.0.0.1:{here.port}"
+        flags = ("--duration", "2s" if scheme == "http" else "10m", "--insecure", *rate)
+        result = run("replay", "-", "--url", url, *flags, stdin=b'{"body":"x"}', **HOME)
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert f"{url} cannot be tested: " in result.stderr.decode()
+    assert sentence in result.stderr.decode()
+
+
+def test_one_answer_is_enough_to_go_on():
+    """Failures later are figures of the run, and not its end."""
+    answered = []
+
+    def answers_once(connection, _count):
+        if not answered:
+            answered.append(connection.sendall(GOOD))
+        else:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with peer(answers_once) as here:
+        flags = ("--url", f"http://127.0.0.1:{here.port}", "--duration", "500ms", "--connections", "2")
+        result = run("replay", "-", *flags, stdin=b'{"body":"x"}', **HOME)
+    assert (result.returncode, result.stderr) == (1, b"")
+    assert "FAULT: failed: closed without an answer" in result.stdout.decode()
+
+
+@pytest.mark.parametrize("text", ["0.2", "200ms", "0.2s", "0.002m"])
+def test_durations_are_written_as_in_the_config(service, text):
+    figures = json.loads(replay(service, "--json", "--duration", text, "--rate", "100").stdout)
+    assert figures["planned"] in (12, 20)
+
+
+@pytest.mark.parametrize(("text", "limit"), [("60000", 60_000), ("60s", 60_000), ("1m", 60_000), ("0.5m", 30_000)])
+def test_a_limit_is_a_duration_too(service, text, limit):
+    assert json.loads(replay(service, "--json", "--max-p99", text).stdout)["limit"] == limit
+
+
+@pytest.mark.parametrize("option", ["--duration", "--max-p99"])
+@pytest.mark.parametrize("text", ["", "0", "0s", "-1", "1 s", "1e3", "inf", "nan", "10min", "5.", "s", "1h30m", "²"])
+def test_a_bad_duration_is_one_sentence(option, text):
+    result = run("replay", "-", "--url", "https://x.example", option, text, **HOME)
+    assert (result.returncode, result.stdout) == (2, b"")
+    bare = "seconds" if option == "--duration" else "milliseconds"
+    (line,) = [line for line in result.stderr.decode().splitlines() if line.startswith("Error")]
+    assert f"'{option}': it must be " in line
+    assert f"; write a number and its unit, such as 500ms, 30s, 10m or 1h; a number alone is {bare}." in line
 
 
 def test_a_report(service, tmp_path):

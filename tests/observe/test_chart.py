@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.observe import chart
-from appliance.observe.chart import HEIGHT, WIDTH, Series, by_tens, from_zero, lines, short
+from appliance.observe.chart import HEIGHT, WIDTH, Series, by_tens, from_zero, latency, lines, short
 
 SVG = "{http://www.w3.org/2000/svg}"
 TIMES = ["13:00", "", "", "13:15"]
@@ -47,8 +47,9 @@ def test_bars_stand_on_each_other() -> None:
 
 def test_a_line_is_broken_where_there_is_nothing() -> None:
     svg = lines([Series("one", "one", [1, 2, None, 4])], from_zero(4, short), TIMES, "words")
-    (path,) = shapes(svg, "one")
-    assert re.sub(r"[\d.]+ [\d.]+", "", path.get("d", "")) == "MLMh0"  # a lone point has no length, but round ends
+    path, mark = shapes(svg, "one")
+    assert re.sub(r"[\d.]+ [\d.]+", "", path.get("d", "")) == "ML"
+    assert (mark.tag, mark.get("r"), mark.get("cy")) == (f"{SVG}circle", "2", "32")  # a line of it would have no length
     assert shapes(lines([Series("one", "one", [None] * 4)], from_zero(4, short), TIMES, "words"), "one") == []
 
 
@@ -112,3 +113,10 @@ def test_a_scale_of_tens_holds_all_values(values: list[float], ticks: list[float
 )  # fmt: skip
 def test_short_numbers(number: float, text: str) -> None:
     assert short(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0000123, "12.3 µs"), (0.0009996, "1 ms"), (0.0123, "12.3 ms"), (2.5, "2.5 s")]
+)
+def test_times(seconds: float, text: str) -> None:
+    assert latency(seconds) == text

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from appliance.observe.health import Import, Served, Situation
-from appliance.observe.status import KINDS, Status, _duration, _latency, render
+from appliance.observe.history import MINUTES, Span
+from appliance.observe.status import KINDS, Status, _duration, _rates, render
 from appliance.sidebar.reply import Outcome
 from tests.observe.busy import busy_status, health
 
@@ -91,6 +92,30 @@ def test_the_charts_and_the_figures_tell_the_same() -> None:
     assert titles.count("no requests") == 2  # the pause
 
 
+def spans(*counted: tuple[int, float]) -> list[Span]:
+    """Give an hour that ends with minutes of so many found requests, in so many seconds that were looked at."""
+    outcomes = [[number if each is Outcome.FOUND else 0 for each in Outcome] for number, _ in counted]
+    ended = [Span(seconds, tuple(one)) for one, (_, seconds) in zip(outcomes, counted, strict=True)]
+    return [*[Span()] * (MINUTES - len(counted)), *ended]
+
+
+@pytest.mark.parametrize(
+    ("counted", "bars"),
+    [
+        ([(600, 60), (470, 47)], [600, 470]),
+        ([(600, 60), (590, 59)], [600, 590]),
+        ([(100, 10), (600, 60), (0, 0)], [100, 600, None]),
+        ([(500, 50), (700, 70), (60, 6)], [600, 600, 60]),
+        ([(0, 60), (5, 10)], [0, 5]),
+    ],
+    ids=["running", "nearly over", "the first", "looks that drift", "quiet"],
+)
+def test_a_bar_shows_what_came_and_not_what_might_yet(
+    counted: list[tuple[int, float]], bars: list[float | None]
+) -> None:
+    assert _rates(spans(*counted), KINDS[0])[-len(counted) :] == bars
+
+
 @pytest.mark.parametrize("status", [busy_status(0), busy_status(4, 1)], ids=["quiet", "new"])
 def test_a_service_that_nobody_asks_has_a_page_too(status: Status) -> None:
     shown = page(status)
@@ -164,10 +189,3 @@ def test_the_page_holds_nothing_that_its_policy_forbids() -> None:
 )
 def test_ages(seconds: float, text: str) -> None:
     assert _duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0000123, "12.3 µs"), (0.0009996, "1 ms"), (0.0123, "12.3 ms"), (2.5, "2.5 s")]
-)
-def test_times(seconds: float, text: str) -> None:
-    assert _latency(seconds) == text

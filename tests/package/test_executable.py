@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_interrupts import CUSTOMERS, GAPS, first_output, press_twice, press_until_it_ends, started
 from tests.daemon import Daemon, alive, children, until
+from tests.service.test_hangup import OnTerminal
 from tests.service.test_terminal import Terminal
 
 
@@ -124,14 +126,49 @@ def test_removes_what_predecessors_left_in_its_own_cache_folder(executable, unpa
 
 
 def test_under_nohup_it_outlives_its_terminal(executable, unpacked, tmp_path):
-    daemon = Daemon(tmp_path, program=("nohup", str(executable)), environ=unpacked.environ)
-    with daemon:
+    running = OnTerminal(tmp_path, "nohup", True, (str(executable),), unpacked.environ)
+    with running.daemon as daemon:
         daemon.wait_for("serving")
-        for pid in (daemon.pid, *children(daemon.pid)):  # as a terminal does at its end, to the whole group
-            os.kill(pid, signal.SIGHUP)
+        running.close()
+        daemon.wait_for("terminal_gone")
         assert "Ann Lee" in daemon.ask()
         assert daemon.stop() == 0
-        assert "reloaded" not in {line["event"] for line in daemon.rest()}
+
+
+def test_under_nohup_it_reloads(executable, unpacked, tmp_path):
+    running = OnTerminal(tmp_path, "nohup", True, (str(executable),), unpacked.environ)
+    with running.daemon as daemon:
+        daemon.wait_for("serving")
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        assert daemon.stop() == 0
+        running.close()
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_preview_ends_in_silence(gap, executable, unpacked, tmp_path):
+    with started(tmp_path, "preview", *CUSTOMERS, "--no-browser", program=(str(executable),)) as process:
+        first_output(process)
+        press_twice(process, gap)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_presses_while_it_removes_its_files_leave_none_behind(executable, unpacked, tmp_path):
+    with started(unpacked.folder, "preview", *CUSTOMERS, "--no-browser", program=(str(executable),)) as process:
+        first_output(process)
+        press_until_it_ends(process)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors, unpacked.now()) == (0, b"", [])
+
+
+def test_it_ends_by_the_signal_that_ended_its_child(executable, unpacked):
+    arguments = ("requests", *CUSTOMERS, "--secret-file", "conf/demo-secret", "--count", "10000000")
+    with started(unpacked.folder, *arguments, program=(str(executable),)) as process:
+        first_output(process)
+        os.kill(children(process.pid)[0], signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert (process.returncode, unpacked.now()) == (-signal.SIGTERM, [])
 
 
 def test_on_a_terminal_it_ends_with_it(executable, unpacked, tmp_path):

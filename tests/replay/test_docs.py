@@ -28,7 +28,7 @@ def test_the_three_commands(tmp_path):
             command = command.replace("https://your.name", f"https://localhost:{daemon.port}")  # noqa: PLW2901
             if command.startswith("replay"):
                 command += " --duration 0.3 --ca state/self-signed/localhost.crt"  # noqa: PLW2901
-                command = re.sub("--max-p99 100", "--max-p99 60000", command)  # noqa: PLW2901  # a busy machine
+                command = re.sub("--max-p99 100ms", "--max-p99 60s", command)  # noqa: PLW2901  # a busy machine
             done = subprocess.run(
                 f"{shlex.quote(sys.executable)} -m appliance {command}",
                 shell=True,

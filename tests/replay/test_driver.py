@@ -18,7 +18,7 @@ from appliance.replay.driver import Driver
 from appliance.replay.line import Request
 from appliance.replay.plan import Plan, make_shots
 from appliance.replay.result import Course, sum_up
-from appliance.replay.tally import CLOSED, HINTS, NO_ANSWER, NO_TLS, NOT_HTTP, NOT_TRUSTED, TOO_LONG, Ended
+from appliance.replay.tally import CLOSED, HINTS, NO_ANSWER, NO_TLS, NOT_HTTP, NOT_TRUSTED, OTHER_NAME, TOO_LONG, Ended
 from appliance.replay.target import Resuming, Target, parse_url
 from tests.factory import make_app
 from tests.replay.peer import GOOD, answers, peer
@@ -28,9 +28,20 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 REQUESTS = [Request("", b"%d" % number, "X-HelpScout-Signature", None, 200, number) for number in range(1, 8)]
 
 
-def load(port, *, rate=None, duration=0.3, connections=2, close=False, scheme="http", context=None, compare=None):
+def load(
+    port,
+    *,
+    rate=None,
+    duration=0.3,
+    connections=2,
+    close=False,
+    scheme="http",
+    context=None,
+    compare=None,
+    host="127.0.0.1",
+):
     """Give the result of a run in this process."""
-    url = parse_url(f"{scheme}://127.0.0.1:{port}/h")
+    url = parse_url(f"{scheme}://{host}:{port}/h")
     target = Target(url, "127.0.0.1", context)
     plan = Plan(duration=duration, connections=connections, processes=1, rate=rate, close=close)
     shots = make_shots(REQUESTS, url, close=close, answer=compare)
@@ -44,7 +55,7 @@ def load(port, *, rate=None, duration=0.3, connections=2, close=False, scheme="h
 
     ended = uvloop.run(run())
     course.finish()
-    return sum_up(target, plan, course, [ended], max_p99=None, interrupted=False)
+    return sum_up(target, plan, course, [ended], started=0.0, max_p99=None, interrupted=False)
 
 
 def closes(connection, _count):
@@ -261,6 +272,12 @@ def test_certificates_are_checked(tmp_path):
         result = load(server.port, scheme="https", context=context)
     assert set(result.failures) == {NOT_TRUSTED}
     assert "name its authority with --ca FILE" in result.faults[0]
+
+
+def test_a_certificate_is_for_a_name(tmp_path):
+    with serving(dict, tmp_path) as server:
+        result = load(server.port, scheme="https", context=server.client, host="other.example")
+    assert set(result.failures) == {OTHER_NAME}
 
 
 def test_sessions_are_resumed(tmp_path):

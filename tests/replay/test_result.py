@@ -1,18 +1,31 @@
 """From what the processes tell to what is shown: words, JSON, a page."""
 
 import re
+import ssl
 from html.parser import HTMLParser
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from appliance.replay.charts import Curve, chart
+from appliance.replay.difference import first_difference
 from appliance.replay.plan import Plan
 from appliance.replay.report import as_page
-from appliance.replay.result import Course, Result, sum_up
-from appliance.replay.tally import Ended, Slice, Tally, Wrong, kind_of
+from appliance.replay.result import Course, Result, show_ms, sum_up
+from appliance.replay.tally import (
+    EXPIRED,
+    NOT_TRUSTED,
+    OTHER_BODY,
+    OTHER_NAME,
+    Ended,
+    Slice,
+    Tally,
+    Wrong,
+    kind_of,
+)
 from appliance.replay.target import Target, parse_url
-from appliance.replay.text import HEIGHT, WIDTH, as_text, plot, show_ms
+from appliance.replay.text import HEIGHT, WIDTH, as_text, plot
 
 PLAN = Plan(duration=10, connections=4, processes=2, rate=100.0)
 ENDS = (Ended(0, 1.0, 10.0),)
@@ -34,7 +47,7 @@ def summed(*parts, plan=PLAN, ends=ENDS, max_p99=None, interrupted=False):
     for one in parts:
         course.add(one, plan.processes)
     course.finish()
-    return sum_up(TARGET, plan, course, ends, max_p99=max_p99, interrupted=interrupted)
+    return sum_up(TARGET, plan, course, ends, started=1790000000.0, max_p99=max_p99, interrupted=interrupted)
 
 
 GOOD = (part(0, 1000, 2000, statuses={200: 2}), part(0, 3000, statuses={200: 1}), part(1, 500, statuses={200: 1}))
@@ -63,8 +76,8 @@ def test_a_point_is_given_once_all_have_told():
 @pytest.mark.parametrize(
     ("parts", "more", "fault"),
     [
-        (GOOD, {"max_p99": 2.0}, "p99 is 3.00 ms, over the 2 ms of --max-p99"),
-        (GOOD, {"max_p99": 9.0, "ends": [Ended(50, 1, 10)]}, "p99 is over the 9 ms of --max-p99: 50 requests were"),
+        (GOOD, {"max_p99": 0.002}, "p99 is 3.00 ms, over the 2 ms of --max-p99"),
+        (GOOD, {"max_p99": 0.009, "ends": [Ended(50, 1, 10)]}, "p99 is over the 9 ms of --max-p99: 50 requests were"),
         (GOOD, {"interrupted": True}, "interrupted"),
         ((), {}, "nothing was answered"),
         (
@@ -173,14 +186,108 @@ def test_a_page_of_nothing():
     assert as_page(summed()).count("<svg") == 3
 
 
-def test_a_chart_stays_in_its_frame():
-    drawn = chart("x", [Curve("p99", [(0.0, 0.0), (5.0, 7.5), (10.0, 3.0)])], [(0.0, "0 s"), (10.0, "10 s")], "ms")
-    path = re.search(r'class="p99" d="M([^"]+)"', drawn)[1]
-    where = [tuple(map(float, point.split())) for point in path.split("L")]
-    assert [x for x, _ in where] == [60.0, 378.0, 696.0]
-    assert where[0][1] == 196.0
-    assert 10 <= where[1][1] < where[2][1]
-    assert ">8 ms</text>" in drawn
+def test_a_page_says_when_which_version_and_how_it_was_judged():
+    page = as_page(summed(*GOOD, max_p99=0.1))
+    assert "2026-09-21 14:13:20 UTC, sidebard 0.1.0" in page
+    assert "<h2>Passed: p99 3.00 ms, limit 100 ms: yes</h2>" in page
+    assert '<path class="line trouble"' in page  # the limit, in the chart
+    assert "<h2>Failed: p99 3.00 ms, limit 2 ms: no</h2>" in as_page(summed(*GOOD, max_p99=0.002))
+    assert "<h2>Passed</h2>" in as_page(summed(*GOOD))
+
+
+def test_a_page_shows_the_slowest_and_p99_apart():
+    page = as_page(summed(part(0, *[500] * 99, 90_000, statuses={200: 100}), part(1, 700, statuses={200: 1})))
+    over_time = re.findall(r"<svg.*?</svg>", page)[0]
+    lines = dict(re.findall(r'<path class="line (\w+)" d="([^"]+)"', over_time))
+    assert set(lines) == {"worst", "slowest", "typical"}
+    assert lines["worst"].split("L")[0] != lines["slowest"].split("L")[0]
+    assert lines["worst"].split("L")[1] == lines["slowest"].split("L")[1]  # of one answer both are the same
+    assert over_time.index("line worst") < over_time.index("line slowest")  # the wide line lies below
+    assert list(re.findall(r"dy=\"4\">([^<]+)<", over_time)) == ["100 µs", "1 ms", "10 ms", "100 ms"]
+
+
+def test_a_page_has_gaps_where_nothing_was_answered():
+    page = as_page(summed(part(0, 500), part(1, failures={"reset": 2}), part(2, 900)))
+    over_time = re.findall(r"<svg.*?</svg>", page)[0]
+    assert (over_time.count("<circle"), over_time.count('class="line')) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    ("duration", "labels"),
+    [(10, ["0 s", "2.5 s", "5 s", "7.5 s"]), (240, ["0 s", "60 s", "120 s", "180 s"]),
+     (600, ["0 s", "2.5 min", "5 min", "7.5 min"]), (3600, ["0 s", "15 min", "30 min", "45 min"])],
+)  # fmt: skip
+def test_the_time_axis(duration, labels):
+    plan = Plan(duration=duration, connections=1, processes=1, rate=None)
+    page = as_page(summed(*[part(place, 1000) for place in range(plan.steps)], plan=plan))
+    over_time = re.findall(r"<svg.*?</svg>", page)[0]
+    assert re.findall(r'y="145">([^<]+)<', over_time) == labels
+
+
+def test_no_percentiles_of_nothing():
+    result = summed(part(0, failures={"reset": 3}), max_p99=0.1)
+    assert (result.latency, result.verdict) == ({}, "")
+    assert "p99" not in as_text(result)
+    assert "0.00 ms" not in as_page(result)
+
+
+@pytest.mark.parametrize(
+    ("max_p99", "ends", "verdict"),
+    [
+        (None, ENDS, ""),
+        (0.1, ENDS, "p99 3.00 ms, limit 100 ms: yes"),
+        (0.003, ENDS, "p99 3.00 ms, limit 3 ms: yes"),
+        (0.0029, ENDS, "p99 3.00 ms, limit 2.9 ms: no"),
+        (0.1, [Ended(50, 1, 10)], "p99 3.00 ms, limit 100 ms: no"),
+    ],
+    ids=["no limit", "below", "at", "over", "too slow to be started"],
+)
+def test_verdicts(max_p99, ends, verdict):
+    result = summed(*GOOD, max_p99=max_p99, ends=ends)
+    assert result.verdict == verdict
+    assert not verdict or f"verdict       {verdict}" in as_text(result)
+
+
+def test_another_body_is_explained():
+    wrong = {OTHER_BODY: Wrong(2, 17, 'at byte 24: received "Pro", expected "Gone"')}
+    (fault,) = summed(part(0, 1, wrong=wrong), part(0, 1, wrong={OTHER_BODY: Wrong(1, 3, "other")})).faults
+    assert fault == (
+        "wrong: another body than this config and these customers give: 3 times, the first to line 17;"
+        " it has other customers or another card; compare its config, and reload it;"
+        ' first difference at byte 24: received "Pro", expected "Gone"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "received", "words"),
+    [
+        (b"<p>Plan</p><b>Gone</b>", b"<p>Plan</p><b>Pro</b>", 'at byte 15: received "Pro</b>", expected "Gone</b>"'),
+        (b"<b>Professional", b"<b>Pro", 'at byte 7: received "Pro", expected "Professional"'),
+        (b"card", b"", 'at byte 1: received the end, expected "card"'),
+        (b"", b"card", 'at byte 1: received "card", expected the end'),
+        ("<b>Käte".encode(), "<b>Köte".encode(), 'at byte 6: received "Köte", expected "Käte"'),
+        (b"<b>ann@example.com!", b"<b>bob@example.com!", f'at byte 4: received "{"*" * 16}", expected "{"*" * 16}"'),
+        (b"x" * 500 + b"a", b"x" * 500 + b"b", f'at byte 501: received "{"x" * 24}b", expected "{"x" * 24}a"'),
+        (b"\x1b[31m" + b"a" * 99, b"\x1b[31m" + b"b" * 99,
+         f'at byte 6: received "\ufffd[31m{"b" * 35}", expected "\ufffd[31m{"a" * 35}"'),
+    ],
+    ids=["value", "longer", "empty", "more", "half a letter", "address", "far", "controls"],
+)  # fmt: skip
+def test_the_first_difference(expected, received, words):
+    assert first_difference(expected, received) == words
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_a_difference_fits_a_line(expected, received):
+    words = first_difference(expected, received)
+    assert words.isprintable()
+    assert len(words) < 150
+
+
+def not_verified(code):
+    error = ssl.SSLCertVerificationError("x")
+    error.verify_code = code
+    return error
 
 
 @pytest.mark.parametrize(
@@ -194,6 +301,10 @@ def test_a_chart_stays_in_its_frame():
         (OSError(24, "x"), "no descriptor left here"),
         (OSError(99, "x"), "no port left here"),
         (OSError(113, "x"), "EHOSTUNREACH"),
+        (not_verified(19), NOT_TRUSTED),
+        (not_verified(10), EXPIRED),
+        (not_verified(62), OTHER_NAME),
+        (not_verified(64), OTHER_NAME),
         (ConnectionAbortedError(), "ConnectionAbortedError"),
     ],
 )

@@ -161,20 +161,6 @@ def test_running_requests_outlive_a_reload(tmp_path: Path) -> None:
         assert "Ann Lee" in request.finish()
 
 
-def test_a_hangup_that_was_ignored_stays_ignored(tmp_path: Path) -> None:
-    launcher = """
-import os, signal, sys
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
-os.execv(sys.executable, [sys.executable, "-m", "appliance", *sys.argv[1:]])
-"""
-    with Daemon(tmp_path, program=(sys.executable, "-c", launcher)) as daemon:
-        daemon.wait_for("serving")
-        daemon.send(signal.SIGHUP)
-        assert "Ann Lee" in daemon.ask()
-        daemon.stop()
-        assert "reloaded" not in {line["event"] for line in daemon.rest()}
-
-
 def test_a_changed_certificate_is_served_within_seconds(tmp_path: Path) -> None:
     first = write_pair(tmp_path)
     with Daemon(tmp_path, workers=2, config=TLS) as daemon:

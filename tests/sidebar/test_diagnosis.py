@@ -94,6 +94,85 @@ def test_each_mistake(signature, body, secret, cause):
     assert found == Diagnosis(cause, "freescout" if cause is Cause.OTHER_APP else "")
 
 
+AROUND = {
+    "space behind": "{} ",
+    "space before": " {}",
+    "spaces around": " {} ",
+    "two spaces behind": "{}  ",
+    "tab behind": "{}\t",
+    "line end": "{}\n",
+    "line end of Windows": "{}\r\n",
+    "line end before": "\n{}",
+    "no-break space, from a web page": "{}\u00a0",
+    "zero width space": "\u200b{}",
+    "byte order mark": "\ufeff{}",
+    "double quotes": '"{}"',
+    "single quotes": "'{}'",
+    "backticks": "`{}`",
+    "quotes of a letter": "“{}”",
+    "single quotes of a letter": "‘{}’",
+    "angle brackets": "<{}>",
+    "quotes and a line end": '"{}"\n',
+    "single quotes and a space": "'{}' ",
+    "first quote only": '"{}',
+    "last quote only": "{}'",
+    "comma": "{},",
+    "quote and comma": '{}",',
+    "NAME=": "SECRET={}",
+    "name=": "secret={}",
+    "name of Help Scout": "HELPSCOUT_SECRET_KEY={}",
+    "NAME= and double quotes": 'APP_SECRET="{}"',
+    "NAME= and single quotes": "helpscout_secret='{}'",
+}
+IN_A_FILE = {
+    **AROUND,
+    "any name": "MY_OWN_NAME={}",
+    "export": "export MY_OWN_NAME='{}'\n",
+    "YAML": "secret: {}\n",
+    "JSON": '"secret": "{}"',
+    "NAME = with spaces": "secret = {}",
+    "quotes with spaces inside": '" {} "',
+}
+KEYS = {"words": KEY.decode(), "base64 with its padding": "c2VjcmV0IHNlY3JldA==", "letters": "p3tWB9zQmK"}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("form", AROUND.values(), ids=AROUND)
+def test_what_is_around_the_senders_secret(form, key):
+    signature = signed(key=form.format(key).encode())
+    assert Diagnoser([key.encode()], {}).diagnose(BODY, signature) == Diagnosis(Cause.SURROUNDED)
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("form", IN_A_FILE.values(), ids=IN_A_FILE)
+def test_what_is_around_the_secret_here(form, key):
+    own = form.format(key).encode()
+    assert Diagnoser([own], {}).diagnose(BODY, signed(key=key.encode())) == Diagnosis(Cause.SURROUNDED)
+
+
+@pytest.mark.parametrize("theirs", ["{} ", "'{}'", '"{}"', "SECRET={}", "{}\n"])
+@pytest.mark.parametrize("ours", ['"{}"', "SECRET={}", " {}", "export SECRET='{}'"])
+def test_what_is_around_both(ours, theirs):
+    own, key = ours.format(KEY.decode()).encode(), theirs.format(KEY.decode()).encode()
+    expected = Cause.SPELLING if own == key else Cause.SURROUNDED
+    assert Diagnoser([own], {}).diagnose(BODY, signed(key=key)).cause is expected
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+def test_what_is_around_it_is_found_in_every_spelling(algorithm):
+    sent = digest(key=b'"' + KEY + b'"', algorithm=algorithm).hex().encode()
+    assert Diagnoser([KEY], {}).diagnose(BODY, sent).cause is Cause.SURROUNDED
+
+
+@given(st.binary(max_size=200), st.binary(min_size=1, max_size=100))
+def test_the_work_is_bounded(body, secret):
+    """The time is that of so many HMACs, and the same whichever fits."""
+    variations = list(Diagnoser([secret], {})._variations(body, Cause.SPELLING))
+    assert len(variations) < 300
+    large = list(Diagnoser([secret], {})._variations(body.ljust(MAX_BODY), Cause.SPELLING))
+    assert len(large) < 150
+
+
 def test_every_cause_is_met_and_explained():
     assert {case[4] for case in CASES} == set(Cause) == set(ADVICE)
     texts = [text for advice in ADVICE.values() for text in advice]
