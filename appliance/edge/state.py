@@ -16,11 +16,12 @@ _VICTIMS: Final = 64
 
 
 class Lane(NamedTuple):
-    """A mount, taken apart for the fast lane."""
+    """A mount, taken apart for the fast lane. `line` is the request line of a POST to it."""
 
     answer: Callable[[bytes, bytes | None], Reply]
     name: str
     signature_name: bytes
+    line: bytes
 
 
 class Client(Protocol):
@@ -68,7 +69,12 @@ class ServerState:
         self.now = site.timer()
         self.heads: Final = Heads(site.clock())
         self.lanes: Final = {
-            path: Lane(mount.app.answer, mount.app.name, mount.signature_header.lower().encode("ascii"))
+            path: Lane(
+                mount.app.answer,
+                mount.app.name,
+                mount.signature_header.lower().encode("ascii"),
+                b"POST %b HTTP/1.1\r\n" % path,
+            )
             for path, mount in site.mounts.items()
         }
         self.clients: Final[set[Client]] = set()

@@ -16,19 +16,10 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from appliance.edge.http_rules import Fields, Refused, split_absolute
+from appliance.edge.http_rules import Refused, split_absolute
+from appliance.edge.request_parser import Request
 from appliance.edge.response import CLOSE, Heads
 from appliance.sidebar.reply import Refusal
-
-
-class Request(NamedTuple):
-    """A request that has arrived whole."""
-
-    method: bytes
-    target: bytes
-    version: str
-    fields: Fields
-    body: bytes
 
 
 class Context(NamedTuple):
