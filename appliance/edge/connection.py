@@ -8,8 +8,10 @@ phases are those of phases.py. Section numbers are RFC 9112's.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any, Final
 
+from appliance.edge.overhead import Received
 from appliance.edge.phases import (
     BLOCKED,
     CLOSING,
@@ -21,18 +23,23 @@ from appliance.edge.phases import (
     PAUSED,
     READING,
     RUNNING,
+    YIELDING,
     IllegalMove,
     Phase,
 )
-from appliance.edge.request_parser import Continue, Event, Part, Request, RequestParser
+from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser
 from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
 from appliance.edge.state import Lane, ServerState
 from appliance.edge.tornado_road import Context, TornadoExchange
 from appliance.observe.logs import describe, log
-from appliance.sidebar.reply import Refusal
+from appliance.sidebar.reply import CARD_STATUS, Refusal
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
+MAX_REFUSALS: Final = 10
+"""How many requests of a connection are refused before it ends: a new one costs whoever goes on a handshake."""
+READ_AHEAD: Final = 32 * 1024
+"""Bytes of TLS that may wait for a connection whose reading is paused. A record, 16 KiB and its frame, must fit in."""
 _WRITE_BUFFER: Final = 64 * 1024
 
 
@@ -48,6 +55,10 @@ class Connection(asyncio.Protocol):
         "_lingered",
         "_parser",
         "_phase",
+        "_received",
+        "_refusals",
+        "_said",
+        "_sock",
         "_state",
         "_task",
         "_transport",
@@ -58,8 +69,18 @@ class Connection(asyncio.Protocol):
         "source",
     )
 
-    def __init__(self, state: ServerState, peer: str, source: str | None, verdict: Refusal | None = None) -> None:
-        """`peer` is the address for the log, `source` the one that is counted; a `verdict` refuses all it may send."""
+    def __init__(
+        self,
+        state: ServerState,
+        peer: str,
+        source: str | None,
+        verdict: Refusal | None = None,
+        sock: socket.socket | None = None,
+    ) -> None:
+        """`peer` is the address for the log, `source` the one that is counted; a `verdict` refuses all it may send.
+
+        `sock` is what TLS comes over.
+        """
         self._state = state
         self.peer: Final = peer
         self.source: Final = source
@@ -73,6 +94,10 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._fresh = True  # no request has begun yet
         self._last = False  # the client has said that it sends no more
+        self._refusals = 0
+        self._sock = sock
+        self._received: Received | None = None  # below TLS
+        self._said = 0  # bytes of plaintext
         self._blocked: float | None = None  # since when the client has not taken its answers
         self._linger: Any = None
         self._lingered = 0
@@ -88,8 +113,9 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if phase in PAUSED:
-            transport.pause_reading()
-        elif before in PAUSED:
+            if before not in PAUSED:
+                transport.pause_reading()
+        elif before in PAUSED and phase is not DROPPED:
             transport.resume_reading()
 
     # What the loop calls.
@@ -98,7 +124,11 @@ class Connection(asyncio.Protocol):
         """Begin to read."""
         self.made = True
         self._transport = transport
-        self._transport.set_write_buffer_limits(_WRITE_BUFFER)
+        transport.set_write_buffer_limits(_WRITE_BUFFER)  # type: ignore[attr-defined]
+        if self._is_tls:
+            transport.set_read_buffer_limits(READ_AHEAD)  # type: ignore[attr-defined]
+            if self._sock is not None:
+                self._received = Received(self._sock)
         self.since = self._state.site.timer()
         self._state.clients.add(self)
         if self._verdict is not None:
@@ -114,12 +144,12 @@ class Connection(asyncio.Protocol):
             self._linger.cancel()
         if self._exchange is not None:
             self._exchange.close()
-        self._transport = self._exchange = self._task = self._linger = None
+        self._transport = self._exchange = self._task = self._linger = self._sock = self._received = None
 
     def eof_received(self) -> bool:
         """End the connection, but not before what it has asked is answered."""
         self._state.flush()  # TLS takes nothing more after this
-        if self._phase not in OPEN or not (self._exchange or self._parser.pending):
+        if self._phase not in OPEN or not (self._exchange or self._parser.kept):
             if self._phase in OPEN or self._phase is LINGERING:
                 self._enter(CLOSING)
             return False
@@ -130,18 +160,18 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Read and answer nothing more for a client that does not take its answers."""
         self._blocked = self._state.site.timer()
-        if self._phase is READING:
+        if self._phase is READING or self._phase is YIELDING:
             self._enter(BLOCKED)
 
     def resume_writing(self) -> None:
         """Go on."""
         self._blocked = None
         if self._phase is BLOCKED:
-            self._enter(READING)
-            self._advance(b"")
+            self._proceed()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and answer what is complete."""
+        self._said += len(data)
         phase = self._phase
         if phase is READING:
             self._advance(data)
@@ -154,25 +184,20 @@ class Connection(asyncio.Protocol):
 
     # Requests and answers.
 
+    def go_on(self) -> None:
+        """Use the share of another turn."""
+        if self._phase is YIELDING:
+            self._advance(b"")
+
     def _advance(self, data: bytes) -> None:
-        """Parse on in what waits and in `data`, and answer, as long as nothing stands in the way."""
+        """Use the share of this turn: parse on in what waits and in `data`, and answer one request at most."""
         parser = self._parser
         before = parser.part
         try:
-            self._handle(parser.feed(data))
-            while self._phase is READING and parser.pending:
-                self._state.flush()
-                if self._phase is READING:
-                    self._handle(parser.feed(b""))
+            event = parser.feed(data)
         except Exception as error:  # a bug must not leave the client waiting
             self.fault(error)
-        if parser.part is not before:
-            self._fresh = False
-            self.since = self._state.site.timer()
-        if self._last and self._phase is READING:
-            self._end()
-
-    def _handle(self, event: Event) -> None:
+            return
         if type(event) is Request:
             self._fresh = False
             if event.lane is not None:
@@ -181,11 +206,36 @@ class Connection(asyncio.Protocol):
                 self._start(event)
         elif type(event) is Refusal:
             self._refuse(event)
-        elif type(event) is Continue:
-            self._write(CONTINUE)
+        else:
+            if event is not None:
+                self._write(CONTINUE)
+            if parser.part is not before:
+                self._fresh = False
+                self.since = self._state.site.timer()
+        phase = self._phase
+        if phase is YIELDING or (phase is READING and parser.kept):
+            self._proceed()
 
-    def _connection_field(self, request: Request) -> bytes:
-        if not request.keeps or self._state.stopping:
+    def _proceed(self) -> None:
+        """Enter the phase in which nothing is answered that what waits asks for."""
+        if self._blocked is not None:
+            phase = BLOCKED
+        elif self._parser.kept:
+            phase = YIELDING
+            self._state.yield_turn(self)
+        elif self._last:
+            self._end()
+            return
+        else:
+            phase = READING
+        if phase is not self._phase:
+            self._enter(phase)
+
+    def connection_field(self, request: Request, status: int) -> bytes:
+        """Return the Connection field of an answer with this status, which is given now."""
+        if status != CARD_STATUS:
+            self._refusals += 1
+        if not request.keeps or self._state.stopping or self._refusals >= MAX_REFUSALS:
             return CLOSE
         return KEEP if request.version == "1.1" else KEEP_ALIVE
 
@@ -198,7 +248,10 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # a bug must not leave the client waiting
             self.fault(error)
             return
-        connection = CLOSE if reply.closes else self._connection_field(request)
+        if reply.status == CARD_STATUS and request.keeps and request.version == "1.1" and not state.stopping:
+            connection = KEEP  # the common case
+        else:
+            connection = CLOSE if reply.closes else self.connection_field(request, reply.status)
         state.send(self._transport, state.heads.render(reply, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:
@@ -210,8 +263,7 @@ class Connection(asyncio.Protocol):
     def _start(self, request: Request) -> None:
         self._enter(RUNNING)
         context = Context(self.peer, "https" if self._is_tls else "http")
-        connection = self._connection_field(request)
-        self._exchange = exchange = TornadoExchange(self, request, connection, context, self._state.heads)
+        self._exchange = exchange = TornadoExchange(self, request, context, self._state.heads)
         self._task = asyncio.get_running_loop().create_task(exchange.run(self._state.site.application))
 
     # What the exchange calls.
@@ -224,11 +276,8 @@ class Connection(asyncio.Protocol):
         self._write(response)
         if closes or self._state.stopping:
             self._end()
-        elif self._blocked is not None:
-            self._enter(BLOCKED)
         else:
-            self._enter(READING)
-            self._advance(b"")
+            self._proceed()
 
     def give_up(self, refusal: Refusal) -> None:
         """Refuse the request of the exchange that is running."""
@@ -249,7 +298,7 @@ class Connection(asyncio.Protocol):
     @property
     def running(self) -> bool:
         """Whether a request has begun and its answer is not yet with the kernel."""
-        if self._phase is RUNNING or self._parser.begun or self._parser.pending:
+        if self._phase is RUNNING or self._parser.begun or self._parser.kept:
             return True
         if self._fresh and self._phase is READING:  # its first request is on the way: nobody connects to say nothing
             return self._state.site.timer() - self.since < LINGER_SECONDS
@@ -265,8 +314,16 @@ class Connection(asyncio.Protocol):
         """Whether it has not said a word yet: its first byte was awaited before there was a connection."""
         return False
 
+    def check_overhead(self) -> None:
+        """End it if it sends much and says little."""
+        # What waits while reading is paused is not said yet.
+        if self._received is not None and self._phase not in PAUSED and self._received.exceeds(self._said):
+            self._state.site.counters.dropped()
+            self.drop()
+
     def expire(self, now: float) -> None:
         """End it if a deadline has passed."""
+        self.check_overhead()
         limits = self._state.limits
         age = now - self.since
         if self._blocked is not None and now - self._blocked >= limits.write_timeout:
@@ -278,11 +335,9 @@ class Connection(asyncio.Protocol):
                 self.drop()
         elif self._phase is READING:
             part = self._parser.part
-            if (part is Part.HEAD and age >= limits.header_timeout) or (
-                part is Part.BODY and age >= limits.body_timeout
-            ):
+            if (part is HEAD and age >= limits.header_timeout) or (part is BODY and age >= limits.body_timeout):
                 self._refuse(Refusal.TOO_SLOW)
-            elif part is Part.BETWEEN and age >= limits.idle_timeout:
+            elif part is BETWEEN and age >= limits.idle_timeout:
                 self._close()
 
     def drop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -13,6 +14,8 @@ SWEEP_SECONDS: Final = 1.0
 GRACE: Final = 0.02
 """Seconds in which a client that has come, or has had its answer, is not dropped to make room for others."""
 _VICTIMS: Final = 64
+TURN: Final = 8
+"""How many of the connections that yield go on in one turn of the loop: what a newcomer waits for behind a crowd."""
 
 
 class Lane(NamedTuple):
@@ -39,11 +42,21 @@ class Client(Protocol):
     def silent(self) -> bool:
         """Whether it has not said a word yet."""
 
+    def check_overhead(self) -> None:
+        """End it if it sends much and says little."""
+
     def expire(self, now: float) -> None:
-        """End it if a deadline has passed."""
+        """End it if a deadline has passed, too."""
 
     def drop(self) -> None:
         """End it at once."""
+
+
+class Yielding(Protocol):
+    """A connection that has used its share of this turn."""
+
+    def go_on(self) -> None:
+        """Use the share of another turn, if there is still use for it."""
 
 
 class ServerState:
@@ -81,6 +94,24 @@ class ServerState:
         self.stopping = False
         self.release: Callable[[str | None], object] = lambda _source: None
         self._victims: list[tuple[float, bool, Client]] = []
+        self._yielding: OrderedDict[Yielding, None] = OrderedDict()
+        self._turn_due = False
+
+    def yield_turn(self, connection: Yielding) -> None:
+        """Let this connection go on in a later turn of the loop, after those that came before it."""
+        self._yielding[connection] = None
+        if not self._turn_due:
+            self._turn_due = True
+            self._call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        for _ in range(min(TURN, len(self._yielding))):
+            connection, _ = self._yielding.popitem(last=False)
+            connection.go_on()
+        if self._yielding and not self._turn_due:
+            self._turn_due = True
+            self._call_soon(self._turn)
 
     def send(self, transport: Any, answer: bytes) -> None:
         """Write an answer once all requests that have arrived by now are answered.
@@ -106,6 +137,11 @@ class ServerState:
         self.heads.renew(self.site.clock())
         for client in tuple(self.clients):
             client.expire(self.now)
+
+    def check_overhead(self) -> None:
+        """End those who send much and say little."""
+        for client in tuple(self.clients):
+            client.check_overhead()
 
     @property
     def anyone_to_drop(self) -> bool:

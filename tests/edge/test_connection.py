@@ -41,6 +41,15 @@ def pass_time(wire, timer, seconds, step=1.0):
         wire.state.sweep()
 
 
+def turns(wire):
+    """Let turns of the loop pass until nothing is left to do; return how many."""
+    count = 0
+    while wire.turns:
+        wire.turn()
+        count += 1
+    return count
+
+
 def statuses(wire):
     return [answer.status for answer in split(bytes(wire.sent))]
 
@@ -167,12 +176,14 @@ class TestAClientThatDoesNotRead:
         wire.high = 10_000
         wire.connection.data_received(POST * 500)
         wire.connection.data_received(POST * 500)  # it was on its way when reading paused
-        assert len(wire.sent) < 100_000
+        turns(wire)
+        assert len(wire.sent) < 11_000
         while statuses(wire) != [200] * 1000:
             before = len(wire.sent)
             wire.high += 50_000
             wire.connection.resume_writing()
-            assert before < len(wire.sent) < wire.high + 100_000
+            turns(wire)
+            assert before < len(wire.sent) < wire.high + 1_000
         wire.connection.resume_writing()
         assert not wire.paused
 

@@ -13,7 +13,7 @@ import pytest
 from appliance.edge.response import CONTINUE
 from appliance.edge.site import Limits
 from appliance.sidebar.reply import Refusal
-from tests.edge.cases import CASES, GET, HALF, POST
+from tests.edge.cases import CASES, GET, HALF, POST, post
 from tests.edge.live import exchange, live, reset
 from tests.edge.wire import split
 from tests.factory import make_app, make_snapshot
@@ -188,6 +188,31 @@ class TestPeers:
             running.wait_for(lambda: running.listener.connections == 0)
             assert answered < 90_000
             assert good(running) < 1
+
+    def test_one_whose_records_hold_almost_nothing(self, make_apps, tmp_path):
+        """A byte in each is served up to a point, and what is between them is not: it is dropped and counted."""
+        raw = post(body=b"x" * 9000)
+        with live(make_apps, tmp_path) as running, contextlib.closing(running.connect()) as connection:
+            for byte in POST:
+                connection.sendall(bytes([byte]))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+            with contextlib.suppress(OSError):  # it may be dropped within
+                for byte in raw[:-1]:
+                    connection.sendall(bytes([byte]))
+            running.wait_for(lambda: "dropped" in running.site.counters.events)
+            assert is_over(connection)
+            assert running.outcomes == ["found"]
+            assert good(running) < 1
+
+    def test_one_whose_records_are_small(self, make_apps, tmp_path):
+        """Ten bytes in each are no flood, however long it lasts."""
+        raw = post(body=b"x" * 40_000)
+        with live(make_apps, tmp_path) as running, contextlib.closing(running.connect()) as connection:
+            for at in range(0, len(raw), 10):
+                connection.sendall(raw[at : at + 10])
+            running.call(running.listener.state.check_overhead)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+            assert "dropped" not in running.site.counters.events
 
     def test_silent_ones_end(self, short):
         silent = [short.connect(plain=True) for _ in range(20)] + [short.connect() for _ in range(5)]
