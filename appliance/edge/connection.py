@@ -11,7 +11,7 @@ import asyncio
 import socket
 from typing import Any, Final
 
-from appliance.edge.overhead import Received
+from appliance.edge.overhead import BODY_BUFFER, RECEIVE_BUFFER, Received
 from appliance.edge.phases import (
     BLOCKED,
     CLOSING,
@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """`peer` is the address for the log, `source` the one that is counted; a `verdict` refuses all it may send.
 
-        `sock` is what TLS comes over.
+        `sock` is what it comes over.
         """
         self._state = state
         self.peer: Final = peer
@@ -212,6 +212,9 @@ class Connection(asyncio.Protocol):
             if parser.part is not before:
                 self._fresh = False
                 self.since = self._state.site.timer()
+            elif before is BODY and self._sock is not None and self._said > RECEIVE_BUFFER:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BODY_BUFFER)
+                self._sock = None
         phase = self._phase
         if phase is YIELDING or (phase is READING and parser.kept):
             self._proceed()

@@ -17,16 +17,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from appliance.edge.connection import LINGER_SECONDS, Connection
+from appliance.edge.overhead import RECEIVE_BUFFER
 from appliance.edge.site import Limits, Site
 from appliance.edge.state import GRACE, SWEEP_SECONDS, ServerState
 from appliance.sidebar.reply import Refusal
 
-RECEIVE_BUFFER: Final = 8 * 1024
-"""SO_RCVBUF of a connection, and so what one read brings at most; Linux doubles it for its own bookkeeping.
-
-Measured with 20 connections that flood with KeyUpdates and come back at once: p99 of a good client 0.7 s with 4 KiB,
-0.85 with 8, 0.9 with 16. A body of 256 KiB takes 32 round trips with 8 KiB, which leaves 300 ms for each.
-"""
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
 _TLS_HANDSHAKE: Final = 0x16  # RFC 8446, 5.1: the record type of a ClientHello
@@ -274,7 +269,7 @@ class Listener:
         arrival.task = self._loop.create_task(self._connect(arrival, context, verdict))
 
     async def _connect(self, arrival: Arrival, context: ssl.SSLContext | None, verdict: Refusal | None) -> None:
-        connection = Connection(self._state, arrival.peer, arrival.source, verdict, arrival.sock if context else None)
+        connection = Connection(self._state, arrival.peer, arrival.source, verdict, arrival.sock)
         timeouts = {
             "ssl_handshake_timeout": self.limits.handshake_timeout,
             "ssl_shutdown_timeout": self.limits.write_timeout,

@@ -113,6 +113,6 @@ def test_hostile_streams(tmp_path, length, measured, request):
         memory=f"{first:.1f} MB at most in the first half, {second:.1f} in the second",
     )
     assert good.p99 <= MIXED
-    assert events <= {"stopping", "stopped", "worker_ready", "imported", "signature_hint"}
+    assert events <= {"stopping", "stopped", "worker_ready", "imported", "wrong_signature"}
     if request.config.getoption("--long"):
         assert second - first < SETTLED
