@@ -169,17 +169,21 @@ class RequestParser:
         share = size if size < SHARE else SHARE
         while at < share:
             before = self.part
-            end = at + self._left if before is BODY and self._left > 0 else self._end_of_piece(data, at)
+            if before is BODY and self._left > 0:
+                end = at + self._left
+            elif before is BODY or before is HEAD or not 4 <= (end := data.find(_EMPTY_LINE, at) + 4) <= share:
+                end = self._end_of_piece(data, at)
             piece = self._piece = data[at : end if end < share else share]
             at += len(piece)
             try:
                 llhttp.feed_data(piece)
             except httptools.HttpParserError as error:
                 return self._stopped(error)
-            event, self._event = self._event, None
-            if type(event) is not Request and (before is BODY or self.part is not BODY):
-                event = self._count(piece) or event
+            event = self._event
             if event is not None:
+                self._event = None
+                break
+            if (before is BODY or self.part is not BODY) and (event := self._count(piece)) is not None:
                 break
         if at < size and type(event) is not Refusal:
             self.kept = data[at:]
@@ -202,6 +206,7 @@ class RequestParser:
     def _count(self, piece: bytes) -> Refusal | None:
         """Count a piece at whose end the head, or the body, is not complete."""
         if self.part is BODY:
+            self._fields.clear()  # trailers, which nobody looks at
             self._raw_body += len(piece)
             if self._left > 0:
                 self._left -= len(piece)
@@ -238,9 +243,8 @@ class RequestParser:
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field. What comes after the head is a trailer, which nobody looks at."""
-        if self.part is HEAD:
-            self._fields.append((name, value))
+        """Take a field of the head, or a trailer."""
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Check the head. The common case is decided here, every other by `check_head`."""
