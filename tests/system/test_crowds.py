@@ -64,8 +64,9 @@ def crowds(daemon, waves, number, begin, byte=b""):
                 crowd.join(begin(connect(daemon.port, source(one))))
             memories.append(memory(worker))
             until(lambda here=crowd: here.gone, "the end of the crowd", patience=60)
-        gone = time.monotonic()
-        until(lambda since=gone: time.monotonic() - since > RETURNED, "memory that is returned")
+        if byte:
+            gone = time.monotonic()
+            until(lambda since=gone: time.monotonic() - since > RETURNED, "memory that is returned")
         afterwards.append(memory(worker))
         attackers += crowd.all
     return attackers, memories, afterwards
