@@ -177,6 +177,9 @@ class RequestParser:
             at += len(piece)
             try:
                 llhttp.feed_data(piece)
+                if self._left == size - at > 0 and self._event is None and size == share:
+                    llhttp.feed_data(data[at:])  # nearly always all the rest is the body, and needs no second look
+                    at = size
             except httptools.HttpParserError as error:
                 return self._stopped(error)
             event = self._event
@@ -314,7 +317,7 @@ class RequestParser:
         self._fields.clear()
         self.part = BETWEEN
         self._room = MAX_HEADER_BYTES
-        self._raw_body = 0
+        self._raw_body = self._left = 0
 
     def _check(self, method: bytes) -> None:
         self._saved = tuple(self._fields)
