@@ -108,7 +108,8 @@ class Connection(asyncio.Protocol):
         if phase not in NEXT[before]:
             raise IllegalMove(before, phase)
         self._phase = phase
-        self.since = self._state.site.timer()
+        if before is RUNNING or phase is RUNNING or phase not in OPEN:  # else the deadline of the request goes on
+            self.since = self._state.site.timer()
         transport = self._transport
         if transport is None or transport.is_closing():
             return

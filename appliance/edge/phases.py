@@ -23,7 +23,7 @@ BLOCKED reading is paused, and what has come waits as it came, unparsed: one rea
 bounds (RECEIVE_BUFFER), and with TLS what is read ahead besides (READ_AHEAD). So what one client can take from the
 others is a share of a turn, and of memory some ten KiB, however much it sends.
 
- A deadline belongs to a phase: READING has those of the parser's part of a request (head, body, between two), BLOCKED
+A deadline belongs to a phase: READING has those of the parser's part of a request (head, body, between two), BLOCKED
 and CLOSING the client's time to take its answers, LINGERING has a timer of its own, and YIELDING and RUNNING have none,
 for they wait for nobody outside.
 """

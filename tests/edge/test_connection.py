@@ -9,10 +9,11 @@ import weakref
 import pytest
 
 from appliance.edge.connection import LINGER_BYTES, Connection
+from appliance.edge.request_parser import SHARE
 from appliance.edge.site import Limits
 from appliance.edge.state import GRACE
 from appliance.sidebar.reply import Outcome, Refusal
-from tests.edge.cases import GET, HALF, POST, post
+from tests.edge.cases import GET, HALF, POST, chunked, post
 from tests.edge.wire import Wire, make_site, split
 from tests.factory import Timer, make_app
 
@@ -96,6 +97,33 @@ def test_one_byte_a_second_does_not_help(raw, limit, wire, timer):
 
     start = timer.now
     asyncio.run(trickle())
+    assert statuses(wire) == [408]
+    assert timer.now - start == limit
+
+
+@pytest.mark.parametrize(
+    ("raw", "limit"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nX: " + b"y" * 20_000, 3, id="head"),
+        pytest.param(post(body=b"x" * 200_000), 5, id="body"),
+        pytest.param(chunked(b"1\r\nx\r\n" * 40_000), 5, id="chunks"),
+    ],
+)
+def test_more_than_a_share_a_second_does_not_help(raw, limit, wire, timer):
+    """What is parsed in several turns has one deadline, too."""
+
+    async def burst():
+        begun = raw.find(b"\r\n\r\n") + 4 if limit == 5 else 1
+        await wire.feed([raw[:begun]])
+        for at in range(begun, len(raw), SHARE + 1000):
+            if wire.sent:
+                return
+            await wire.feed([raw[at : at + SHARE + 1000]])
+            timer.now += 1
+            wire.state.sweep()
+
+    start = timer.now
+    asyncio.run(burst())
     assert statuses(wire) == [408]
     assert timer.now - start == limit
 
