@@ -171,7 +171,7 @@ class RequestParser:
             before = self.part
             if before is BODY and self._left > 0:
                 end = at + self._left
-            elif before is BODY or before is HEAD or not 4 <= (end := data.find(_EMPTY_LINE, at) + 4) <= share:
+            elif before is not BETWEEN or not 4 <= (end := data.find(_EMPTY_LINE, at) + 4) <= at + self._room:
                 end = self._end_of_piece(data, at)
             piece = self._piece = data[at : end if end < share else share]
             at += len(piece)

@@ -11,7 +11,7 @@ import pytest
 from appliance.edge.connection import MAX_REFUSALS
 from appliance.edge.listener import CROWD, Crowd
 from appliance.edge.phases import ENDS, NEXT, OPEN, PAUSED, IllegalMove, Phase
-from appliance.edge.request_parser import SHARE, Request, RequestParser
+from appliance.edge.request_parser import SHARE
 from appliance.edge.response import CONTINUE
 from appliance.edge.state import TURN
 from tests.edge.cases import GET, POST, chunked, post
@@ -234,44 +234,6 @@ class TestPhases:
         wire.connection._phase = before
         with pytest.raises(IllegalMove, match=f"{after.name} cannot follow {before.name}"):
             wire.connection._enter(after)
-
-
-class TestTheParserAlone:
-    def parse(self, pieces):
-        parser, events = RequestParser({}), []
-        for piece in pieces:
-            event = parser.feed(piece)
-            while event is not None or parser.kept:
-                events += [event] if event is not None else []
-                event = parser.feed(b"")
-        return events
-
-    def test_one_at_a_time(self):
-        parser = RequestParser({})
-        assert type(parser.feed(GET * 2)) is Request
-        assert parser.kept
-        assert not parser.begun
-        assert type(parser.feed(b"")) is Request
-        assert not parser.kept
-        assert parser.feed(b"") is None
-
-    @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100, 4095, 4096, 4097, 10_000])
-    def test_pieces_do_not_matter(self, size):
-        raw = (
-            GET
-            + chunked(b"6\r\n\r\n\r\n\r\n\r\n3\r\n0\r\n\r\n0\r\nA: b\r\n\r\n")
-            + b"\r\n\r\n"
-            + post(body=b"\r\n\r\n" * 3000)
-            + GET
-        )
-        whole = self.parse([raw])
-        assert [(event.method, event.body) for event in whole] == [
-            (b"GET", b""),
-            (b"POST", b"\r\n\r\n\r\n0\r\n"),
-            (b"POST", b"\r\n\r\n" * 3000),
-            (b"GET", b""),
-        ]
-        assert self.parse([raw[at : at + size] for at in range(0, len(raw), size)]) == whole
 
 
 class TestReturningMemory:
