@@ -27,10 +27,10 @@ browser: $(BIN)/.installed ## use the preview and status pages in chromium
 screenshots: $(BIN)/.installed ## make the pictures in docs/pictures
 	$(BIN)/python -m tests.browser.screenshots
 
-system: $(BIN)/.installed .venv-sslyze/.installed ## attack, kill and load the service, for three minutes
+system: $(BIN)/.installed .venv-sslyze/.installed ## attack, kill and load the service, for four minutes
 	$(BIN)/python -m pytest -m system
 
-soak: $(BIN)/.installed .venv-sslyze/.installed ## the same at full length, an hour and a quarter
+soak: $(BIN)/.installed .venv-sslyze/.installed ## the same at full length, an hour and a half
 	$(BIN)/python -m pytest -m system --long -o faulthandler_timeout=2400
 
 lint: $(BIN)/.installed ## check style and types

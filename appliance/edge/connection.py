@@ -1,40 +1,67 @@
-"""One client's HTTP/1.1 connection, on asyncio.Protocol and llhttp.
+"""One client's HTTP/1.1 connection, on asyncio.Protocol: the parser's requests in, answers out.
 
-A signed POST to an app's path takes the fast lane: the parser's last callback calls `SidebarApp.answer` and the answer
-is written at once. Everything else is handed to the Tornado application, request by request, in order. Section numbers
-are RFC 9112's.
+A signed POST to an app's path takes the fast lane: `SidebarApp.answer` is called as soon as it is parsed, and the
+answer is written at once. Everything else is handed to the Tornado application, request by request, in order. The
+phases are those of phases.py. Section numbers are RFC 9112's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import socket
 from typing import Any, Final
 
-import httptools
-
-from appliance.edge.inbound import BODY, CLOSED, DROPPED, HEADERS, IDLE, LINGERING, Inbound
-from appliance.edge.response import CLOSE, KEEP, KEEP_ALIVE
+from appliance.edge.overhead import BODY_BUFFER, RECEIVE_BUFFER, Received
+from appliance.edge.phases import (
+    BLOCKED,
+    CLOSING,
+    DROPPED,
+    GONE,
+    LINGERING,
+    NEXT,
+    OPEN,
+    PAUSED,
+    READING,
+    RUNNING,
+    YIELDING,
+    IllegalMove,
+    Phase,
+)
+from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser
+from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
 from appliance.edge.state import Lane, ServerState
-from appliance.edge.tornado_road import Context, Request, TornadoExchange
+from appliance.edge.tornado_road import Context, TornadoExchange
 from appliance.observe.logs import describe, log
-from appliance.sidebar.reply import Refusal
+from appliance.sidebar.reply import CARD_STATUS, Refusal
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
+MAX_REFUSALS: Final = 10
+"""How many requests of a connection are refused before it ends: a new one costs whoever goes on a handshake."""
+READ_AHEAD: Final = 32 * 1024
+"""Bytes of TLS that may wait for a connection whose reading is paused. A record, 16 KiB and its frame, must fit in."""
 _WRITE_BUFFER: Final = 64 * 1024
 
 
-class Connection(Inbound):
+class Connection(asyncio.Protocol):
     """Reads requests and writes answers until either side ends it."""
 
     __slots__ = (
         "_blocked",
+        "_exchange",
+        "_fresh",
         "_last",
         "_linger",
         "_lingered",
-        "_queue",
+        "_parser",
+        "_phase",
+        "_received",
+        "_refusals",
+        "_said",
+        "_sock",
+        "_state",
         "_task",
+        "_transport",
         "_verdict",
         "made",
         "peer",
@@ -42,20 +69,55 @@ class Connection(Inbound):
         "source",
     )
 
-    def __init__(self, state: ServerState, peer: str, source: str | None, verdict: Refusal | None = None) -> None:
-        """`peer` is the address for the log, `source` the one that is counted; a `verdict` refuses all it may send."""
-        super().__init__(state)
+    def __init__(
+        self,
+        state: ServerState,
+        peer: str,
+        source: str | None,
+        verdict: Refusal | None = None,
+        sock: socket.socket | None = None,
+    ) -> None:
+        """`peer` is the address for the log, `source` the one that is counted; a `verdict` refuses all it may send.
+
+        `sock` is what it comes over.
+        """
+        self._state = state
         self.peer: Final = peer
         self.source: Final = source
         self.since = state.site.timer()  # when it began to wait for what it waits for
         self.made = False
         self._verdict = verdict
-        self._last = False  # no request is answered after the running one
+        self._phase: Phase = READING
+        self._parser = RequestParser(state.lanes)
+        self._transport: Any = None
+        self._exchange: TornadoExchange | None = None  # the request that the application is answering
         self._task: asyncio.Task[None] | None = None
-        self._queue: deque[tuple[Request, bool] | Refusal] = deque()
+        self._fresh = True  # no request has begun yet
+        self._last = False  # the client has said that it sends no more
+        self._refusals = 0
+        self._sock = sock
+        self._received: Received | None = None  # below TLS
+        self._said = 0  # bytes of plaintext
         self._blocked: float | None = None  # since when the client has not taken its answers
         self._linger: Any = None
         self._lingered = 0
+
+    def _enter(self, phase: Phase) -> None:
+        """Go over to another phase. Raises IllegalMove."""
+        before = self._phase
+        if phase not in NEXT[before]:
+            raise IllegalMove(before, phase)
+        self._phase = phase
+        if before is RUNNING or phase is RUNNING or phase not in OPEN:  # else the deadline of the request goes on
+            self.since = self._state.site.timer()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if phase in PAUSED:
+            if before not in PAUSED:
+                transport.pause_reading()
+        elif before in PAUSED and phase is not DROPPED:
+            transport.resume_reading()
 
     # What the loop calls.
 
@@ -63,8 +125,11 @@ class Connection(Inbound):
         """Begin to read."""
         self.made = True
         self._transport = transport
-        self._transport.set_write_buffer_limits(_WRITE_BUFFER)
-        self._parser = httptools.HttpRequestParser(self)
+        transport.set_write_buffer_limits(_WRITE_BUFFER)  # type: ignore[attr-defined]
+        if self._is_tls:
+            transport.set_read_buffer_limits(READ_AHEAD)  # type: ignore[attr-defined]
+            if self._sock is not None:
+                self._received = Received(self._sock)
         self.since = self._state.site.timer()
         self._state.clients.add(self)
         if self._verdict is not None:
@@ -72,80 +137,125 @@ class Connection(Inbound):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything: the parser's callbacks and the transport form cycles of 30 KB a connection."""
-        self._phase = CLOSED
+        self._enter(GONE)
         self._state.clients.discard(self)
         self._state.release(self.source)
+        self._parser.end()
         if self._linger is not None:
             self._linger.cancel()
         if self._exchange is not None:
             self._exchange.close()
-        self._queue.clear()
-        self._rest = b""
-        self._parser = self._transport = self._exchange = self._task = self._linger = None
+        self._transport = self._exchange = self._task = self._linger = self._sock = self._received = None
 
     def eof_received(self) -> bool:
-        """End the connection, but not before a running request was answered."""
-        if self._phase >= LINGERING or self._exchange is None:
-            self._phase = max(self._phase, CLOSED)
+        """End the connection, but not before what it has asked is answered."""
+        self._state.flush()  # TLS takes nothing more after this
+        if self._phase not in OPEN or not (self._exchange or self._parser.kept):
+            if self._phase in OPEN or self._phase is LINGERING:
+                self._enter(CLOSING)
             return False
         self._last = True
         # asyncio's TLS knows no half-closed connection, and warns of a True here.
-        return self._transport.get_extra_info("sslcontext") is None
+        return not self._is_tls
 
     def pause_writing(self) -> None:
-        """Stop reading from a client that does not take its answers."""
+        """Read and answer nothing more for a client that does not take its answers."""
         self._blocked = self._state.site.timer()
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        if self._phase is READING or self._phase is YIELDING:
+            self._enter(BLOCKED)
 
     def resume_writing(self) -> None:
         """Go on."""
         self._blocked = None
-        rest, self._rest = self._rest, b""
-        if rest:
-            self.data_received(rest)
-        if self._exchange is None and self._blocked is None:
-            self._resume_reading()
+        if self._phase is BLOCKED:
+            self._proceed()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and answer what is complete."""
-        before = self._phase
-        if before >= LINGERING:
-            self._discard(len(data))
+        self._said += len(data)
+        phase = self._phase
+        if phase is READING:
+            self._advance(data)
+        elif phase in PAUSED:  # it was on its way when reading paused
+            self._parser.keep(data)
+        elif phase is LINGERING:
+            self._lingered += len(data)
+            if self._lingered > LINGER_BYTES:
+                self._close()
+
+    # Requests and answers.
+
+    def go_on(self) -> None:
+        """Use the share of another turn."""
+        if self._phase is YIELDING:
+            self._advance(b"")
+
+    def _advance(self, data: bytes) -> None:
+        """Use the share of this turn: parse on in what waits and in `data`, and answer one request at most."""
+        parser = self._parser
+        before = parser.part
+        try:
+            event = parser.feed(data)
+        except Exception as error:  # a bug must not leave the client waiting
+            self.fault(error)
             return
-        if self._blocked is not None:  # it was on its way when reading paused
-            self._rest += data
-            return
-        if len(data) <= self._room:
-            self._feed(data)
+        if type(event) is Request:
+            self._fresh = False
+            if event.lane is not None:
+                self._answer(event, event.lane)
+            else:
+                self._start(event)
+        elif type(event) is Refusal:
+            self._refuse(event)
         else:
-            self._feed_by_pieces(data)
-        after = self._phase
-        if after != before:
-            self.since = self._state.site.timer()
-        if self._exchange is not None and after < LINGERING and not self._transport.is_closing():
-            self._transport.pause_reading()
+            if event is not None:
+                self._write(CONTINUE)
+            if parser.part is not before:
+                self._fresh = False
+                self.since = self._state.site.timer()
+            elif before is BODY and self._sock is not None and self._said > RECEIVE_BUFFER:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BODY_BUFFER)
+                self._sock = None
+        phase = self._phase
+        if phase is YIELDING or (phase is READING and parser.kept):
+            self._proceed()
 
-    # Answers.
+    def _proceed(self) -> None:
+        """Enter the phase in which nothing is answered that what waits asks for."""
+        if self._blocked is not None:
+            phase = BLOCKED
+        elif self._parser.kept:
+            phase = YIELDING
+            self._state.yield_turn(self)
+        elif self._last:
+            self._end()
+            return
+        else:
+            phase = READING
+        if phase is not self._phase:
+            self._enter(phase)
 
-    def _connection_field(self, keeps: bool, version: str) -> bytes:
-        if not keeps or self._state.stopping:
+    def connection_field(self, request: Request, status: int) -> bytes:
+        """Return the Connection field of an answer with this status, which is given now."""
+        if status != CARD_STATUS:
+            self._refusals += 1
+        if not request.keeps or self._state.stopping or self._refusals >= MAX_REFUSALS:
             return CLOSE
-        return KEEP if version == "1.1" else KEEP_ALIVE
+        return KEEP if request.version == "1.1" else KEEP_ALIVE
 
-    def _answer(self, lane: Lane, body: bytes, keeps: bool) -> None:
+    def _answer(self, request: Request, lane: Lane) -> None:
         state = self._state
         site = state.site
         began = site.timer()
         try:
-            reply = lane.answer(body, self._signature)
+            reply = lane.answer(request.body, request.signature)
         except Exception as error:  # a bug must not leave the client waiting
             self.fault(error)
             return
-        if keeps and self._version == "1.1" and not reply.closes and not state.stopping:
-            connection = KEEP
+        if reply.status == CARD_STATUS and request.keeps and request.version == "1.1" and not state.stopping:
+            connection = KEEP  # the common case
         else:
-            connection = CLOSE if reply.closes else self._connection_field(keeps, self._version)
+            connection = CLOSE if reply.closes else self.connection_field(request, reply.status)
         state.send(self._transport, state.heads.render(reply, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:
@@ -154,45 +264,24 @@ class Connection(Inbound):
         site.request_log.write(reply, lane.name, int(seconds * 1_000_000), self.peer)
         site.counters.request(lane.name, reply.outcome, reply.cache, seconds)
 
-    def _hand_over(self, request: Request, keeps: bool) -> None:
-        if self._exchange is None:
-            self._start(request, keeps)
-        else:
-            self._queue.append((request, keeps))
-
-    def _start(self, request: Request, keeps: bool) -> None:
-        tls = self._transport.get_extra_info("sslcontext") is not None
-        context = Context(self.peer, "https" if tls else "http")
-        connection = self._connection_field(keeps, request.version)
-        self._exchange = exchange = TornadoExchange(self, request, connection, context, self._state.heads)
+    def _start(self, request: Request) -> None:
+        self._enter(RUNNING)
+        context = Context(self.peer, "https" if self._is_tls else "http")
+        self._exchange = exchange = TornadoExchange(self, request, context, self._state.heads)
         self._task = asyncio.get_running_loop().create_task(exchange.run(self._state.site.application))
-
-    def _end_with(self, refusal: Refusal) -> None:
-        if self._exchange is None:
-            self._refuse(refusal)
-        else:
-            self._queue.append(refusal)
-            self._parser = None
 
     # What the exchange calls.
 
     def deliver(self, response: bytes, closes: bool) -> None:
         """Send the response of the exchange that is running, and go on with the next request."""
         exchange, self._exchange = self._exchange, None
-        if exchange is None or self._transport is None or self._phase >= LINGERING:
+        if exchange is None or self._phase is not RUNNING:
             return
         self._write(response)
-        self.since = self._state.site.timer()
-        if closes or self._last or self._state.stopping:
+        if closes or self._state.stopping:
             self._end()
-        elif self._queue:
-            following = self._queue.popleft()
-            if isinstance(following, Refusal):
-                self._refuse(following)
-            else:
-                self._start(*following)
-        elif self._blocked is None:
-            self._resume_reading()
+        else:
+            self._proceed()
 
     def give_up(self, refusal: Refusal) -> None:
         """Refuse the request of the exchange that is running."""
@@ -204,77 +293,83 @@ class Connection(Inbound):
         log.error("request_fault", **describe(error))
         self.give_up(Refusal.FAULT)
 
-    def _is_blocked(self) -> bool:
-        self._state.flush()
-        return self._blocked is not None
-
     # Ends.
+
+    @property
+    def _is_tls(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None
 
     @property
     def running(self) -> bool:
         """Whether a request has begun and its answer is not yet with the kernel."""
-        if self._exchange is not None or self._phase in (HEADERS, BODY):
+        if self._phase is RUNNING or self._parser.begun or self._parser.kept:
             return True
-        if self._fresh and self._phase == IDLE:  # its first request is on the way: nobody connects to say nothing
+        if self._fresh and self._phase is READING:  # its first request is on the way: nobody connects to say nothing
             return self._state.site.timer() - self.since < LINGER_SECONDS
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     @property
     def waiting(self) -> bool:
         """Whether it could be dropped without an answer being lost."""
-        return self._exchange is None and self._phase != DROPPED
+        return self._phase is not RUNNING and self._phase is not DROPPED
 
     @property
     def silent(self) -> bool:
         """Whether it has not said a word yet: its first byte was awaited before there was a connection."""
         return False
 
+    def check_overhead(self) -> None:
+        """End it if it sends much and says little."""
+        # What waits while reading is paused is not said yet.
+        if self._received is not None and self._phase not in PAUSED and self._received.exceeds(self._said):
+            self._state.site.counters.dropped()
+            self.drop()
+
     def expire(self, now: float) -> None:
         """End it if a deadline has passed."""
+        self.check_overhead()
         limits = self._state.limits
         age = now - self.since
         if self._blocked is not None and now - self._blocked >= limits.write_timeout:
             self._state.site.counters.dropped()
             self.drop()
-        elif self._phase == CLOSED:
+        elif self._phase is CLOSING:
             # The other side need not answer the end of TLS; what is unsent it may still take.
             if age >= (limits.write_timeout if self._transport.get_write_buffer_size() else LINGER_SECONDS):
                 self.drop()
-        elif self._exchange is not None or self._blocked is not None:
-            return
-        elif (self._phase == HEADERS and age >= limits.header_timeout) or (
-            self._phase == BODY and age >= limits.body_timeout
-        ):
-            self._refuse(Refusal.TOO_SLOW)
-        elif self._phase == IDLE and age >= limits.idle_timeout:
-            self._close()
+        elif self._phase is READING:
+            part = self._parser.part
+            if (part is HEAD and age >= limits.header_timeout) or (part is BODY and age >= limits.body_timeout):
+                self._refuse(Refusal.TOO_SLOW)
+            elif part is BETWEEN and age >= limits.idle_timeout:
+                self._close()
 
     def drop(self) -> None:
         """End it at once, with what is unsent."""
-        self._phase = DROPPED
+        if self._phase is not DROPPED and self._phase is not GONE:
+            self._enter(DROPPED)
         self._state.clients.discard(self)
         if self._transport is not None:
             self._transport.abort()
 
     def finish(self) -> None:
         """End it now if no request is running; the server is stopping, so it will not outlast one."""
-        if not self.running and self._phase < LINGERING:
+        if not self.running and self._phase in OPEN:
             self._close()
 
     def _close(self) -> None:
-        self._phase = CLOSED
-        self.since = self._state.site.timer()
-        if self._transport is not None:
-            self._transport.close()
+        if self._phase in OPEN or self._phase is LINGERING:
+            self._enter(CLOSING)
+            if self._transport is not None:
+                self._transport.close()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Send a refusal and end the connection."""
-        if self._transport is None or self._phase >= LINGERING:
+        if self._transport is None or self._phase not in OPEN:
             return
         reply = refusal.reply
-        head_only = bool(self._target) and self._parser is not None and self._parser.get_method() == b"HEAD"
-        self._write(self._state.heads.render(reply, CLOSE, without_body=head_only))
-        name = self._lane.name if self._lane is not None and self._phase == BODY else ""
+        name = self._parser.app
+        self._write(self._state.heads.render(reply, CLOSE, without_body=self._parser.head_only))
         self._linger_on()
         site = self._state.site
         site.request_log.write(reply, name, 0, self.peer)
@@ -298,20 +393,8 @@ class Connection(Inbound):
         Closing with unread bytes would reset the connection, and the client's system would throw the answer away: so
         reading goes on for a while (9.6).
         """
-        self._phase = LINGERING
-        self._parser = None
-        self._body = self._head = b""
-        self._queue.clear()
-        self._resume_reading()
+        self._enter(LINGERING)
+        self._parser.end()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._linger = self._state.call_later(LINGER_SECONDS, self._close)
-
-    def _resume_reading(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def _discard(self, count: int) -> None:
-        self._lingered += count
-        if self._lingered > LINGER_BYTES and self._phase == LINGERING:
-            self._close()

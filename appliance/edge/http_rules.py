@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_HEADER_BYTES, Refusal
+from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -31,18 +31,24 @@ class Refused(Exception):
         self.refusal: Final = refusal
 
 
-def check_head(raw: bytes, method: bytes, target: bytes, version: str, fields: Fields) -> tuple[bytes, bool]:
-    """Check a request's head; give the Host and whether the client waits for "100 Continue".
+class Head(NamedTuple):
+    """What a head says that others need to know."""
 
-    `raw` holds the head as it came, perhaps with other bytes around it. Raises Refused.
-    """
+    host: bytes
+    waits: bool
+    """Whether the client waits for "100 Continue"."""
+    length: int | None
+    """How many bytes the body has; None if it is chunked."""
+
+
+def check_head(raw: bytes, method: bytes, target: bytes, version: str, fields: Fields) -> Head:
+    """Check a request's head, which is `raw` as it came, with the empty lines before it. Raises Refused."""
     if method == b"CONNECT":
         raise Refused(Refusal.UNSUPPORTED)
     # llhttp also reads RTSP, ICE and HTTP/0.9, and any number of spaces, and does not say which it was.
-    if version not in ("1.1", "1.0") or b"%b %b HTTP/%b\r\n" % (method, target, version.encode()) not in raw:
+    line = b"%b %b HTTP/%b\r\n" % (method, target, version.encode())
+    if version not in ("1.1", "1.0") or not raw.lstrip(b"\r\n").startswith(line):
         raise Refused(Refusal.BAD_REQUEST)
-    if len(raw) > MAX_HEADER_BYTES and sum(len(name) + len(value) + 4 for name, value in fields) > MAX_HEADER_BYTES:
-        raise Refused(Refusal.HEADERS_TOO_LARGE)
     if target == b"*" and method != b"OPTIONS":  # 3.2.4
         raise Refused(Refusal.BAD_REQUEST)
     if b"#" in target:  # a fragment is never sent (3.2)
@@ -50,7 +56,8 @@ def check_head(raw: bytes, method: bytes, target: bytes, version: str, fields: F
     values = {name: [value for each, value in fields if each.lower() == name] for name in WATCHED}
     host = _host(values[b"host"], version)
     _check_framing(values, version)
-    return host, version == "1.1" and any(value.strip().lower() == b"100-continue" for value in values[b"expect"])
+    waits = version == "1.1" and any(value.strip().lower() == b"100-continue" for value in values[b"expect"])
+    return Head(host, waits, None if values[b"transfer-encoding"] else _length(values[b"content-length"]))
 
 
 def _host(values: Sequence[bytes], version: str) -> bytes:
@@ -68,9 +75,14 @@ def _check_framing(values: dict[bytes, list[bytes]], version: str) -> None:
         raise Refused(Refusal.BAD_REQUEST)
     if values[b"upgrade"] or (codings and [coding.strip(b" \t").lower() for coding in codings] != [b"chunked"]):
         raise Refused(Refusal.UNSUPPORTED)
-    for length in values[b"content-length"]:
-        if int(length) > MAX_BODY_BYTES:
-            raise Refused(Refusal.BODY_TOO_LARGE)
+    if _length(values[b"content-length"]) > MAX_BODY_BYTES:
+        raise Refused(Refusal.BODY_TOO_LARGE)
+
+
+def _length(values: Sequence[bytes]) -> int:
+    """Return the length of a body; llhttp has seen to it that it is one number or none."""
+    # Leading zeros are allowed (8.6 of RFC 9110), and int() refuses 4,300 digits, whatever they are.
+    return int(values[0].strip(b" \t").lstrip(b"0") or b"0") if values else 0
 
 
 def split_absolute(target: bytes) -> tuple[bytes, bytes | None]:

@@ -47,7 +47,7 @@ class Counters(Protocol):
         """Count a connection closed at once: its source has too many."""
 
     def dropped(self) -> None:
-        """Count a waiting connection that had to make room for a new one, or would not take its answer."""
+        """Count a connection that had to make room for a new one, took no answer, or sent much and said little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -13,14 +14,17 @@ SWEEP_SECONDS: Final = 1.0
 GRACE: Final = 0.02
 """Seconds in which a client that has come, or has had its answer, is not dropped to make room for others."""
 _VICTIMS: Final = 64
+TURN: Final = 8
+"""How many of the connections that yield go on in one turn of the loop: what a newcomer waits for behind a crowd."""
 
 
 class Lane(NamedTuple):
-    """A mount, taken apart for the fast lane."""
+    """A mount, taken apart for the fast lane. `line` is the request line of a POST to it."""
 
     answer: Callable[[bytes, bytes | None], Reply]
     name: str
     signature_name: bytes
+    line: bytes
 
 
 class Client(Protocol):
@@ -38,11 +42,21 @@ class Client(Protocol):
     def silent(self) -> bool:
         """Whether it has not said a word yet."""
 
+    def check_overhead(self) -> None:
+        """End it if it sends much and says little."""
+
     def expire(self, now: float) -> None:
-        """End it if a deadline has passed."""
+        """End it if a deadline has passed, too."""
 
     def drop(self) -> None:
         """End it at once."""
+
+
+class Yielding(Protocol):
+    """A connection that has used its share of this turn."""
+
+    def go_on(self) -> None:
+        """Use the share of another turn, if there is still use for it."""
 
 
 class ServerState:
@@ -68,13 +82,36 @@ class ServerState:
         self.now = site.timer()
         self.heads: Final = Heads(site.clock())
         self.lanes: Final = {
-            path: Lane(mount.app.answer, mount.app.name, mount.signature_header.lower().encode("ascii"))
+            path: Lane(
+                mount.app.answer,
+                mount.app.name,
+                mount.signature_header.lower().encode("ascii"),
+                b"POST %b HTTP/1.1\r\n" % path,
+            )
             for path, mount in site.mounts.items()
         }
         self.clients: Final[set[Client]] = set()
         self.stopping = False
         self.release: Callable[[str | None], object] = lambda _source: None
         self._victims: list[tuple[float, bool, Client]] = []
+        self._yielding: OrderedDict[Yielding, None] = OrderedDict()
+        self._turn_due = False
+
+    def yield_turn(self, connection: Yielding) -> None:
+        """Let this connection go on in a later turn of the loop, after those that came before it."""
+        self._yielding[connection] = None
+        if not self._turn_due:
+            self._turn_due = True
+            self._call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        for _ in range(min(TURN, len(self._yielding))):
+            connection, _ = self._yielding.popitem(last=False)
+            connection.go_on()
+        if self._yielding and not self._turn_due:
+            self._turn_due = True
+            self._call_soon(self._turn)
 
     def send(self, transport: Any, answer: bytes) -> None:
         """Write an answer once all requests that have arrived by now are answered.
@@ -100,6 +137,11 @@ class ServerState:
         self.heads.renew(self.site.clock())
         for client in tuple(self.clients):
             client.expire(self.now)
+
+    def check_overhead(self) -> None:
+        """End those who send much and say little."""
+        for client in tuple(self.clients):
+            client.check_overhead()
 
     @property
     def anyone_to_drop(self) -> bool:

@@ -16,19 +16,10 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from appliance.edge.http_rules import Fields, Refused, split_absolute
+from appliance.edge.http_rules import Refused, split_absolute
+from appliance.edge.request_parser import Request
 from appliance.edge.response import CLOSE, Heads
 from appliance.sidebar.reply import Refusal
-
-
-class Request(NamedTuple):
-    """A request that has arrived whole."""
-
-    method: bytes
-    target: bytes
-    version: str
-    fields: Fields
-    body: bytes
 
 
 class Context(NamedTuple):
@@ -40,6 +31,9 @@ class Context(NamedTuple):
 
 class Owner(Protocol):
     """The connection that an exchange belongs to."""
+
+    def connection_field(self, request: Request, status: int) -> bytes:
+        """Return the Connection field of the response with this status, unless the handler closes."""
 
     def deliver(self, response: bytes, closes: bool) -> None:
         """Send the response of the exchange that is running."""
@@ -54,12 +48,11 @@ class Owner(Protocol):
 class TornadoExchange(HTTPConnection):
     """Hands one request to an application and collects its response, which goes out whole: Content-Length always."""
 
-    def __init__(self, owner: Owner, request: Request, connection: bytes, context: Context, heads: Heads) -> None:
-        """`connection` is the Connection field of the response, unless the handler closes."""
+    def __init__(self, owner: Owner, request: Request, context: Context, heads: Heads) -> None:
+        """The response to `request` is sent by `owner`."""
         self.context: Final = context
         self._owner: Owner | None = owner
         self._request = request
-        self._connection = connection
         self._heads = heads
         self._start: ResponseStartLine | None = None
         self._headers = HTTPHeaders()
@@ -126,7 +119,7 @@ class TornadoExchange(HTTPConnection):
         headers = self._headers
         length = int(headers["Content-Length"]) if "Content-Length" in headers else len(body)
         closes = headers.get("Connection", "").lower() == "close"
-        connection = CLOSE if closes else self._connection
+        connection = CLOSE if closes else owner.connection_field(self._request, self._start.code)
         response = self._heads.render_fields(
             self._start.code, self._start.reason, headers.get_all(), length, connection, body
         )

@@ -30,7 +30,11 @@ class _Collector(Collector):
             ("connections_opened", "Connections accepted.", totals.opened),
             ("handshake_failures", "TLS handshakes that failed.", totals.handshakes_failed),
             ("connections_rejected", "Connections closed as soon as they were accepted.", totals.rejected),
-            ("connections_dropped", "Connections closed to make room, or for being too slow.", totals.dropped),
+            (
+                "connections_dropped",
+                "Connections closed to make room, for being too slow, or for empty TLS records.",
+                totals.dropped,
+            ),
             ("log_lines_dropped", "Log lines lost because nobody read them.", totals.lines_dropped),
             ("trail_lines_lost", "Lines of the access trail that were lost.", totals.trail_lost),
             ("worker_restarts", "Workers started in the place of one that died.", situation.worker_restarts),

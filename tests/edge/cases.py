@@ -108,6 +108,7 @@ ANSWERED = [
     good("header block just right", padded(MAX_HEADER_BYTES)),
     good("content type of a form", post(b"Content-Type: application/x-www-form-urlencoded\r\n")),
     good("leading zeros in length", framed(CL + b"000%d\r\n" % N, BODY)),
+    good("many leading zeros in length", framed(CL + b"0" * 5000 + b"%d\r\n" % N, BODY)),
     good("white space after length", framed(CL + b"%d \t\r\n" % N, BODY)),
     good("keep-alive said", post(b"Connection: keep-alive\r\n")),
     last("close", post(b"Connection: close\r\n")),
@@ -202,6 +203,17 @@ TARGETS_AND_VERSIONS = [
     bad("SSH", b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
     bad("TLS on a plain port", bytes.fromhex("160301020001000000fc0303")),
     bad("garbage", bytes(range(128, 256))),
+    # A field that holds the right line does not make up for a wrong one.
+    *(
+        bad(f"{name}, and the right line in a field", line(wrong).replace(HOST, HOST + b"X: %b\r\n" % right))
+        for name, wrong, right in (
+            ("two spaces", b"POST  /helpscout HTTP/1.1", b"POST /helpscout HTTP/1.1"),
+            ("two spaces before the version", b"POST /helpscout  HTTP/1.1", b"POST /helpscout HTTP/1.1"),
+            ("RTSP/1.0", b"POST /helpscout RTSP/1.0", b"POST /helpscout HTTP/1.0"),
+            ("RTSP/1.1", b"POST /helpscout RTSP/1.1", b"POST /helpscout HTTP/1.1"),
+            ("RTSP elsewhere", b"OPTIONS /x RTSP/1.1", b"OPTIONS /x HTTP/1.1"),
+        )
+    ),
     last("CONNECT", b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n", Refusal.UNSUPPORTED),
 ]
 
@@ -365,6 +377,28 @@ IN_A_ROW = [
     last("fault after a good one", post() + hosted(b""), FOUND, Refusal.BAD_REQUEST),
     last("fault after the slow road", GET + hosted(b"") + post(), Refusal.BAD_METHOD, Refusal.BAD_REQUEST),
     last("too large after the slow road", GET + framed(CL + b"999999\r\n"), Refusal.BAD_METHOD, Refusal.BODY_TOO_LARGE),
+    *(
+        last(f"{name} after a {first}", raw + line(wrong), answer, Refusal.BAD_REQUEST)
+        for first, raw, answer in (("good one", post(), FOUND), ("GET", GET, Refusal.BAD_METHOD))
+        for name, wrong in (
+            ("two spaces", b"POST  /helpscout HTTP/1.1"),
+            ("RTSP/1.1", b"POST /helpscout RTSP/1.1"),
+            ("HTTP/2.0", b"POST /helpscout HTTP/2.0"),
+            ("HTTP/0.9", b"POST /helpscout HTTP/0.9"),
+            ("no version", b"GET /helpscout"),
+        )
+    ),
+    good(
+        "a right line in the body of the one before",
+        post(body=b"POST /helpscout HTTP/1.1\r\n") + post(),
+        Refusal.BAD_PAYLOAD,
+        FOUND,
+    ),
+    last("refused ten times", post(SIGNATURE) * 10 + post(), *[Refusal.BAD_SIGNATURE] * 10),
+    last(
+        "refused ten times on both roads", (GET + post(SIGNATURE)) * 6, *[Refusal.BAD_METHOD, Refusal.BAD_SIGNATURE] * 5
+    ),
+    good("refused nine times", GET * 9 + post(), *[Refusal.BAD_METHOD] * 9, FOUND),
     last("nothing after a fault", hosted(b"") + post(), Refusal.BAD_REQUEST),
     last("nothing after too large", framed(CL + b"999999\r\n", b"x" * 9000) + post(), Refusal.BODY_TOO_LARGE),
     good("expects to be told to go on", post(EXPECT), continues=True),

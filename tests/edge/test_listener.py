@@ -12,9 +12,10 @@ import pytest
 
 from appliance.edge.response import CONTINUE
 from appliance.edge.site import Limits
-from appliance.sidebar.reply import Refusal
-from tests.edge.cases import CASES, GET, HALF, POST
+from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal
+from tests.edge.cases import CASES, GET, HALF, POST, post
 from tests.edge.live import exchange, live, reset
+from tests.edge.records import APPLICATION, HANDSHAKE, KEY_UPDATE, Forger
 from tests.edge.wire import split
 from tests.factory import make_app, make_snapshot
 
@@ -189,12 +190,88 @@ class TestPeers:
             assert answered < 90_000
             assert good(running) < 1
 
+    def test_one_whose_records_hold_almost_nothing(self, make_apps, tmp_path):
+        """A byte in each is served up to a point, and what is between them is not: it is dropped and counted."""
+        raw = post(body=b"x" * 9000)
+        with live(make_apps, tmp_path) as running, contextlib.closing(running.connect()) as connection:
+            for byte in POST:
+                connection.sendall(bytes([byte]))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+            with contextlib.suppress(OSError):  # it may be dropped within
+                for byte in raw[:-1]:
+                    connection.sendall(bytes([byte]))
+            running.wait_for(lambda: "dropped" in running.site.counters.events)
+            assert is_over(connection)
+            assert running.outcomes == ["found"]
+            assert good(running) < 1
+
+    def test_one_whose_records_are_small(self, make_apps, tmp_path):
+        """Ten bytes in each are no flood, however long it lasts."""
+        raw = post(body=b"x" * 40_000)
+        with live(make_apps, tmp_path) as running, contextlib.closing(running.connect()) as connection:
+            for at in range(0, len(raw), 10):
+                connection.sendall(raw[at : at + 10])
+            running.call(running.listener.state.check_overhead)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+            assert "dropped" not in running.site.counters.events
+
     def test_silent_ones_end(self, short):
         silent = [short.connect(plain=True) for _ in range(20)] + [short.connect() for _ in range(5)]
         assert good(short) < 1
         short.wait_for(lambda: short.listener.connections == 0)
         for connection in silent:
             connection.close()
+
+
+class TestBelowHTTP:
+    """Records that carry nothing: no byte of them reaches the parser."""
+
+    @pytest.fixture
+    def forger(self, make_apps, tmp_path):
+        with live(make_apps, tmp_path) as running:
+            running.client.keylog_filename = str(tmp_path / "keys")
+            with contextlib.closing(running.connect()) as connection:
+                yield running, connection, Forger(connection, tmp_path / "keys")
+
+    def flood(self, forger, make, most):
+        """Send so many, or until the server ends it; it has when this was looked at."""
+        running, connection, forged = forger
+        with contextlib.suppress(OSError):
+            for _ in range(most // 50):
+                forged.send(b"".join(make(forged) for _ in range(50)))
+        running.call(running.listener.state.check_overhead)
+        assert is_over(connection)
+        running.wait_for(lambda: "connection_closed" in running.site.counters.events)
+        assert running.outcomes == []
+
+    def test_a_request_in_forged_records(self, forger):
+        """What is forged here is right: otherwise the other tests would show nothing."""
+        _, connection, forged = forger
+        forged.send(forged.record(HANDSHAKE, KEY_UPDATE) + forged.record(APPLICATION, POST))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+    def test_key_updates(self, forger):
+        running, *_ = forger
+        self.flood(forger, lambda forged: forged.record(HANDSHAKE, KEY_UPDATE), 5_000)
+        assert running.site.counters.events.count("dropped") == 1
+
+    def test_empty_records(self, forger):
+        """OpenSSL takes 32 in a row."""
+        self.flood(forger, lambda forged: forged.record(APPLICATION, b""), 50)
+
+    @pytest.mark.parametrize(("padding", "empty"), [(1000, 0), (0, 3), (100, 1)], ids=str)
+    def test_records_that_hold_almost_nothing(self, forger, padding, empty):
+        """A byte of a body in each: padded, or with empty ones between them."""
+        running, _, forged = forger
+        head = b"POST /helpscout HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % MAX_BODY_BYTES
+        forged.send(forged.record(APPLICATION, head))
+
+        def make(forged):
+            padded = forged.record(0, b"x" + bytes([APPLICATION]) + bytes(padding))
+            return padded + b"".join(forged.record(APPLICATION, b"") for _ in range(empty))
+
+        self.flood(forger, make, 5_000)
+        assert running.site.counters.events.count("dropped") == 1
 
 
 def test_a_thousand_silent_connections(make_apps, tmp_path):

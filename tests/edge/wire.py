@@ -64,7 +64,8 @@ class Wire:
     def __init__(self, site: Site, limits: Limits | None = None, tls: bool = False) -> None:
         self.site = site
         self.timers: list = []
-        self.state = ServerState(site, limits or Limits(), self._call_later, lambda call: call())
+        self.turns: list = []  # what is to happen in the next turn of the loop
+        self.state = ServerState(site, limits or Limits(), self._call_later, self._call_soon)
         self.sent = bytearray()
         self.paused = self.closed = self.aborted = self.eof = False
         self.stuck = False
@@ -72,6 +73,18 @@ class Wire:
         self.tls = tls
         self.connection = Connection(self.state, "192.0.2.1", None)
         self.connection.connection_made(self)
+
+    def _call_soon(self, callback) -> None:
+        if callback == self.state.flush:
+            callback()
+        else:
+            self.turns.append(callback)
+
+    def turn(self) -> None:
+        """Let one turn of the loop pass."""
+        turns, self.turns = self.turns, []
+        for callback in turns:
+            callback()
 
     def _call_later(self, delay: float, callback) -> asyncio.TimerHandle:
         self.timers.append(callback)
@@ -90,6 +103,9 @@ class Wire:
 
     def set_write_buffer_limits(self, high: int) -> None:
         pass
+
+    def set_read_buffer_limits(self, high: int) -> None:
+        assert self.tls
 
     def get_extra_info(self, name: str) -> object:
         return "a context" if self.tls and name == "sslcontext" else None
@@ -141,8 +157,9 @@ class Wire:
     async def settle(self) -> None:
         """Wait until nothing is running."""
         for _ in range(10_000):
-            if not (self.connection._exchange or self.paused) or self.closed or self.stuck:
+            if not (self.connection._exchange or self.paused or self.turns) or self.closed or self.stuck:
                 return
+            self.turn()
             await asyncio.sleep(0)
         raise AssertionError("a request never ended")
 

@@ -15,6 +15,10 @@ LENGTHS = {
     "swaps": (5, 20),
     "stuck_after": (2, 15),  # seconds without a sign of life; 15 is what the service is shipped with
     "timeout": (2, 10),  # for handshakes, headers and bodies, between requests, and to take an answer
+    "pipeline_seconds": (1.5, 10),  # of each kind of pipelined requests, from each number of connections
+    "flood_seconds": (2, 10),  # of KeyUpdates
+    "mixed_seconds": (6, 600),  # of streams of all kinds
+    "crowds": (2, 6),  # of clients that send a byte a second, one after the other
     "waves": (2, 4),  # of silent and slow connections, one after the other
     "silent": (1000, 1000),
     "idle": (300, 1500),

@@ -1,0 +1,257 @@
+"""What one connection may take of a turn of the loop, in steps: bytes parsed, requests answered, memory kept."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+
+import pytest
+
+from appliance.edge.connection import MAX_REFUSALS
+from appliance.edge.listener import CROWD, Crowd
+from appliance.edge.phases import ENDS, NEXT, OPEN, PAUSED, IllegalMove, Phase
+from appliance.edge.request_parser import SHARE
+from appliance.edge.response import CONTINUE
+from appliance.edge.state import TURN
+from tests.edge.cases import GET, POST, chunked, post
+from tests.edge.wire import Wire, make_site, split
+from tests.factory import make_app
+
+UNSIGNED = b"POST /helpscout HTTP/1.1\r\nHost:a\r\n\r\n"
+ABSOLUTE = POST.replace(b"/helpscout", b"http://a/helpscout", 1)
+
+
+@pytest.fixture
+def wire():
+    return Wire(make_site({"/helpscout": make_app(None)}))
+
+
+def statuses(wire):
+    return [answer.status for answer in split(bytes(wire.sent).replace(CONTINUE, b""))]
+
+
+def answered(wire):
+    return len(wire.site.request_log.lines)
+
+
+class TestATurn:
+    @pytest.mark.parametrize("raw", [POST, UNSIGNED], ids=["signed", "unsigned"])
+    def test_one_request_is_answered(self, raw, wire):
+        wire.connection.data_received(raw * 9)
+        for number in range(1, 10):
+            assert (answered(wire), wire.paused) == (number, number < 9)
+            wire.turn()
+        assert (answered(wire), wire.turns) == (9, [])
+
+    @pytest.mark.parametrize("raw", [GET, ABSOLUTE], ids=["GET", "absolute"])
+    def test_one_request_is_handed_to_the_application(self, raw, wire, monkeypatch):
+        """Nothing is parsed while it runs: what waits is bytes, not requests."""
+        made = []
+        start = wire.connection._start
+        monkeypatch.setattr(
+            type(wire.connection), "_start", lambda self, request: (made.append(request), start(request))
+        )
+
+        async def run():
+            wire.connection.data_received(raw * 9)
+            for number in range(1, 10):
+                assert (len(made), wire.paused) == (number, True)
+                wire.turn()  # nothing of it comes before its answer
+                assert (len(made), answered(wire)) == (number, number - 1)
+                while answered(wire) < number:
+                    await asyncio.sleep(0)
+                wire.turn()
+
+        asyncio.run(run())
+        assert (answered(wire), wire.paused) == (9, False)
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            pytest.param(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 4000, id="fields"),
+            pytest.param(chunked(b"1\r\nx\r\n" * 40_000), id="chunks"),
+            pytest.param(chunked(b"4\r\n\r\n\r\n\r\n" * 20_000), id="chunks of empty lines"),
+            pytest.param(chunked(b"1;" + b"a" * 200_000), id="an extension"),
+            pytest.param(chunked(b"0\r\n" + b"a:\r\n" * 50_000), id="trailers"),
+            pytest.param(post(body=b"x" * 200_000), id="a body"),
+            pytest.param(b"\r\n" * 7_000, id="empty lines"),
+            pytest.param(UNSIGNED * 9, id="requests"),
+        ],
+    )
+    def test_a_share_of_bytes_is_parsed(self, raw, wire, monkeypatch):
+        parser = wire.connection._parser
+        fed = []
+        llhttp = parser._llhttp
+
+        class Watched:
+            def feed_data(self, piece):
+                fed.append(len(piece))
+                llhttp.feed_data(piece)
+
+            def __getattr__(self, name):
+                return getattr(llhttp, name)
+
+        parser._llhttp = Watched()
+        wire.connection.data_received(raw)
+        for _ in range(10_000):
+            assert sum(fed) <= SHARE
+            fed.clear()
+            if not wire.turns:
+                break
+            wire.turn()
+        assert not wire.turns
+
+    def test_others_go_on_in_between(self, wire):
+        """In one turn as many connections as TURN says, in their order, however many wait."""
+        others = [wire, *(Wire(wire.site) for _ in range(3 * TURN))]
+        for one in others[1:]:
+            one.connection._state = wire.state
+        for one in others:
+            one.connection.data_received(POST * 3)
+        counts = [len(statuses(one)) for one in others]
+        assert counts == [1] * len(others)
+        while wire.turns:
+            before = counts
+            wire.turn()
+            counts = [len(statuses(one)) for one in others]
+            assert 0 < sum(counts) - sum(before) <= TURN
+            assert max(counts) - min(counts) <= 1
+        assert counts == [3] * len(others)
+
+
+class TestMemory:
+    def test_what_waits_is_bytes(self, wire):
+        """A request that waits as objects takes ten times its bytes."""
+        wire.connection.data_received(GET[:1])
+        before = len(gc.get_objects())
+
+        async def run():
+            wire.connection.data_received(GET[1:] + GET * 1000)
+            assert len(gc.get_objects()) - before < 200
+            wire.lose()
+            await asyncio.sleep(0)
+
+        asyncio.run(run())
+
+    def test_trailers_are_thrown_away(self, wire):
+        """Nobody looks at them: 200 KB would be 10 MB of names and values."""
+        wire.connection.data_received(chunked(b"1\r\nx\r\n0\r\n" + b"a:\r\n" * 40_000))
+        while wire.turns:
+            wire.turn()
+        assert wire.connection._parser.begun
+        assert len(wire.connection._parser._fields) < 10
+
+    def test_nothing_is_kept_of_what_is_parsed(self, wire):
+        wire.connection.data_received(POST * 20)
+        while wire.turns:
+            wire.turn()
+        parser = wire.connection._parser
+        assert (parser.kept, parser._head, parser._body) == (b"", b"", b"")
+
+
+class TestWhatStays:
+    @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+    def test_who_says_that_this_was_all_is_answered_all(self, wire, tls):
+        wire.tls = tls
+        wire.connection.data_received(POST * 5)
+        assert wire.connection.eof_received() is not tls
+        while wire.turns:
+            wire.turn()
+        assert statuses(wire) == [200] * 5
+        assert wire.closed if tls else wire.eof
+
+    def test_a_stopping_server_answers_the_first_that_waits(self, wire):
+        wire.connection.data_received(POST * 5)
+        wire.state.stopping = True
+        wire.connection.finish()
+        while wire.turns:
+            wire.turn()
+        answers = split(bytes(wire.sent))
+        assert [answer.fields.get("Connection") for answer in answers] == [None, "close"]
+        assert wire.eof
+
+    def test_continue_comes_in_its_place(self, wire):
+        asyncio.run(wire.feed([POST + post(b"Expect: 100-continue\r\n")]))
+        before, after = bytes(wire.sent).split(CONTINUE)
+        assert [len(split(part)) for part in (before, after)] == [1, 1]
+
+    def test_who_is_refused_again_and_again_loses_the_connection(self, wire):
+        asyncio.run(wire.feed([UNSIGNED * 100]))
+        answers = split(bytes(wire.sent))
+        assert [answer.status for answer in answers] == [403] * MAX_REFUSALS
+        assert answers[-1].fields["Connection"] == "close"
+        assert wire.eof
+
+    def test_who_leaves_is_forgotten(self, wire):
+        wire.connection.data_received(POST * 5)
+        wire.lose()
+        while wire.turns:
+            wire.turn()
+        assert answered(wire) == 1
+
+    def test_who_is_dropped_is_not_answered(self, wire):
+        wire.connection.data_received(POST * 5)
+        wire.connection.drop()
+        while wire.turns:
+            wire.turn()
+        assert answered(wire) == 1
+
+    def test_who_does_not_take_its_answers_gets_one_turn_when_it_does(self, wire):
+        wire.connection.data_received(POST * 5)
+        wire.connection.pause_writing()
+        wire.turn()
+        assert answered(wire) == 1
+        for _ in range(3):
+            wire.connection.resume_writing()
+            wire.connection.pause_writing()
+        wire.connection.resume_writing()
+        wire.turn()
+        assert answered(wire) == 2
+
+
+class TestPhases:
+    def test_every_phase_has_its_place(self):
+        assert set(NEXT) == set(Phase)
+        assert all(phase not in after for phase, after in NEXT.items())
+        assert PAUSED < OPEN
+        assert all(NEXT[phase] >= ENDS for phase in OPEN)
+        assert not any(OPEN & NEXT[phase] for phase in set(Phase) - OPEN)
+
+    def test_every_phase_is_reached(self):
+        reached, new = set(), {Phase.READING}
+        while new:
+            reached |= new
+            new = set().union(*(NEXT[phase] for phase in new)) - reached
+        assert reached == set(Phase)
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [(before, after) for before, after in itertools.product(Phase, Phase) if after not in NEXT[before]],
+        ids=lambda phase: phase.name,
+    )
+    def test_no_other_move_is_made(self, before, after, wire):
+        wire.connection._phase = before
+        with pytest.raises(IllegalMove, match=f"{after.name} cannot follow {before.name}"):
+            wire.connection._enter(after)
+
+
+class TestReturningMemory:
+    @pytest.mark.parametrize(
+        ("counts", "returned"),
+        [
+            pytest.param([900, 900, 900], [False] * 3, id="nobody leaves"),
+            pytest.param([900, 0, 0, 0, 0, 0], [False, True, True, True, False, False], id="all at once"),
+            pytest.param(
+                [900, 836, 400, 30, 5, 0, 0, 0, 0],
+                [False, *[True] * 7, False],
+                id="until the last has gone, and twice more",
+            ),
+            pytest.param([CROWD - 1, 0, 0], [False] * 3, id="no crowd"),
+            pytest.param([900, 860, 820, 780], [False, False, True, True], id="few at a time"),
+        ],
+    )
+    def test_when(self, counts, returned):
+        crowd = Crowd()
+        crowd.comes(counts[0])
+        assert [crowd.leaves(count) for count in counts] == returned
