@@ -49,12 +49,23 @@ def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
         if not public:
             public = _bind(settings.server.listen, "server.listen", 0o660)
         if not admin and settings.admin.listen is not None:
-            admin = _bind([settings.admin.listen], "admin.listen", 0o600)
+            admin = _bind_admin(settings, settings.admin.listen)
     except StartFault:
         for one in public:
             one.close()
         raise
     return Sockets(tuple(public), tuple(admin))
+
+
+def _bind_admin(settings: Settings, endpoint: Endpoint) -> list[socket.socket]:
+    """Open the sockets of the admin pages. Raises StartFault, except without a config: there is no key to change."""
+    try:
+        return _bind([endpoint], "admin.listen", 0o600)
+    except StartFault as fault:
+        if settings.file is not None:
+            raise
+        log.warning("admin_pages_off", why=str(fault))
+        return []
 
 
 def address_of(listening: socket.socket) -> str:

@@ -124,8 +124,9 @@ def exchange(connection: socket.socket, pieces: list[bytes], answers: int = 1, h
             return received
         received += more
     end(connection)
-    while more := connection.recv(65536):
-        received += more
+    with contextlib.suppress(ssl.SSLZeroReturnError):  # what recv() says of the end when both sides have said it
+        while more := connection.recv(65536):
+            received += more
     return received
 
 

@@ -1,6 +1,8 @@
 """The service as an operator meets it: what it says and does, and why it does not start."""
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 from tests.daemon import Daemon, free_port, until
 from tests.factory import CUSTOMERS, SECRET, body_for, sign, write_csv
 
+ADMIN_PORT = 9180  # the default
 ANN = body_for("ann@example.com")
 CONFIG = """
 [server]
@@ -47,12 +50,25 @@ def test_serves_and_ends(tmp_path):
         assert [line["event"] for line in daemon.lines[-2:]] == ["stopping", "stopped"]
 
 
-def test_without_a_config(tmp_path):
+@pytest.mark.parametrize("taken", [False, True], ids=["alone", "beside another one"])
+def test_without_a_config(taken, tmp_path):
+    """Two may run side by side: the port of the admin pages is the first one's."""
+    with contextlib.ExitStack() as stack:
+        if taken:
+            with contextlib.suppress(OSError):  # then another one has it already
+                stack.enter_context(socket.create_server(("127.0.0.1", ADMIN_PORT)))
+        _serve_without_a_config(tmp_path, is_taken=taken)
+
+
+def _serve_without_a_config(tmp_path, *, is_taken):
     listen = f"127.0.0.1:{free_port()}"
     flags = ["--customers", tmp_path / "customers.csv", "--secret-file", tmp_path / "secret", "--listen", listen]
     with Daemon(tmp_path, arguments=[*map(str, flags), "--workers", "1"]) as daemon:
         serving = daemon.wait_for("serving")
         assert (serving["addresses"], serving["workers"]) == ([listen], 1)
+        if is_taken:
+            (off,) = [line for line in daemon.lines if line["event"] == "admin_pages_off"]
+            assert f"127.0.0.1:{ADMIN_PORT}: cannot listen there: Address already in use" in off["why"]
         daemon.port = int(listen.partition(":")[2])
         assert "Ann Lee" in daemon.ask()
 
