@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Sn
     run_import(plan, folder / "state")
     snapshot = open_newest(folder / "state", plan)
     assert snapshot is not None
+    weakref.finalize(snapshot, snapshot._database.close)  # a test that is done with it need not say so
     return snapshot
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -19,7 +20,7 @@ def csv_case(name, content, sentence, file="c.csv", **plan):
 
 def sqlite_case(name, statements, sentence, **plan):
     def write(file):
-        with sqlite3.connect(file) as database:
+        with closing(sqlite3.connect(file)) as database, database:
             for statement in statements:
                 database.execute(statement)
         database.close()

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_cut_read_by_a_child(cut, tmp_path):
 
 
 def write_database(file, customers):
-    with sqlite3.connect(file) as database:
+    with closing(sqlite3.connect(file)) as database, database:
         database.execute("CREATE TABLE customers(email PRIMARY KEY, name, plan)")
         database.executemany("INSERT INTO customers VALUES(?, ?, ?)", customers)
     database.close()

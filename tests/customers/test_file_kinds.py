@@ -10,6 +10,7 @@ import lzma
 import re
 import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def archive(*names: str, stored: str = "") -> bytes:
 
 
 def database() -> bytes:
-    with sqlite3.connect(":memory:") as made:
+    with closing(sqlite3.connect(":memory:")) as made, made:
         made.execute("CREATE TABLE customers(email)")
         content = made.serialize()
     made.close()

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -195,7 +196,7 @@ def test_the_reading_process_is_killed(plan, folder, monkeypatch):
 
 
 def make_database(file, rows=CUSTOMERS, *more):
-    with sqlite3.connect(file) as database:
+    with closing(sqlite3.connect(file)) as database, database:
         database.execute("CREATE TABLE customers(email, name, plan)")
         database.executemany("INSERT INTO customers VALUES(?, ?, ?)", rows[1:])
         for statement in more:
@@ -217,7 +218,7 @@ def test_a_table_and_a_view(tmp_path, folder):
 
 def test_values_become_texts(tmp_path, folder):
     source = tmp_path / "c.db"
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE customers(email, a, b, c, d, e, f, g)")
         values = ("x@example.com", 7, 7.0, 0.1, None, "Jürgen".encode(), -(2**63), b"\xff" * 2000)
         database.execute("INSERT INTO customers VALUES(?, ?, ?, ?, ?, ?, ?, ?)", values)
@@ -457,7 +458,7 @@ def test_a_related_file_is_guarded_by_itself(orders, sentence, tmp_path, folder)
 def test_tables_of_one_file_are_guarded_each_by_itself(tmp_path, folder):
     """Bad customers are not bad orders, though both stand in one database."""
     source = tmp_path / "c.db"
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE customers(id, email)")
         database.executemany("INSERT INTO customers VALUES(?, ?)", ((n, f"a{n}@example.com") for n in range(1000)))
         database.executemany("INSERT INTO customers VALUES(?, 'none')", ((n,) for n in range(5)))

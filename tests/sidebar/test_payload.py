@@ -117,7 +117,7 @@ NEARLY_JSON = {
 
 @pytest.mark.parametrize("text", NEARLY_JSON.values(), ids=NEARLY_JSON.keys())
 def test_understands_what_is_nearly_json(text):
-    """`\udcff` stands for the byte FF, as Python decodes it."""
+    # U+DCFF stands for the byte FF, as Python decodes it.
     payload = parse(text.encode("utf-8", "surrogateescape"))
     assert payload.customer == Customer(email="ada@example.com")
     assert isinstance(payload.ticket, Ticket)
