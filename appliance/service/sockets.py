@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tornado.netutil import bind_sockets, bind_unix_socket
+from tornado.netutil import bind_unix_socket
 
 from appliance.config import Settings
 from appliance.config_values import Endpoint
@@ -108,13 +108,21 @@ def _bind(endpoints: Sequence[Endpoint], key: str, mode: int) -> list[socket.soc
             if endpoint.unix is not None:
                 sockets.append(_bind_unix(endpoint.unix, mode))
             else:
-                sockets += bind_sockets(endpoint.port, endpoint.host, backlog=_BACKLOG)
+                sockets.append(_bind_tcp(endpoint))
         except OSError as error:
             for opened in sockets:
                 opened.close()
             why = os.strerror(error.errno or 0)
             raise StartFault(f"{endpoint}: cannot listen there: {why}; {todo_for(error, key)}") from None
     return sockets
+
+
+def _bind_tcp(endpoint: Endpoint) -> socket.socket:
+    # Tornado's bind_sockets leaves the socket open where the address is in use.
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    listening = socket.create_server((endpoint.host, endpoint.port), family=family, backlog=_BACKLOG)
+    listening.setblocking(False)
+    return listening
 
 
 def _bind_unix(file: Path, mode: int) -> socket.socket:

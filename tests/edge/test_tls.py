@@ -280,8 +280,9 @@ port = listener.getsockname()[1]
 def shake(group):
     # Python 3.11.2 does not know X25519 as a curve.
     command = ["openssl", "s_client", "-groups", group, "-connect", f"127.0.0.1:{port}"]
+    own = {"PATH": os.environ["PATH"]}
     client = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]}
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=own
     )
     try:
         connection, _ = listener.accept()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import tempfile
 import time
@@ -39,8 +40,12 @@ class Ground:
     @cached_property
     def last_import(self) -> Facts | OSError | None:
         """Facts of the snapshot that an import would be compared with; the error if this user cannot read it."""
+        folder = snapshot_folder(self.settings)
         try:
-            return newest(snapshot_folder(self.settings), self.plan)
+            os.listdir(folder)  # to a service, a folder that it cannot read is one without snapshots
+            return newest(folder, self.plan)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as error:
             return error
 
