@@ -14,8 +14,10 @@ from hypothesis import settings
 from appliance.observe import logs
 
 # What hypothesis finds by chance is found at a desk; what CI says of a commit, it says every time.
-settings.register_profile("ci", derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("desk", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

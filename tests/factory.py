@@ -58,7 +58,7 @@ def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Sn
     run_import(plan, folder / "state")
     snapshot = open_newest(folder / "state", plan)
     assert snapshot is not None
-    weakref.finalize(snapshot, snapshot._database.close)  # a test that is done with it need not say so
+    weakref.finalize(snapshot, snapshot._database.close).atexit = False  # a test that is done with it need not say so
     return snapshot
 
 

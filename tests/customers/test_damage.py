@@ -48,15 +48,19 @@ def read_all(folder, plan):
         snapshot.close()
 
 
-def test_cut_at_every_byte(tmp_path):
-    """Cuts that lose more than max_shrink leave the old set; others give the old set, or whole rows of the new."""
+def import_cut_files(tmp_path, choose):
+    """Cut the new set where `choose` says, given its bytes, and check what each import makes of that.
+
+    Cuts that lose more than max_shrink leave the old set; others give the old set, or whole rows of the new. Return the
+    numbers of rows that were taken, None for a refusal.
+    """
     source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
     plan = Plan(source=source)
     run_import(plan, tmp_path / "old")
     whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
     generation = (tmp_path / "old" / "00000001.db").read_bytes()
     seen = set()
-    for cut in range(len(whole) + 1):
+    for cut in choose(whole):
         shutil.rmtree(tmp_path / "state", ignore_errors=True)
         (tmp_path / "state").mkdir()
         (tmp_path / "state" / "00000001.db").write_bytes(generation)
@@ -74,8 +78,22 @@ def test_cut_at_every_byte(tmp_path):
             assert taken >= 160, cut
             assert found == {row[0]: row for row in NEW[:taken]}, cut
         seen.add(taken)
+    return seen
+
+
+def cuts_of_each_kind(whole):
+    """Give every byte of the header and of a row of each kind, and the bytes around row ends: all that may be taken."""
+    ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
+    kinds = (0, 1, 50, 159, 160, len(ends) - 1)  # the header, numbers of one to three digits, the first taken, the last
+    inside = [cut for row in kinds for cut in range(ends[row - 1] if row else 0, ends[row] + 1)]
+    around = [end + by for row, end in enumerate(ends) if row % 10 == 0 or row > 157 for by in (-2, -1, 0, 1)]
+    return sorted({cut for cut in (*inside, *around) if cut <= len(whole)})
+
+
+def test_cut_at_every_kind_of_byte(tmp_path):
+    """make system cuts at every seventh byte, make soak at every one."""
     # At most one row is bad, which is 1 % of 100 rows: every cut that leaves enough of them was taken.
-    assert seen == {None, *range(160, 201)}
+    assert import_cut_files(tmp_path, cuts_of_each_kind) == {None, *range(160, 201)}
 
 
 def child_import(plan, folder):
