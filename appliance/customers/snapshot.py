@@ -113,8 +113,8 @@ class Snapshot:
             # Before it is opened: a file that is put in its place right now is then seen as another one.
             self._identity = _identity(file)
             _check_length(file)
-            self._database = sqlite3.connect(
-                f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True, isolation_level=None
+            self._database = sqlite3.connect(  # one thread at a time uses it, but another may close it
+                f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
             )
             try:
                 self._database.execute("PRAGMA mmap_size = 0")
