@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -24,6 +24,8 @@ from tests.factory import SECRET, body_for, sign, write_csv
 PATIENCE = 20.0
 ROOT = Path(__file__).parent.parent
 T = TypeVar("T")
+FLAWS = frozenset({"stderr", "stderr_dropped", "unraisable"})
+"""Events that come of a bug, or of what a test does on purpose and then expects."""
 Line = dict[str, object]
 
 
@@ -87,11 +89,14 @@ class Daemon:
         admin: str = "",
         arguments: Sequence[str] = (),
         stdout: int = subprocess.PIPE,
+        expected: Collection[str] = (),
     ) -> None:
         """Write the files and start it; `config` is more of the file, `server` of its [server].
 
-        `app` is more of its [[app]]. `arguments` are in the place of --config.
+        `app` is more of its [[app]]. `arguments` are in the place of --config. `expected` are those of FLAWS that may
+        be logged.
         """
+        self._flaws = FLAWS.difference(expected)
         self.folder = folder
         self.port, self.admin_port = free_port(), free_port()
         self.listen = listen or f"127.0.0.1:{self.port}"
@@ -157,6 +162,7 @@ secrets = ["file:secret"]
             self._unread += chunk
         line, _, self._unread = self._unread.partition(b"\n")
         self.lines.append(json.loads(line))
+        assert self.lines[-1]["event"] not in self._flaws, self.lines[-1]
         return self.lines[-1]
 
     def wait_for(self, event: str, patience: float = PATIENCE) -> Line:

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
 
 from appliance.cli import CONFIG_WRONG, FAILED, common
 from appliance.config import ConfigError, Settings
+from appliance.observe import logs
 from appliance.service.checks.finding import Finding, Result, Status, fault, worst
 from appliance.service.checks.ground import Ground
 from appliance.service.checks.itself import ask_itself
@@ -32,6 +33,7 @@ _WORDS: Final = {
     Status.WARNING: ("warning", "yellow"),
     Status.FAULT: ("FAULT", "red"),
 }
+_LEVELS: Final = {Status.WARNING: "warning", Status.FAULT: "error"}
 _NAME_WIDTH: Final = max(len(check.name) for check in CHECKS)
 _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 
@@ -123,8 +125,10 @@ def _print_sum(results: Iterable[Result]) -> None:
 
 def _print_json(results: Iterable[Result]) -> None:
     results = list(results)
-    document = {
+    document: dict[str, Any] = {
         "status": worst(result.status for result in results),
         "checks": [{"name": each.name, "status": each.status, "findings": each.findings} for each in results],
     }
-    click.echo(msgspec.json.encode(document).decode())
+    # A reload runs this by systemd, which takes the level in front as that of the line.
+    level = logs.PRIORITIES[_LEVELS.get(document["status"], "info")] if logs.is_journal(1, os.environ) else b""
+    click.echo(level + msgspec.json.encode(document))

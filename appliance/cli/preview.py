@@ -20,7 +20,7 @@ import click
 from appliance.cli import common
 from appliance.config import ConfigError
 from appliance.config_values import BadValue, Endpoint, parse_endpoint
-from appliance.observe import logs
+from appliance.observe import hooks, logs
 from appliance.preview.server import ENDING, serve, url
 from appliance.preview.session import Session
 from appliance.service.process import fork
@@ -35,6 +35,7 @@ from appliance.service.process import fork
 def command(config: Path | None, customers: Path | None, app_name: str | None, listen: str, no_browser: bool) -> None:
     """Show the sidebar as an agent sees it, live while template, config and data change. Ctrl-C ends it."""
     logs.configure(sys.stderr.buffer, time.time, terminal=sys.stderr.isatty())
+    hooks.install(time.monotonic)
     endpoint = _endpoint(listen)
     try:
         settings = common.settings_without_secret(config, customers)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import traceback
-import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Protocol, TextIO
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 
+from appliance.observe import console
 from appliance.observe.writer import MAX_PIECE
 from appliance.sidebar.reply import Outcome, Reply
 
@@ -28,6 +27,11 @@ _encode: Final = msgspec.json.Encoder().encode
 _FIRST: Final = ("timestamp", "level", "event")
 _TO_THE_SECOND: Final = len("2000-01-01T00:00:00")
 _SHORTER: Final = ((20, 200), (5, 100), (0, 50))
+
+PRIORITIES: Final = {"debug": b"<7>", "info": b"<6>", "warning": b"<4>", "error": b"<3>", "critical": b"<2>"}
+"""Each level as the journal takes it, in front of the line (sd-daemon(3))."""
+
+REQUEST_LEVEL: Final = "info"
 
 MAX_REFUSALS: Final = 10
 """Lines a second about refused requests; whoever sends more is counted, and fills no disk."""
@@ -93,7 +97,7 @@ class RequestLog:
             return
         line = RequestLine(
             now,
-            "info",
+            REQUEST_LEVEL,
             "request",
             app,
             reply.status,
@@ -158,45 +162,63 @@ class Stamp:
         return f"{self._prefix}.{int((now - second) * 1_000_000):06}Z"
 
 
-def configure(stream: Stream, clock: Callable[[], float], *, level: str = "info", terminal: bool = False) -> None:
-    """Send every event of this process, ours and the libraries', to `stream`, as JSON or for people on a terminal."""
+def configure(
+    stream: Stream, clock: Callable[[], float], *, level: str = "info", terminal: bool = False, journal: bool = False
+) -> None:
+    """Send every event of this process, ours and the libraries', to `stream`.
+
+    As JSON, or on a terminal for people; on the journal with the level in front, which systemd takes off again.
+    """
     number = logging.getLevelName(level.upper())
-
     now = Stamp(clock)
-
-    def stamp(_logger: object, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        return {"timestamp": now(), "level": method, **event}
-
-    def render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
-        return _fit({name: event[name] for name in _FIRST} | dict(event))
-
-    def render_for_people(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
-        return console(logger, method, event).encode()  # type: ignore[no-any-return]
-
     colours = not os.environ.get("NO_COLOR")  # https://no-color.org
-    console: Any = structlog.dev.ConsoleRenderer(colors=colours) if terminal else None
+
+    def render(_logger: object, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[bytes], dict[str, Any]]:
+        prefix = PRIORITIES[method] if journal else b""
+        line = _fit({"timestamp": now(), "level": method, "event": event["event"], **event}, MAX_PIECE - len(prefix))
+        return (prefix + line + b"\n",), {}
+
+    def render_for_people(
+        _logger: object, method: str, event: MutableMapping[str, Any]
+    ) -> tuple[tuple[bytes], dict[str, Any]]:
+        return (console.line(clock(), method, dict(event), colours=colours).encode(),), {}
+
     structlog.configure(
-        processors=[stamp, render_for_people if terminal else render],
+        processors=[render_for_people if terminal else render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(stream),  # type: ignore[arg-type]  # write and flush will do
+        logger_factory=lambda: _Sink(stream),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
     root.setLevel(max(number, logging.INFO))
-    warnings.showwarning = _show_warning
-    sys.excepthook = _log_crash
 
 
-def _fit(event: dict[str, Any]) -> bytes:
-    """Encode an event as a line that can be written whole: of a longer one, its lists' ends and its texts' heads."""
+class _Sink:
+    """Passes lines on to a stream.
+
+    Without the lock of structlog's loggers: a finalizer that logs in the middle of a write would wait for it forever.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def msg(self, line: bytes) -> None:
+        self._stream.write(line)
+        self._stream.flush()
+
+    debug = info = warning = error = critical = msg
+
+
+def _fit(event: dict[str, Any], room: int) -> bytes:
+    """Encode an event in fewer bytes than `room`: of a longer one, its lists' ends and its texts' heads."""
     line = _encode(event)
     for items, characters in _SHORTER:
-        if len(line) < MAX_PIECE:
+        if len(line) < room:
             return line
         cut = {name: _shorten(value, items, characters) for name, value in event.items()}
         line = _encode({**cut, "shortened": True})
-    if len(line) < MAX_PIECE:
+    if len(line) < room:
         return line
     return _encode({name: event[name] for name in _FIRST} | {"shortened": True})
 
@@ -223,23 +245,18 @@ def describe(error: BaseException | None) -> dict[str, str | list[str]]:
     """Give what a log line may say of an exception: its type and where it came from, not its text."""
     if error is None:
         return {}
-    frames = traceback.extract_tb(error.__traceback__)
-    return {
-        "error": type(error).__qualname__,
-        "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-    }
+    return {"error": type(error).__qualname__, "frames": places(error.__traceback__)}
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    log.warning("warning", category=category.__name__, where=f"{filename}:{lineno}")  # its text may hold a value
+def places(trace: TracebackType | None) -> list[str]:
+    """Return where a traceback passed, the innermost place last. Reads no source file, for a client may wait."""
+    return [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in traceback.walk_tb(trace)]
 
 
-def _log_crash(_kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    log.critical("crash", **describe(error.with_traceback(trace)))
+def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
+    """Whether systemd says that this descriptor leads to the journal, and to no pipe or file behind it."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"

@@ -8,10 +8,15 @@ writable has room for one such piece; a lock keeps the other processes from taki
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import select
+import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +33,8 @@ _encode_lines: Final = msgspec.json.Encoder().encode_lines
 _RETRY_LEAST: Final = 0.001
 _RETRY_MOST: Final = 0.05
 _AT_EXIT: Final = 0.5
+_ASIDE: Final = 1000
+_STDERR: Final = 2
 
 _Later = Callable[[float, Callable[[], None]], object]
 
@@ -35,9 +42,13 @@ _Later = Callable[[float, Callable[[], None]], object]
 class Writer:
     """The log's end of a descriptor, in this process and in those forked from it."""
 
-    def __init__(self, descriptor: int, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Write to `descriptor`; at once, until `schedule_by` gives something to wait with."""
+    def __init__(self, descriptor: int, *, prefix: bytes = b"", sleep: Callable[[float], None] = time.sleep) -> None:
+        """Write to `descriptor`; at once, until `schedule_by` gives something to wait with.
+
+        `prefix` goes in front of each line that was taken as a value.
+        """
         self._descriptor = descriptor
+        self._prefix = prefix
         self._sleep = sleep
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
@@ -45,9 +56,14 @@ class Writer:
         self._lock = os.memfd_create("log-lock")
         self._pending = bytearray()
         self._values: list[msgspec.Struct] = []  # lines of now that are not encoded yet
+        self._aside: deque[bytes] = deque()  # lines that came while another was written, or from another thread
+        self._busy = False
+        self._thread = threading.get_ident()
         self._later: _Later | None = None
         self._scheduled = False
         self._retry = _RETRY_LEAST
+        forget = weakref.WeakMethod(self._forget)
+        os.register_at_fork(after_in_child=lambda: (call := forget()) and call())
         self.dropped = 0
         """How many lines were lost, because they were not read or could not be written."""
 
@@ -55,10 +71,13 @@ class Writer:
         """Write in batches from now on, with the loop's `later(seconds, call)`."""
         self._later = later
 
-    def after_fork(self) -> None:
-        """Forget what the parent has yet to write: it will."""
+    def _forget(self) -> None:
+        """In a forked child: forget what the parent has yet to write, for it will, and the parent's loop."""
         self._pending.clear()
         self._values.clear()
+        self._aside.clear()
+        self._busy = False
+        self._thread = threading.get_ident()
         self._later = None
         self._scheduled = False
         self.dropped = 0
@@ -76,7 +95,17 @@ class Writer:
                 self.flush()
 
     def write(self, line: bytes) -> None:
-        """Take a line, with its end, of at most MAX_PIECE bytes. Drops and counts it when too many wait already."""
+        """Take a line, with its end, of at most MAX_PIECE bytes. Drops and counts it when too many wait already.
+
+        Also in another thread, and in a finalizer that runs in the middle of any call here: then it is written with
+        the next flush.
+        """
+        if self._busy or threading.get_ident() != self._thread:
+            if len(self._aside) < _ASIDE:
+                self._aside.append(line)
+            else:
+                self.dropped += 1
+            return
         self._collect()
         self._append(line)
         if self._later is None:
@@ -88,6 +117,8 @@ class Writer:
 
     def flush(self) -> bool:
         """Write what can be written without waiting; say whether that was all. Raises nothing."""
+        if self._busy or threading.get_ident() != self._thread:
+            return False
         self._collect()
         if not self._pending:
             return True
@@ -110,11 +141,17 @@ class Writer:
             self._drop_pending()
 
     def _collect(self) -> None:
-        """Encode what was taken as values."""
+        """Encode what was taken as values, and append what was set aside."""
         if self._values:
+            self._busy = True
             lines = _encode_lines(self._values)
             self._values.clear()
+            self._busy = False
+            if self._prefix:  # JSON has no line end but a line's own
+                lines = self._prefix + lines[:-1].replace(b"\n", b"\n" + self._prefix) + b"\n"
             self._append(lines)
+        while self._aside:
+            self._append(self._aside.popleft())
 
     def _append(self, lines: bytes) -> None:
         if len(self._pending) + len(lines) > MAX_PENDING:
@@ -145,9 +182,13 @@ class Writer:
         """Write while it can be done without waiting; give what is in the way, None for nothing."""
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                self._write_to_stderr()
+                return None
             return "lock"
         written = 0
+        self._busy = True
         try:
             while written < len(self._pending):
                 if not self._poll.poll(0):
@@ -162,8 +203,15 @@ class Writer:
             self._drop_pending()
         finally:
             del self._pending[:written]
+            self._busy = False
             fcntl.lockf(self._lock, fcntl.LOCK_UN)
         return None
+
+    def _write_to_stderr(self) -> None:
+        """Write all there: a child that reads a file has closed every other descriptor."""
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, self._pending)
+        self._pending.clear()
 
     def _drop_pending(self) -> None:
         self.dropped += self._pending.count(b"\n")

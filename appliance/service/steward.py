@@ -81,6 +81,7 @@ class Steward:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)
         self._post.row.beat()
+        self._post.writer.flush()  # what another thread has said
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """See what the workers have counted since the last time."""

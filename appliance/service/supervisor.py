@@ -25,6 +25,7 @@ from appliance.service.checks.table import log_findings
 from appliance.service.fleet import STEWARD, WORKER, Fleet
 from appliance.service.privileges import become
 from appliance.service.process import fork
+from appliance.service.raw_output import RawOutput
 from appliance.service.refresh import Watch
 from appliance.service.setup import Setup, make_setup, with_new_certificate
 from appliance.service.sockets import address_of, open_sockets
@@ -48,12 +49,22 @@ class Supervisor:
     """The service, from its start to its end."""
 
     def __init__(
-        self, read: Callable[[], Settings], environ: Mapping[str, str], writer: Writer, *, terminal: bool
+        self,
+        read: Callable[[], Settings],
+        environ: Mapping[str, str],
+        writer: Writer,
+        raw: RawOutput,
+        *,
+        terminal: bool,
     ) -> None:
-        """`read` gives the settings as they are now, or raises ConfigError; `writer` and `terminal` are the log's."""
+        """`read` gives the settings as they are now, or raises ConfigError; `writer` and `terminal` are the log's.
+
+        `raw` is what the processes write to stdout and stderr besides the log.
+        """
         self._read = read
         self._environ = environ
         self._writer = writer
+        self._raw = raw
         self._terminal = terminal
         self._timer: Callable[[], float] = time.monotonic
         self._notifier = Notifier(environ)
@@ -84,6 +95,7 @@ class Supervisor:
             self._fleet.turn()  # now, not after the first wait: it is half of the start's time
             while not (self._end_asked is not None and self._fleet.empty):
                 self._turn()
+            self._raw.read()
             log.info("stopped")
         finally:
             self._fleet.kill()
@@ -101,6 +113,7 @@ class Supervisor:
             self._end()
         elif number == signal.SIGHUP:
             self._reload_wanted = True
+        self._raw.read()  # first: the last words of a process come before the line that it has died
         self._fleet.turn()
         if self._end_asked is None:
             self._advance()
@@ -227,8 +240,10 @@ class Supervisor:
         self._writer.flush()
         post = Post(setup, row, self._note, self._writer, self._terminal, self._wake)
 
+        pipe = self._raw.open(kind)
+
         def body() -> None:
-            self._writer.after_fork()
+            self._raw.redirect_child(pipe)
             for one in self._sockets.admin if kind == WORKER else self._sockets.public:
                 one.close()
             if kind == WORKER:
@@ -236,7 +251,13 @@ class Supervisor:
             else:
                 Steward(post, self._sockets.admin).run()
 
-        return fork(body, self._writer.close, self._signals)
+        try:
+            pid = fork(body, self._writer.close, self._signals)
+        except OSError:
+            self._raw.discard(pipe)
+            raise
+        self._raw.watch(pipe, pid)
+        return pid
 
     def _wake(self) -> None:
         """Have the supervisor look around now; called in a child."""

@@ -136,6 +136,7 @@ class Worker:
         self._take_newest()
         self._request_log.tick()
         writer = self._post.writer
+        writer.flush()  # what another thread has said
         if writer.dropped:
             dropped, writer.dropped = writer.dropped, 0
             self._row.lines_dropped(dropped)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from appliance.config_values import LEVELS
-from appliance.observe import logs
+from appliance.observe import hooks, logs
 from appliance.sidebar.reply import Outcome, Refusal, Reply
 from tests.server import Lines
 
@@ -115,12 +115,12 @@ def test_an_exception_comes_with_frames_and_without_text(logged):
 def test_warnings_are_events(logged):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = logs._show_warning  # pytest had put its own in the place
+        warnings.showwarning = hooks.show_warning  # pytest had put its own in the place
         warnings.warn("old", DeprecationWarning, stacklevel=1)
     assert logged.take("warning")["category"] == "DeprecationWarning"
 
 
 def test_a_crash_is_one_line(logged):
     error = ValueError("ann@example.com")
-    logs._log_crash(ValueError, error, None)
+    hooks.log_crash(ValueError, error, None)
     assert logged.take("crash")["error"] == "ValueError"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
 from appliance.observe import writer as module
@@ -139,12 +141,22 @@ def test_a_child_does_not_write_what_its_parent_will(pipe: Pipe) -> None:
     pipe.writer.write(LINE)
     pid = os.fork()
     if pid == 0:
-        pipe.writer.after_fork()
         pipe.writer.write(b"child\n")
         os._exit(0)
     os.waitpid(pid, 0)
     assert pipe.read() == b"child\n"
     pipe.writer.flush()
+    assert pipe.read() == LINE
+
+
+def test_a_child_that_has_closed_its_descriptors_writes_to_stderr(pipe: Pipe) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(pipe.write_end, 2)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        pipe.writer.write(LINE)
+        os._exit(0)
+    os.waitpid(pid, 0)
     assert pipe.read() == LINE
 
 
@@ -168,3 +180,56 @@ def test_another_process_in_the_middle_of_a_piece_is_waited_for(pipe: Pipe) -> N
     assert pipe.read() == LINE
     for descriptor in (ready_read, ready_write, end_read, end_write):
         os.close(descriptor)
+
+
+def test_a_prefix_stands_before_each_value(pipe: Pipe) -> None:
+    writer = Writer(pipe.write_end, prefix=b"<6>")
+    writer.schedule_by(pipe.loop.later)
+    for number in range(3):
+        writer.take(Value(f"{number}\n"))
+    writer.write(b"as it is\n")
+    pipe.loop.turn()
+    assert pipe.read() == b'<6>{"text":"0\\n"}\n<6>{"text":"1\\n"}\n<6>{"text":"2\\n"}\nas it is\n'
+
+
+class Value(msgspec.Struct):
+    """A line that is still to be encoded."""
+
+    text: str
+
+
+def test_a_line_of_another_thread_is_written_with_the_next_flush(pipe: Pipe) -> None:
+    pipe.writer.schedule_by(pipe.loop.later)
+    thread = threading.Thread(target=lambda: (pipe.writer.write(LINE), pipe.writer.flush()))
+    thread.start()
+    thread.join()
+    assert pipe.loop.waiting == []  # a loop's timers are for its own thread
+    assert pipe.writer.flush()
+    assert pipe.read() == LINE
+
+
+def test_a_line_in_the_middle_of_a_write_comes_after_it(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a finalizer, which runs wherever memory is allocated."""
+    write, inner = os.write, b"inner\n"
+
+    def interrupted(descriptor: int, piece: bytes) -> int:
+        if not piece.startswith(inner):
+            pipe.writer.write(inner)
+            pipe.writer.flush()
+        return write(descriptor, piece)
+
+    fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, 16 * MAX_PIECE)  # each write takes a page
+    monkeypatch.setattr(module.os, "write", interrupted)
+    for _ in range(2):
+        pipe.writer.take(Value("outer"))
+        pipe.writer.flush()
+    pipe.writer.flush()
+    outer = b'{"text":"outer"}\n'
+    assert pipe.read() == outer + inner + outer + inner
+
+
+def test_lines_that_are_set_aside_are_bounded(pipe: Pipe) -> None:
+    thread = threading.Thread(target=lambda: [pipe.writer.write(LINE) for _ in range(module._ASIDE + 5)])
+    thread.start()
+    thread.join()
+    assert pipe.writer.dropped == 5

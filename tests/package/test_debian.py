@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.observe.logs import PRIORITIES
 from tests.daemon import ROOT, until
 from tests.factory import CUSTOMERS, SECRET, write_csv
 from tests.package.machine import Machine
@@ -159,6 +160,17 @@ def test_the_journal_has_one_object_a_line(machine):
     until(lambda: {"serving", "request", "reloaded", "check"} <= events(), "all kinds of lines")
 
 
+def test_the_journal_has_the_level_of_each_line(machine):
+    lines = machine.run("journalctl --output=json --unit=sidebard.service _COMM=sidebard").splitlines()
+    for entry in map(json.loads, lines):
+        event = json.loads(entry["MESSAGE"])
+        if "level" in event:
+            assert f"<{entry['PRIORITY']}>".encode() == PRIORITIES[event["level"]], event
+    said = machine.run("journalctl --output=cat --unit=sidebard.service --priority=err _COMM=sidebard")
+    assert "worker_died" in said
+    assert "request" not in {json.loads(line).get("event") for line in said.splitlines()}
+
+
 def test_a_stuck_supervisor_is_replaced_by_the_watchdog(machine):
     _drop_in(machine, "[Service]\nWatchdogSec=3\n")
     machine.run("systemctl restart sidebard.service")
@@ -177,7 +189,7 @@ def test_a_wrong_config_is_refused_by_reload_and_not_restarted(machine):
     try:
         said = machine.run("systemctl reload sidebard.service", check=False)
         assert "Job for sidebard.service failed" in said
-        assert "app[0].colour" in machine.run("journalctl --output=cat --unit=sidebard.service -n 20")
+        assert "app[0].colour" in machine.run("journalctl --output=cat --unit=sidebard.service --priority=err -n 20")
         assert machine.run("systemctl is-active sidebard.service").strip() == "active"
         machine.run("systemctl restart sidebard.service", check=False)
         assert machine.property("sidebard.service", "ExecMainStatus") == "78"

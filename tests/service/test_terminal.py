@@ -48,7 +48,7 @@ def test_lines_are_for_people(terminal: Terminal) -> None:
     terminal.wait_for(b"serving")
     assert b'{"' not in terminal.said
     terminal.daemon.ask()
-    terminal.wait_for(b"outcome")
+    terminal.wait_for(b"200, found")
     os.write(terminal.master, b"\x03")
     terminal.wait_for(b"stopped")
     assert terminal.daemon.end() == 0
