@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +29,40 @@ def become(user: str, state: Path, trail: Path | None) -> None:
     Raises StartFault if there is no such user.
     """
     entry = entry_of(user)
-    for path in (state, *state.rglob("*"), *([trail] if trail is not None else [])):
-        os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    _own(state, entry)
+    if trail is not None:
+        _hand_over(trail, entry)
     let_others_read()
     # The groups first: only root may set them. setresuid leaves no saved root to come back to.
     os.setgroups(os.getgrouplist(user, entry.pw_gid))
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+
+
+def _own(state: Path, entry: pwd.struct_passwd) -> None:
+    """Let the user own the state folder and what is in it.
+
+    Each step of the walk holds its folder open, so a folder that is swapped for a link leads nowhere.
+    """
+    for _, _, files, folder in os.fwalk(state):
+        os.fchown(folder, entry.pw_uid, entry.pw_gid)
+        for name in files:
+            _hand_over(name, entry, folder)
+
+
+def _hand_over(name: str | Path, entry: pwd.struct_passwd, folder: int | None = None) -> None:
+    """Let the user own a regular file with one name; a link, of either kind, may lead to a file of somebody else's."""
+    try:
+        # Without O_NONBLOCK, a FIFO would wait for a writer.
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return
+    try:
+        facts = os.fstat(descriptor)
+        if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
+            os.fchown(descriptor, entry.pw_uid, entry.pw_gid)
+    finally:
+        os.close(descriptor)
 
 
 def owner_of(state: Path) -> pwd.struct_passwd | None:
