@@ -162,9 +162,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _create(file: Path, flags: int) -> int:
-    """Open a file, made if it is not there, for its owner alone: the folder's owner, when root imports by hand."""
-    # The folder may belong to a user whom root must give nothing: only what is made here changes its owner, and no
-    # link is followed, neither at the file nor in place of its folder.
+    """Open a file, made if it is not there, for its owner alone: the folder's owner, even if this is root.
+
+    Only what is made here changes its owner, and no link is followed, neither at the file nor in place of its folder.
+    """
     folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC

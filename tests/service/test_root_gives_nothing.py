@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,11 @@ def _victim(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symlink", "hard link"])
-def test_lock_that_is_a_link_keeps_its_owner(tmp_path: Path, victim: Path, link: object) -> None:
+def test_lock_that_is_a_link_keeps_its_owner(tmp_path: Path, victim: Path, link: Callable[[Path, Path], None]) -> None:
     folder = tmp_path / "customers"
     folder.mkdir()
     os.chown(folder, _NOBODY.pw_uid, _NOBODY.pw_gid)
-    link(victim, folder / "lock")  # type: ignore[operator]
+    link(victim, folder / "lock")
     try:
         os.close(importer._create(folder / "lock", os.O_RDWR))
     except OSError:
@@ -51,36 +52,89 @@ def test_file_made_by_root_belongs_to_the_owner_of_the_folder(tmp_path: Path) ->
     assert (facts.st_uid, facts.st_mode & 0o777) == (_NOBODY.pw_uid, 0o600)
 
 
+@pytest.fixture(name="state")
+def _state(tmp_path: Path) -> Path:
+    state = tmp_path / "state"
+    (state / "customers").mkdir(parents=True)
+    (state / "log.key").touch()
+    return state
+
+
+def _give(path: Path) -> None:
+    os.chown(path, _NOBODY.pw_uid, _NOBODY.pw_gid)
+
+
 @pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symlink", "hard link"])
-def test_hand_over_leaves_links_alone(tmp_path: Path, victim: Path, link: object) -> None:
-    link(victim, tmp_path / "name")  # type: ignore[operator]
-    privileges._hand_over(tmp_path / "name", _NOBODY)
+@pytest.mark.parametrize("what", ["log.key", "customers/lock", "trail"])
+def test_hand_over_leaves_links_alone(state: Path, victim: Path, what: str, link: Callable[[Path, Path], None]) -> None:
+    (state / what).unlink(missing_ok=True)
+    link(victim, state / what)
+    privileges.hand_over(_NOBODY, state, state / "trail")
+    assert victim.stat().st_uid == 0
+    assert state.stat().st_uid == _NOBODY.pw_uid
+
+
+def test_hand_over_gives_all_that_root_has_made(state: Path, tmp_path: Path) -> None:
+    privileges.hand_over(_NOBODY, state, tmp_path / "trail")
+    given = (state, *state.rglob("*"), tmp_path / "trail")
+    assert {path.stat().st_uid for path in given} == {_NOBODY.pw_uid}
+    assert (tmp_path / "trail").stat().st_mode & 0o777 == 0o600
+
+
+def test_hand_over_makes_the_folder_for_the_user_alone(tmp_path: Path) -> None:
+    state = tmp_path / "made" / "state"
+    privileges.hand_over(_NOBODY, state, None)
+    assert (state.stat().st_uid, state.stat().st_mode & 0o777, state.parent.stat().st_uid) == (
+        _NOBODY.pw_uid,
+        0o700,
+        0,
+    )
+
+
+@pytest.mark.parametrize("below", ["", "customers"], ids=["state folder", "folder in it"])
+def test_nothing_is_given_below_a_folder_of_the_user(state: Path, below: str) -> None:
+    """Who owns a folder can move into it what root has left elsewhere in their reach."""
+    _give(state / below)
+    victim = state / below / "victim"
+    victim.touch()
+    privileges.hand_over(_NOBODY, state, None)
     assert victim.stat().st_uid == 0
 
 
-def test_hand_over_gives_a_file_of_one_name(victim: Path) -> None:
-    privileges._hand_over(victim, _NOBODY)
-    assert victim.stat().st_uid == _NOBODY.pw_uid
+def test_nothing_is_given_where_the_user_can_change_the_way(tmp_path: Path) -> None:
+    theirs, roots = tmp_path / "home", tmp_path / "roots"
+    theirs.mkdir()
+    roots.mkdir()
+    (theirs / "inside").mkdir()
+    _give(theirs)
+    (theirs / "link").symlink_to(roots)
+    privileges.hand_over(_NOBODY, theirs / "inside", theirs / "trail")
+    privileges.hand_over(_NOBODY, theirs / "new", None)
+    assert (theirs / "inside").stat().st_uid == 0
+    assert not (theirs / "new").exists()
+    assert not (theirs / "trail").exists()
+    owner = privileges.owner_of(theirs / "link")
+    assert owner is not None
+    assert owner.pw_uid == _NOBODY.pw_uid
 
 
 def test_folder_that_is_swapped_for_a_link_during_the_walk_leads_nowhere(
-    tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere, state = tmp_path / "elsewhere", tmp_path / "state"
+    elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (state / "below").mkdir(parents=True)
-    (state / "first").touch()
-    (state / "below" / victim.name).touch()
-    victim = victim.rename(elsewhere / victim.name)
-    hand_over = privileges._hand_over
+    (elsewhere / "lock").touch()
+    (state / "customers" / "lock").touch()
+    listdir = os.listdir
 
-    def swap(name: str | Path, entry: pwd.struct_passwd, folder: int | None = None) -> None:
-        if name == "first":
-            (state / "below").rename(state / "moved")
-            (state / "below").symlink_to(elsewhere)
-        hand_over(name, entry, folder)
+    def swap(folder: int) -> list[str]:
+        names = listdir(folder)
+        if "customers" in names:
+            (state / "customers").rename(state / "moved")
+            (state / "customers").symlink_to(elsewhere)
+        return names
 
-    monkeypatch.setattr(privileges, "_hand_over", swap)
-    privileges._own(state, _NOBODY)
-    assert (elsewhere.stat().st_uid, victim.stat().st_uid) == (0, 0)
+    monkeypatch.setattr(os, "listdir", swap)
+    privileges.hand_over(_NOBODY, state, None)
+    assert (elsewhere.stat().st_uid, (elsewhere / "lock").stat().st_uid) == (0, 0)
     assert state.stat().st_uid == _NOBODY.pw_uid
