@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from appliance.config import load
 from appliance.customers import importer
 from appliance.service import privileges
+from appliance.service.checks.ground import Ground
+from tests.daemon import ROOT, Daemon, children
+from tests.service.checks import look, only, write_home
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -138,3 +144,60 @@ def test_folder_that_is_swapped_for_a_link_during_the_walk_leads_nowhere(
     privileges.hand_over(_NOBODY, state, None)
     assert (elsewhere.stat().st_uid, (elsewhere / "lock").stat().st_uid) == (0, 0)
     assert state.stat().st_uid == _NOBODY.pw_uid
+
+
+# The program
+
+
+def _open_to_others(folder: Path) -> None:
+    """Let any user reach this folder, as pytest does not."""
+    for path in (folder, *list(folder.parents)[:3]):
+        path.chmod(path.stat().st_mode | 0o055)
+
+
+@pytest.mark.parametrize("owner", [0, _NOBODY.pw_uid], ids=["state of root's", "state of the user's"])
+def test_service_and_import_as_root_leave_all_to_the_user(tmp_path: Path, owner: int) -> None:
+    _open_to_others(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, owner, owner)
+    with Daemon(tmp_path, server='user = "nobody"') as daemon:
+        daemon.wait_for("serving")
+        pids = (daemon.process.pid, *children(daemon.process.pid))
+        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
+    assert len(pids) == 3
+    for status in statuses:
+        rows = dict(row.split(":\t", 1) for row in status.splitlines() if ":\t" in row)
+        assert {int(rows[f"Cap{which}"], 16) for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
+        assert (rows["NoNewPrivs"], rows["Uid"].split()) == ("1", [str(_NOBODY.pw_uid)] * 4)
+    command = [sys.executable, "-m", "appliance", "import", "--config", str(daemon.config)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    found = {path: path.stat() for path in (state, *state.rglob("*"))}
+    assert {facts.st_uid for facts in found.values()} == {_NOBODY.pw_uid}
+    assert {facts.st_mode & 0o777 for facts in found.values()} == {0o600, 0o700}
+
+
+def test_state_folder_that_the_user_cannot_reach_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with Daemon(tmp_path, server='user = "nobody"') as daemon:
+        said = str(daemon.wait_for("start_failed")["message"])
+        assert daemon.end() == 3
+    sentence = f"{tmp_path}/state: the state folder cannot be used: Permission denied; name another in server.state"
+    assert said.startswith(sentence)
+    made = load(daemon.config, {})
+    where = Ground(made, {}, eyes=_NOBODY)
+    assert {only(look(name, where)).sentence for name in ("state", "space")} == {said}
+
+
+def test_import_as_root_into_a_folder_of_the_user_follows_no_link(tmp_path: Path, victim: Path) -> None:
+    _open_to_others(tmp_path)
+    customers = tmp_path / "state" / "customers"
+    config = write_home(tmp_path)
+    customers.mkdir()
+    for path in (tmp_path / "state", customers):
+        _give(path)
+    (customers / "lock").symlink_to(victim)
+    command = [sys.executable, "-m", "appliance", "import", "--config", str(config)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, "cannot be written" in ended.stderr) == (1, True), ended.stderr
+    assert (victim.stat().st_uid, victim.read_text()) == (0, "root's own")
