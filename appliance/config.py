@@ -270,7 +270,7 @@ def _settle(
     """Decode, fill in what hangs on other keys or on the environment, and check across sections."""
     server = tree.get("server", {})
     if isinstance(server, dict) and server.get("state", "") == "":
-        tree = {**tree, "server": {**server, "state": _default_state(environ)}}
+        tree = {**tree, "server": {**server, "state": _default_state(environ, server.get("user"))}}
     reader = Reader(folder, Settings)
     settings = reader.decode(Settings, tree, ())
     settings = replace(
@@ -317,10 +317,12 @@ def _check(settings: Settings, reader: Reader) -> None:
                 fault(("app", index, what), f"is that of app[{first[value]}] too", todo, values.shown(value))
 
 
-def _default_state(environ: Mapping[str, str]) -> str:
-    """Give the state folder's default, or "" when the environment names none."""
+def _default_state(environ: Mapping[str, str], user: object) -> str:
+    """Return the state folder's default, or "" when the environment names none."""
     if first := environ.get("STATE_DIRECTORY", "").split(":")[0]:  # systemd names one for each StateDirectory=
         return first
+    if user:  # HOME is root's then, which this user cannot enter
+        return "/var/lib/sidebard"
     for variable, below in (("XDG_STATE_HOME", "sidebard"), ("HOME", ".local/state/sidebard")):
         if (base := environ.get(variable, "")).startswith("/"):  # the XDG specification: a relative one is ignored
             return os.path.join(base, below)

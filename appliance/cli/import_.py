@@ -17,7 +17,8 @@ from appliance.config import ConfigError
 from appliance.customers.importer import import_customers
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, Refused, Report
 from appliance.service.importing import limit
-from appliance.service.wiring import plan_of, snapshot_folder
+from appliance.service.privileges import become_owner
+from appliance.service.wiring import StartFault, plan_of, snapshot_folder
 
 _MANY: Final = 100_000
 
@@ -36,10 +37,13 @@ def command(config: Path | None, as_json: bool) -> None:
         raise common.ConfigStop(error) from None
     plan = plan_of(settings)
     try:
+        become_owner(settings.server)
         folder = snapshot_folder(settings)
         limit(plan, folder)
         with _progress(plan) as progress:
             report = import_customers(plan, folder, clock=time.time, timer=time.monotonic, progress=progress)
+    except StartFault as fault:
+        raise common.StartStop(str(fault)) from None
     except Refused as refused:
         if as_json:
             _print_json({"refused": str(refused), "bad": refused.bad})

@@ -164,12 +164,25 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _create(file: Path, flags: int) -> int:
-    """Open a file, made if it is not there, for its owner alone: the folder's owner, when root imports by hand."""
-    descriptor = os.open(file, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if os.geteuid() == 0:
-        folder = file.parent.stat()
-        os.fchown(descriptor, folder.st_uid, folder.st_gid)
-    return descriptor
+    """Open a file, made if it is not there, for its owner alone: the folder's owner, even if this is root.
+
+    Only what is made here changes its owner, and no link is followed, neither at the file nor in place of its folder.
+    """
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(file.name, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+            return os.open(file.name, flags, dir_fd=folder)
+        if os.geteuid() == 0:
+            owner = os.fstat(folder)
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        return descriptor
+    finally:
+        os.close(folder)
 
 
 def _sync(path: Path) -> None:

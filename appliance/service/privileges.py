@@ -1,16 +1,34 @@
-"""From root to a user who can do nothing but this service's work."""
+"""From root to a user who can do nothing but this service's work.
+
+The user of the service may have been taken over. So root opens, makes and gives away nothing by a path that this user
+can change meanwhile: it either becomes the user first, for good or for a while, or walks from / by descriptors,
+follows no link, and goes on only while every folder is root's own.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
+import resource
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Final
 
 from appliance.config import Server
 from appliance.service.unpacked import let_others_read
-from appliance.service.wiring import StartFault
+from appliance.service.wiring import StartFault, state_sentence
+
+_PR_SET_DUMPABLE: Final = 4
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_MOST_CAPABILITIES: Final = 64
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAKE: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+_libc: Final = ctypes.CDLL(None)
 
 
 def entry_of(user: str) -> pwd.struct_passwd:
@@ -21,29 +39,179 @@ def entry_of(user: str) -> pwd.struct_passwd:
         raise StartFault(f'server.user: there is no user "{user}" here; create it, or name another') from None
 
 
-def become(user: str, state: Path, trail: Path | None) -> None:
-    """Become `user`, for good, and let them own the state folder and the access trail.
+def become(user: pwd.struct_passwd) -> None:
+    """Become this user, for good, with no capability and no way to get one; only root can.
 
     Whatever is read again at a reload, such as secrets and certificates, must then be readable to them.
-    Raises StartFault if there is no such user.
     """
-    entry = entry_of(user)
-    for path in (state, *state.rglob("*"), *([trail] if trail is not None else [])):
-        os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
     let_others_read()
+    for capability in range(_MOST_CAPABILITIES):
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     # The groups first: only root may set them. setresuid leaves no saved root to come back to.
-    os.setgroups(os.getgrouplist(user, entry.pw_gid))
-    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+    os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+    os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    lock_down()
+
+
+def become_owner(server: Server) -> None:
+    """Become who owns the state folder, if this is root and that is another: for an import by hand.
+
+    Raises StartFault.
+    """
+    user = eyes_of(server)
+    if user is None:
+        return
+    if server.user:
+        give(user, server.state, None)
+    become(user)
+
+
+def give(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
+    """Hand over, as `hand_over` does. Raises StartFault."""
+    try:
+        hand_over(user, state, trail)
+    except OSError as error:
+        raise StartFault(state_sentence(state, error)) from None
+
+
+def lock_down() -> None:
+    """Let this process and its children gain no right by any program that they start, and leave no core dump."""
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def hand_over(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
+    """Let this user own the state folder and the access trail, where only root could arrange that.
+
+    Nothing is given where the path leads through a folder that another can change, nor below a folder that is not
+    root's: there the user makes what is missing, with no more rights than theirs. Raises OSError.
+    """
+    _give_folder(state, user)
+    if trail is not None:
+        with _trusted(trail.parent) as folder:
+            if folder is not None:
+                with suppress(FileExistsError):
+                    os.close(os.open(trail.name, os.O_WRONLY | _MAKE, 0o600, dir_fd=folder))
+                _hand_over(trail.name, user, folder)
+
+
+def can_give(state: Path) -> bool:
+    """Whether `hand_over` would make this state folder, or give it away: it is root's, or would be in root's folder."""
+    with _trusted(_existing(state)) as folder:
+        return folder is not None
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _give_folder(state: Path, user: pwd.struct_passwd) -> None:
+    there = _existing(state)
+    missing = state.relative_to(there).parts
+    with _trusted(there) as found:
+        if found is None:
+            return
+        folder = os.dup(found)
+        try:
+            for number, name in enumerate(missing, 1):
+                os.mkdir(name, 0o700 if number == len(missing) else 0o755, dir_fd=folder)
+                above, folder = folder, os.open(name, _FOLDER, dir_fd=folder)
+                os.close(above)
+            _own(folder, user)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _trusted(path: Path) -> Iterator[int | None]:
+    """Open a folder; None unless root alone can change it, and every folder on the way to it."""
+    with ExitStack() as opened:
+        folder = _open_folder("/", None, opened)
+        for name in path.resolve().parts[1:]:
+            folder = _open_folder(name, folder, opened) if folder is not None else None
+        yield folder
+
+
+def _open_folder(name: str, above: int | None, opened: ExitStack) -> int | None:
+    try:
+        folder = os.open(name, _FOLDER, dir_fd=above)
+    except OSError:
+        return None
+    opened.callback(os.close, folder)
+    return folder if _is_roots(folder) else None
+
+
+def _is_roots(folder: int) -> bool:
+    """Whether nobody but root can rename what is root's in this folder, as in a sticky one."""
+    facts = os.fstat(folder)
+    return facts.st_uid == 0 and (not facts.st_mode & _WRITTEN_BY_OTHERS or bool(facts.st_mode & stat.S_ISVTX))
+
+
+def _own(folder: int, user: pwd.struct_passwd) -> None:
+    """Let the user own a folder of root's and what of root's is in it, the folder itself last: until then it is safe.
+
+    A folder that is not root's, or that others may write, keeps its owner, and so does all that is in it.
+    """
+    facts = os.fstat(folder)
+    if facts.st_uid != 0 or facts.st_mode & _WRITTEN_BY_OTHERS:
+        return
+    for name in os.listdir(folder):
+        try:
+            below = os.open(name, _FOLDER, dir_fd=folder)
+        except OSError:
+            _hand_over(name, user, folder)
+            continue
+        try:
+            _own(below, user)
+        finally:
+            os.close(below)
+    os.fchown(folder, user.pw_uid, user.pw_gid)
+
+
+def _hand_over(name: str, user: pwd.struct_passwd, folder: int) -> None:
+    """Let the user own a regular file of root's with one name; a link, of either kind, may lead to somebody else's."""
+    try:
+        # Without O_NONBLOCK, a FIFO would wait for a writer.
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return
+    try:
+        facts = os.fstat(descriptor)
+        if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1 and facts.st_uid == 0:
+            os.fchown(descriptor, user.pw_uid, user.pw_gid)
+    finally:
+        os.close(descriptor)
 
 
 def owner_of(state: Path) -> pwd.struct_passwd | None:
-    """Give the user who owns the state folder and so, under systemd, runs the service; None if that is not another."""
+    """Return the user who decides what the state folder is, and so, under systemd, runs the service.
+
+    That is the first on the way to it who is not root; they could put anything in its place. None if that is who asks.
+    """
+    for path in (*_way_to(state.absolute()), *_way_to(state.resolve())):
+        try:
+            facts = path.lstat()
+        except OSError:
+            break
+        if facts.st_uid not in (0, os.geteuid()):
+            return _entry(facts.st_uid, facts.st_gid)
+    return None
+
+
+def _way_to(path: Path) -> tuple[Path, ...]:
+    return (*reversed(path.parents), path)
+
+
+def _entry(uid: int, gid: int) -> pwd.struct_passwd:
+    """Return the entry of a user, or one that will do for a user who has none, as in containers."""
     try:
-        owner = state.stat().st_uid
-        return pwd.getpwuid(owner) if owner != os.geteuid() else None
-    except (OSError, KeyError):
-        return None
+        return pwd.getpwuid(uid)
+    except KeyError:
+        return pwd.struct_passwd((f"user {uid}", "x", uid, gid, "", "/", ""))
 
 
 def eyes_of(server: Server) -> pwd.struct_passwd | None:
@@ -69,3 +237,10 @@ def seen_as(user: pwd.struct_passwd) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
+
+
+@contextmanager
+def as_owner(user: pwd.struct_passwd | None) -> Iterator[None]:
+    """Be this user for a while; whoever runs this, if there is none."""
+    with nullcontext() if user is None else seen_as(user):
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from appliance.observe.health import Served
 from appliance.observe.logs import log
 from appliance.observe.metrics import Table
 from appliance.service import certificates
+from appliance.service.privileges import as_owner
 from appliance.service.wiring import make_mounts, plan_of, prepare_state, prepare_trail, snapshot_folder
 
 
@@ -47,22 +49,30 @@ def worker_count(settings: Settings) -> int:
     return settings.server.workers or len(os.sched_getaffinity(0))
 
 
-def make_setup(settings: Settings, environ: Mapping[str, str], before: Setup | None = None) -> Setup:
+def make_setup(
+    settings: Settings,
+    environ: Mapping[str, str],
+    before: Setup | None = None,
+    owner: pwd.struct_passwd | None = None,
+) -> Setup:
     """Put together what `settings` say. What is as it was `before` is kept: counters, and the keys of TLS tickets.
 
+    What lies in the state folder, and the access trail, are made and opened as `owner`, if this is still root.
     Raises ConfigError, StartFault, and OSError if there is no memory for the counters.
     """
     if before is not None:
         settings = _keep_what_is_fixed(settings, before.settings)
-    log_key = prepare_state(settings, before.log_key if before is not None else b"")
-    prepare_trail(settings)
+    with as_owner(owner):
+        log_key = prepare_state(settings, before.log_key if before is not None else b"")
+        prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
     layout = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     certificate = certificates.signature(settings)
     if before is not None and before.certificate == certificate and before.settings.tls == settings.tls:
         context, served = before.context, before.served
     else:
-        context, served = certificates.load(settings)
+        with as_owner(owner if not certificates.named_pairs(settings) else None):
+            context, served = certificates.load(settings)
         certificate = certificate if before is not None else certificates.signature(settings)
     return Setup(
         settings=settings,

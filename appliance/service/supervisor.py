@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pwd
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from appliance.service import certificates, heartbeat
 from appliance.service.checks.ground import Ground
 from appliance.service.checks.table import log_findings
 from appliance.service.fleet import STEWARD, WORKER, Fleet
-from appliance.service.privileges import become
+from appliance.service.privileges import become, entry_of, give, lock_down
 from appliance.service.process import fork
 from appliance.service.raw_output import RawOutput
 from appliance.service.refresh import Watch
@@ -84,11 +85,16 @@ class Supervisor:
     def run(self) -> None:
         """Serve until a signal asks for the end. Raises ConfigError and StartFault if it does not get to serve."""
         settings = self._read()
-        self._next = make_setup(settings, self._environ)
+        user = _user_to_become(settings, self._environ)
+        self._next = make_setup(settings, self._environ, owner=user)
         self._certificate = Watch(self._next.certificate)
         self._sockets = open_sockets(settings, self._environ)
-        log_findings(Ground(settings, self._environ))
-        _leave_root(settings, self._environ)
+        log_findings(Ground(settings, self._environ, eyes=user))
+        # Now that the sockets are open and the secrets are read.
+        if user is not None:
+            become(user)
+        else:
+            lock_down()
         self._myself = os.pidfd_open(os.getpid())
         self._signals = block_signals()
         gc.freeze()  # what is here is every child's, and a collection would copy its pages
@@ -317,11 +323,16 @@ def block_signals() -> frozenset[signal.Signals]:
     return signals
 
 
-def _leave_root(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Become the user of the config, now that the sockets are open; under systemd the unit has seen to that."""
+def _user_to_become(settings: Settings, environ: Mapping[str, str]) -> pwd.struct_passwd | None:
+    """Return the user of the config, who then owns the state folder; under systemd the unit has seen to that.
+
+    Raises StartFault.
+    """
     if os.geteuid() != 0 or "INVOCATION_ID" in environ:
-        return
-    if settings.server.user:
-        become(settings.server.user, settings.server.state, settings.log.trail)
-    else:
+        return None
+    if not settings.server.user:
         log.warning("running_as_root", todo="name a user in server.user, or run it under systemd")
+        return None
+    user = entry_of(settings.server.user)
+    give(user, settings.server.state, settings.log.trail)
+    return user

@@ -2,11 +2,13 @@
 
 import os
 import pwd
+import resource
 from pathlib import Path
 
 import pytest
 
-from appliance.service.privileges import become
+from appliance.service import privileges
+from appliance.service.privileges import entry_of
 from appliance.service.wiring import StartFault
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -24,20 +26,27 @@ def test_becomes_the_user_and_leaves_them_the_state(tmp_path):
     child = os.fork()
     if child == 0:
         code = 1
+        same = False
         try:
-            become("nobody", state, trail)
+            privileges.hand_over(nobody, state, trail)
+            privileges.become(nobody)
             same = os.getresuid() == (nobody.pw_uid,) * 3 and os.getresgid() == (nobody.pw_gid,) * 3
-            code = 0 if same and 0 not in os.getgroups() else 2
+            status = dict(
+                row.split(":\t", 1) for row in Path("/proc/self/status").read_text().splitlines() if "\t" in row
+            )
+            bare = all(int(status[f"Cap{which}"], 16) == 0 for which in ("Inh", "Prm", "Eff", "Bnd", "Amb"))
+            tight = bare and status["NoNewPrivs"] == "1" and resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+            same = same and tight and 0 not in os.getgroups()
             os.setuid(0)
             code = 3
         except PermissionError:
-            pass
+            code = 0 if same else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert {Path(path).stat().st_uid for path in (state, *state.rglob("*"), trail)} == {nobody.pw_uid}
 
 
-def test_no_such_user(tmp_path):
+def test_no_such_user():
     with pytest.raises(StartFault, match=r'server\.user: there is no user "nobody-of-that-name" here; create it'):
-        become("nobody-of-that-name", tmp_path, None)
+        entry_of("nobody-of-that-name")

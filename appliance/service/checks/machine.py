@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import resource
@@ -15,7 +16,8 @@ from typing import Final
 from appliance.customers import guards
 from appliance.service.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground, existing
-from appliance.service.wiring import state_sentence
+from appliance.service.privileges import as_owner, can_give
+from appliance.service.wiring import StartFault, state_sentence
 
 _RELEASED: Final = 2026
 """The year in which this version was built: no clock that is right shows an earlier one."""
@@ -25,16 +27,35 @@ _PROBE_BYTES: Final = 4096
 
 
 def state(ground: Ground) -> Iterator[Finding]:
-    """Write into the state folder, and read back what was written; look whether the access trail could be written."""
+    """Write into the state folder, and read back what was written; look whether the access trail could be written.
+
+    All of it as the user of the service, but what the start does as root: to make the folder, or to give it to them.
+    """
+    state = ground.settings.server.state
+    user = ground.settings.server.user if ground.eyes is not None else ""
+    given = bool(user) and can_give(state)
+    with as_owner(ground.eyes):
+        try:
+            yield from _state(ground, user if given else "")
+        except OSError as error:  # a folder on the way that this user may not enter
+            yield fault(state_sentence(state, error))
+
+
+def _state(ground: Ground, given_to: str) -> Iterator[Finding]:
     if ground.settings.log.trail is not None:
         yield _trail(ground.settings.log.trail)
-    folder = existing(ground.settings.server.state)
-    if _is_others(folder):
+    state = ground.settings.server.state
+    folder = existing(state)
+    if given_to:
+        if not os.access(state.parent if folder == state else folder, os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        yield ok(f"{state} will be {'given to' if folder == state else 'made for'} {given_to} at the start")
+    elif _is_others(folder):
         owner = _name_of(folder.stat().st_uid)
         yield not_checked(f"{folder} belongs to {owner}; only that user, or root, can check it")
-    elif folder != ground.settings.server.state:
-        usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-        sentence = f"{ground.settings.server.state} is not there yet, and"
+    elif folder != state:
+        usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+        sentence = f"{state} is not there yet, and"
         yield (
             ok(f"{sentence} will be made")
             if usable
@@ -71,15 +92,19 @@ def _trail(file: Path) -> Finding:
         return fault(f"{file} is no file; name another in log.trail")
     if not there and not file.parent.is_dir():
         return fault(f"{file.parent} is not there; make it, or name another file in log.trail")
-    if not os.access(file if there else file.parent, os.W_OK):
+    if not os.access(file if there else file.parent, os.W_OK, effective_ids=True):
         return fault(f"{file} cannot be written by this user; name another in log.trail, or correct its owner")
     return ok(f"{file}: the access trail can be written")
 
 
 def space(ground: Ground) -> Iterator[Finding]:
     """Ask as an import does whether the disk has room for one. A lack of it is raised as Refused."""
-    folder = existing(ground.settings.server.state)
-    guards.check_room(ground.plan, folder)
+    state = ground.settings.server.state
+    try:
+        folder = existing(state)
+        guards.check_room(ground.plan, folder)
+    except OSError as error:
+        raise StartFault(state_sentence(state, error)) from None
     yield ok(f"{folder}: room for an import")
 
 
@@ -116,7 +141,9 @@ def descriptors(ground: Ground) -> Iterator[Finding]:
 
 def _is_others(folder: Path) -> bool:
     """Whether a folder is another user's, and not to be written by this one."""
-    return os.geteuid() not in (0, folder.stat().st_uid) and not os.access(folder, os.W_OK | os.X_OK)
+    if os.getuid() == 0:  # who can look as anybody
+        return False
+    return os.geteuid() != folder.stat().st_uid and not os.access(folder, os.W_OK | os.X_OK)
 
 
 def _name_of(user: int) -> str:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from appliance.config_values import Endpoint
 from appliance.service.checks.finding import Finding, fault, not_checked, ok
 from appliance.service.checks.ground import Ground, existing
+from appliance.service.checks.units import failed_units
 from appliance.service.sockets import todo_for
 
 _LISTENS: Final = "0A"
@@ -36,6 +37,7 @@ def sockets(ground: Ground) -> Iterator[Finding]:
         wanted.append((ground.settings.admin.listen, "admin.listen"))
     for endpoint, key in wanted:
         yield _unix(endpoint, endpoint.unix, key) if endpoint.unix is not None else _tcp(endpoint, key)
+    yield from failed_units(ground.environ)
 
 
 def _tcp(endpoint: Endpoint, key: str) -> Finding:

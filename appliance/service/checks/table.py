@@ -24,14 +24,12 @@ class Check:
     """One named check.
 
     `at_start`: cheap, and nothing that a start finds out by itself. `as_root`: to be made with all that root may do.
-    `handed_over`: the same if there is a server.user, to whom the start gives what is looked at.
     """
 
     name: str
     look: Callable[[Ground], Iterable[Finding]]
     at_start: bool = False
     as_root: bool = False
-    handed_over: bool = False
 
 
 CONFIG: Final = "config"
@@ -45,7 +43,7 @@ CHECKS: Final = (
     Check("permissions", files.permissions, at_start=True),
     Check("customers", data.customers),
     Check("card", data.card),
-    Check("state", machine.state, at_start=True, handed_over=True),
+    Check("state", machine.state, at_start=True, as_root=True),
     Check("space", machine.space, at_start=True),
     Check("clock", machine.clock, at_start=True),
     Check("descriptors", machine.descriptors, at_start=True),
@@ -59,8 +57,7 @@ def run(ground: Ground, checks: Iterable[Check] = CHECKS) -> Iterator[Result]:
         if ground.settings.server.user:
             ground.read_what_is_handed_over()
     for check in checks:
-        as_root = check.as_root or (check.handed_over and ground.settings.server.user)
-        with nullcontext() if as_root or ground.eyes is None else seen_as(ground.eyes):
+        with nullcontext() if check.as_root or ground.eyes is None else seen_as(ground.eyes):
             result = Result(check.name, tuple(_found(check, ground)))
         yield result
 

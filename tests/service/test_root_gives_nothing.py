@@ -1,0 +1,203 @@
+"""Root gives no file of its own to the user of the service, whatever that user puts into the state folder."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.config import load
+from appliance.customers import importer
+from appliance.service import privileges
+from appliance.service.checks.ground import Ground
+from tests.daemon import ROOT, Daemon, children
+from tests.service.checks import look, only, write_home
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+_NOBODY = pwd.getpwnam("nobody")
+
+
+@pytest.fixture(name="victim")
+def _victim(tmp_path: Path) -> Path:
+    victim = tmp_path / "victim"
+    victim.write_text("root's own")
+    return victim
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symlink", "hard link"])
+def test_lock_that_is_a_link_keeps_its_owner(tmp_path: Path, victim: Path, link: Callable[[Path, Path], None]) -> None:
+    folder = tmp_path / "customers"
+    folder.mkdir()
+    os.chown(folder, _NOBODY.pw_uid, _NOBODY.pw_gid)
+    link(victim, folder / "lock")
+    try:
+        os.close(importer._create(folder / "lock", os.O_RDWR))
+    except OSError:
+        assert link is os.symlink
+    assert victim.stat().st_uid == 0
+
+
+def test_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "customers").symlink_to("elsewhere")
+    with pytest.raises(NotADirectoryError):
+        importer._create(tmp_path / "customers" / "lock", os.O_RDWR)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_file_made_by_root_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, _NOBODY.pw_uid, _NOBODY.pw_gid)
+    os.close(importer._create(tmp_path / "lock", os.O_RDWR))
+    facts = (tmp_path / "lock").stat()
+    assert (facts.st_uid, facts.st_mode & 0o777) == (_NOBODY.pw_uid, 0o600)
+
+
+@pytest.fixture(name="state")
+def _state(tmp_path: Path) -> Path:
+    state = tmp_path / "state"
+    (state / "customers").mkdir(parents=True)
+    (state / "log.key").touch()
+    return state
+
+
+def _give(path: Path) -> None:
+    os.chown(path, _NOBODY.pw_uid, _NOBODY.pw_gid)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symlink", "hard link"])
+@pytest.mark.parametrize("what", ["log.key", "customers/lock", "trail"])
+def test_hand_over_leaves_links_alone(state: Path, victim: Path, what: str, link: Callable[[Path, Path], None]) -> None:
+    (state / what).unlink(missing_ok=True)
+    link(victim, state / what)
+    privileges.hand_over(_NOBODY, state, state / "trail")
+    assert victim.stat().st_uid == 0
+    assert state.stat().st_uid == _NOBODY.pw_uid
+
+
+def test_hand_over_gives_all_that_root_has_made(state: Path, tmp_path: Path) -> None:
+    privileges.hand_over(_NOBODY, state, tmp_path / "trail")
+    given = (state, *state.rglob("*"), tmp_path / "trail")
+    assert {path.stat().st_uid for path in given} == {_NOBODY.pw_uid}
+    assert (tmp_path / "trail").stat().st_mode & 0o777 == 0o600
+
+
+def test_hand_over_makes_the_folder_for_the_user_alone(tmp_path: Path) -> None:
+    state = tmp_path / "made" / "state"
+    privileges.hand_over(_NOBODY, state, None)
+    assert (state.stat().st_uid, state.stat().st_mode & 0o777, state.parent.stat().st_uid) == (
+        _NOBODY.pw_uid,
+        0o700,
+        0,
+    )
+
+
+@pytest.mark.parametrize("below", ["", "customers"], ids=["state folder", "folder in it"])
+def test_nothing_is_given_below_a_folder_of_the_user(state: Path, below: str) -> None:
+    """Who owns a folder can move into it what root has left elsewhere in their reach."""
+    _give(state / below)
+    victim = state / below / "victim"
+    victim.touch()
+    privileges.hand_over(_NOBODY, state, None)
+    assert victim.stat().st_uid == 0
+
+
+def test_nothing_is_given_where_the_user_can_change_the_way(tmp_path: Path) -> None:
+    theirs, roots = tmp_path / "home", tmp_path / "roots"
+    theirs.mkdir()
+    roots.mkdir()
+    (theirs / "inside").mkdir()
+    _give(theirs)
+    (theirs / "link").symlink_to(roots)
+    privileges.hand_over(_NOBODY, theirs / "inside", theirs / "trail")
+    privileges.hand_over(_NOBODY, theirs / "new", None)
+    assert (theirs / "inside").stat().st_uid == 0
+    assert not (theirs / "new").exists()
+    assert not (theirs / "trail").exists()
+    owner = privileges.owner_of(theirs / "link")
+    assert owner is not None
+    assert owner.pw_uid == _NOBODY.pw_uid
+
+
+def test_folder_that_is_swapped_for_a_link_during_the_walk_leads_nowhere(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "lock").touch()
+    (state / "customers" / "lock").touch()
+    listdir = os.listdir
+
+    def swap(folder: int) -> list[str]:
+        names = listdir(folder)
+        if "customers" in names:
+            (state / "customers").rename(state / "moved")
+            (state / "customers").symlink_to(elsewhere)
+        return names
+
+    monkeypatch.setattr(os, "listdir", swap)
+    privileges.hand_over(_NOBODY, state, None)
+    assert (elsewhere.stat().st_uid, (elsewhere / "lock").stat().st_uid) == (0, 0)
+    assert state.stat().st_uid == _NOBODY.pw_uid
+
+
+# The program
+
+
+def _open_to_others(folder: Path) -> None:
+    """Let any user reach this folder, as pytest does not."""
+    for path in (folder, *list(folder.parents)[:3]):
+        path.chmod(path.stat().st_mode | 0o055)
+
+
+@pytest.mark.parametrize("owner", [0, _NOBODY.pw_uid], ids=["state of root's", "state of the user's"])
+def test_service_and_import_as_root_leave_all_to_the_user(tmp_path: Path, owner: int) -> None:
+    _open_to_others(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, owner, owner)
+    with Daemon(tmp_path, server='user = "nobody"') as daemon:
+        daemon.wait_for("serving")
+        pids = (daemon.process.pid, *children(daemon.process.pid))
+        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
+    assert len(pids) == 3
+    for status in statuses:
+        rows = dict(row.split(":\t", 1) for row in status.splitlines() if ":\t" in row)
+        assert {int(rows[f"Cap{which}"], 16) for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
+        assert (rows["NoNewPrivs"], rows["Uid"].split()) == ("1", [str(_NOBODY.pw_uid)] * 4)
+    command = [sys.executable, "-m", "appliance", "import", "--config", str(daemon.config)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    found = {path: path.stat() for path in (state, *state.rglob("*"))}
+    assert {facts.st_uid for facts in found.values()} == {_NOBODY.pw_uid}
+    assert {facts.st_mode & 0o777 for facts in found.values()} == {0o600, 0o700}
+
+
+def test_state_folder_that_the_user_cannot_reach_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with Daemon(tmp_path, server='user = "nobody"') as daemon:
+        said = str(daemon.wait_for("start_failed")["message"])
+        assert daemon.end() == 3
+    sentence = f"{tmp_path}/state: the state folder cannot be used: Permission denied; name another in server.state"
+    assert said.startswith(sentence)
+    made = load(daemon.config, {})
+    where = Ground(made, {}, eyes=_NOBODY)
+    assert {only(look(name, where)).sentence for name in ("state", "space")} == {said}
+
+
+def test_import_as_root_into_a_folder_of_the_user_follows_no_link(tmp_path: Path, victim: Path) -> None:
+    _open_to_others(tmp_path)
+    customers = tmp_path / "state" / "customers"
+    config = write_home(tmp_path)
+    customers.mkdir()
+    for path in (tmp_path / "state", customers):
+        _give(path)
+    (customers / "lock").symlink_to(victim)
+    command = [sys.executable, "-m", "appliance", "import", "--config", str(config)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, "cannot be written" in ended.stderr) == (1, True), ended.stderr
+    assert (victim.stat().st_uid, victim.read_text()) == (0, "root's own")
