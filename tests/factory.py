@@ -56,9 +56,20 @@ def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Sn
     """Give a snapshot of these rows."""
     plan = Plan(source=write_csv(folder / "customers.csv", rows))
     run_import(plan, folder / "state")
-    snapshot = open_newest(folder / "state", plan)
+    snapshot = open_snapshot(folder / "state", plan)
     assert snapshot is not None
-    weakref.finalize(snapshot, snapshot._database.close).atexit = False  # a test that is done with it need not say so
+    return snapshot
+
+
+def open_snapshot(folder: Path, plan: Plan, after: int = 0) -> Snapshot | None:
+    """Open the newest one for a test, which need not say when it is done with it."""
+    snapshot = open_newest(folder, plan, after)
+    return kept(snapshot) if snapshot is not None else None
+
+
+def kept(snapshot: Snapshot) -> Snapshot:
+    """Close it when nothing holds it any more."""
+    weakref.finalize(snapshot, snapshot._database.close).atexit = False
     return snapshot
 
 

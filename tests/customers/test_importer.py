@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from appliance.customers import guards
 from appliance.customers.address import normalise
-from appliance.customers.importer import STEPS, import_customers, newest, open_newest
+from appliance.customers.importer import STEPS, import_customers, newest
 from appliance.customers.plan import Plan, Refused, RelatedPlan
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_JOINED, Snapshot, SnapshotFault, file_of, generation_of, generations
-from tests.factory import CUSTOMERS, NOW, Timer, run_import, write_csv
+from tests.factory import CUSTOMERS, NOW, Timer, open_snapshot, run_import, write_csv
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 def names(folder, plan, *addresses):
     """Give the names of the customers that are found by each address."""
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     found = [record.name for record in snapshot.find(addresses)]
     snapshot.close()
     return found
@@ -52,7 +52,7 @@ def write(plan, rows):
 def test_every_row_and_nothing_else(plan, folder):
     report = run_import(plan, folder)
     assert (report.generation, report.rows, report.addresses, report.bad_rows) == (1, 6, 6, 0)
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     for row in CUSTOMERS[1:]:
         (record,) = snapshot.find((normalise(row[0]),))
         assert list(fields_of(record)) == list(zip(CUSTOMERS[0], row, strict=True))
@@ -117,7 +117,7 @@ def test_every_dialect(encoding, delimiter, line_end, suffix, tmp_path):
         source.write_bytes(encode(begin + text.getvalue(), encoding))
         plan = Plan(source=source, encoding="cp1252" if encoding == "cp1252" else "")
         run_import(plan, tmp_path / "state")
-        snapshot = open_newest(tmp_path / "state", plan)
+        snapshot = open_snapshot(tmp_path / "state", plan)
         (record,) = snapshot.find(("jürgen@example.com",))
         assert [value for _, value in fields_of(record)] == rows[1]
         snapshot.close()
@@ -146,7 +146,7 @@ def test_any_rows_are_found_again(rows, delimiter, line_end, encoding, quoting, 
     plan = Plan(source=source, max_shrink=1.0)
     report = run_import(plan, tmp_path / "any")
     assert report.rows == len(rows)
-    snapshot = open_newest(tmp_path / "any", plan)
+    snapshot = open_snapshot(tmp_path / "any", plan)
     expected = {}
     for row in rows:
         expected.setdefault(normalise(row[0]), []).append(row)
@@ -225,7 +225,7 @@ def test_values_become_texts(tmp_path, folder):
     database.close()
     plan = Plan(source=source)
     run_import(plan, folder)
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     (record,) = snapshot.find(("x@example.com",))
     assert [value for _, value in fields_of(record)][1:] == [
         *("7", "7", "0.1", "", "Jürgen", "-9223372036854775808", "(2,000 bytes)")
@@ -375,7 +375,7 @@ def test_related_rows(order_by, limit, numbers, tmp_path, folder):
     )
     plan = Plan(source=customers, related=(orders,))
     assert run_import(plan, folder).related == {"orders": 7}
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     ann, bob = snapshot.find(("ann@example.com", "bob@example.com"))
     assert [order.number for order in ann.orders] == numbers
     assert bob.orders == ()
@@ -389,7 +389,7 @@ def test_related_by_address(tmp_path, folder):
     related = RelatedPlan(name="tickets", source=tickets, table="", key="mail", on="email")
     plan = Plan(source=customers, related=(related,))
     run_import(plan, folder)
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [ticket.text for ticket in ann.tickets] == ["one"]
     snapshot.close()
@@ -411,7 +411,7 @@ def test_related_by_any_of_several_addresses(tmp_path, folder):
     related = RelatedPlan(name="tickets", source=tickets, table="", key="mail", on=" Email ")
     plan = Plan(source=customers, related=(related,), plus_addressing=True)
     run_import(plan, folder)
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     (ann,) = snapshot.find(("ann@example.com",))
     assert ([ticket.text for ticket in ann.tickets], ann.tickets.total) == (["two", "one"], 2)
     snapshot.close()
@@ -425,7 +425,7 @@ def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
     related = RelatedPlan(name="tickets", source=tickets, table="", key="mail", on="email")
     plan = Plan(source=customers, related=(related,))
     run_import(plan, folder)
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     (found,) = snapshot.find((addresses[-1],))
     assert [ticket.mail for ticket in found.tickets] == addresses[:MAX_JOINED]
     snapshot.close()
@@ -623,7 +623,7 @@ def test_the_next_after_99999999_is_used(plan, folder):
 
 
 def open_and_close(folder, plan):
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     snapshot.close()
     return snapshot.generation
 
@@ -631,7 +631,7 @@ def open_and_close(folder, plan):
 @pytest.mark.parametrize("done", ["nothing", "removed", "made anew", "folder removed"])
 def test_a_snapshot_knows_whether_its_path_is_still_its_own(done, plan, folder, tmp_path):
     run_import(plan, folder)
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     if done == "folder removed":
         folder.rename(tmp_path / "removed")
     elif done != "nothing":
@@ -682,7 +682,7 @@ def test_a_snapshot_of_other_settings_is_not_used(plan, folder, tmp_path):
         Plan(source=plan.source, addresses=("name",)),
         Plan(source=plan.source, plus_addressing=True),
     ):
-        assert open_newest(folder, other) is None
+        assert open_snapshot(folder, other) is None
     assert newest(folder, Plan(source=plan.source, max_shrink=0.5)) is not None
 
 
@@ -694,7 +694,7 @@ def test_a_damaged_snapshot_is_passed_over(plan, folder):
         file.write_bytes(damage)
         with pytest.raises(SnapshotFault):
             Snapshot(file, 2)
-        assert open_newest(folder, plan).generation == 1
+        assert open_snapshot(folder, plan).generation == 1
     assert run_import(plan, folder).generation == 3
 
 
@@ -755,7 +755,7 @@ def test_killed_before_a_step(step, plan, folder):
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_child(lambda: run_import(plan, folder, at_step=kill)) == -signal.SIGKILL
-    snapshot = open_newest(folder, plan)
+    snapshot = open_snapshot(folder, plan)
     snapshot.check()
     renamed = STEPS.index(step) > STEPS.index("rename")
     assert (snapshot.generation, snapshot.facts.rows) == ((2, 7) if renamed else (1, 6))
@@ -847,7 +847,7 @@ def test_headers_of_common_programs(content, names, tmp_path, folder):
     source = tmp_path / "customers.csv"
     source.write_bytes(content)
     report = run_import(Plan(source=source), folder)
-    snapshot = open_newest(folder, Plan(source=source))
+    snapshot = open_snapshot(folder, Plan(source=source))
     assert (snapshot.facts.columns, report.bad_rows) == (names, 0)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [value for _, value in fields_of(ann)] == ["ann@example.com", "Ann"]

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.customers.importer import open_newest
 from appliance.customers.keys import MAX_KEY, key_of, split
 from appliance.customers.plan import Plan, Refused, RelatedPlan
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_FOUND, Snapshot
-from tests.factory import run_import, write_csv
+from tests.factory import open_snapshot, run_import, write_csv
 
 CUSTOMERS = (
     ("email", "id", "Account No"),
@@ -45,7 +44,7 @@ def snapshot_of(folder: Path, *keys: str, on: str = "id", orders: Sequence[Seque
     )
     plan = Plan(source=write_csv(folder / "customers.csv", CUSTOMERS), related=(related,), keys=keys)
     run_import(plan, folder / "state")
-    snapshot = open_newest(folder / "state", plan)
+    snapshot = open_snapshot(folder / "state", plan)
     assert snapshot is not None
     return snapshot
 
@@ -90,7 +89,7 @@ def test_a_key_of_everybody_gives_as_many_as_a_card_holds(tmp_path: Path) -> Non
     rows = [("email", "group"), *((f"a{n}@example.com", "all") for n in range(3 * MAX_FOUND))]
     plan = Plan(source=write_csv(tmp_path / "customers.csv", rows), keys=("group",))
     run_import(plan, tmp_path / "state")
-    snapshot = open_newest(tmp_path / "state", plan)
+    snapshot = open_snapshot(tmp_path / "state", plan)
     assert snapshot is not None
     assert len(snapshot.find_by_keys([("group", "all")])) == MAX_FOUND + 1
 
@@ -98,7 +97,7 @@ def test_a_key_of_everybody_gives_as_many_as_a_card_holds(tmp_path: Path) -> Non
 def test_other_keys_are_another_plan(tmp_path: Path) -> None:
     snapshot_of(tmp_path, "id")
     plan = Plan(source=tmp_path / "customers.csv")
-    assert open_newest(tmp_path / "state", plan) is None
+    assert open_snapshot(tmp_path / "state", plan) is None
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.card import not_loaded
 from appliance.sidebar.reply import Refusal, Reply
 from tests.daemon import Daemon, free_port
-from tests.factory import CUSTOMERS, SECRET, make_app, run_import, write_csv
+from tests.factory import CUSTOMERS, SECRET, kept, make_app, run_import, write_csv
 from tests.service.checks import settings
 
 HEADER = "X-HelpScout-Signature"
@@ -107,7 +107,8 @@ def asked(
 def app_of(home: Settings, *secrets: str, generation: int = 1) -> Callable[[], SidebarApp]:
     """Give what makes an app that answers from a snapshot of `home`."""
     file = file_of(snapshot_folder(home), generation)
-    return lambda: make_app(Snapshot(file, generation), secrets or (SECRET,))
+    snapshot = kept(Snapshot(file, generation))
+    return lambda: make_app(snapshot, secrets or (SECRET,))
 
 
 def rewritten(app: SidebarApp, message: Message) -> tuple[int, bytes]:

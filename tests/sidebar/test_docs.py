@@ -5,10 +5,9 @@ import re
 from pathlib import Path
 
 from appliance.config import load
-from appliance.customers.importer import open_newest
 from appliance.service.wiring import card_of, plan_of
 from appliance.sidebar.reply import Outcome
-from tests.factory import body_for, make_app, run_import, sign, write_csv
+from tests.factory import body_for, make_app, open_snapshot, run_import, sign, write_csv
 from tests.sidebar.html5 import seen
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cards.md").read_text("utf-8")
@@ -37,7 +36,7 @@ def app_of(folder, *, template):
     settings = load(folder / "sidebard.toml", {"HOME": str(folder)})
     plan = plan_of(settings)
     run_import(plan, folder / "state")
-    return make_app(open_newest(folder / "state", plan), card=card_of(settings, settings.apps[0]))
+    return make_app(open_snapshot(folder / "state", plan), card=card_of(settings, settings.apps[0]))
 
 
 def ask(app, *emails, **more):

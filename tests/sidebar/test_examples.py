@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from appliance.config import load
-from appliance.customers.importer import open_newest
 from appliance.service.columns import column_faults
 from appliance.service.wiring import card_of, plan_of
 from appliance.sidebar.reply import Outcome
 from appliance.sidebar.template_check import faults_of
-from tests.factory import body_for, make_app, run_import, sign
+from tests.factory import body_for, make_app, open_snapshot, run_import, sign
 from tests.sidebar.html5 import seen
 
 EXAMPLES = Path(__file__).parents[2] / "conf" / "cards"
@@ -30,7 +29,7 @@ class Example:
         self.settings = load(EXAMPLES / name / "sidebard.toml", {"HOME": str(folder)})
         plan = plan_of(self.settings)
         run_import(plan, folder / name)
-        self.snapshot = open_newest(folder / name, plan)
+        self.snapshot = open_snapshot(folder / name, plan)
         self.card = card_of(self.settings, self.settings.apps[0])
         self.app = make_app(self.snapshot, card=self.card, clock=NOW.timestamp)
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config_values import parse_pattern
-from appliance.customers.importer import open_newest
 from appliance.customers.lookup import CacheState
 from appliance.customers.plan import Plan, RelatedPlan
 from appliance.sidebar.app import Card, Rules
@@ -17,7 +16,7 @@ from appliance.sidebar.reply import Outcome
 from appliance.sidebar.subject import MAX_NAMED, MAX_SUBJECT, SubjectRule, named_in
 from appliance.sidebar.template import CardTemplate
 from appliance.sidebar.vary import Vary
-from tests.factory import NOW, Timer, body_for, make_app, run_import, sign, write_csv
+from tests.factory import NOW, Timer, body_for, make_app, open_snapshot, run_import, sign, write_csv
 
 CUSTOMERS = (
     ("email", "id", "name", "licence"),
@@ -38,7 +37,7 @@ def snapshot(tmp_path_factory):
     source = write_csv(folder / "customers.csv", CUSTOMERS)
     plan = Plan(source=source, related=(orders,), keys=("orders.number", "licence"))
     run_import(plan, folder / "state")
-    return open_newest(folder / "state", plan)
+    return open_snapshot(folder / "state", plan)
 
 
 @pytest.fixture
