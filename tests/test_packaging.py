@@ -141,7 +141,7 @@ def test_all_that_the_build_lacks_is_said_at_once_and_before_any_work(tool, monk
 def test_the_build_takes_debians_python_whatever_is_first_in_path(tmp_path):
     (tmp_path / "python3").symlink_to("/bin/false")
     environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "MAKEFLAGS": ""}
-    command = ["make", "--dry-run", "--always-make", ".venv-build/.installed"]
+    command = ["make", "--no-print-directory", "--dry-run", "--always-make", ".venv-build/.installed"]
     said = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
     assert said.startswith("/usr/bin/python3 packaging/install_tools.py")
 

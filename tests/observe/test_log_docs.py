@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +48,7 @@ RECIPE = re.compile(r"(?m)^journalctl -o cat _SYSTEMD_UNIT=sidebard.service.*? \
 RECIPES = RECIPE.findall((ROOT / "docs" / "log.md").read_text())
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@pytest.mark.system  # for it needs jq, and `make test` no more than README names
 def test_the_recipes_for_jq_pick_what_they_say(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("serving")
