@@ -121,6 +121,14 @@ def _sentence(error: ssl.SSLError, certificate: Path, key: Path) -> str:
     return f"{certificate} with {key} cannot be used ({error.reason}); issue the certificate again"
 
 
+def load_libraries(now: datetime) -> None:
+    """Make a certificate for nobody, so that all that `self_signed` needs is loaded, down to what signing imports.
+
+    A process that becomes another user may not find it any more afterwards.
+    """
+    _make(now)
+
+
 def self_signed(folder: Path, now: datetime) -> tuple[Path, Path]:
     """Give the certificate and key for localhost in `folder`, made if missing or near its end.
 

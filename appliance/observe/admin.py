@@ -32,7 +32,13 @@ _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_PARTS: Final = {"status.css": "text/css; charset=utf-8", "status.js": "text/javascript; charset=utf-8"}
+_PARTS: Final = {
+    name: (content_type, (FOLDER / name).read_bytes())  # now, while it is there; see observe/status.py
+    for name, content_type in (
+        ("status.css", "text/css; charset=utf-8"),
+        ("status.js", "text/javascript; charset=utf-8"),
+    )
+}
 
 
 class _Page(LocalPage):
@@ -162,8 +168,8 @@ def make_application(
 ) -> Application:
     """Give the application of the admin pages."""
     parts = [
-        (f"/{name}", PartPage, {"content": (FOLDER / name).read_bytes(), "content_type": content_type})
-        for name, content_type in _PARTS.items()
+        (f"/{name}", PartPage, {"content": content, "content_type": content_type})
+        for name, (content_type, content) in _PARTS.items()
     ]
     return Application(
         [

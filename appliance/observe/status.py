@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tornado.template import Loader
+from tornado.template import DictLoader
 
 from appliance.observe import chart
 from appliance.observe.chart import Series, latency, short
@@ -102,7 +102,8 @@ def render(status: Status) -> bytes:
     )
 
 
-_loader: Final = Loader(str(FOLDER))
+# Read now, while it is there: the folder of an unpacked executable may be emptied under a running service.
+_loader: Final = DictLoader({"status.html": (FOLDER / "status.html").read_text(encoding="utf-8")})
 
 
 # The figures

@@ -7,11 +7,13 @@ import pwd
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from appliance.config import Settings
 from appliance.customers.importer import newest
 from appliance.customers.plan import Plan
 from appliance.customers.snapshot import Facts
+from appliance.edge.tls import load_libraries
 from appliance.edge.web import Mount
 from appliance.observe.health import Served
 from appliance.observe.logs import log
@@ -62,6 +64,8 @@ def make_setup(
     """
     if before is not None:
         settings = _keep_what_is_fixed(settings, before.settings)
+    if owner is not None:
+        load_libraries(datetime.now(UTC))
     with as_owner(owner):
         log_key = prepare_state(settings, before.log_key if before is not None else b"")
         prepare_trail(settings)

@@ -124,10 +124,12 @@ def test_a_state_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
 
 
 def look_each(daemon: Daemon, refresh: str) -> None:
-    """Set customers.refresh."""
+    """Set customers.refresh, and wait for the process that looks by it."""
+    before = daemon.steward()
     daemon.config.write_text(re.sub('refresh = ".*"', f'refresh = "{refresh}"', daemon.config.read_text()))
     daemon.send(signal.SIGHUP)
     daemon.wait_for("reloaded")
+    until(lambda: before not in children(daemon.pid) and daemon.health(), "the next steward")
 
 
 def of_ann(daemon: Daemon) -> object:

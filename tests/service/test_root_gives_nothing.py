@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
+import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,24 @@ def _open_to_others(folder: Path) -> None:
         path.chmod(path.stat().st_mode | 0o055)
 
 
+@pytest.fixture
+def reachable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let any user enter the folders of the program while the test runs: a clone may lie in root's home.
+
+    One test at a time, also among the processes of pytest-xdist: each puts back what it found.
+    """
+    with open(tmp_path_factory.getbasetemp().parent / "reachable", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        above = {folder for start in (ROOT, Path(sys.prefix)) for folder in (start, *start.parents)}
+        closed = {folder: mode for folder in above if not (mode := folder.stat().st_mode) & 0o001}
+        for folder, mode in closed.items():
+            folder.chmod(stat.S_IMODE(mode) | 0o001)
+        yield
+        for folder, mode in closed.items():
+            folder.chmod(stat.S_IMODE(mode))
+
+
+@pytest.mark.usefixtures("reachable")
 @pytest.mark.parametrize("owner", [0, _NOBODY.pw_uid], ids=["state of root's", "state of the user's"])
 def test_service_and_import_as_root_leave_all_to_the_user(tmp_path: Path, owner: int) -> None:
     _open_to_others(tmp_path)
