@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 
@@ -18,6 +19,9 @@ from appliance.observe import logs
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("desk", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+DESCRIPTORS = 20_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,6 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Under nohup, or behind "&" in a script, these are ignored, and whatever a test starts would ignore them too.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A user's shell allows 1,024 descriptors until more are asked for; some tests hold both ends of a thousand connections.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, DESCRIPTORS), most))
     config.stash[_TABLE] = []
 
 
