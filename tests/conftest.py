@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Under nohup, or behind "&" in a script, these are ignored, and whatever a test starts would ignore them too.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # A user's shell allows 1,024 descriptors until more are asked for; some tests hold both ends of a thousand connections.
+    # A user's shell allows 1,024 until more are asked for; some tests hold both ends of a thousand connections.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, DESCRIPTORS), most))
     config.stash[_TABLE] = []
