@@ -25,7 +25,7 @@ import msgspec
 
 from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, Refused, check_head
 from appliance.edge.state import Lane
-from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_HEADER_BYTES, Refusal
+from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
 
 # Framing may be larger than what it frames: chunk sizes, extensions and trailers count against this.
 MAX_RAW_BODY_BYTES: Final = 4 * MAX_BODY_BYTES
@@ -219,7 +219,7 @@ class RequestParser:
         self._room -= len(piece)
         if self.part is HEAD:
             self._head += piece
-        return Refusal.HEADERS_TOO_LARGE if self._room <= 0 else None
+        return Refusal.HEADERS_TOO_LARGE if self._room <= 0 or len(self._fields) > MAX_FIELDS else None
 
     def _stopped(self, error: httptools.HttpParserError) -> Refusal:
         event, self._event = self._event, None
@@ -253,6 +253,8 @@ class RequestParser:
         """Check the head. The common case is decided here, every other by `check_head`."""
         self.part = BODY
         self._saved = ()
+        if len(self._fields) > MAX_FIELDS:
+            self._stop(Refusal.HEADERS_TOO_LARGE)
         method = self._method = self._llhttp.get_method()  # type: ignore[union-attr]
         lane = self._lane = self._lanes.get(self._target) if method == b"POST" else None
         if lane is None:

@@ -72,7 +72,7 @@ class Refusal(enum.Enum):
     BAD_METHOD = _refusal(Outcome.BAD_METHOD, 405, "Only POST is answered here.", Allow="POST")
     BAD_REQUEST = _refusal(Outcome.BAD_REQUEST, 400, "This is not a well-formed HTTP/1.1 request.", closes=True)
     UNSUPPORTED = _refusal(Outcome.BAD_REQUEST, 501, "This HTTP feature is not supported.", closes=True)
-    HEADERS_TOO_LARGE = _refusal(Outcome.TOO_LARGE, 431, "The header block is over 16 KiB.", closes=True)
+    HEADERS_TOO_LARGE = _refusal(Outcome.TOO_LARGE, 431, "The header block is over 16 KiB or 256 fields.", closes=True)
     BODY_TOO_LARGE = _refusal(Outcome.TOO_LARGE, 413, "The body is over 256 KiB.", closes=True)
     TOO_SLOW = _refusal(Outcome.TOO_SLOW, 408, "The request took too long to arrive.", closes=True)
     NOT_TLS = _refusal(
@@ -91,4 +91,7 @@ CARD_STATUS: Final = 200
 """Every card is a 200: Help Scout drops the body of anything else and shows the agent a bare error."""
 
 MAX_HEADER_BYTES: Final = 16 * 1024
+MAX_FIELDS: Final = 256
+"""Of a header block: 16 KiB hold 4,000 empty ones, which cost 500 KB each time."""
+
 MAX_BODY_BYTES: Final = 256 * 1024

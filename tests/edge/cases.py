@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_HEADER_BYTES, Outcome, Refusal
+from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Outcome, Refusal
 from tests.factory import body_for, sign
 
 BODY = body_for("ann@example.com")
@@ -105,6 +105,7 @@ ANSWERED = [
     good("names in lower case", post().replace(b"X-HelpScout-Signature", b"x-helpscout-signature")),
     good("query", line(b"POST /helpscout?a=b&c HTTP/1.1")),
     good("many fields", post(*(b"X-%d: y\r\n" % n for n in range(200)))),
+    good("as many fields as may be", post(*[b"X:\r\n"] * (MAX_FIELDS - 3))),
     good("header block just right", padded(MAX_HEADER_BYTES)),
     good("content type of a form", post(b"Content-Type: application/x-www-form-urlencoded\r\n")),
     good("leading zeros in length", framed(CL + b"000%d\r\n" % N, BODY)),
@@ -256,6 +257,12 @@ FIELDS = [
     last("endless name", b"GET / HTTP/1.1\r\n" + b"x" * 20000, Refusal.HEADERS_TOO_LARGE),
     last("endless target", b"GET /" + b"x" * 20000, Refusal.HEADERS_TOO_LARGE),
     last("endless blank lines", b"\r\n" * 10000, Refusal.HEADERS_TOO_LARGE),
+    last("one field too many", post(*[b"X:\r\n"] * (MAX_FIELDS - 2)), Refusal.HEADERS_TOO_LARGE),
+    last(
+        "a GET of many empty fields",
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a:\r\n" * 3000 + b"\r\n",
+        Refusal.HEADERS_TOO_LARGE,
+    ),
     last("endless fields", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 4000, Refusal.HEADERS_TOO_LARGE),
     last("upgrade", post(b"Connection: Upgrade\r\nUpgrade: websocket\r\n"), Refusal.UNSUPPORTED),
     last("upgrade to HTTP/2", post(b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"), Refusal.UNSUPPORTED),
