@@ -104,14 +104,17 @@ def _print(plan: Plan, report: Report) -> None:
         f"bad rows, left out: {report.bad_rows:,}",
     ]
     click.echo("\n".join(lines))
-    _list(report.bad)
-    if report.bad_rows > len(report.bad):
-        click.echo(f"  and {report.bad_rows - MAX_LISTED:,} more")
+    _list_first(report.bad, report.bad_rows)
     if report.unclear_rows:
         click.echo(f"kept, with a value that is not an email address beside one: {report.unclear_rows:,}")
-        _list(report.unclear)
-        if report.unclear_rows > len(report.unclear):
-            click.echo(f"  and {report.unclear_rows - MAX_LISTED:,} more")
+        _list_first(report.unclear, report.unclear_rows)
+
+
+def _list_first(rows: tuple[BadRow, ...], count: int) -> None:
+    """List the first rows of `count`, and say how many more there are."""
+    _list(rows)
+    if count > len(rows):
+        click.echo(f"  and {count - MAX_LISTED:,} more")
 
 
 def _list(bad: tuple[BadRow, ...], *, err: bool = False) -> None:
