@@ -8,13 +8,14 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from appliance.customers.importer import import_customers, open_newest
+from appliance.cards.template import CardTemplate
 from appliance.customers.lookup import Lookup
-from appliance.customers.plan import Plan, Report
 from appliance.customers.snapshot import Snapshot
+from appliance.customers.snapshot_store import open_newest
+from appliance.ingest.importer import import_customers
+from appliance.ingest.spec import Plan, Report
 from appliance.sidebar.app import Card, Rules, SidebarApp, weigh
-from appliance.sidebar.signature import Secret, Verifier
-from appliance.sidebar.template import CardTemplate
+from appliance.sidebar.protocols.signature import Secret, Verifier
 
 SECRET = "a secret of the tests"
 NOW = 1_790_000_000.0
@@ -63,7 +64,7 @@ def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Sn
 
 def open_snapshot(folder: Path, plan: Plan, after: int = 0) -> Snapshot | None:
     """Open the newest one for a test, which need not say when it is done with it."""
-    snapshot = open_newest(folder, plan, after)
+    snapshot = open_newest(folder, plan.digest(), after)
     return kept(snapshot) if snapshot is not None else None
 
 

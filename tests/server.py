@@ -26,8 +26,8 @@ from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.tls import server_context
 from appliance.edge.web import Mount, make_application
 from appliance.observe.logs import RequestLine, RequestLog
+from appliance.outcomes import Outcome
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.reply import Outcome
 
 
 @dataclass

@@ -12,12 +12,12 @@ from typing import Final
 import click
 import msgspec
 
+from appliance.bootstrap.wiring import make_app
 from appliance.cli import FAILED, common
-from appliance.config import ConfigError, Settings
+from appliance.config.schema import ConfigError, Settings
 from appliance.customers.address import normalise
-from appliance.service.wiring import make_app
-from appliance.sidebar.reply import CARD_STATUS, Outcome, Reply
-from appliance.sidebar.signature import Secret, Verifier
+from appliance.outcomes import CARD_STATUS, Outcome, Reply
+from appliance.sidebar.protocols.signature import Secret, Verifier
 
 
 @click.command("card", short_help="Print the card of a customer.")

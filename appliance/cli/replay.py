@@ -14,8 +14,10 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import FAILED, common
-from appliance.config import ConfigError
+from appliance.config.schema import ConfigError
+from appliance.outcomes import MAX_BODY_BYTES, Refusal, Reply
 from appliance.replay.crew import Crew, CrewFault
 from appliance.replay.line import LineFaults, Request, read_lines
 from appliance.replay.plan import Plan, Shot, make_shots
@@ -23,8 +25,6 @@ from appliance.replay.report import as_page
 from appliance.replay.result import Course, Point, Result, show_ms, sum_up
 from appliance.replay.target import BadUrl, Resuming, Target, Unreachable, Url, parse_url, reach
 from appliance.replay.text import as_text
-from appliance.service.wiring import make_mounts
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
 
 _FILE = click.Path(path_type=Path)
 _ABOVE_ZERO = click.FloatRange(0, min_open=True)

@@ -10,13 +10,13 @@ from random import Random
 import click
 
 from appliance.cli import common
-from appliance.config import ConfigError
-from appliance.config_files import read_secrets
-from appliance.config_values import BadValue, parse_share
+from appliance.config.files import read_secrets
+from appliance.config.schema import ConfigError
+from appliance.config.values import BadValue, parse_share
 from appliance.customers.snapshot import SnapshotFault
 from appliance.replay.corpus import Customers, make_lines
 from appliance.replay.line import write_line
-from appliance.sidebar.signature import Secret
+from appliance.sidebar.protocols.signature import Secret
 
 
 def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> float:

@@ -11,9 +11,9 @@ import click
 
 from appliance.cli import FAILED, common
 from appliance.cli.curl import reach
-from appliance.config import ConfigError, Settings, from_flags
-from appliance.config_files import read_secrets
-from appliance.sidebar.signature import Secret, Verifier
+from appliance.config.files import read_secrets
+from appliance.config.schema import ConfigError, Settings, from_flags
+from appliance.sidebar.protocols.signature import Secret, Verifier
 
 
 @click.command("sign", short_help="Print or verify the signature of a message.")

@@ -32,7 +32,7 @@ from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
 from appliance.edge.state import Lane, ServerState
 from appliance.edge.tornado_road import Context, TornadoExchange
 from appliance.observe.logs import describe, log
-from appliance.sidebar.reply import CARD_STATUS, Refusal
+from appliance.outcomes import CARD_STATUS, Refusal
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from http.client import responses
 from typing import Final
 
-from appliance.sidebar.reply import CARD_STATUS, Reply
+from appliance.outcomes import CARD_STATUS, Reply
 
 KEEP: Final = b""  # HTTP/1.1 persists without saying so (RFC 9112, 9.3)
 CLOSE: Final = b"Connection: close\r\n"

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from tornado.web import Application
 
+from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.reply import Outcome, Reply
 
 
 @dataclass(frozen=True, slots=True)

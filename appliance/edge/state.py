@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from appliance.edge.response import Heads
 from appliance.edge.site import Limits, Site
-from appliance.sidebar.reply import Reply
+from appliance.outcomes import Reply
 
 SWEEP_SECONDS: Final = 1.0
 GRACE: Final = 0.02

@@ -19,7 +19,7 @@ from tornado.web import Application
 from appliance.edge.http_rules import Refused, split_absolute
 from appliance.edge.request_parser import Request
 from appliance.edge.response import CLOSE, Heads
-from appliance.sidebar.reply import Refusal
+from appliance.outcomes import Refusal
 
 
 class Context(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from appliance.edge.site import Counters, Mount, RequestWriter
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
+from appliance.outcomes import MAX_BODY_BYTES, Refusal, Reply
 
 __all__ = ["Mount", "SidebarHandler", "make_application"]
 

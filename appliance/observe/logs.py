@@ -19,7 +19,7 @@ import structlog
 
 from appliance.observe import console
 from appliance.observe.writer import MAX_PIECE
-from appliance.sidebar.reply import Outcome, Reply
+from appliance.outcomes import Outcome, Reply
 
 log: Final = structlog.get_logger()
 

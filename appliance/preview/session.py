@@ -16,22 +16,25 @@ from typing import Final
 
 import msgspec
 
-from appliance.config import App, ConfigError, Settings
-from appliance.config_files import read_card
-from appliance.customers import guards
+from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.wiring import make_app, plan_of
+from appliance.cards.help_scout_html import clean, is_cleaned, removals_of, sentences
+from appliance.config.files import read_card
+from appliance.config.schema import App, ConfigError, Settings
 from appliance.customers.address import readable
-from appliance.customers.importer import open_newest
-from appliance.customers.plan import Refused
 from appliance.customers.snapshot import Snapshot, SnapshotFault
+from appliance.customers.snapshot_store import open_newest
+from appliance.ingest import validation
+from appliance.ingest.fingerprint import fingerprint
+from appliance.ingest.spec import Refused
+from appliance.outcomes import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
 from appliance.preview.people import Person, search
 from appliance.service.importing import Failed, ImportChild, Result
-from appliance.service.wiring import make_app, plan_of, snapshot_folder
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.help_scout_html import clean, is_cleaned, removals_of, sentences
-from appliance.sidebar.reply import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
-from appliance.sidebar.signature import Secret, Verifier
+from appliance.sidebar.protocols.signature import Secret, Verifier
+from appliance.system.files import fingerprint_of
 
 _DAY: Final = 86400.0
 
@@ -212,7 +215,7 @@ class Session:
             self._snapshot.close()
 
     def _look(self) -> str:
-        return guards.signature_of(file for file in (self._settings.file, self._app.card) if file)
+        return fingerprint_of(file for file in (self._settings.file, self._app.card) if file)
 
     def _settle(self) -> None:
         """Read the settings and the template again."""
@@ -252,13 +255,13 @@ class Session:
     def _open_kept(self) -> None:
         """Use the service's own snapshot, at least until the files that have changed since are imported."""
         with suppress(OSError):  # it may be another user's
-            self._snapshot = open_newest(snapshot_folder(self._settings), self._plan)
-        if self._snapshot is not None and self._snapshot.facts.signature == guards.signature(self._plan):
+            self._snapshot = open_newest(snapshot_folder(self._settings), self._plan.digest())
+        if self._snapshot is not None and self._snapshot.facts.signature == fingerprint(self._plan):
             self._tried = self._wanted()
 
     def _wanted(self) -> str:
         """Give a name for what an import would read now."""
-        return f"{self._plan.digest()} {guards.signature(self._plan)}"
+        return f"{self._plan.digest()} {fingerprint(self._plan)}"
 
     def _import_if_changed(self) -> bool:
         wanted = self._wanted()
@@ -279,7 +282,7 @@ class Session:
             sentences = [result.sentence, *map(str, result.bad)]
             self._data_faults = tuple(show(sentence, None) for sentence in sentences)
             return
-        opened = open_newest(self._folder, self._plan)
+        opened = open_newest(self._folder, self._plan.digest())
         if opened is not None:  # else the settings have changed meanwhile, and the next import is for them
             if self._snapshot is not None:
                 self._snapshot.close()
@@ -291,4 +294,4 @@ class Session:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    return str(error) if isinstance(error, Refused) else guards.explain(error, folder)
+    return str(error) if isinstance(error, Refused) else validation.explain(error, folder)

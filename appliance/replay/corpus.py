@@ -14,10 +14,10 @@ from typing import Final
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns
 from appliance.customers.snapshot import Snapshot
+from appliance.outcomes import CARD_STATUS
 from appliance.replay.line import HEADER, Line
 from appliance.replay.shapes import SHAPES, Conversation
-from appliance.sidebar.reply import CARD_STATUS
-from appliance.sidebar.signature import Secret
+from appliance.sidebar.protocols.signature import Secret
 
 _AGENTS: Final = 20
 _GOLDEN: Final = 0.6180339887

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
+from appliance.outcomes import Reply
 from appliance.replay.line import Request
 from appliance.replay.target import Url
-from appliance.sidebar.reply import Reply
 
 MAX_STEP: Final = 1.0
 _STEPS: Final = 20

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from appliance.observe.logs import log
 from appliance.observe.metrics import Row
+from appliance.outcomes import ADVICE
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.diagnosis import ADVICE
 
 EVERY: Final = 10.0
 """Seconds between two looks of a worker at an app's refusals: a flood of them costs no more than one each."""

@@ -13,9 +13,13 @@ from typing import Final
 
 import uvloop
 
-from appliance.config import Settings
-from appliance.customers.importer import open_newest
+from appliance.bootstrap.deployment import Setup
+from appliance.bootstrap.sockets import is_local
+from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.wiring import trail_file
+from appliance.config.schema import Settings
 from appliance.customers.snapshot import Snapshot
+from appliance.customers.snapshot_store import open_newest
 from appliance.edge.listener import Listener
 from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.web import make_application
@@ -27,9 +31,6 @@ from appliance.observe.trail import Trail
 from appliance.observe.writer import Writer
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.refusals import RefusalWatch
-from appliance.service.setup import Setup
-from appliance.service.sockets import is_local
-from appliance.service.wiring import snapshot_folder, trail_file
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """A request leaves no cycles behind; looking for them every 700 objects takes 2 % of the time."""
@@ -153,7 +154,7 @@ class Worker:
         """
         current = self._snapshot
         after = current.generation if current is not None and current.in_place() else 0
-        newer = open_newest(self._folder, self._post.setup.plan, after)
+        newer = open_newest(self._folder, self._post.setup.plan.digest(), after)
         if newer is None:
             return
         for mount in self._post.setup.mounts:

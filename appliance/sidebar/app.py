@@ -14,21 +14,21 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from appliance.cards import builtin
+from appliance.cards.layout import Display, Layout
+from appliance.cards.template import CardTemplate, TemplateFault
+from appliance.cards.vary import Vary
 from appliance.customers.address import domain_of, fold_plus, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.lookup import CacheState, Lookup, NotLoaded
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
-from appliance.sidebar import card
-from appliance.sidebar.diagnosis import Diagnoser, Diagnosis
-from appliance.sidebar.layout import Display, Layout
-from appliance.sidebar.payload import BadPayload, Id, Payload, Ticket, parse
-from appliance.sidebar.reply import CARD_STATUS, CARD_TYPE, Outcome, Refusal, Reply
-from appliance.sidebar.signature import Verifier
+from appliance.outcomes import CARD_STATUS, CARD_TYPE, Outcome, Refusal, Reply
+from appliance.sidebar.protocols.diagnosis import Diagnoser, Diagnosis
+from appliance.sidebar.protocols.payload import BadPayload, Id, Payload, Ticket, parse
+from appliance.sidebar.protocols.signature import Verifier
 from appliance.sidebar.subject import Named, SubjectRule, named_in
-from appliance.sidebar.template import CardTemplate, TemplateFault
-from appliance.sidebar.vary import Vary
 
 MAX_ADDRESSES: Final = 50
 _MAX_TEXTS: Final = 4 * MAX_ADDRESSES  # read at all: a bad domain costs 40 us, and 256 KiB hold thousands
@@ -232,14 +232,14 @@ class SidebarApp:
         if records:
             outcome, html, fault = self._found(snapshot, records, question)
             if named:
-                html = card.found_by(named) + html
+                html = builtin.found_by(named) + html
         elif addresses:
-            outcome, html = Outcome.UNKNOWN, card.unknown(addresses, cut, named)
+            outcome, html = Outcome.UNKNOWN, builtin.unknown(addresses, cut, named)
         else:
-            outcome, html = Outcome.NO_ADDRESS, card.no_address(named)
+            outcome, html = Outcome.NO_ADDRESS, builtin.no_address(named)
         if question.old:
             now = self._clock()
-            html += card.old(self._since.at(snapshot.facts.as_of, now), now, self._rules.zone)
+            html += builtin.old(self._since.at(snapshot.facts.as_of, now), now, self._rules.zone)
         whom = self._named(records[0], question) if named and records else next(iter(addresses), None)
         if whom is None:
             return _finish(outcome, html, None, fault)
@@ -263,7 +263,7 @@ class SidebarApp:
                 return Outcome.FOUND, html, ""
             except TemplateFault as error:
                 fault = str(error)
-        return Outcome.CARD_FAULT if fault else Outcome.FOUND, card.found(records, self._layout, question.cut), fault
+        return Outcome.CARD_FAULT if fault else Outcome.FOUND, builtin.found(records, self._layout, question.cut), fault
 
     def _is_old(self) -> bool:
         max_age, snapshot = self._rules.max_age, self._lookup.snapshot
@@ -327,6 +327,6 @@ def weigh(finished: Finished) -> int:
 
 
 _NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS)
-_DRAFT: Final = _finish(Outcome.DRAFT, card.draft())
-_NO_ADDRESS: Final = _finish(Outcome.NO_ADDRESS, card.no_address())
-_NOT_LOADED: Final = _finish(Outcome.NOT_LOADED, card.not_loaded())
+_DRAFT: Final = _finish(Outcome.DRAFT, builtin.draft())
+_NO_ADDRESS: Final = _finish(Outcome.NO_ADDRESS, builtin.no_address())
+_NOT_LOADED: Final = _finish(Outcome.NOT_LOADED, builtin.not_loaded())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from appliance.customers.keys import key_of
-from appliance.sidebar.payload import Payload, Ticket
+from appliance.sidebar.protocols.payload import Payload, Ticket
 
 MAX_SUBJECT: Final = 500
 MAX_NAMED: Final = 5

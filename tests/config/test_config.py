@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance import config, config_files
-from appliance import config_reader as reader
-from appliance import config_values as values
+from appliance.config import files as config_files
+from appliance.config import reader, values
+from appliance.config import schema as config
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.case"))
 SHIPPED = Path(__file__).parents[2] / "conf" / "sidebard.toml"

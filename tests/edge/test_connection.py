@@ -12,7 +12,7 @@ from appliance.edge.connection import LINGER_BYTES, Connection
 from appliance.edge.request_parser import SHARE
 from appliance.edge.site import Limits
 from appliance.edge.state import GRACE
-from appliance.sidebar.reply import Outcome, Refusal
+from appliance.outcomes import Outcome, Refusal
 from tests.edge.cases import GET, HALF, POST, chunked, post
 from tests.edge.wire import Wire, make_site, split
 from tests.factory import Timer, make_app

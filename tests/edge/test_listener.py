@@ -12,7 +12,7 @@ import pytest
 
 from appliance.edge.response import CONTINUE
 from appliance.edge.site import Limits
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal
+from appliance.outcomes import MAX_BODY_BYTES, Refusal
 from tests.edge.cases import CASES, GET, HALF, POST, post
 from tests.edge.live import exchange, live, reset
 from tests.edge.records import APPLICATION, HANDSHAKE, KEY_UPDATE, Forger

@@ -6,7 +6,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal
+from appliance.outcomes import MAX_BODY_BYTES, Refusal
 from tests.factory import SECRET, body_for, make_app, make_snapshot, sign
 from tests.server import serving
 from tests.vectors import BODY_SIGNATURES, PAYLOADS

@@ -11,8 +11,8 @@ from appliance.edge.connection import Connection
 from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.state import ServerState
 from appliance.edge.web import Mount, make_application
+from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.reply import Outcome, Reply
 from tests.factory import Timer
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]+\r\n((?:[A-Za-z-]+: [^\r\n]+\r\n)*)\r\n")

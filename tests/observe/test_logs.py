@@ -8,9 +8,9 @@ import warnings
 import msgspec
 import pytest
 
-from appliance.config_values import LEVELS
+from appliance.config.values import LEVELS
 from appliance.observe import hooks, logs
-from appliance.sidebar.reply import Outcome, Refusal, Reply
+from appliance.outcomes import Outcome, Refusal, Reply
 from tests.server import Lines
 
 REPLY = Reply(200, Outcome.FOUND, b"{}", cache="hit", conversation=1, mailbox=2, agent=3, customer="abc")

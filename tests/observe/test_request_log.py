@@ -10,7 +10,7 @@ import pytest
 from appliance.observe import logs
 from appliance.observe.logs import MAX_REFUSALS, RequestLog, Stamp
 from appliance.observe.writer import MAX_PIECE
-from appliance.sidebar.reply import Outcome, Refusal, Reply
+from appliance.outcomes import Outcome, Refusal, Reply
 from tests.conftest import Logged
 from tests.factory import Timer
 from tests.server import Lines

@@ -15,7 +15,7 @@ from appliance.observe import trail as module
 from appliance.observe.health import Situation, Workers, examine
 from appliance.observe.metrics import Table
 from appliance.observe.trail import Trail
-from appliance.sidebar.reply import Outcome, Refusal, Reply
+from appliance.outcomes import Outcome, Refusal, Reply
 from tests.conftest import Logged
 from tests.factory import NOW, Timer
 

@@ -7,12 +7,12 @@ from random import Random
 import pytest
 
 from appliance.customers.snapshot import SnapshotFault
+from appliance.outcomes import Outcome
 from appliance.replay.corpus import Customers, make_lines
 from appliance.replay.line import HEADER
 from appliance.replay.shapes import SHAPES, Conversation
-from appliance.sidebar.payload import parse
-from appliance.sidebar.reply import Outcome
-from appliance.sidebar.signature import Secret
+from appliance.sidebar.protocols.payload import parse
+from appliance.sidebar.protocols.signature import Secret
 from tests.factory import CUSTOMERS, SECRET, make_app, make_snapshot
 from tests.vectors import PAYLOADS
 

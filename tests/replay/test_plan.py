@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.outcomes import Refusal
 from appliance.replay.line import HEADER, Request
 from appliance.replay.plan import ClosedLoop, OpenLoop, Plan, make_shots
 from appliance.replay.target import BadUrl, parse_url
-from appliance.sidebar.reply import Refusal
 
 URL = parse_url("https://card.example:8443/hook?a=b")
 

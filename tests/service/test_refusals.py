@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from appliance.observe.metrics import Refusals, Table
+from appliance.outcomes import ADVICE, Cause, Refusal
 from appliance.service.refusals import EVERY, RefusalWatch
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.diagnosis import ADVICE, Cause
-from appliance.sidebar.reply import Refusal
 from tests.conftest import Logged
 from tests.daemon import Daemon
 from tests.factory import SECRET, Timer, body_for, make_app, sign

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.cards import builtin
 from appliance.customers.address import normalise_domain
 from appliance.customers.lookup import CacheState
-from appliance.sidebar import card
+from appliance.outcomes import CARD_TYPE, Outcome, Refusal, Reply
 from appliance.sidebar.app import Rules
-from appliance.sidebar.reply import CARD_TYPE, Outcome, Refusal, Reply
 from tests.factory import CUSTOMERS, NOW, SECRET, Timer, body_for, make_app, make_snapshot, sign
 from tests.sidebar.test_payload import MESSAGES
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
@@ -128,7 +128,7 @@ def test_all_refused_signatures_get_the_same_bytes(app):
 def test_no_data_yet():
     app = make_app(None)
     reply = ask(app, "ann@example.com")
-    assert (reply.status, reply.outcome, html(reply)) == (200, Outcome.NOT_LOADED, card.not_loaded())
+    assert (reply.status, reply.outcome, html(reply)) == (200, Outcome.NOT_LOADED, builtin.not_loaded())
     assert ask(app).outcome is Outcome.NO_ADDRESS
 
 

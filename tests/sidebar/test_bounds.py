@@ -5,22 +5,23 @@ from datetime import UTC, datetime
 
 import pytest
 
+from appliance.cards import builtin
+from appliance.cards.layout import Display, Layout
+from appliance.cards.markup import MAX_CARD, MAX_TEXT, href_of
+from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateFault
 from appliance.customers import address_cell
 from appliance.customers.address_reader import AddressReader
-from appliance.customers.importer import open_newest
-from appliance.customers.plan import Plan, RelatedPlan
-from appliance.customers.reading import MAX_ROW
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import MAX_FOUND, MAX_JOINED, Relation, Snapshot, related_keys
-from appliance.sidebar import card, payload
+from appliance.customers.snapshot_store import open_newest
+from appliance.ingest.encode import MAX_ROW
+from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.outcomes import Outcome
 from appliance.sidebar.app import CACHE_PLACE, Finished, weigh
-from appliance.sidebar.layout import Display, Layout
-from appliance.sidebar.markup import MAX_CARD, MAX_TEXT, href_of
-from appliance.sidebar.payload import MAX_EMAILS
-from appliance.sidebar.reply import Outcome
-from appliance.sidebar.template import MAX_VALUES, CardTemplate, TemplateFault
+from appliance.sidebar.protocols import payload
+from appliance.sidebar.protocols.payload import MAX_EMAILS
+from tests.cards.html5 import seen
 from tests.factory import NOW, body_for, make_app, make_snapshot, run_import, sign, write_csv
-from tests.sidebar.html5 import seen
 
 WORST = "<\"'&>" * 30_000  # each character becomes five or six of HTML
 WIDE = "ä" * 3000
@@ -59,7 +60,7 @@ def test_a_long_cell_is_cut(cell, shown, place):
     values = {"customer": ["7", cell], "related row": ["7", ""], "heading": [cell]}[place]
     related = {"orders": Rows([row])} if place == "related row" else {}
     relations = [relation] if related else []
-    html = card.found([Record(Columns(names), values, related)], Layout(names, relations))
+    html = builtin.found([Record(Columns(names), values, related)], Layout(names, relations))
     assert "<a " not in html
     assert (cell.strip()[:MAX_TEXT] + "…" if shown is None else shown) in html
     assert len(html) < 6 * MAX_TEXT + SLACK
@@ -77,8 +78,8 @@ def test_a_link_has_a_bounded_length(url, is_link):
 def test_a_long_cell_is_no_part_of_a_link():
     names = ("id", "name")
     layout = Layout(names, display=Display(links=(("id", "https://x.example/{name}"),)))
-    assert 'href="https://x.example/Ann"' in card.found([Record(Columns(names), ["7", "Ann"])], layout)
-    assert "<a " not in card.found([Record(Columns(names), ["7", "a" * (MAX_TEXT + 1)])], layout)
+    assert 'href="https://x.example/Ann"' in builtin.found([Record(Columns(names), ["7", "Ann"])], layout)
+    assert "<a " not in builtin.found([Record(Columns(names), ["7", "a" * (MAX_TEXT + 1)])], layout)
 
 
 # Cards
@@ -110,7 +111,7 @@ CASES = ("long cells", "many columns", "many customers", "many related rows", "r
 @pytest.mark.parametrize("case", CASES)
 def test_the_built_in_card_has_a_bounded_size_and_says_what_is_missing(case):
     records, layout = hostile(case)
-    html = card.found(records, layout)
+    html = builtin.found(records, layout)
     assert MAX_CARD / 2 < len(html) < MAX_CARD + 6 * MAX_TEXT + SLACK
     assert "There is more than fits in a card: the rest is left out." in html
     assert "<h4>" in html
@@ -119,15 +120,15 @@ def test_the_built_in_card_has_a_bounded_size_and_says_what_is_missing(case):
 
 def test_a_card_that_fits_says_nothing_of_it():
     names = ("id", "name")
-    assert "more than fits" not in card.found([Record(Columns(names), ["7", "Ann"])], Layout(names))
+    assert "more than fits" not in builtin.found([Record(Columns(names), ["7", "Ann"])], Layout(names))
 
 
 def test_the_work_for_a_card_ends_with_its_room(monkeypatch):
     """Cells that nobody will see are not made HTML."""
-    made = counted(monkeypatch, card, "two_line_item")
-    card.found(*hostile("many columns"))
-    card.found(*hostile("many related rows"))
-    card.found(*hostile("related rows of every customer"))
+    made = counted(monkeypatch, builtin, "two_line_item")
+    builtin.found(*hostile("many columns"))
+    builtin.found(*hostile("many related rows"))
+    builtin.found(*hostile("related rows of every customer"))
     assert len(made) < 3 * 2 * MAX_CARD / MAX_TEXT
 
 
@@ -284,7 +285,7 @@ def test_a_row_that_is_too_large_is_a_bad_row(tmp_path):
     assert [(bad.line, bad.why) for bad in report.bad] == [
         (202, f"this row has more than {MAX_ROW:,} characters; shorten its columns in the export")
     ]
-    snapshot = open_newest(tmp_path / "state", plan)
+    snapshot = open_newest(tmp_path / "state", plan.digest())
     assert snapshot is not None
     assert (snapshot.find(("ann@example.com",)), snapshot.facts.rows) == ((), 201)
     snapshot.close()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.customers.address import normalise
-from appliance.sidebar.payload import BadPayload, Customer, Mailbox, Payload, Ticket, User, parse
+from appliance.sidebar.protocols.payload import BadPayload, Customer, Mailbox, Payload, Ticket, User, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

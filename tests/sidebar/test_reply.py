@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.sidebar.reply import Outcome, Refusal
+from appliance.outcomes import Outcome, Refusal
 
 DOCS = Path(__file__).parents[2] / "docs" / "protocol.md"
 

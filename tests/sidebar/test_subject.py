@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config_values import parse_pattern
+from appliance.cards.template import CardTemplate
+from appliance.cards.vary import Vary
+from appliance.config.values import parse_pattern
 from appliance.customers.lookup import CacheState
-from appliance.customers.plan import Plan, RelatedPlan
+from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.outcomes import Outcome
 from appliance.sidebar.app import Card, Rules
-from appliance.sidebar.payload import Payload, Ticket
-from appliance.sidebar.reply import Outcome
+from appliance.sidebar.protocols.payload import Payload, Ticket
 from appliance.sidebar.subject import MAX_NAMED, MAX_SUBJECT, SubjectRule, named_in
-from appliance.sidebar.template import CardTemplate
-from appliance.sidebar.vary import Vary
 from tests.factory import NOW, Timer, body_for, make_app, open_snapshot, run_import, sign, write_csv
 
 CUSTOMERS = (

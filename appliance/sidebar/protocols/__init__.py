@@ -1,0 +1,1 @@
+"""How help desks ask and are answered: one module a protocol, and what protocols share."""
