@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import click
 
+from appliance.bootstrap.settings import load
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import plan_of
 from appliance.cli import CONFIG_WRONG, FAILED, START_FAILED
-from appliance.config.schema import App, ConfigError, Settings, from_flags, load
+from appliance.config.schema import App, ConfigError, Settings, from_flags
 from appliance.config.values import BadValue, parse_duration
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest

@@ -17,7 +17,8 @@ import msgspec
 from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import FAILED, common
 from appliance.config.schema import ConfigError
-from appliance.outcomes import MAX_BODY_BYTES, Refusal, Reply
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.outcomes import Reply
 from appliance.replay.crew import Crew, CrewFault
 from appliance.replay.line import LineFaults, Request, read_lines
 from appliance.replay.plan import Plan, Shot, make_shots
@@ -25,6 +26,7 @@ from appliance.replay.report import as_page
 from appliance.replay.result import Course, Point, Result, show_ms, sum_up
 from appliance.replay.target import BadUrl, Resuming, Target, Unreachable, Url, parse_url, reach
 from appliance.replay.text import as_text
+from appliance.sidebar.protocols.base import Message
 
 _FILE = click.Path(path_type=Path)
 _ABOVE_ZERO = click.FloatRange(0, min_open=True)
@@ -175,7 +177,8 @@ def _answerer(
         if len(request.body) > MAX_BODY_BYTES:
             return Refusal.BODY_TOO_LARGE.reply
         is_signed = request.signature is not None and request.header.lower() == mount.signature_header.lower()
-        return mount.app.answer(request.body, request.signature.encode() if is_signed and request.signature else None)
+        signature = request.signature.encode() if is_signed and request.signature else None
+        return mount.app.answer(Message(request.body, signature))
 
     return answer
 

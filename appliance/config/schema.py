@@ -12,7 +12,7 @@ import keyword
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
@@ -182,9 +182,10 @@ class App:
         values.list_of(values.parse_secret, 1, 2, "two are for the time in which one replaces the other"),
         example='["file:secret"]',
     )
-    signature_header: str = setting(values.parse_header, "X-HelpScout-Signature")
+    protocol: str = setting(values.parse_name, "helpscout")
+    signature_header: str = setting(values.or_empty(values.parse_header), "")
     card: Path | None = setting(values.optional(values.parse_path), "")
-    vary: tuple[str, ...] = setting(values.list_of(values.one_of(*values.VARY)), [])
+    vary: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
     display: Display = section(Display)
     subject: tuple[Subject, ...] = sections(Subject)
     file: Path | None = field(default=None, compare=False)
@@ -206,7 +207,11 @@ class Settings:
     apps: tuple[App, ...] = sections(App, example='[[app]] with secrets = ["file:secret"]')
 
 
-def load(file: Path, environ: Mapping[str, str]) -> Settings:
+Check = Callable[["Settings", Reader], None]
+"""Tells the reader what is wrong with settings by rules of another room; they may have holes, which hold None."""
+
+
+def load(file: Path, environ: Mapping[str, str], checks: Sequence[Check] = ()) -> Settings:
     """Read a config file. `environ` names the state folder, where the file does not. Opens nothing that it names.
 
     Raises ConfigError with every fault, and never another exception, whatever the file holds.
@@ -217,7 +222,7 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
         tree = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError([_file_fault(file, error, text)]) from None
-    settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute())
+    settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute(), checks)
     if reader.faults:
         lines = lines_of(text)
         placed = [replace(fault, file=file, line=line_of(lines, path)) for path, fault in reader.faults]
@@ -265,7 +270,11 @@ def with_overrides(settings: Settings, listen: Sequence[str] | None, workers: in
 
 
 def _settle(
-    tree: Mapping[str, object], folder: Path, environ: Mapping[str, str], file: Path | None
+    tree: Mapping[str, object],
+    folder: Path,
+    environ: Mapping[str, str],
+    file: Path | None,
+    checks: Sequence[Check] = (),
 ) -> tuple[Settings, Reader]:
     """Decode, fill in what hangs on other keys or on the environment, and check across sections."""
     server = tree.get("server", {})
@@ -280,6 +289,8 @@ def _settle(
         apps=tuple(replace(app, file=file, index=index) for index, app in enumerate(settings.apps)),
     )
     _check(settings, reader)
+    for check in checks:
+        check(settings, reader)
     return settings, reader
 
 

@@ -23,7 +23,6 @@ SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h"
 SQLITE_SUFFIXES: Final = frozenset({".db", ".sqlite", ".sqlite3"})
 SOURCE_SUFFIXES: Final = frozenset({".csv", ".tsv"}) | SQLITE_SUFFIXES
 # What of a request, besides its customer, a card may depend on.
-VARY: Final = ("user.id", "user.role", "mailbox.id", "mailbox.email", "ticket.subject", "ticket.number")
 SIZES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 LEVELS: Final = ("debug", "info", "warning", "error")
 

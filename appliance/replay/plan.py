@@ -74,9 +74,9 @@ def _make_shot(request: Request, url: Url, close: bool, reply: Reply | None) -> 
         lines.append(f"{request.header}: {request.signature}")
     if close:
         lines.append("Connection: close")
-    status = reply.status if reply is not None and request.expect is None else request.expect
+    status = reply.response.status if reply is not None and request.expect is None else request.expect
     data = "\r\n".join([*lines, "", ""]).encode("ascii") + request.body
-    return Shot(data, request.number, status, reply.body if reply is not None else None)
+    return Shot(data, request.number, status, reply.response.body if reply is not None else None)
 
 
 class OpenLoop:

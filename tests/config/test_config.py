@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.bootstrap.settings import check_protocols
 from appliance.config import files as config_files
 from appliance.config import reader, values
 from appliance.config import schema as config
@@ -28,7 +29,7 @@ MINIMAL = '[customers]\nsource = "c.csv"\naddresses = ["email"]\n[[app]]\nsecret
 def load(folder: Path, text: str | bytes = MINIMAL, environ: dict[str, str] = ENVIRON) -> config.Settings:
     file = folder / "sidebard.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return config.load(file, environ)
+    return config.load(file, environ, (check_protocols,))
 
 
 def faults(folder: Path, text: str | bytes) -> str:

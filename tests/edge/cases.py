@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.outcomes import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Outcome, Refusal
+from appliance.edge.refusals import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
+from appliance.outcomes import Outcome
 from tests.factory import body_for, sign
 
 BODY = body_for("ann@example.com")

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.edge.response import CONTINUE
 from appliance.edge.site import Limits
-from appliance.outcomes import MAX_BODY_BYTES, Refusal
 from tests.edge.cases import CASES, GET, HALF, POST, post
 from tests.edge.live import exchange, live, reset
 from tests.edge.records import APPLICATION, HANDSHAKE, KEY_UPDATE, Forger

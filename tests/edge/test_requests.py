@@ -7,8 +7,9 @@ import json
 
 import pytest
 
+from appliance.edge.refusals import Refusal
 from appliance.edge.response import CONTINUE
-from appliance.outcomes import Outcome, Refusal
+from appliance.outcomes import Outcome
 from tests.edge.cases import CASES
 from tests.edge.wire import Wire, make_site, split, without_date
 from tests.factory import make_app, make_snapshot, sign

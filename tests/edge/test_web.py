@@ -6,7 +6,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from appliance.outcomes import MAX_BODY_BYTES, Refusal
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.sidebar.protocols.base import BAD_SIGNATURE
 from tests.factory import SECRET, body_for, make_app, make_snapshot, sign
 from tests.server import serving
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
@@ -31,9 +32,9 @@ def server(tmp_path_factory):
 
 def refused(response, refusal):
     reply = refusal.reply
-    assert (response.status, response.body) == (reply.status, reply.body)
-    assert response.headers["Content-Type"] == reply.content_type
-    assert response.headers["Content-Length"] == str(len(reply.body))
+    assert (response.status, response.body) == (reply.response.status, reply.response.body)
+    assert response.headers["Content-Type"] == reply.response.content_type
+    assert response.headers["Content-Length"] == str(len(reply.response.body))
     return response
 
 
@@ -84,7 +85,7 @@ def test_every_bad_signature_gets_the_same_bytes(signature, server):
     assert response.headers == {
         "Content-Type": "text/plain; charset=utf-8",
         "Cache-Control": "no-store",
-        "Content-Length": str(len(Refusal.BAD_SIGNATURE.reply.body)),
+        "Content-Length": str(len(BAD_SIGNATURE.response.body)),
     }
 
 
@@ -105,7 +106,7 @@ def test_two_signature_headers_are_malformed(second, server):
 def test_other_methods(method, server):
     response = server.request(method, "/helpscout")
     assert (response.status, response.headers["Allow"]) == (405, "POST")
-    assert response.body == (b"" if method == "HEAD" else Refusal.BAD_METHOD.reply.body)
+    assert response.body == (b"" if method == "HEAD" else Refusal.BAD_METHOD.reply.response.body)
 
 
 @pytest.mark.parametrize(
