@@ -18,7 +18,7 @@ from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import FAILED, common
 from appliance.config.schema import ConfigError
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
-from appliance.outcomes import Reply
+from appliance.outcomes import Response
 from appliance.replay.crew import Crew, CrewFault
 from appliance.replay.line import LineFaults, Request, read_lines
 from appliance.replay.plan import Plan, Shot, make_shots
@@ -159,7 +159,7 @@ def _read(file: str) -> tuple[Request, ...]:
 
 def _answerer(
     config: Path | None, customers: Path | None, secret_file: Path | None, url: Url
-) -> Callable[[Request], Reply]:
+) -> Callable[[Request], Response]:
     """Give what answers as a service of this config would that answers from these customers."""
     try:
         settings = common.find_settings(config, customers, secret_file)
@@ -170,15 +170,15 @@ def _answerer(
     for mount in mounts.values():
         mount.app.use(snapshot)
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         mount = mounts.get((request.path or url.path).partition("?")[0])
         if mount is None:
-            return Refusal.NOT_FOUND.reply
+            return Refusal.NOT_FOUND.reply.response
         if len(request.body) > MAX_BODY_BYTES:
-            return Refusal.BODY_TOO_LARGE.reply
+            return Refusal.BODY_TOO_LARGE.reply.response
         is_signed = request.signature is not None and request.header.lower() == mount.signature_header.lower()
         signature = request.signature.encode() if is_signed and request.signature else None
-        return mount.app.answer(Message(request.body, signature))
+        return mount.app.answer(Message(request.body, signature)).response
 
     return answer
 

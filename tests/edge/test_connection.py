@@ -330,7 +330,7 @@ class TestABug:
     class Broken:
         name = "helpscout"
 
-        def answer(self, body, signature):
+        def answer(self, request):
             raise KeyError("ann@example.com")
 
     @pytest.mark.parametrize("fast", [True, False], ids=["fast", "tornado"])

@@ -70,7 +70,7 @@ def test_what_a_line_leaves_out():
 @pytest.mark.parametrize(("expect", "status"), [(None, 403), (200, 200)])
 def test_what_it_is_compared_with(expect, status):
     request = Request("", b"x", HEADER, None, expect, 1)
-    (shot,) = make_shots([request], URL, close=False, answer=lambda _: BAD_SIGNATURE)
+    (shot,) = make_shots([request], URL, close=False, answer=lambda _: BAD_SIGNATURE.response)
     assert (shot.status, shot.body) == (status, BAD_SIGNATURE.response.body)
 
 
