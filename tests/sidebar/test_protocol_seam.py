@@ -82,7 +82,12 @@ def test_a_protocol_is_one_file_and_one_line(tmp_path: Path) -> None:
             "--json",
         )
         result = json.loads(replayed.stdout)
-        assert (replayed.returncode, result["answered"] > 5) == (0, True), (result["faults"], result["wrong"], result["failures"], result["statuses"])
+        assert (replayed.returncode, result["answered"] > 5) == (0, True), (
+            result["faults"],
+            result["wrong"],
+            result["failures"],
+            result["statuses"],
+        )
 
         # Checked, over the network too.
         checked = run("check", *config, "--self", url, "--insecure")

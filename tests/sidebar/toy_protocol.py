@@ -4,7 +4,7 @@ from appliance.cli import main
 from appliance.outcomes import CARD_STATUS, Response
 from appliance.sidebar.inquiry import Answer, Inquiry
 from appliance.sidebar.protocols import PROTOCOLS
-from appliance.sidebar.protocols.base import BadInquiry, Conversation, SignedRequest
+from appliance.sidebar.protocols.base import Conversation, InquiryError, SignedRequest
 from appliance.sidebar.protocols.body_signed import BodySigned
 
 
@@ -18,7 +18,7 @@ class Toy(BodySigned):
         try:
             return Inquiry(addresses=tuple(request.body.decode().splitlines()))
         except UnicodeDecodeError as error:
-            raise BadInquiry from error
+            raise InquiryError from error
 
     def render(self, answer: Answer) -> Response:
         return Response(CARD_STATUS, f"<toy>{answer.html}</toy>".encode(), "text/html; charset=utf-8")
