@@ -148,16 +148,19 @@ def _text(raw: msgspec.Raw) -> str | None:
 
 
 _MAX_DIGITS: Final = 18  # more would not fit the 64 bits of a JSON reader
+_TOO_LARGE: Final = 10**_MAX_DIGITS
 
 
 def _number(identifier: Id | None) -> int | None:
     """Return an id as a number; Help Scout's are, and any other text could be somebody's name."""
-    if isinstance(identifier, str):
-        try:
-            return int(identifier) if len(identifier) <= _MAX_DIGITS else None
-        except ValueError:
-            return None
-    return identifier if identifier is not None and abs(identifier) < 10**_MAX_DIGITS else None
+    if type(identifier) is int:
+        return identifier if -_TOO_LARGE < identifier < _TOO_LARGE else None
+    if identifier is None:
+        return None
+    try:
+        return int(identifier) if len(identifier) <= _MAX_DIGITS else None  # type: ignore[arg-type]
+    except ValueError:
+        return None
 
 
 _JSON: Final = "application/json; charset=utf-8"
@@ -305,7 +308,10 @@ class HelpScoutApp(BodySigned):
 
     def parse(self, request: SignedRequest) -> Inquiry:
         """Return what the JSON object in the body asks."""
-        payload = decode(request.body)
+        try:
+            payload = _DECODER.decode(request.body)  # nearly always; half a microsecond less
+        except _FAULTS:
+            payload = decode(request.body)
         ticket, customer, user, mailbox = payload.ticket, payload.customer, payload.user, payload.mailbox
         addresses: tuple[str, ...] = ()
         if customer is not None:
