@@ -171,7 +171,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 Object = dict[str, object]
 
-_MAILBOX: Final = "help@support.invalid"  # RFC 6761, 6.4: nobody's
+_MAILBOX: Final = "help@support.invalid"  # a name that nobody can have (RFC 6761, 6.4)
 _ROLES: Final = ("owner", "admin", "user")
 
 
@@ -271,17 +271,17 @@ def _odd_types(one: Conversation) -> Object:
 
 
 _SAMPLES: Final[tuple[tuple[Shape, Callable[[Conversation], Object]], ...]] = (
-    (Shape("all four objects, ids as texts", 35), _full),
+    (Shape("all four objects, ids as strings", 35), _full),
     (Shape("all four objects, ids as numbers", 20), _numbers),
-    (Shape("ticket and customer alone", 10), _minimal),
-    (Shape("FreeScout: nulls, keys of its own", 15), _freescout),
+    (Shape("ticket and customer only", 10), _minimal),
+    (Shape("FreeScout: nulls, its own keys", 15), _freescout),
     (Shape("a draft: ticket is false", 5), _draft),
-    (Shape("a draft to nobody yet", 1), _draft_to_nobody),
-    (Shape("emails is one text", 3), _one_text),
-    (Shape("emails is an object: PHP's list with holes", 3), _holes),
+    (Shape("a draft without a recipient", 1), _draft_to_nobody),
+    (Shape("emails is one string", 3), _one_text),
+    (Shape("emails is an object: a PHP list with gaps", 3), _holes),
     (Shape("email is null, emails has it", 3), _only_in_the_list),
     (Shape("no address at all", 1), _no_address),
-    (Shape("[] for an object: PHP's empty ones", 2), _empty_objects),
+    (Shape("[] for an object: PHP's empty object", 2), _empty_objects),
     (Shape("odd types", 2), _odd_types),
 )
 
