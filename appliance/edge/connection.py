@@ -27,9 +27,9 @@ from appliance.edge.phases import (
     IllegalMove,
     Phase,
 )
-from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser
+from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser, SignedPost
 from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
-from appliance.edge.state import Lane, ServerState
+from appliance.edge.state import ServerState
 from appliance.edge.tornado_road import Context, TornadoExchange
 from appliance.observe.logs import describe, log
 from appliance.sidebar.reply import CARD_STATUS, Refusal
@@ -192,19 +192,20 @@ class Connection(asyncio.Protocol):
 
     def _advance(self, data: bytes) -> None:
         """Use the share of this turn: parse on in what waits and in `data`, and answer one request at most."""
-        parser = self._parser
-        before = parser.part
+        parser, before = self._parser, self._parser.part
         try:
             event = parser.feed(data)
         except Exception as error:  # a bug must not leave the client waiting
             self.fault(error)
             return
-        if type(event) is Request:
+        if type(event) is SignedPost:
             self._fresh = False
-            if event.lane is not None:
-                self._answer(event, event.lane)
-            else:
-                self._start(event)
+            self._answer(event)
+            if not parser.kept and self._phase is READING:
+                return
+        elif type(event) is Request:
+            self._fresh = False
+            self._start(event)
         elif type(event) is Refusal:
             self._refuse(event)
         else:
@@ -216,8 +217,7 @@ class Connection(asyncio.Protocol):
             elif before is BODY and self._sock is not None and self._said > RECEIVE_BUFFER:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BODY_BUFFER)
                 self._sock = None
-        phase = self._phase
-        if phase is YIELDING or (phase is READING and parser.kept):
+        if self._phase is YIELDING or (self._phase is READING and parser.kept):
             self._proceed()
 
     def _proceed(self) -> None:
@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
         if phase is not self._phase:
             self._enter(phase)
 
-    def connection_field(self, request: Request, status: int) -> bytes:
+    def connection_field(self, request: Request | SignedPost, status: int) -> bytes:
         """Return the Connection field of an answer with this status, which is given now."""
         if status != CARD_STATUS:
             self._refusals += 1
@@ -243,8 +243,8 @@ class Connection(asyncio.Protocol):
             return CLOSE
         return KEEP if request.version == "1.1" else KEEP_ALIVE
 
-    def _answer(self, request: Request, lane: Lane) -> None:
-        state = self._state
+    def _answer(self, request: SignedPost) -> None:
+        state, lane = self._state, request.lane
         site = state.site
         began = site.timer()
         try:
@@ -266,9 +266,9 @@ class Connection(asyncio.Protocol):
 
     def _start(self, request: Request) -> None:
         self._enter(RUNNING)
-        context = Context(self.peer, "https" if self._is_tls else "http")
-        self._exchange = exchange = TornadoExchange(self, request, context, self._state.heads)
-        self._task = asyncio.get_running_loop().create_task(exchange.run(self._state.site.application))
+        state, context = self._state, Context(self.peer, "https" if self._is_tls else "http")
+        self._exchange = TornadoExchange(self, request, context, state.heads)
+        self._task = asyncio.get_running_loop().create_task(self._exchange.run(state.site.application))
 
     # What the exchange calls.
 

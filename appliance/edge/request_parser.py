@@ -13,6 +13,11 @@ that end where a request may end:
 A request therefore begins with a piece and ends with one: its line is compared where it stands, and no byte behind a
 request is parsed before somebody asks for the next one. A piece that ends too early (a chunk that holds an empty line,
 or where the share of a turn ends) does no harm, for llhttp alone decides what the bytes mean.
+
+Nearly every read is one signed POST to the same path as the one before it. A read that begins with the same request
+line as that one is therefore fed at once. Should it turn out to be anything but such a POST or the beginning of one (a
+second request behind it, another Host, a chunked body, an error), then llhttp's state is discarded, the read is parsed
+again in pieces, and so is everything that this client sends later: a client has one read parsed twice, not each.
 """
 
 from __future__ import annotations
@@ -34,6 +39,8 @@ SHARE: Final = 4 * 1024
 """How many bytes are parsed in one go. The dearest, chunks of one byte each, take 0.1 us a byte."""
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
+_NEVER: Final = b"\0"
+"""No request begins with it."""
 
 
 class Part(enum.Enum):
@@ -49,10 +56,7 @@ BETWEEN, HEAD, BODY, ENDED = Part  # Part.BODY takes 0.1 us with Python 3.11
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """A request that has arrived whole. `keeps` if the connection may persist after it.
-
-    One with a `lane` is answered by its app, and `fields` may be empty; every other by the application.
-    """
+    """A request that has arrived whole, for the application. `keeps` if the connection may persist after it."""
 
     method: bytes
     target: bytes
@@ -60,8 +64,16 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     fields: Fields
     body: bytes
     keeps: bool
-    lane: Lane | None
+
+
+class SignedPost(msgspec.Struct, frozen=True, gc=False):
+    """A request that has arrived whole, for the app of `lane`. `signature` is what the header holds that names it."""
+
+    lane: Lane
+    body: bytes
     signature: bytes | None
+    version: str
+    keeps: bool
 
 
 class Continue(enum.Enum):
@@ -71,26 +83,30 @@ class Continue(enum.Enum):
 
 
 CONTINUE: Final = Continue.CONTINUE
-Event = Request | Refusal | Continue | None
+Event = Request | SignedPost | Refusal | Continue | None
 
 
 class _Ended(Exception):
-    """Stops llhttp: the request is refused."""
+    """Stops llhttp: the request is refused, or what was fed at once must be fed in pieces."""
 
 
 class RequestParser:
     """Parses the requests of one connection, one at a time."""
 
     __slots__ = (
+        "_at_once",
         "_body",
         "_event",
+        "_expected",
         "_fields",
         "_head",
         "_host",
         "_lane",
         "_lanes",
         "_left",
+        "_length",
         "_llhttp",
+        "_may_expect",
         "_method",
         "_piece",
         "_raw_body",
@@ -110,14 +126,18 @@ class RequestParser:
         self.part = BETWEEN
         self._llhttp: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._event: Event = None  # what the piece led to
+        self._at_once = False  # the piece is a whole read
+        self._expected = _NEVER  # the request line that a read must begin with to be fed at once
+        self._may_expect = True  # every read that was fed at once was one request, or the beginning of one
         self.kept = b""  # what came and is not parsed yet
         self._piece = b""  # what is being parsed
         self._head = b""  # what was parsed of this head before
         self._tail = b""  # the last bytes of what was parsed of this chunked body before
         self._room = MAX_HEADER_BYTES  # how many more bytes the header block may have
+        self._length = b""  # Content-Length of a request that was fed at once
         self._left = 0  # how many bytes of the body are still to come; 0: it is chunked
         self._raw_body = 0
-        self._host = b""  # the last Host that was checked
+        self._host = _NEVER  # the last Host that was checked, unless it is empty, as one with HTTP/1.0 may be
         self._method = b""
         self._target = b""
         self._version = "1.1"
@@ -162,24 +182,50 @@ class RequestParser:
         if self.kept:
             data = self.kept + data
             self.kept = b""
+        if self.part is BETWEEN and data.startswith(self._expected) and len(data) <= SHARE:
+            self._at_once = True
+            try:
+                self._llhttp.feed_data(data)  # type: ignore[union-attr]
+            except httptools.HttpParserError:
+                self._discard()
+            else:
+                event = self._event
+                if event is None:
+                    return self._count_beginning(data)
+                self._event = None
+                return event
+        return self._feed_pieces(data)
+
+    def _count_beginning(self, data: bytes) -> Refusal | None:
+        """Count a read that was fed at once and holds no whole request."""
+        if self.part is BODY:
+            self._left = int(self._length or b"0")
+            data = data[data.find(_EMPTY_LINE) + len(_EMPTY_LINE) :]
+        return self._count(data)
+
+    def _discard(self) -> None:
+        """Discard what came of a read that was fed at once."""
+        self._llhttp = httptools.HttpRequestParser(self)
+        self._may_expect = False
+        self._event = None
+        self._body = self._target = b""
+        self._fields.clear()
+        self.part = BETWEEN
+
+    def _feed_pieces(self, data: bytes) -> Event:
         llhttp, event = self._llhttp, None
         if llhttp is None:
             return None
+        self._at_once = False
         at, size = 0, len(data)
         share = size if size < SHARE else SHARE
         while at < share:
             before = self.part
-            if before is BODY and self._left > 0:
-                end = at + self._left
-            elif before is not BETWEEN or not 4 <= (end := data.find(_EMPTY_LINE, at) + 4) <= at + self._room:
-                end = self._end_of_piece(data, at)
+            end = at + self._left if before is BODY and self._left > 0 else self._end_of_piece(data, at)
             piece = self._piece = data[at : end if end < share else share]
             at += len(piece)
             try:
                 llhttp.feed_data(piece)
-                if self._left == size - at > 0 and self._event is None and size == share:
-                    llhttp.feed_data(data[at:])  # nearly always all the rest is the body, and needs no second look
-                    at = size
             except httptools.HttpParserError as error:
                 return self._stopped(error)
             event = self._event
@@ -188,8 +234,12 @@ class RequestParser:
                 break
             if (before is BODY or self.part is not BODY) and (event := self._count(piece)) is not None:
                 break
-        if at < size and type(event) is not Refusal:
+        if type(event) is not Refusal:
             self.kept = data[at:]
+            if self.part is BETWEEN and event is not None:
+                self._head = self._tail = b""
+                self._room = MAX_HEADER_BYTES
+                self._raw_body = self._left = 0
         return event
 
     def _end_of_piece(self, data: bytes, begin: int) -> int:
@@ -217,6 +267,7 @@ class RequestParser:
                 self._tail = (self._tail + piece)[-3:]
             return Refusal.BODY_TOO_LARGE if self._raw_body > MAX_RAW_BODY_BYTES else None
         self._room -= len(piece)
+        self._expected = _NEVER
         if self.part is HEAD:
             self._head += piece
         return Refusal.HEADERS_TOO_LARGE if self._room <= 0 or len(self._fields) > MAX_FIELDS else None
@@ -238,7 +289,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """Begin a request."""
         if self._event is not None:
-            raise RuntimeError("two requests in one piece")
+            raise _Ended if self._at_once else RuntimeError("two requests in one piece")
         self.part = HEAD
 
     def on_url(self, target: bytes) -> None:
@@ -252,14 +303,26 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         """Check the head. The common case is decided here, every other by `check_head`."""
         self.part = BODY
-        self._saved = ()
         if len(self._fields) > MAX_FIELDS:
             self._stop(Refusal.HEADERS_TOO_LARGE)
+        if self._at_once:
+            if not self._is_common(self._lane):  # type: ignore[arg-type]
+                raise _Ended
+            return
+        self._saved = ()
+        self._expected = _NEVER
         method = self._method = self._llhttp.get_method()  # type: ignore[union-attr]
         lane = self._lane = self._lanes.get(self._target) if method == b"POST" else None
-        if lane is None:
+        if lane is None or not self._is_common(lane) or self._head or not self._piece.startswith(lane.line):
             self._check(method)
             return
+        self._version = "1.1"
+        self._left = int(self._length or b"0")
+        if self._may_expect:
+            self._expected = lane.line
+
+    def _is_common(self, lane: Lane) -> bool:
+        """Take what the app of `lane` needs; return whether the fields can be relied on without `check_head`."""
         signature_name = lane.signature_name
         signature = host = None
         length = b""
@@ -277,18 +340,8 @@ class RequestParser:
                 else:
                     plain = False
         self._signature = signature
-        if (
-            plain
-            and host  # an empty one must not equal the none that HTTP/1.0 may have
-            and host == self._host
-            and len(length) < CONTENT_LENGTH_DIGITS
-            and not self._head
-            and self._piece.startswith(lane.line)
-        ):
-            self._version = "1.1"
-            self._left = int(length) if length else 0
-        else:
-            self._check(method)
+        self._length = length
+        return plain and host == self._host and len(length) < CONTENT_LENGTH_DIGITS
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -305,21 +358,17 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """Note that a request is complete."""
         body = self._body
-        self._event = Request(
-            self._method,
-            self._target,
-            self._version,
-            self._saved,
-            body if type(body) is bytes else bytes(body),
-            self._llhttp.should_keep_alive(),  # type: ignore[union-attr]
-            self._lane,
-            self._signature,
-        )
-        self._body = self._head = self._tail = self._target = b""
+        if type(body) is not bytes:
+            body = bytes(body)
+        keeps = self._llhttp.should_keep_alive()  # type: ignore[union-attr]
+        lane = self._lane
+        if lane is not None:
+            self._event = SignedPost(lane, body, self._signature, self._version, keeps)
+        else:
+            self._event = Request(self._method, self._target, self._version, self._saved, body, keeps)
+        self._body = self._target = b""
         self._fields.clear()
         self.part = BETWEEN
-        self._room = MAX_HEADER_BYTES
-        self._raw_body = self._left = 0
 
     def _check(self, method: bytes) -> None:
         self._saved = tuple(self._fields)
@@ -329,7 +378,7 @@ class RequestParser:
         except Refused as refused:
             self._stop(refused.refusal)
         else:
-            self._host = head.host
+            self._host = head.host or _NEVER
             self._left = head.length or 0
             if head.waits:
                 self._event = CONTINUE

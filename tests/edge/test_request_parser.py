@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.edge.request_parser import CONTINUE, SHARE, Request, RequestParser
+from appliance.edge.request_parser import CONTINUE, SHARE, Request, RequestParser, SignedPost
+from appliance.edge.state import Lane
 from appliance.sidebar.reply import MAX_HEADER_BYTES, Refusal
-from tests.edge.cases import CASES, GET, chunked, chunks, post
+from tests.edge.cases import BODY, CASES, GET, POST, SIGNED, chunked, chunks, post
+
+LANES = {
+    b"/helpscout": Lane(None, "helpscout", b"x-helpscout-signature", b"POST /helpscout HTTP/1.1\r\n"),
+    b"/other": Lane(None, "other", b"x-helpscout-signature", b"POST /other HTTP/1.1\r\n"),
+}
 
 
-def parse(pieces):
-    """Give all that the parser says of these pieces, up to the first refusal."""
-    parser, events = RequestParser({}), []
+def parse(pieces, lanes=LANES):
+    """Return all that the parser says of these pieces, up to what ends the connection."""
+    parser, events = RequestParser(lanes), []
     for piece in pieces:
         event = parser.feed(piece)
         while event is not None or parser.kept:
             events += [event] if event is not None else []
-            if isinstance(event, Refusal):
+            if isinstance(event, Refusal) or not getattr(event, "keeps", True):
                 return events
             event = parser.feed(b"")
     return events
@@ -87,7 +94,7 @@ def test_empty_lines_within_bodies(size):
         + post(body=b"\r\n\r\n" * 3000)
         + GET
     )
-    events = parse([raw[at : at + size] for at in range(0, len(raw), size)])
+    events = parse([raw[at : at + size] for at in range(0, len(raw), size)], {})
     assert [(event.method, event.body) for event in events] == [
         (b"GET", b""),
         (b"POST", b"\r\n\r\n\r\n0\r\n"),
@@ -96,13 +103,112 @@ def test_empty_lines_within_bodies(size):
     ]
 
 
+class TestAtOnce:
+    """A read that begins like the request before it is fed to llhttp at once, and means what it means in pieces."""
+
+    @pytest.fixture
+    def parser(self):
+        parser = RequestParser(LANES)
+        for _ in range(2):  # the first Host is checked, the second is the same
+            assert type(parser.feed(POST)) is SignedPost
+        return parser
+
+    @pytest.fixture
+    def fed(self, parser, monkeypatch):
+        return watch(parser, monkeypatch)
+
+    def test_a_request_like_the_one_before_it(self, parser, fed):
+        assert parser.feed(POST) == SignedPost(LANES[b"/helpscout"], BODY, SIGNED, "1.1", True)
+        assert (fed, parser.kept) == ([len(POST)], b"")
+
+    @pytest.mark.parametrize("size", [30, 100, len(POST) - len(BODY), len(POST) - 1])
+    def test_its_beginning(self, size, parser, fed):
+        """What follows it is fed in pieces, as it must be wherever a request does not begin with a read."""
+        assert parser.feed(POST[:size]) is None
+        assert parser.feed(POST[size:] + GET) == SignedPost(LANES[b"/helpscout"], BODY, SIGNED, "1.1", True)
+        assert parser.kept == GET
+        assert fed[0] == size
+
+    @pytest.mark.parametrize("more", [POST, GET, b"G", b"\0"], ids=["POST", "GET", "a byte", "garbage"])
+    def test_nothing_behind_it_counts(self, more, parser):
+        assert type(parser.feed(POST + more)) is SignedPost
+        assert parser.kept == more
+
+    def test_one_read_of_a_client_is_parsed_twice(self, parser, fed):
+        for number in range(5):
+            fed.clear()
+            parser.feed(POST * 2)
+            parser.feed(b"")
+            assert sum(fed) == len(POST) * (4 if number == 0 else 2)
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            pytest.param(post(host=b"Host: another\r\n"), id="another Host"),
+            pytest.param(post(line=b"POST /helpscout HTTP/1.0\r\n"), id="another version"),
+            pytest.param(post(line=b"POST /other HTTP/1.1\r\n"), id="another app"),
+            pytest.param(chunked(chunks()), id="chunked"),
+            pytest.param(post(b"Expect: 100-continue\r\n"), id="Expect"),
+            pytest.param(post(b"Upgrade: h2c\r\n"), id="Upgrade"),
+            pytest.param(post(b"Connection: close\r\n") + b"more", id="the last"),
+            pytest.param(post(b"a:\r\n" * 300), id="300 fields"),
+            pytest.param(post(b"a\r\n"), id="no colon"),
+            pytest.param(post(b"Content-Length: 9\r\n"), id="two lengths"),
+            pytest.param(post(body=b""), id="no body"),
+            pytest.param(post(body=b"x" * 2 * SHARE), id="more than a share"),
+            pytest.param(b"\r\n" + POST, id="an empty line"),
+            pytest.param(b"\r\n" * (MAX_HEADER_BYTES // 2) + POST, id="8192 empty lines"),
+            pytest.param(GET + POST, id="another between"),
+            pytest.param(POST[:30] + b"\0" + POST[30:], id="NUL"),
+        ],
+    )
+    def test_what_differs_means_the_same(self, raw):
+        pieces = [raw[at : at + 7] for at in range(0, len(raw), 7)]
+        assert parse([POST, POST, raw, POST]) == parse([POST, POST, *pieces, POST])
+
+    @given(st.lists(st.tuples(st.integers(0, len(POST)), st.integers(0, 4), st.binary(max_size=4)), max_size=3))
+    def test_what_is_damaged_means_the_same(self, edits):
+        raw = POST
+        for at, removed, added in edits:
+            raw = raw[:at] + added + raw[at + removed :]
+        assert parse([POST, POST, raw, POST]) == parse([POST, POST, raw[:1], raw[1:], POST])
+
+    def test_a_bug_is_told(self, parser, monkeypatch):
+        def fail(self, lane):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(RequestParser, "_is_common", fail)
+        with pytest.raises(ZeroDivisionError):
+            parser.feed(POST)
+
+
+def watch(parser, monkeypatch):
+    """Return a list that is to hold the size of each piece which the parser's llhttp is fed."""
+    fed, make = [], httptools.HttpRequestParser
+
+    class Watched:
+        def __init__(self, llhttp):
+            self.llhttp = llhttp
+
+        def feed_data(self, piece):
+            fed.append(len(piece))
+            self.llhttp.feed_data(piece)
+
+        def __getattr__(self, name):
+            return getattr(self.llhttp, name)
+
+    parser._llhttp = Watched(parser._llhttp)
+    monkeypatch.setattr(httptools, "HttpRequestParser", lambda protocol: Watched(make(protocol)))
+    return fed
+
+
 @given(
     st.lists(st.sampled_from([case.raw for case in CASES if len(case.raw) < 2000]), min_size=1, max_size=4),
     st.lists(st.integers(0, 8000), max_size=6),
 )
 def test_where_it_is_cut_does_not_matter(raws, places):
     raw = b"".join(raws)
-    assert parse(cut(raw, places)) == parse([raw])
+    assert parse(cut(raw, places)) == parse([raw]) == parse(raws)
 
 
 _BITS = st.sampled_from(
@@ -120,4 +226,4 @@ def test_no_bytes_are_a_bug(bits, places):
     raw = b"".join(bits)
     whole = parse([raw])
     assert parse(cut(raw, places)) == whole
-    assert all(isinstance(event, Request | Refusal) or event is CONTINUE for event in whole)
+    assert all(isinstance(event, Request | SignedPost | Refusal) or event is CONTINUE for event in whole)
