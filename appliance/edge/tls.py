@@ -14,16 +14,6 @@ from appliance.customers.account import todo_of
 from appliance.edge.certificate import Certificate, CertificateFault, distrusted, read_certificate
 from appliance.edge.trust import distrust
 
-__all__ = [
-    "Certificate",
-    "CertificateFault",
-    "load_pair",
-    "load_pairs",
-    "self_signed",
-    "self_signed_files",
-    "server_context",
-]
-
 # Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _LIFETIME: Final = timedelta(days=365)  # clients refuse more than 398 days

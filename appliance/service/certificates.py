@@ -10,7 +10,8 @@ from typing import Final
 
 from appliance.config import Settings
 from appliance.customers.guards import signature_of
-from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
+from appliance.edge.certificate import Certificate, CertificateFault
+from appliance.edge.tls import load_pairs, self_signed, self_signed_files
 from appliance.observe.health import NOT_ACCEPTED, Served
 from appliance.observe.logs import log
 from appliance.service.wiring import StartFault, certificate_folder

@@ -13,8 +13,8 @@ from appliance.config import Settings
 from appliance.customers.importer import newest
 from appliance.customers.plan import Plan
 from appliance.customers.snapshot import Facts
+from appliance.edge.site import Mount
 from appliance.edge.tls import load_libraries
-from appliance.edge.web import Mount
 from appliance.observe.health import Served
 from appliance.observe.logs import log
 from appliance.observe.metrics import Table

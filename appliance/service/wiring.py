@@ -19,7 +19,7 @@ from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
 from appliance.customers.lookup import Lookup
 from appliance.customers.plan import Plan, RelatedPlan
-from appliance.edge.web import Mount
+from appliance.edge.site import Mount
 from appliance.observe.logs import log
 from appliance.observe.trail_file import TrailFile
 from appliance.sidebar.app import Card, Finished, Rules, SidebarApp, weigh

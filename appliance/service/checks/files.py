@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 from appliance.config import ConfigError
 from appliance.config_files import read_secrets
 from appliance.config_values import SecretSource
-from appliance.edge.tls import CertificateFault, load_pair
+from appliance.edge.certificate import CertificateFault
+from appliance.edge.tls import load_pair
 from appliance.service import certificates
 from appliance.service.checks.finding import Finding, Status, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground

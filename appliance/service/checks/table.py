@@ -9,7 +9,7 @@ from typing import Final
 
 from appliance.config import ConfigError
 from appliance.customers.plan import Refused
-from appliance.edge.tls import CertificateFault
+from appliance.edge.certificate import CertificateFault
 from appliance.observe.logs import log
 from appliance.service.checks import data, files, machine, sockets
 from appliance.service.checks.finding import Finding, Result, Status, fault
