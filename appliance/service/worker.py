@@ -64,7 +64,7 @@ class Worker:
         self._trail = Trail(file, post.row, time.time, self._request_log.write) if file is not None else None
         request_log = self._trail or self._request_log
         mounts = post.setup.mounts
-        site = Site(
+        self._site = Site(
             mounts=by_path(mounts),
             application=make_application(mounts, request_log, time.perf_counter, post.row),
             request_log=request_log,
@@ -74,8 +74,8 @@ class Worker:
         )
         limits = limits_of(settings)
         groups = ((limits, False), (replace(limits, max_per_source=None), True))
-        self._listeners = [
-            Listener(group, post.setup.context, site, its_limits)
+        self._groups = [
+            (group, its_limits)
             for its_limits, local in groups
             if (group := [one for one in sockets if is_local(one) is local])
         ]
@@ -92,7 +92,9 @@ class Worker:
         self._post.writer.schedule_by(loop.call_later)
         self._watch_refusals(loop)
         self._tick(loop)
-        for listener in self._listeners:
+        context = self._post.setup.context
+        listeners = [Listener(group, context, self._site, limits, loop) for group, limits in self._groups]
+        for listener in listeners:
             listener.start()
         # What is here now stays: left out of every collection, and out of the pages that a collection would copy.
         gc.collect()
@@ -101,19 +103,19 @@ class Worker:
         self._row.ready = True
         self._post.wake()
         await ending.wait()
-        for listener in self._listeners:
+        for listener in listeners:
             listener.stop()
         self._row.ready = False
         self._post.wake()
-        await self._finish(hurry)
+        await self._finish(listeners, hurry)
 
     def _watch_refusals(self, loop: asyncio.AbstractEventLoop) -> None:
         for mount in self._post.setup.mounts:
             watch = RefusalWatch(mount.app, self._row, timer=time.monotonic, clock=time.time, call_soon=loop.call_soon)
             mount.app.tell_refusals(watch)
 
-    async def _finish(self, hurry: asyncio.Event) -> None:
-        draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
+    async def _finish(self, listeners: Sequence[Listener], hurry: asyncio.Event) -> None:
+        draining = asyncio.gather(*(listener.drain(self._drain) for listener in listeners))
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
@@ -122,7 +124,7 @@ class Worker:
         else:
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
-            cut = sum([await listener.drain(0) for listener in self._listeners])
+            cut = sum([await listener.drain(0) for listener in listeners])
         if cut:
             log.warning("requests_cut_off", count=cut)
         self._request_log.close()

@@ -87,7 +87,7 @@ def live(
 
     async def serve() -> None:
         site = replace(make_site(make_apps()), timer=time.perf_counter, clock=time.time)
-        listener = Listener([listening], context, site, limits or Limits())
+        listener = Listener([listening], context, site, limits or Limits(), loop)
         port = listening.getsockname()[1]
         listener.start()
         made.append(Live(listener, site, port, client, loop))

@@ -9,9 +9,9 @@ import weakref
 import pytest
 
 from appliance.edge.connection import LINGER_BYTES, Connection
-from appliance.edge.request_parser import SHARE
+from appliance.edge.connections import GRACE
+from appliance.edge.request_parser import BYTES_PER_TURN
 from appliance.edge.site import Limits
-from appliance.edge.state import GRACE
 from appliance.sidebar.reply import Outcome, Refusal
 from tests.edge.cases import GET, HALF, POST, chunked, post
 from tests.edge.wire import Wire, make_site, split
@@ -39,7 +39,7 @@ def pass_time(wire, timer, seconds, step=1.0):
     end = timer.now + seconds
     while timer.now < end and not wire.closed:
         timer.now += step
-        wire.state.sweep()
+        wire.registry.sweep()
 
 
 def turns(wire):
@@ -93,7 +93,7 @@ def test_one_byte_a_second_does_not_help(raw, limit, wire, timer):
                 return
             await wire.feed([raw[at : at + 1]])
             timer.now += 1
-            wire.state.sweep()
+            wire.registry.sweep()
 
     start = timer.now
     asyncio.run(trickle())
@@ -115,12 +115,12 @@ def test_more_than_a_share_a_second_does_not_help(raw, limit, wire, timer):
     async def burst():
         begun = raw.find(b"\r\n\r\n") + 4 if limit == 5 else 1
         await wire.feed([raw[:begun]])
-        for at in range(begun, len(raw), SHARE + 1000):
+        for at in range(begun, len(raw), BYTES_PER_TURN + 1000):
             if wire.sent:
                 return
-            await wire.feed([raw[at : at + SHARE + 1000]])
+            await wire.feed([raw[at : at + BYTES_PER_TURN + 1000]])
             timer.now += 1
-            wire.state.sweep()
+            wire.registry.sweep()
 
     start = timer.now
     asyncio.run(burst())
@@ -133,7 +133,7 @@ def test_blank_lines_do_not_keep_it_open(wire, timer):
         while not wire.closed:
             await wire.feed([b"\r\n"])
             timer.now += 1
-            wire.state.sweep()
+            wire.registry.sweep()
 
     start = timer.now
     asyncio.run(trickle())
@@ -222,10 +222,10 @@ class TestAClientThatDoesNotRead:
         assert wire.closed
         for _ in range(8):
             timer.now += 1
-            wire.state.sweep()
+            wire.registry.sweep()
         assert not wire.aborted
         timer.now += 1
-        wire.state.sweep()
+        wire.registry.sweep()
         assert wire.aborted
 
 
@@ -233,7 +233,7 @@ def test_the_end_of_tls_need_not_be_answered(timer):
     wire = Wire(make_site({"/helpscout": make_app(None)}, timer), LIMITS, tls=True)
     feed(wire, post(b"Connection: close\r\n"))
     timer.now += 1
-    wire.state.sweep()
+    wire.registry.sweep()
     assert wire.aborted
 
 
@@ -243,7 +243,7 @@ class TestTheClientLeaves:
         feed(wire, sent) if sent else None
         assert not wire.connection.eof_received()
         wire.lose()
-        assert wire.state.clients == set()
+        assert wire.registry.clients == set()
         assert len(wire.site.request_log.lines) == (sent == POST)
 
     def test_while_the_application_answers(self, wire):
@@ -273,9 +273,9 @@ class TestTheClientLeaves:
         wire.lose()
         gc.disable()
         try:
-            connection = weakref.ref(wire.connection._state)
+            connection = weakref.ref(wire.connection._registry)
             wire.connection = None
-            kept = [one for one in gc.get_objects() if isinstance(one, Connection) and one._state is connection()]
+            kept = [one for one in gc.get_objects() if isinstance(one, Connection) and one._registry is connection()]
         finally:
             gc.enable()
         assert kept == []
@@ -284,14 +284,14 @@ class TestTheClientLeaves:
 class TestTheServerStops:
     def test_idle(self, wire):
         feed(wire, POST)
-        wire.state.stopping = True
+        wire.registry.stopping = True
         wire.connection.finish()
         assert wire.closed
 
     @pytest.mark.parametrize("sent", [b"PO", HALF], ids=["head", "body"])
     def test_a_request_that_has_begun_is_answered(self, sent, wire):
         feed(wire, sent)
-        wire.state.stopping = True
+        wire.registry.stopping = True
         wire.connection.finish()
         assert not wire.closed
         feed(wire, POST[len(sent) :])
@@ -301,7 +301,7 @@ class TestTheServerStops:
     def test_on_the_other_road(self, wire):
         async def stop():
             wire.connection.data_received(GET + GET)
-            wire.state.stopping = True
+            wire.registry.stopping = True
             wire.connection.finish()
             await wire.settle()
 
@@ -314,8 +314,8 @@ class TestTheServerStops:
         wire = Wire(make_site({"/helpscout": make_app(None)}, timer), LIMITS)
 
         async def come_late():
-            late = Connection(wire.state, "", None)
-            wire.state.stopping = True
+            late = Connection(wire.registry, "", None)
+            wire.registry.stopping = True
             late.connection_made(wire)
             late.data_received(raw)
             await wire.settle()
@@ -354,39 +354,44 @@ class TestABug:
         assert logged.take("request_fault")["error"] == "KeyError"
 
 
-class TestDropping:
-    def test_the_longest_waiting_goes_first(self, wire, timer):
+class TestEviction:
+    def test_the_one_that_has_been_idle_longest_goes_first(self, wire, timer):
         others = []
         for _ in range(3):
             timer.now += 1
             other = Wire(wire.site, LIMITS)
-            wire.state.clients.add(other.connection)
+            wire.registry.clients.add(other.connection)
             others.append(other)
         timer.now += 1
         feed(wire, POST)
         timer.now += 1
-        dropped = []
-        while wire.state.drop_longest_waiting():
-            dropped += [one for one in [*others, wire] if one.aborted and one not in dropped]
-        assert dropped[:3] == others
+        for number in range(1, 4):
+            assert wire.registry.has_evictable
+            wire.registry.evict_longest_idle()
+            assert [one.aborted for one in others] == [True] * number + [False] * (3 - number)
+        assert not wire.aborted
 
-    def test_nobody_goes_who_has_just_come(self, wire, timer):
-        assert not wire.state.anyone_to_drop
+    def test_nobody_goes_who_has_just_connected(self, wire, timer):
+        assert not wire.registry.has_evictable
         timer.now += GRACE * 0.9
-        assert not wire.state.drop_longest_waiting()
+        wire.registry.evict_longest_idle()
+        assert not wire.aborted
         timer.now += GRACE * 0.2
-        assert wire.state.anyone_to_drop
-        assert wire.state.drop_longest_waiting()
+        assert wire.registry.has_evictable
+        wire.registry.evict_longest_idle()
         assert wire.aborted
 
     def test_a_running_request_is_spared(self, wire, timer):
         async def drop():
             wire.connection.data_received(GET)
             timer.now += 1
-            assert not wire.state.drop_longest_waiting()
+            assert not wire.registry.has_evictable
+            wire.registry.evict_longest_idle()
+            assert not wire.aborted
             await wire.settle()
             timer.now += 1
-            assert wire.state.drop_longest_waiting()
+            wire.registry.evict_longest_idle()
+            assert wire.aborted
 
         asyncio.run(drop())
         assert statuses(wire) == [405]

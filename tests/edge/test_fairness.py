@@ -9,11 +9,11 @@ import itertools
 import pytest
 
 from appliance.edge.connection import MAX_REFUSALS
-from appliance.edge.listener import CROWD, Crowd
-from appliance.edge.phases import ENDS, NEXT, OPEN, PAUSED, IllegalMove, Phase
-from appliance.edge.request_parser import SHARE
+from appliance.edge.connections import CONNECTIONS_PER_TURN
+from appliance.edge.memory import CROWD, CrowdWatch
+from appliance.edge.phases import ENDS, OPEN, PAUSED, TRANSITIONS, IllegalTransition, Phase
+from appliance.edge.request_parser import BYTES_PER_TURN
 from appliance.edge.response import CONTINUE
-from appliance.edge.state import TURN
 from tests.edge.cases import GET, POST, chunked, post
 from tests.edge.wire import Wire, make_site, split
 from tests.factory import make_app
@@ -48,9 +48,9 @@ class TestATurn:
     def test_one_request_is_handed_to_the_application(self, raw, wire, monkeypatch):
         """Nothing is parsed while it runs: what waits is bytes, not requests."""
         made = []
-        start = wire.connection._start
+        start = wire.connection._dispatch
         monkeypatch.setattr(
-            type(wire.connection), "_start", lambda self, request: (made.append(request), start(request))
+            type(wire.connection), "_dispatch", lambda self, request: (made.append(request), start(request))
         )
 
         async def run():
@@ -95,7 +95,7 @@ class TestATurn:
         parser._llhttp = Watched()
         wire.connection.data_received(raw)
         for _ in range(10_000):
-            assert sum(fed) <= SHARE
+            assert sum(fed) <= BYTES_PER_TURN
             fed.clear()
             if not wire.turns:
                 break
@@ -103,10 +103,10 @@ class TestATurn:
         assert not wire.turns
 
     def test_others_go_on_in_between(self, wire):
-        """In one turn as many connections as TURN says, in their order, however many wait."""
-        others = [wire, *(Wire(wire.site) for _ in range(3 * TURN))]
+        """In one turn as many connections as CONNECTIONS_PER_TURN says, in their order, however many wait."""
+        others = [wire, *(Wire(wire.site) for _ in range(3 * CONNECTIONS_PER_TURN))]
         for one in others[1:]:
-            one.connection._state = wire.state
+            one.connection._registry = wire.registry
         for one in others:
             one.connection.data_received(POST * 3)
         counts = [len(statuses(one)) for one in others]
@@ -115,7 +115,7 @@ class TestATurn:
             before = counts
             wire.turn()
             counts = [len(statuses(one)) for one in others]
-            assert 0 < sum(counts) - sum(before) <= TURN
+            assert 0 < sum(counts) - sum(before) <= CONNECTIONS_PER_TURN
             assert max(counts) - min(counts) <= 1
         assert counts == [3] * len(others)
 
@@ -163,7 +163,7 @@ class TestWhatStays:
 
     def test_a_stopping_server_answers_the_first_that_waits(self, wire):
         wire.connection.data_received(POST * 5)
-        wire.state.stopping = True
+        wire.registry.stopping = True
         wire.connection.finish()
         while wire.turns:
             wire.turn()
@@ -212,27 +212,27 @@ class TestWhatStays:
 
 class TestPhases:
     def test_every_phase_has_its_place(self):
-        assert set(NEXT) == set(Phase)
-        assert all(phase not in after for phase, after in NEXT.items())
+        assert set(TRANSITIONS) == set(Phase)
+        assert all(phase not in after for phase, after in TRANSITIONS.items())
         assert PAUSED < OPEN
-        assert all(NEXT[phase] >= ENDS for phase in OPEN)
-        assert not any(OPEN & NEXT[phase] for phase in set(Phase) - OPEN)
+        assert all(TRANSITIONS[phase] >= ENDS for phase in OPEN)
+        assert not any(OPEN & TRANSITIONS[phase] for phase in set(Phase) - OPEN)
 
     def test_every_phase_is_reached(self):
         reached, new = set(), {Phase.READING}
         while new:
             reached |= new
-            new = set().union(*(NEXT[phase] for phase in new)) - reached
+            new = set().union(*(TRANSITIONS[phase] for phase in new)) - reached
         assert reached == set(Phase)
 
     @pytest.mark.parametrize(
         ("before", "after"),
-        [(before, after) for before, after in itertools.product(Phase, Phase) if after not in NEXT[before]],
+        [(before, after) for before, after in itertools.product(Phase, Phase) if after not in TRANSITIONS[before]],
         ids=lambda phase: phase.name,
     )
     def test_no_other_move_is_made(self, before, after, wire):
         wire.connection._phase = before
-        with pytest.raises(IllegalMove, match=f"{after.name} cannot follow {before.name}"):
+        with pytest.raises(IllegalTransition, match=f"{after.name} cannot follow {before.name}"):
             wire.connection._enter(after)
 
 
@@ -252,6 +252,6 @@ class TestReturningMemory:
         ],
     )
     def test_when(self, counts, returned):
-        crowd = Crowd()
-        crowd.comes(counts[0])
-        assert [crowd.leaves(count) for count in counts] == returned
+        crowd = CrowdWatch()
+        crowd.connected(counts[0])
+        assert [crowd.swept(count) for count in counts] == returned

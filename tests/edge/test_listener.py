@@ -211,7 +211,7 @@ class TestPeers:
         with live(make_apps, tmp_path) as running, contextlib.closing(running.connect()) as connection:
             for at in range(0, len(raw), 10):
                 connection.sendall(raw[at : at + 10])
-            running.call(running.listener.state.check_overhead)
+            running.call(running.listener._registry.check_overhead)
             assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
             assert "dropped" not in running.site.counters.events
 
@@ -239,7 +239,7 @@ class TestBelowHTTP:
         with contextlib.suppress(OSError):
             for _ in range(most // 50):
                 forged.send(b"".join(make(forged) for _ in range(50)))
-        running.call(running.listener.state.check_overhead)
+        running.call(running.listener._registry.check_overhead)
         assert is_over(connection)
         running.wait_for(lambda: "connection_closed" in running.site.counters.events)
         assert running.outcomes == []

@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.edge.request_parser import CONTINUE, SHARE, Request, RequestParser, SignedPost
-from appliance.edge.state import Lane
+from appliance.edge.connections import Route
+from appliance.edge.request_parser import BYTES_PER_TURN, CONTINUE, Request, RequestParser, SignedPost
 from appliance.sidebar.reply import MAX_HEADER_BYTES, Refusal
 from tests.edge.cases import BODY, CASES, GET, POST, SIGNED, chunked, chunks, post
 
-LANES = {
-    b"/helpscout": Lane(None, "helpscout", b"x-helpscout-signature", b"POST /helpscout HTTP/1.1\r\n"),
-    b"/other": Lane(None, "other", b"x-helpscout-signature", b"POST /other HTTP/1.1\r\n"),
+ROUTES = {
+    b"/helpscout": Route(None, "helpscout", b"x-helpscout-signature", b"POST /helpscout HTTP/1.1\r\n"),
+    b"/other": Route(None, "other", b"x-helpscout-signature", b"POST /other HTTP/1.1\r\n"),
 }
 
 
-def parse(pieces, lanes=LANES):
+def parse(pieces, routes=ROUTES):
     """Return all that the parser says of these pieces, up to what ends the connection."""
-    parser, events = RequestParser(lanes), []
+    parser, events = RequestParser(routes), []
     for piece in pieces:
         event = parser.feed(piece)
         while event is not None or parser.kept:
@@ -49,7 +49,7 @@ def test_one_at_a_time():
 def test_a_share_at_a_time():
     parser, raw = RequestParser({}), post(body=b"x" * 20_000)
     assert parser.feed(raw) is None
-    assert parser.kept == raw[SHARE:]
+    assert parser.kept == raw[BYTES_PER_TURN:]
     assert parser.begun
 
 
@@ -77,14 +77,14 @@ def test_nothing_is_parsed_after_the_end():
     assert (parser.feed(GET), parser.kept) == (None, b"")
 
 
-@pytest.mark.parametrize("size", [1, 1000, SHARE, MAX_HEADER_BYTES, 20_000])
+@pytest.mark.parametrize("size", [1, 1000, BYTES_PER_TURN, MAX_HEADER_BYTES, 20_000])
 @pytest.mark.parametrize(("more", "expected"), [(0, Request), (2, Refusal)], ids=["just right", "too much"])
 def test_empty_lines_before_a_head_count(size, more, expected):
     raw = b"\r\n" * ((MAX_HEADER_BYTES - len(GET) + more) // 2) + GET
     assert [type(event) for event in parse([raw[at : at + size] for at in range(0, len(raw), size)])] == [expected]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100, SHARE - 1, SHARE, SHARE + 1, 10_000])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100, BYTES_PER_TURN - 1, BYTES_PER_TURN, BYTES_PER_TURN + 1, 10_000])
 def test_empty_lines_within_bodies(size):
     """A piece may end at each of them; a request ends where its framing says."""
     raw = (
@@ -103,12 +103,12 @@ def test_empty_lines_within_bodies(size):
     ]
 
 
-class TestAtOnce:
+class TestAWholeRead:
     """A read that begins like the request before it is fed to llhttp at once, and means what it means in pieces."""
 
     @pytest.fixture
     def parser(self):
-        parser = RequestParser(LANES)
+        parser = RequestParser(ROUTES)
         for _ in range(2):  # the first Host is checked, the second is the same
             assert type(parser.feed(POST)) is SignedPost
         return parser
@@ -118,14 +118,14 @@ class TestAtOnce:
         return watch(parser, monkeypatch)
 
     def test_a_request_like_the_one_before_it(self, parser, fed):
-        assert parser.feed(POST) == SignedPost(LANES[b"/helpscout"], BODY, SIGNED, "1.1", True)
+        assert parser.feed(POST) == SignedPost(ROUTES[b"/helpscout"], BODY, SIGNED, "1.1", True)
         assert (fed, parser.kept) == ([len(POST)], b"")
 
     @pytest.mark.parametrize("size", [30, 100, len(POST) - len(BODY), len(POST) - 1])
     def test_its_beginning(self, size, parser, fed):
         """What follows it is fed in pieces, as it must be wherever a request does not begin with a read."""
         assert parser.feed(POST[:size]) is None
-        assert parser.feed(POST[size:] + GET) == SignedPost(LANES[b"/helpscout"], BODY, SIGNED, "1.1", True)
+        assert parser.feed(POST[size:] + GET) == SignedPost(ROUTES[b"/helpscout"], BODY, SIGNED, "1.1", True)
         assert parser.kept == GET
         assert fed[0] == size
 
@@ -155,7 +155,7 @@ class TestAtOnce:
             pytest.param(post(b"a\r\n"), id="no colon"),
             pytest.param(post(b"Content-Length: 9\r\n"), id="two lengths"),
             pytest.param(post(body=b""), id="no body"),
-            pytest.param(post(body=b"x" * 2 * SHARE), id="more than a share"),
+            pytest.param(post(body=b"x" * 2 * BYTES_PER_TURN), id="more than a share"),
             pytest.param(b"\r\n" + POST, id="an empty line"),
             pytest.param(b"\r\n" * (MAX_HEADER_BYTES // 2) + POST, id="8192 empty lines"),
             pytest.param(GET + POST, id="another between"),
@@ -174,7 +174,7 @@ class TestAtOnce:
         assert parse([POST, POST, raw, POST]) == parse([POST, POST, raw[:1], raw[1:], POST])
 
     def test_a_bug_is_told(self, parser, monkeypatch):
-        def fail(self, lane):
+        def fail(self, route):
             raise ZeroDivisionError
 
         monkeypatch.setattr(RequestParser, "_is_common", fail)

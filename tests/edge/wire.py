@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from appliance.edge.connection import Connection
-from appliance.edge.site import Limits, Site, by_path
-from appliance.edge.state import ServerState
-from appliance.edge.web import Mount, make_application
+from appliance.edge.connections import ConnectionRegistry
+from appliance.edge.site import Limits, Mount, Site, by_path
+from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.reply import Outcome, Reply
 from tests.factory import Timer
@@ -65,17 +65,19 @@ class Wire:
         self.site = site
         self.timers: list = []
         self.turns: list = []  # what is to happen in the next turn of the loop
-        self.state = ServerState(site, limits or Limits(), self._call_later, self._call_soon)
+        self.registry = ConnectionRegistry(
+            site, limits or Limits(), self._call_later, self._call_soon, lambda source: None
+        )
         self.sent = bytearray()
         self.paused = self.closed = self.aborted = self.eof = False
         self.stuck = False
         self.high: int | None = None  # more than so many bytes the client does not take
         self.tls = tls
-        self.connection = Connection(self.state, "192.0.2.1", None)
+        self.connection = Connection(self.registry, "192.0.2.1", None)
         self.connection.connection_made(self)
 
     def _call_soon(self, callback) -> None:
-        if callback == self.state.flush:
+        if callback == self.registry.flush:
             callback()
         else:
             self.turns.append(callback)
@@ -157,7 +159,7 @@ class Wire:
     async def settle(self) -> None:
         """Wait until nothing is running."""
         for _ in range(10_000):
-            if not (self.connection._exchange or self.paused or self.turns) or self.closed or self.stuck:
+            if not (self.connection._adapter or self.paused or self.turns) or self.closed or self.stuck:
                 return
             self.turn()
             await asyncio.sleep(0)
