@@ -32,16 +32,17 @@ from appliance.edge.phases import (
     PAUSED,
     READING,
     RUNNING,
-    TRANSITIONS,
     YIELDING,
-    IllegalTransition,
     Phase,
+    transition,
 )
+from appliance.edge.refusals import Refusal
 from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser, SignedPost
 from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
 from appliance.edge.tornado_adapter import Context, TornadoConnectionAdapter
 from appliance.observe.logs import describe, log
-from appliance.sidebar.reply import CARD_STATUS, Refusal
+from appliance.outcomes import CARD_STATUS
+from appliance.sidebar.protocols.base import BAD_SIGNATURE
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
@@ -109,9 +110,7 @@ class Connection(asyncio.Protocol):
     def _enter(self, phase: Phase) -> None:
         """Change the phase; reading pauses and resumes with it. Raises IllegalTransition."""
         before = self._phase
-        if phase not in TRANSITIONS[before]:
-            raise IllegalTransition(before, phase)
-        self._phase = phase
+        self._phase = transition(before, phase)
         if before is RUNNING or phase is RUNNING or phase not in OPEN:  # otherwise the request's deadline continues
             self.since = self._registry.site.timer()
         transport = self._transport
@@ -240,25 +239,27 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: SignedPost) -> None:
         """Answer on the fast path."""
-        registry, route = self._registry, request.route
-        site = registry.site
+        registry, site, route = self._registry, self._registry.site, request.route
         began = site.timer()
         try:
-            reply = route.answer(request.body, request.signature)
+            reply = route.answer(request)
         except Exception as error:  # a bug must not leave the client waiting
             self.send_internal_error(error)
             return
-        if reply.status == CARD_STATUS and request.keeps and request.version == "1.1" and not registry.stopping:
+        response = reply.response
+        if response.status == CARD_STATUS and request.keeps and request.version == "1.1" and not registry.stopping:
             connection = KEEP  # the common case
         else:
-            connection = CLOSE if reply.closes else self.connection_field(request, reply.status)
-        registry.send(self._transport, registry.encoder.encode(reply, connection))
+            connection = CLOSE if response.closes else self.connection_field(request, response.status)
+        registry.send(self._transport, registry.encoder.encode(response, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:
             self._end()
         seconds = ended - began
         site.request_log.write(reply, route.name, int(seconds * 1_000_000), self.peer)
         site.counters.request(route.name, reply.outcome, reply.cache, seconds)
+        if reply is BAD_SIGNATURE:
+            site.sample_refusal(route.name, request)
 
     def _dispatch(self, request: Request) -> None:
         """Hand a request to the Tornado application. Its response comes by one of the `send_` methods."""
@@ -306,10 +307,9 @@ class Connection(asyncio.Protocol):
         """Send a refusal and end the connection."""
         if self._phase not in OPEN:
             return
-        reply, app = refusal.reply, self._parser.app
-        self._write(self._registry.encoder.encode(reply, CLOSE, without_body=self._parser.head_only))
+        reply, app, site = refusal.reply, self._parser.app, self._registry.site
+        self._write(self._registry.encoder.encode(reply.response, CLOSE, without_body=self._parser.head_only))
         self._linger()
-        site = self._registry.site
         site.request_log.write(reply, app, 0, self.peer)
         site.counters.request(app, reply.outcome, "", 0.0)
 

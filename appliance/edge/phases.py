@@ -76,3 +76,10 @@ class IllegalTransition(Exception):
 
     def __init__(self, before: Phase, after: Phase) -> None:
         super().__init__(f"{after.name} cannot follow {before.name}")
+
+
+def transition(before: Phase, after: Phase) -> Phase:
+    """Return the phase `after`. Raises IllegalTransition unless it may follow `before`."""
+    if after not in TRANSITIONS[before]:
+        raise IllegalTransition(before, after)
+    return after

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.customers.account import todo_of
 from appliance.edge.certificate import Certificate, CertificateFault, distrusted, read_certificate
 from appliance.edge.trust import distrust
+from appliance.system.account import todo_of
 
 # Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"

@@ -8,8 +8,10 @@ from typing import Any
 
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from appliance.edge.site import Counters, Mount, RequestWriter
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
+from appliance.outcomes import Reply
+from appliance.sidebar.protocols.base import BAD_SIGNATURE, Message
 
 
 def make_application(
@@ -17,11 +19,15 @@ def make_application(
     request_log: RequestWriter,
     timer: Callable[[], float],
     counters: Counters,
+    sample_refusal: RefusalSampler,
 ) -> Application:
     """Return the application that serves `mounts`. `timer` returns seconds for measuring."""
     shared: dict[str, Any] = {"request_log": request_log, "timer": timer, "counters": counters}
     return Application(
-        [(re.escape(mount.path), SidebarHandler, {"mount": mount, **shared}) for mount in mounts],
+        [
+            (re.escape(mount.path), SidebarHandler, {"mount": mount, "sample_refusal": sample_refusal, **shared})
+            for mount in mounts
+        ],
         default_handler_class=NotFoundHandler,
         default_handler_args=shared,
         log_function=lambda handler: None,  # the request log has it, without the query
@@ -61,14 +67,15 @@ class ReplyHandler(RequestHandler):
 
     def send(self, reply: Reply) -> None:
         """Finish the request with this reply."""
-        self.set_status(reply.status)
-        self.set_header("Content-Type", reply.content_type)
-        for name, value in reply.headers:
+        response = reply.response
+        self.set_status(response.status)
+        self.set_header("Content-Type", response.content_type)
+        for name, value in response.headers:
             self.set_header(name, value)
-        if reply.closes:
+        if response.closes:
             self.set_header("Connection", "close")
         self._reply = reply
-        self.finish(reply.body)
+        self.finish(response.body)
 
     def on_finish(self) -> None:
         """Log and count the request."""
@@ -83,10 +90,13 @@ class ReplyHandler(RequestHandler):
 class SidebarHandler(ReplyHandler):
     """Answers the POSTs to an app's path that the fast path does not take."""
 
-    def initialize(self, mount: Mount, **shared: Any) -> None:  # type: ignore[override]
+    def initialize(  # type: ignore[override]
+        self, mount: Mount, sample_refusal: RefusalSampler, **shared: Any
+    ) -> None:
         """Set the app of this path."""
         super().initialize(**shared)
         self._mount = mount
+        self._sample_refusal = sample_refusal
         self.app_name = mount.app.name
         self._body = bytearray()
 
@@ -113,7 +123,11 @@ class SidebarHandler(ReplyHandler):
         signatures = self.request.headers.get_list(self._mount.signature_header)
         # Two are malformed: whoever checks the first and whoever checks the last would see different requests.
         signature = signatures[0].encode("latin-1", "replace") if len(signatures) == 1 else None
-        self.send(self._mount.app.answer(bytes(self._body), signature))
+        message = Message(bytes(self._body), signature)
+        reply = self._mount.app.answer(message)
+        self.send(reply)
+        if reply is BAD_SIGNATURE:
+            self._sample_refusal(self.app_name, message)
 
 
 @stream_request_body

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.edge.connections import Route
+from appliance.edge.refusals import MAX_HEADER_BYTES, Refusal
 from appliance.edge.request_parser import BYTES_PER_TURN, CONTINUE, Request, RequestParser, SignedPost
-from appliance.sidebar.reply import MAX_HEADER_BYTES, Refusal
 from tests.edge.cases import BODY, CASES, GET, POST, SIGNED, chunked, chunks, post
 
 ROUTES = {
