@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from appliance.edge.connections import Route
 from appliance.edge.refusals import MAX_HEADER_BYTES, Refusal
 from appliance.edge.request_parser import BYTES_PER_TURN, CONTINUE, Request, RequestParser, SignedPost
+from appliance.outcomes import Reply
 from tests.edge.cases import BODY, CASES, GET, POST, SIGNED, chunked, chunks, post
 
 ROUTES = {
@@ -34,6 +35,39 @@ def parse(pieces, routes=ROUTES):
 def cut(raw, places):
     ends = sorted({place % (len(raw) + 1) for place in places})
     return [raw[begin:end] for begin, end in zip([0, *ends], [*ends, len(raw)], strict=True)]
+
+
+ALL = [pytest.param(case, id=case.id) for case in CASES]
+BY_PARSER = {Refusal.BAD_REQUEST, Refusal.UNSUPPORTED, Refusal.HEADERS_TOO_LARGE, Refusal.BODY_TOO_LARGE}
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_the_table(case):
+    """A case is so many requests, then perhaps a refusal. What a target means is left to Tornado's adapter."""
+    events = parse([case.raw])
+    assert events.count(CONTINUE) == case.continues
+    requests = [event for event in events if event is not CONTINUE][: len(case.answers)]
+    assert len(requests) == len(case.answers)
+    for event, answer in zip(requests, case.answers, strict=True):
+        assert event is answer or isinstance(event, Request | SignedPost)
+        assert isinstance(event, SignedPost) or not isinstance(answer, Reply)
+        if answer in BY_PARSER and isinstance(event, Request):
+            assert not event.target.startswith((b"/", b"*"))
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_every_cut(case):
+    """In two at every place, byte by byte, in pieces of the sizes at which something ends; alone, and after others."""
+    raw, whole = case.raw, parse([case.raw])
+    size = len(raw)
+    if size < 2000:
+        assert [at for at in range(1, size) if parse([raw[:at], raw[at:]]) != whole] == []
+        sizes = [1, 7]
+    else:
+        sizes = [1000, BYTES_PER_TURN, BYTES_PER_TURN + 1, MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1, 64 * 1024]
+    assert [step for step in sizes if parse([raw[at : at + step] for at in range(0, size, step)]) != whole] == []
+    before = parse([POST, POST])
+    assert parse([POST, POST, raw]) == parse([POST + POST + raw]) == [*before, *whole]
 
 
 def test_one_at_a_time():
