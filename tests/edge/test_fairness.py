@@ -8,14 +8,14 @@ import itertools
 
 import pytest
 
-from appliance.edge.connection import MAX_REFUSALS
+from appliance.edge.connection import MAX_REFUSALS, Connection
 from appliance.edge.connections import CONNECTIONS_PER_TURN
 from appliance.edge.memory import CROWD, CrowdWatch
 from appliance.edge.phases import ENDS, OPEN, PAUSED, TRANSITIONS, IllegalTransition, Phase
-from appliance.edge.request_parser import BYTES_PER_TURN
+from appliance.edge.request_parser import BYTES_PER_TURN, Request
 from appliance.edge.response import CONTINUE
 from tests.edge.cases import GET, POST, chunked, post
-from tests.edge.wire import Wire, make_site, split
+from tests.edge.wire import Wire, make_site, split, watch
 from tests.factory import make_app
 
 UNSIGNED = b"POST /helpscout HTTP/1.1\r\nHost:a\r\n\r\n"
@@ -23,21 +23,21 @@ ABSOLUTE = POST.replace(b"/helpscout", b"http://a/helpscout", 1)
 
 
 @pytest.fixture
-def wire():
+def wire() -> Wire:
     return Wire(make_site({"/helpscout": make_app(None)}))
 
 
-def statuses(wire):
+def statuses(wire: Wire) -> list[int]:
     return [answer.status for answer in split(bytes(wire.sent).replace(CONTINUE, b""))]
 
 
-def answered(wire):
+def answered(wire: Wire) -> int:
     return len(wire.site.request_log.lines)
 
 
 class TestATurn:
     @pytest.mark.parametrize("raw", [POST, UNSIGNED], ids=["signed", "unsigned"])
-    def test_one_request_is_answered(self, raw, wire):
+    def test_one_request_is_answered(self, raw: bytes, wire: Wire) -> None:
         wire.connection.data_received(raw * 9)
         for number in range(1, 10):
             assert (answered(wire), wire.paused) == (number, number < 9)
@@ -45,15 +45,20 @@ class TestATurn:
         assert (answered(wire), wire.turns) == (9, [])
 
     @pytest.mark.parametrize("raw", [GET, ABSOLUTE], ids=["GET", "absolute"])
-    def test_one_request_is_handed_to_the_application(self, raw, wire, monkeypatch):
+    def test_one_request_is_handed_to_the_application(
+        self, raw: bytes, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Nothing is parsed while it runs: what waits is bytes, not requests."""
-        made = []
+        made: list[Request] = []
         start = wire.connection._dispatch
-        monkeypatch.setattr(
-            type(wire.connection), "_dispatch", lambda self, request: (made.append(request), start(request))
-        )
 
-        async def run():
+        def dispatch(connection: Connection, request: Request) -> None:
+            made.append(request)
+            start(request)
+
+        monkeypatch.setattr(Connection, "_dispatch", dispatch)
+
+        async def run() -> None:
             wire.connection.data_received(raw * 9)
             for number in range(1, 10):
                 assert (len(made), wire.paused) == (number, True)
@@ -79,20 +84,8 @@ class TestATurn:
             pytest.param(UNSIGNED * 9, id="requests"),
         ],
     )
-    def test_a_share_of_bytes_is_parsed(self, raw, wire, monkeypatch):
-        parser = wire.connection._parser
-        fed = []
-        llhttp = parser._llhttp
-
-        class Watched:
-            def feed_data(self, piece):
-                fed.append(len(piece))
-                llhttp.feed_data(piece)
-
-            def __getattr__(self, name):
-                return getattr(llhttp, name)
-
-        parser._llhttp = Watched()
+    def test_a_share_of_bytes_is_parsed(self, raw: bytes, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        fed = watch(wire.connection._parser, monkeypatch)
         wire.connection.data_received(raw)
         for _ in range(10_000):
             assert sum(fed) <= BYTES_PER_TURN
@@ -102,7 +95,7 @@ class TestATurn:
             wire.turn()
         assert not wire.turns
 
-    def test_others_go_on_in_between(self, wire):
+    def test_others_go_on_in_between(self, wire: Wire) -> None:
         """In one turn as many connections as CONNECTIONS_PER_TURN says, in their order, however many wait."""
         others = [wire, *(Wire(wire.site) for _ in range(3 * CONNECTIONS_PER_TURN))]
         for one in others[1:]:
@@ -121,12 +114,12 @@ class TestATurn:
 
 
 class TestMemory:
-    def test_what_waits_is_bytes(self, wire):
+    def test_what_waits_is_bytes(self, wire: Wire) -> None:
         """A request that waits as objects takes ten times its bytes."""
         wire.connection.data_received(GET[:1])
         before = len(gc.get_objects())
 
-        async def run():
+        async def run() -> None:
             wire.connection.data_received(GET[1:] + GET * 1000)
             assert len(gc.get_objects()) - before < 200
             wire.lose()
@@ -134,7 +127,7 @@ class TestMemory:
 
         asyncio.run(run())
 
-    def test_trailers_are_thrown_away(self, wire):
+    def test_trailers_are_thrown_away(self, wire: Wire) -> None:
         """Nobody looks at them: 200 KB would be 10 MB of names and values."""
         wire.connection.data_received(chunked(b"1\r\nx\r\n0\r\n" + b"a:\r\n" * 40_000))
         while wire.turns:
@@ -142,7 +135,7 @@ class TestMemory:
         assert wire.connection._parser.begun
         assert len(wire.connection._parser._fields) < 10
 
-    def test_nothing_is_kept_of_what_is_parsed(self, wire):
+    def test_nothing_is_kept_of_what_is_parsed(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 20)
         while wire.turns:
             wire.turn()
@@ -152,7 +145,7 @@ class TestMemory:
 
 class TestWhatStays:
     @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-    def test_who_says_that_this_was_all_is_answered_all(self, wire, tls):
+    def test_who_says_that_this_was_all_is_answered_all(self, wire: Wire, tls: bool) -> None:
         wire.tls = tls
         wire.connection.data_received(POST * 5)
         assert wire.connection.eof_received() is not tls
@@ -161,7 +154,7 @@ class TestWhatStays:
         assert statuses(wire) == [200] * 5
         assert wire.closed if tls else wire.eof
 
-    def test_a_stopping_server_answers_the_first_that_waits(self, wire):
+    def test_a_stopping_server_answers_the_first_that_waits(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 5)
         wire.registry.stopping = True
         wire.connection.finish()
@@ -171,33 +164,33 @@ class TestWhatStays:
         assert [answer.fields.get("Connection") for answer in answers] == [None, "close"]
         assert wire.eof
 
-    def test_continue_comes_in_its_place(self, wire):
+    def test_continue_comes_in_its_place(self, wire: Wire) -> None:
         asyncio.run(wire.feed([POST + post(b"Expect: 100-continue\r\n")]))
         before, after = bytes(wire.sent).split(CONTINUE)
         assert [len(split(part)) for part in (before, after)] == [1, 1]
 
-    def test_who_is_refused_again_and_again_loses_the_connection(self, wire):
+    def test_who_is_refused_again_and_again_loses_the_connection(self, wire: Wire) -> None:
         asyncio.run(wire.feed([UNSIGNED * 100]))
         answers = split(bytes(wire.sent))
         assert [answer.status for answer in answers] == [403] * MAX_REFUSALS
         assert answers[-1].fields["Connection"] == "close"
         assert wire.eof
 
-    def test_who_leaves_is_forgotten(self, wire):
+    def test_who_leaves_is_forgotten(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 5)
         wire.lose()
         while wire.turns:
             wire.turn()
         assert answered(wire) == 1
 
-    def test_who_is_dropped_is_not_answered(self, wire):
+    def test_who_is_dropped_is_not_answered(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 5)
         wire.connection.drop()
         while wire.turns:
             wire.turn()
         assert answered(wire) == 1
 
-    def test_who_does_not_take_its_answers_gets_one_turn_when_it_does(self, wire):
+    def test_who_does_not_take_its_answers_gets_one_turn_when_it_does(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 5)
         wire.connection.pause_writing()
         wire.turn()
@@ -211,14 +204,14 @@ class TestWhatStays:
 
 
 class TestPhases:
-    def test_every_phase_has_its_place(self):
+    def test_every_phase_has_its_place(self) -> None:
         assert set(TRANSITIONS) == set(Phase)
         assert all(phase not in after for phase, after in TRANSITIONS.items())
         assert PAUSED < OPEN
         assert all(TRANSITIONS[phase] >= ENDS for phase in OPEN)
         assert not any(OPEN & TRANSITIONS[phase] for phase in set(Phase) - OPEN)
 
-    def test_every_phase_is_reached(self):
+    def test_every_phase_is_reached(self) -> None:
         reached, new = set(), {Phase.READING}
         while new:
             reached |= new
@@ -230,7 +223,7 @@ class TestPhases:
         [(before, after) for before, after in itertools.product(Phase, Phase) if after not in TRANSITIONS[before]],
         ids=lambda phase: phase.name,
     )
-    def test_no_other_move_is_made(self, before, after, wire):
+    def test_no_other_move_is_made(self, before: Phase, after: Phase, wire: Wire) -> None:
         wire.connection._phase = before
         with pytest.raises(IllegalTransition, match=f"{after.name} cannot follow {before.name}"):
             wire.connection._enter(after)
@@ -251,7 +244,7 @@ class TestReturningMemory:
             pytest.param([900, 860, 820, 780], [False, False, True, True], id="few at a time"),
         ],
     )
-    def test_when(self, counts, returned):
+    def test_when(self, counts: list[int], returned: list[bool]) -> None:
         crowd = CrowdWatch()
         crowd.connected(counts[0])
         assert [crowd.swept(count) for count in counts] == returned
