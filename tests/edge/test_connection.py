@@ -9,7 +9,6 @@ import weakref
 import pytest
 
 from appliance.edge.connection import LINGER_BYTES, Connection
-from appliance.edge.connections import GRACE
 from appliance.edge.refusals import Refusal
 from appliance.edge.request_parser import BYTES_PER_TURN
 from appliance.edge.site import Limits
@@ -358,43 +357,3 @@ class TestABug:
         feed(wire, GET)
         assert statuses(wire) == [500]
         assert logged.take("request_fault")["error"] == "KeyError"
-
-
-class TestEviction:
-    def test_the_one_that_has_been_idle_longest_goes_first(self, wire: Wire, timer: Timer) -> None:
-        others = []
-        for _ in range(3):
-            timer.now += 1
-            other = Wire(wire.site, LIMITS)
-            wire.registry.clients.add(other.connection)
-            others.append(other)
-        timer.now += 1
-        feed(wire, POST)
-        timer.now += 1
-        for number in range(1, 4):
-            assert wire.registry.has_evictable
-            wire.registry.evict_longest_idle()
-            assert [one.aborted for one in others] == [True] * number + [False] * (3 - number)
-        assert not wire.aborted
-
-    def test_nobody_goes_who_has_just_connected(self, wire: Wire, timer: Timer) -> None:
-        for wait, evictable in ((0.9, False), (0.2, True)):
-            timer.now += GRACE * wait
-            assert wire.registry.has_evictable is evictable
-            wire.registry.evict_longest_idle()
-            assert wire.aborted is evictable
-
-    def test_a_running_request_is_spared(self, wire: Wire, timer: Timer) -> None:
-        async def drop() -> None:
-            wire.connection.data_received(GET)
-            timer.now += 1
-            assert not wire.registry.has_evictable
-            wire.registry.evict_longest_idle()
-            assert not wire.aborted
-            await wire.settle()
-            timer.now += 1
-            wire.registry.evict_longest_idle()
-            assert wire.aborted
-
-        asyncio.run(drop())
-        assert statuses(wire) == [405]

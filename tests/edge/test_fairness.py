@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 
 import pytest
 
 from appliance.edge.connection import MAX_REFUSALS, Connection
 from appliance.edge.connections import CONNECTIONS_PER_TURN
-from appliance.edge.memory import CROWD, CrowdWatch
-from appliance.edge.phases import ENDS, OPEN, PAUSED, TRANSITIONS, IllegalTransition, Phase
 from appliance.edge.request_parser import BYTES_PER_TURN, Request
 from appliance.edge.response import CONTINUE
 from tests.edge.cases import GET, POST, chunked, post
@@ -201,50 +198,3 @@ class TestWhatStays:
         wire.connection.resume_writing()
         wire.turn()
         assert answered(wire) == 2
-
-
-class TestPhases:
-    def test_every_phase_has_its_place(self) -> None:
-        assert set(TRANSITIONS) == set(Phase)
-        assert all(phase not in after for phase, after in TRANSITIONS.items())
-        assert PAUSED < OPEN
-        assert all(TRANSITIONS[phase] >= ENDS for phase in OPEN)
-        assert not any(OPEN & TRANSITIONS[phase] for phase in set(Phase) - OPEN)
-
-    def test_every_phase_is_reached(self) -> None:
-        reached, new = set(), {Phase.READING}
-        while new:
-            reached |= new
-            new = set().union(*(TRANSITIONS[phase] for phase in new)) - reached
-        assert reached == set(Phase)
-
-    @pytest.mark.parametrize(
-        ("before", "after"),
-        [(before, after) for before, after in itertools.product(Phase, Phase) if after not in TRANSITIONS[before]],
-        ids=lambda phase: phase.name,
-    )
-    def test_no_other_move_is_made(self, before: Phase, after: Phase, wire: Wire) -> None:
-        wire.connection._phase = before
-        with pytest.raises(IllegalTransition, match=f"{after.name} cannot follow {before.name}"):
-            wire.connection._enter(after)
-
-
-class TestReturningMemory:
-    @pytest.mark.parametrize(
-        ("counts", "returned"),
-        [
-            pytest.param([900, 900, 900], [False] * 3, id="nobody leaves"),
-            pytest.param([900, 0, 0, 0, 0, 0], [False, True, True, True, False, False], id="all at once"),
-            pytest.param(
-                [900, 836, 400, 30, 5, 0, 0, 0, 0],
-                [False, *[True] * 7, False],
-                id="until the last has gone, and twice more",
-            ),
-            pytest.param([CROWD - 1, 0, 0], [False] * 3, id="no crowd"),
-            pytest.param([900, 860, 820, 780], [False, False, True, True], id="few at a time"),
-        ],
-    )
-    def test_when(self, counts: list[int], returned: list[bool]) -> None:
-        crowd = CrowdWatch()
-        crowd.connected(counts[0])
-        assert [crowd.swept(count) for count in counts] == returned
