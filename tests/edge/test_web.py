@@ -1,4 +1,4 @@
-"""The Tornado handler, over a real socket with real TLS."""
+"""The edge as its clients see it: the vectors, paths, methods and limits, over a real socket with real TLS."""
 
 import json
 import ssl
