@@ -61,7 +61,7 @@ def make_setup(
     """Put together what `settings` say. What is as it was `before` is kept: counters, and the keys of TLS tickets.
 
     What lies in the state folder, and the access trail, are made and opened as `owner`, if this is still root.
-    Raises ConfigError, StartFault, and OSError if there is no memory for the counters.
+    Raises ConfigError, StartError, and OSError if there is no memory for the counters.
     """
     if before is not None:
         settings = _keep_what_is_fixed(settings, before.settings)
@@ -92,7 +92,7 @@ def make_setup(
 
 
 def with_new_certificate(setup: Setup) -> Setup:
-    """Give the same with the certificates as they are now. Raises StartFault if they cannot be used."""
+    """Give the same with the certificates as they are now. Raises StartError if they cannot be used."""
     seen = certificates.signature(setup.settings)  # before they are read: what changes meanwhile is seen again
     context, served = certificates.load(setup.settings)
     if not certificates.named_pairs(setup.settings):

@@ -21,7 +21,7 @@ from appliance.ingest.spec import Refused
 from appliance.system.account import account
 
 
-class Ground:
+class CheckContext:
     """One look at one installation. Nothing that it is asked for changes anything there."""
 
     def __init__(
@@ -29,14 +29,14 @@ class Ground:
         settings: Settings,
         environ: Mapping[str, str],
         clock: Callable[[], float] = time.time,
-        eyes: pwd.struct_passwd | None = None,
+        file_user: pwd.struct_passwd | None = None,
     ) -> None:
-        """`clock` gives seconds since 1970; `eyes` is the user to look at files as, if this is root's process."""
+        """`clock` gives seconds since 1970; `file_user` is the user to read files as, if this is root's process."""
         self.settings: Final = settings
         self.environ: Final = environ
         self.now: Final = clock()
         self.plan: Final = plan_of(settings)
-        self.eyes: Final = eyes
+        self.file_user: Final = file_user
 
     @cached_property
     def last_import(self) -> Facts | OSError | None:
@@ -50,7 +50,7 @@ class Ground:
         except OSError as error:
             return error
 
-    def read_what_is_handed_over(self) -> None:
+    def read_owned_after_start(self) -> None:
         """Read now, with all the rights of this process, what the start gives to server.user."""
         _ = self.last_import
 

@@ -14,9 +14,8 @@ import msgspec
 
 from appliance.bootstrap.state_folder import become_owner, snapshot_folder
 from appliance.bootstrap.wiring import plan_of
-from appliance.cli import FAILED, common
-from appliance.config.schema import ConfigError
-from appliance.errors import StartFault
+from appliance.cli import common
+from appliance.errors import FAILURE
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import MAX_LISTED, BadRow, Plan, Refused, Report
 from appliance.service.importing import limit
@@ -32,10 +31,7 @@ def command(config: Path | None, as_json: bool) -> None:
 
     Exits with 1 if the file was refused; what was served before then stays.
     """
-    try:
-        settings = common.find_settings(config)
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    settings = common.find_settings(config)
     plan = plan_of(settings)
     try:
         become_owner(settings.server)
@@ -43,15 +39,13 @@ def command(config: Path | None, as_json: bool) -> None:
         limit(plan, folder)
         with _progress(plan) as progress:
             report = import_customers(plan, folder, clock=time.time, timer=time.monotonic, progress=progress)
-    except StartFault as fault:
-        raise common.StartStop(str(fault)) from None
     except Refused as refused:
         if as_json:
             _print_json({"refused": str(refused), "bad": refused.bad})
         else:
             click.echo(f"refused: {refused}", err=True)
             _list(refused.bad, err=True)
-        sys.exit(FAILED)
+        sys.exit(FAILURE)
     if as_json:
         _print_json({**msgspec.structs.asdict(report), "rows_per_second": report.rows_per_second})
     else:

@@ -21,6 +21,7 @@ import msgspec
 from appliance.customers.address import fold_plus
 from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns, Record, Rows
+from appliance.errors import SidebardError
 
 FORMAT: Final = 2
 """Raised with every change of what the file holds: a snapshot of another format is imported anew, never migrated."""
@@ -98,7 +99,7 @@ class Facts(msgspec.Struct, frozen=True):
         return min(age.as_of for age in self.ages.values())
 
 
-class SnapshotFault(Exception):
+class SnapshotFault(SidebardError):
     """The file is no snapshot of this version, or a damaged one; the text is a sentence."""
 
 

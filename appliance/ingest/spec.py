@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from appliance.errors import SidebardError
+
 MAX_LISTED: Final = 20
 
 
@@ -94,7 +96,7 @@ class Report(msgspec.Struct, frozen=True):
         return round(self.rows / self.seconds) if self.seconds else 0
 
 
-class Refused(Exception):
+class Refused(SidebardError):
     """The source was not imported, and the last snapshot stays. The text is a sentence."""
 
     def __init__(self, sentence: str, bad: tuple[BadRow, ...] = (), *, transient: bool = False) -> None:

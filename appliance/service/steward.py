@@ -14,7 +14,7 @@ from appliance.bootstrap.state_folder import prepare_state, snapshot_folder, sta
 from appliance.customers.since import Since
 from appliance.customers.snapshot import Facts
 from appliance.customers.snapshot_store import open_newest
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.spec import Refused
 from appliance.observe import admin, exposition, history, status
@@ -122,7 +122,7 @@ class Steward:
         try:
             prepare_state(settings, self._setup.log_key)
             self._state_fault = state_fault(settings)
-        except StartFault as fault:
+        except StartError as fault:
             self._state_fault = str(fault)
         if self._state_fault and self._state_fault != before:
             log.error("state_unusable", why=self._state_fault)

@@ -19,10 +19,10 @@ import trustme
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import plan_of
 from appliance.cards.builtin import not_loaded
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.checks.http_probe import target_of
-from appliance.checks.live import ask_itself
+from appliance.checks.live import check_live
 from appliance.cli.common import trust
 from appliance.config.schema import Settings, load
 from appliance.customers.snapshot import Snapshot, file_of
@@ -101,7 +101,7 @@ def asked(
     home: Settings, url: str, ca: Path | None = None, *, insecure: bool = False, connect: str = ""
 ) -> list[tuple[str, str]]:
     context = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
-    found = list(ask_itself(Ground(home, {}, clock=NOW.timestamp), target_of(url, context, connect)))
+    found = list(check_live(CheckContext(home, {}, clock=NOW.timestamp), target_of(url, context, connect)))
     return [(finding.status.value, finding.sentence) for finding in found]
 
 
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_imported_yet(home: Settings) -> None:
     write_csv(home.customers.source, CUSTOMERS[:3])
     with serving(app_of(home)) as url:
         (first, _), (second, said) = asked(home, url)
-    assert (first, second, "has changed since it was imported" in said) == ("ok", "warning", True)
+    assert (first, second, "has changed since its import" in said) == ("ok", "warning", True)
 
 
 def test_without_a_snapshot_here(tmp_path: Path, home: Settings) -> None:
