@@ -17,7 +17,7 @@ from appliance.config.schema import Settings
 from appliance.customers.snapshot import Facts
 from appliance.customers.snapshot_store import newest
 from appliance.ingest.dry_run import Trial, try_out
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 from appliance.system.account import account
 
 
@@ -55,16 +55,16 @@ class Ground:
         _ = self.last_import
 
     @cached_property
-    def trial(self) -> Trial | Refused:
+    def trial(self) -> Trial | ImportRefused:
         """A trial import into a folder of its own; made once."""
         last = self.last_import if isinstance(self.last_import, Facts) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
                 return try_out(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
-        except Refused as refused:
+        except ImportRefused as refused:
             return refused
         except OSError as error:  # no folder for temporary files, or one that this user may not enter
-            return Refused(explain(error))
+            return ImportRefused(explain(error))
 
 
 def explain(error: OSError) -> str:

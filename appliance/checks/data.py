@@ -17,7 +17,7 @@ from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError
 from appliance.ingest.dry_run import Trial
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 
 _LISTED = 5
 
@@ -30,7 +30,7 @@ def customers(ground: Ground) -> Iterator[Finding]:
             f"{ground.last_import.filename}: the last good copy cannot be read by this user, so nothing was compared"
             " with it; run this as root, or as the service's user"
         )
-    if isinstance(trial, Refused):
+    if isinstance(trial, ImportRefused):
         yield fault(str(trial))
         yield from (fault(str(row)) for row in trial.bad[:_LISTED])
         return
@@ -70,7 +70,7 @@ def card(ground: Ground) -> Iterator[Finding]:
             yield from (fault(str(each)) for each in error.faults)
             continue
         yield from map(warning, _removed(app))
-        if isinstance(trial, Refused) or not trial.columns:
+        if isinstance(trial, ImportRefused) or not trial.columns:
             yield not_checked(f"{app.name}: the customers were not read, so there is nobody to try the card on")
         elif made.template is None or app.card is None:
             yield ok(f"{app.name}: the built-in card")

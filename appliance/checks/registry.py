@@ -13,7 +13,7 @@ from appliance.checks.finding import Finding, Result, Status, fault
 from appliance.config.schema import ConfigError
 from appliance.edge.tls import CertificateFault
 from appliance.errors import StartFault
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 from appliance.observe.logs import log
 from appliance.system.frozen import let_others_read
 from appliance.system.privileges import seen_as
@@ -78,7 +78,7 @@ def _found(check: Check, ground: Ground) -> Iterator[Finding]:
         yield from check.look(ground)
     except ConfigError as error:
         yield from (fault(str(each)) for each in error.faults)
-    except (StartFault, CertificateFault, Refused) as error:
+    except (StartFault, CertificateFault, ImportRefused) as error:
         yield fault(str(error))
     except OSError as error:  # such as a folder on the way that this user may not enter
         yield fault(explain(error))

@@ -20,7 +20,7 @@ from appliance.config.values import BadValue, parse_duration
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import ImportRefused, Plan
 
 DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
 
@@ -170,7 +170,7 @@ def _import_for_once(plan: Plan) -> Snapshot:
     with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
         try:
             import_customers(plan, Path(folder), clock=time.time, timer=time.monotonic)
-        except Refused as refused:
+        except ImportRefused as refused:
             raise Stop("\n".join([str(refused), *map(str, refused.bad)])) from None
         opened = open_newest(Path(folder), plan.digest())  # stays readable when the folder is gone
     if opened is None:

@@ -18,7 +18,7 @@ from appliance.cli import FAILED, common
 from appliance.config.schema import ConfigError
 from appliance.errors import StartFault
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import MAX_LISTED, BadRow, Plan, Refused, Report
+from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, Plan, Report
 from appliance.service.importing import limit
 
 _MANY: Final = 100_000
@@ -45,7 +45,7 @@ def command(config: Path | None, as_json: bool) -> None:
             report = import_customers(plan, folder, clock=time.time, timer=time.monotonic, progress=progress)
     except StartFault as fault:
         raise common.StartStop(str(fault)) from None
-    except Refused as refused:
+    except ImportRefused as refused:
         if as_json:
             _print_json({"refused": str(refused), "bad": refused.bad})
         else:

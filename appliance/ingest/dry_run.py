@@ -20,7 +20,7 @@ from appliance.ingest.importer import import_customers
 from appliance.ingest.snapshot_builder import Rejected
 from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.sources.csv_file import CSV_SUFFIXES
-from appliance.ingest.spec import BadRow, Plan, Refused
+from appliance.ingest.spec import BadRow, ImportRefused, Plan
 
 WHOLE: Final = 64 * 1024 * 1024
 """Files of so many bytes together are read whole. Of larger ones, the first rows and the end."""
@@ -62,19 +62,19 @@ def try_out(
 ) -> Trial:
     """Read what `plan` names, with `folder` for what has to be written meanwhile.
 
-    `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises Refused with the
-    sentence that an import would give.
+    `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
+    the sentence that an import would give.
     """
     if sum(file.stat().st_size for file in plan.files if file.is_file()) > WHOLE:
         try:
             validation.check_marks(plan)
             return _first_rows(plan, folder / "unused.tmp")
         except SourceFault as fault:
-            raise Refused(str(fault), transient=fault.transient) from fault
+            raise ImportRefused(str(fault), transient=fault.transient) from fault
     report = import_customers(plan, folder, clock=clock, timer=timer, last=last)
     made = open_newest(folder, plan.digest())
     if made is None:
-        raise Refused(f"what was written to {folder} could not be read back; check that disk", transient=True)
+        raise ImportRefused(f"what was written to {folder} could not be read back; check that disk", transient=True)
     with closing(made):
         sample = made.sample(SAMPLE)
     return Trial(

@@ -16,7 +16,7 @@ from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint, wal_of
 from appliance.ingest.snapshot_builder import Builder, Tally
 from appliance.ingest.sources.base import SourceFault
-from appliance.ingest.spec import Plan, Refused, Report
+from appliance.ingest.spec import ImportRefused, Plan, Report
 from appliance.system.files import fingerprint_of
 
 KEEP: Final = 2
@@ -40,7 +40,7 @@ def import_customers(
     `clock` gives seconds since 1970, `timer` seconds for measuring; `at_step` is called before each of STEPS, and
     `progress` now and then, with the number of customers and the share of the file that were read. `last` is what to
     compare with if `folder` has no snapshot by this plan.
-    Raises Refused; the newest snapshot is then what it was.
+    Raises ImportRefused; the newest snapshot is then what it was.
     """
     started = timer()
     tally = Tally()
@@ -65,11 +65,11 @@ def import_customers(
             for old in snapshot.generations(folder)[KEEP:]:
                 snapshot.file_of(folder, old).unlink(missing_ok=True)
         except SourceFault as fault:
-            raise Refused(str(fault), transient=fault.transient) from fault
+            raise ImportRefused(str(fault), transient=fault.transient) from fault
         except SnapshotFault as fault:
-            raise Refused(str(fault), transient=True) from fault
+            raise ImportRefused(str(fault), transient=True) from fault
         except (OSError, sqlite3.Error, MemoryError) as error:
-            raise Refused(validation.explain(error, folder), transient=True) from error
+            raise ImportRefused(validation.explain(error, folder), transient=True) from error
         finally:
             with suppress(OSError):  # the folder may be gone, or something else by now
                 unfinished.unlink(missing_ok=True)
@@ -92,7 +92,7 @@ def _build(
     os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
     Builder(plan, unfinished, tally, progress).build(_ages(plan, folder, clock()), before)
     if fingerprint(plan) != before:
-        raise Refused(
+        raise ImportRefused(
             f"{plan.source} changed while it was read; write it beside and rename it into place", transient=True
         )
     validation.check_after(plan, tally, last)
@@ -118,20 +118,20 @@ def _ages(plan: Plan, folder: Path, now: float) -> dict[str, Age]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two importers never write at once. Raises Refused if another one does."""
+    """Hold the folder's lock, so that two importers never write at once. Raises ImportRefused if another one does."""
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = _create(folder / "lock", os.O_RDWR)
     except OSError as error:
-        raise Refused(
+        raise ImportRefused(
             f"{folder} cannot be written: {error.strerror}; correct server.state or its owner", transient=True
         ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refused("another import is running; wait for it to end", transient=True) from None
+            raise ImportRefused("another import is running; wait for it to end", transient=True) from None
         yield
     finally:
         os.close(descriptor)

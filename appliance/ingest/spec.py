@@ -94,7 +94,7 @@ class Report(msgspec.Struct, frozen=True):
         return round(self.rows / self.seconds) if self.seconds else 0
 
 
-class Refused(Exception):
+class ImportRefused(Exception):
     """The source was not imported, and the last snapshot stays. The text is a sentence."""
 
     def __init__(self, sentence: str, bad: tuple[BadRow, ...] = (), *, transient: bool = False) -> None:

@@ -26,7 +26,7 @@ from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 from appliance.outcomes import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
@@ -271,7 +271,7 @@ class Session:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             # Rows are taken out and put back while a card is made: nothing is too few.
             self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
-        except (OSError, Refused) as error:  # the next look tries again
+        except (OSError, ImportRefused) as error:  # the next look tries again
             before, self._data_faults = self._data_faults, (show(_sentence(error, self._folder), None),)
             return self._data_faults != before
         self._tried = wanted
@@ -294,4 +294,4 @@ class Session:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    return str(error) if isinstance(error, Refused) else validation.explain(error, folder)
+    return str(error) if isinstance(error, ImportRefused) else validation.explain(error, folder)

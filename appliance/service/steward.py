@@ -16,7 +16,7 @@ from appliance.customers.snapshot import Facts
 from appliance.customers.snapshot_store import open_newest
 from appliance.errors import StartFault
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 from appliance.observe import admin, exposition, history, status
 from appliance.observe.health import Data, Health, Import, Workers, examine
 from appliance.observe.logs import log
@@ -187,7 +187,7 @@ class Steward:
     async def _result_of_import(self) -> Result:
         try:
             child = ImportChild(self._setup.plan, self._folder)
-        except Refused as refused:
+        except ImportRefused as refused:
             return Failed(str(refused), transient=refused.transient)
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()

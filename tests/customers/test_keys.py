@@ -10,7 +10,7 @@ import pytest
 from appliance.customers.keys import MAX_KEY, key_of, split
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_FOUND, Snapshot
-from appliance.ingest.spec import Plan, Refused, RelatedPlan
+from appliance.ingest.spec import ImportRefused, Plan, RelatedPlan
 from tests.factory import open_snapshot, run_import, write_csv
 
 CUSTOMERS = (
@@ -109,7 +109,7 @@ def test_other_keys_are_another_plan(tmp_path: Path) -> None:
     ],
 )
 def test_a_column_that_is_not_there_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImportRefused) as caught:
         snapshot_of(tmp_path, name)
     assert sentence in str(caught.value)
 

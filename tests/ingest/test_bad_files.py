@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from appliance.customers.snapshot_store import newest
-from appliance.ingest.spec import Plan, Refused, RelatedPlan
+from appliance.ingest.spec import ImportRefused, Plan, RelatedPlan
 from tests.factory import run_import
 
 GOOD = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
@@ -433,7 +433,7 @@ def test_refused_with_a_sentence(file, content, options, sentence, large, tmp_pa
         for r in options.get("related", ())
     )
     plan = Plan(source=path, related=related, **absolute)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImportRefused) as caught:
         run_import(plan, tmp_path / "state")
     assert str(caught.value).replace(f"{tmp_path}/", "") == sentence
     assert newest(tmp_path / "state", plan.digest()) is None
@@ -449,7 +449,7 @@ def test_no_sentence_holds_a_customer(tmp_path):
         b'Ada,,"ada@example.com"\n',
     ):
         source.write_bytes(content)
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ImportRefused) as caught:
             run_import(Plan(source=source), tmp_path / "state")
         assert "Ada" not in str(caught.value)
         assert "ada@" not in str(caught.value)

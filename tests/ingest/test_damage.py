@@ -18,7 +18,7 @@ import pytest
 
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import ImportRefused, Plan
 from appliance.service import importing
 from appliance.service.importing import Done, Failed, ImportChild
 from tests.factory import run_import, write_csv
@@ -67,7 +67,7 @@ def import_cut_files(tmp_path, choose):
         source.write_bytes(whole[:cut])
         try:
             taken = run_import(plan, tmp_path / "state").rows
-        except Refused:
+        except ImportRefused:
             taken = None
         found = read_all(tmp_path / "state", plan)
         if taken is None:
@@ -288,7 +288,7 @@ def test_a_child_that_cannot_be_started_is_a_refusal_that_may_pass(call, tmp_pat
     before = set(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as context:
         context.setattr(os, call, refuse)
-        with pytest.raises(Refused, match=r"no process can be started: not now; raise the limit of") as caught:
+        with pytest.raises(ImportRefused, match=r"no process can be started: not now; raise the limit of") as caught:
             ImportChild(plan, tmp_path / "state")
     assert caught.value.transient
     assert set(os.listdir("/proc/self/fd")) == before

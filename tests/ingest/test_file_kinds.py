@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from appliance.ingest.sources.file_kinds import KINDS
-from appliance.ingest.spec import Plan, Refused, RelatedPlan
+from appliance.ingest.spec import ImportRefused, Plan, RelatedPlan
 from tests.factory import run_import, write_csv
 
 CSV = b"email,name\nann@example.com,Ann\n"
@@ -89,7 +89,7 @@ EXAMPLES: list[tuple[str, bytes, str]] = [
 
 
 def refusal(plan: Plan, folder: Path) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImportRefused) as caught:
         run_import(plan, folder / "state")
     return str(caught.value).replace(f"{folder}/", "")
 
@@ -177,7 +177,7 @@ def test_no_advice_names_an_encoding_that_fails(content: bytes, encoding: str, t
     (tmp_path / "c.csv").write_bytes(content)
     try:
         run_import(Plan(source=tmp_path / "c.csv", encoding=encoding), tmp_path / "state")
-    except Refused as refused:
+    except ImportRefused as refused:
         said = str(refused)
     else:
         return  # it is text in that encoding

@@ -20,7 +20,7 @@ from appliance.customers.snapshot import MAX_JOINED, Snapshot, SnapshotFault, fi
 from appliance.customers.snapshot_store import newest
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.importer import STEPS, import_customers
-from appliance.ingest.spec import Plan, Refused, RelatedPlan
+from appliance.ingest.spec import ImportRefused, Plan, RelatedPlan
 from tests.factory import CUSTOMERS, NOW, Timer, open_snapshot, run_import, write_csv
 
 
@@ -188,7 +188,7 @@ def test_the_reading_process_is_killed(plan, folder, monkeypatch):
         yield os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr("appliance.ingest.snapshot_builder.read_customers", killed)
-    with pytest.raises(Refused, match="the process that reads the file was ended") as caught:
+    with pytest.raises(ImportRefused, match="the process that reads the file was ended") as caught:
         run_import(plan, folder)
     assert caught.value.transient
 
@@ -274,7 +274,7 @@ def test_a_locked_database(tmp_path, folder, monkeypatch):
     source = make_database(tmp_path / "c.db")
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(Refused, match=r"c\.db is locked by what writes it; it will be looked at again") as caught:
+    with pytest.raises(ImportRefused, match=r"c\.db is locked by what writes it; it will be looked at again") as caught:
         run_import(Plan(source=source), folder)
     assert caught.value.transient
     writer.close()
@@ -286,12 +286,12 @@ import os, sys, tests.factory
 from pathlib import Path
 from appliance.ingest.fingerprint import fingerprint
 from appliance.customers.address import normalise
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import Plan, ImportRefused
 normalise("x@exämple.com")  # loads what nobody may not be able to read
 os.setgid(65534); os.setuid(65534)
 try:
     tests.factory.run_import(Plan(source=Path(sys.argv[1])), Path(sys.argv[2]))
-except Refused as refused:
+except ImportRefused as refused:
     print(refused)
 """
 
@@ -400,7 +400,7 @@ def test_bad_rows_of_a_related_file_count_too(tmp_path, folder):
     customers = write_csv(tmp_path / "c.csv", [("id", "email"), ("7", "ann@example.com")])
     orders = write_csv(tmp_path / "o.csv", [("id",), ("7", "two cells")])
     plan = Plan(source=customers, related=(RelatedPlan(name="orders", source=orders, table="", key="id", on="id"),))
-    with pytest.raises(Refused, match=r"1 of 1 rows are bad.*o\.csv:2: 2 cells"):
+    with pytest.raises(ImportRefused, match=r"1 of 1 rows are bad.*o\.csv:2: 2 cells"):
         run_import(plan, folder)
 
 
@@ -452,7 +452,7 @@ def test_a_related_file_is_guarded_by_itself(orders, sentence, tmp_path, folder)
     plan = Plan(source=source, related=(related,))
     assert run_import(plan, folder).related == {"orders": 100}
     write_csv(related.source, [("id",), *orders])
-    with pytest.raises(Refused, match=sentence):
+    with pytest.raises(ImportRefused, match=sentence):
         run_import(plan, folder)
 
 
@@ -494,7 +494,9 @@ def test_shrinking(rows, refused, plan, folder):
     run_import(write(plan, some(100)), folder)
     write(plan, some(rows))
     if refused:
-        with pytest.raises(Refused, match=rf"shrank by {100 - rows}%, from 100 to {rows} customers, and .* allows 20%"):
+        with pytest.raises(
+            ImportRefused, match=rf"shrank by {100 - rows}%, from 100 to {rows} customers, and .* allows 20%"
+        ):
             run_import(plan, folder)
         assert newest(folder, plan.digest()).rows == 100
         assert run_import(Plan(source=plan.source, max_shrink=1.0), folder).rows == rows
@@ -504,7 +506,7 @@ def test_shrinking(rows, refused, plan, folder):
 
 def test_no_room(plan, folder, monkeypatch):
     monkeypatch.setattr("appliance.ingest.validation._ROOM", 1 << 62)
-    with pytest.raises(Refused, match=r"has [\d,]+ MiB free, and the import needs [\d,]+ MiB; make room there"):
+    with pytest.raises(ImportRefused, match=r"has [\d,]+ MiB free, and the import needs [\d,]+ MiB; make room there"):
         run_import(plan, folder)
 
 
@@ -513,7 +515,7 @@ def test_a_file_that_changes_while_it_is_read(plan, folder):
         with open(plan.source, "a") as text:
             text.write("late@example.com,Late,\n")
 
-    with pytest.raises(Refused, match="changed while it was read") as caught:
+    with pytest.raises(ImportRefused, match="changed while it was read") as caught:
         run_import(plan, folder, progress=append)
     assert caught.value.transient
     assert newest(folder, plan.digest()) is None
@@ -522,11 +524,11 @@ def test_a_file_that_changes_while_it_is_read(plan, folder):
 def test_ready_file(plan, folder, tmp_path):
     ready = tmp_path / "customers.ok"
     plan = Plan(source=plan.source, ready_file=ready)
-    with pytest.raises(Refused, match="is not there yet"):
+    with pytest.raises(ImportRefused, match="is not there yet"):
         run_import(plan, folder)
     ready.touch()
     os.utime(ready, (1, 1))
-    with pytest.raises(Refused, match=r"customers\.csv is newer than .*customers\.ok"):
+    with pytest.raises(ImportRefused, match=r"customers\.csv is newer than .*customers\.ok"):
         run_import(plan, folder)
     os.utime(plan.source, (1, 1))
     assert run_import(plan, folder).rows == 6
@@ -541,10 +543,10 @@ def test_checksum_file(binary, plan, folder, tmp_path):
     assert run_import(plan, folder).rows == 6
     content = plan.source.read_bytes()
     plan.source.write_bytes(content.replace(b"Ann Lee", b"Ann Lea"))
-    with pytest.raises(Refused, match="does not have the checksum"):
+    with pytest.raises(ImportRefused, match="does not have the checksum"):
         run_import(plan, folder)
     sums.write_text("nonsense\n")
-    with pytest.raises(Refused, match=r"has no line for customers\.csv"):
+    with pytest.raises(ImportRefused, match=r"has no line for customers\.csv"):
         run_import(plan, folder)
 
 
@@ -552,7 +554,7 @@ def test_checksum_file(binary, plan, folder, tmp_path):
 def test_a_proven_file_needs_no_last_line_end(proof, plan, folder, tmp_path):
     content = plan.source.read_bytes().removesuffix(b"\r\n")
     plan.source.write_bytes(content)
-    with pytest.raises(Refused, match="may be cut short"):
+    with pytest.raises(ImportRefused, match="may be cut short"):
         run_import(plan, folder)
     mark = tmp_path / "mark"
     sums = subprocess.run(["sha256sum", plan.source], capture_output=True, check=True).stdout
@@ -574,7 +576,9 @@ def test_a_folder_that_is_none_holds_nothing(plan, tmp_path):
     (tmp_path / "state").touch()
     for folder in (tmp_path / "state", tmp_path / "state" / "customers"):
         assert (generations(folder), newest(folder, plan.digest())) == ([], None)
-        with pytest.raises(Refused, match=r"cannot be written: (Not a directory|File exists); correct server\.state"):
+        with pytest.raises(
+            ImportRefused, match=r"cannot be written: (Not a directory|File exists); correct server\.state"
+        ):
             run_import(plan, folder)
 
 
@@ -584,14 +588,14 @@ def test_what_becomes_of_the_folder_during_an_import_is_a_refusal(plan, folder, 
             folder.rename(tmp_path / "elsewhere")
             folder.touch()
 
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImportRefused) as caught:
         run_import(plan, folder, at_step=replace_folder)
     assert caught.value.transient
 
 
 def test_what_is_left_over_and_cannot_be_removed_is_a_refusal(plan, folder):
     (folder / "left.tmp").mkdir(parents=True)
-    with pytest.raises(Refused, match=r"left\.tmp: Is a directory"):
+    with pytest.raises(ImportRefused, match=r"left\.tmp: Is a directory"):
         run_import(plan, folder)
 
 
@@ -701,19 +705,19 @@ def test_a_damaged_snapshot_is_passed_over(plan, folder):
 
 def test_a_snapshot_of_another_version_is_imported_anew(plan, folder, monkeypatch):
     monkeypatch.setattr("appliance.ingest.snapshot_builder.FORMAT", 999)
-    with pytest.raises(Refused, match="format of another version"):  # it reads back what it wrote
+    with pytest.raises(ImportRefused, match="format of another version"):  # it reads back what it wrote
         run_import(plan, folder)
 
 
 def test_one_import_at_a_time(plan, folder):
-    with pytest.raises(Refused, match="another import is running") as caught:
+    with pytest.raises(ImportRefused, match="another import is running") as caught:
         run_import(plan, folder, progress=lambda rows, share: run_import(plan, folder))
     assert caught.value.transient
 
 
 def test_the_folder_cannot_be_made(plan, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(Refused, match=r"cannot be written: File exists; correct server\.state"):
+    with pytest.raises(ImportRefused, match=r"cannot be written: File exists; correct server\.state"):
         run_import(plan, tmp_path / "file" / "state")
 
 
@@ -778,7 +782,7 @@ def test_a_limit_on_file_size(limit, plan, folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         try:
             run_import(plan, folder)
-        except Refused as refused:
+        except ImportRefused as refused:
             os._exit(7 if "make room there" in str(refused) and refused.transient else 8)
 
     assert in_child(limited) == 7
@@ -797,7 +801,7 @@ def test_a_full_disk(plan, folder, tmp_path, monkeypatch):
         filler = folder / "filler"
         filler.write_bytes(b"x" * 300_000)
         write(plan, [CUSTOMERS[0], *((f"a{n}@example.com", "Some Name " * 20, "Pro") for n in range(500))])
-        with pytest.raises(Refused, match="make room there") as caught:
+        with pytest.raises(ImportRefused, match="make room there") as caught:
             run_import(plan, folder)
         assert caught.value.transient
         assert names(folder, plan, "ann@example.com") == ["Ann Lee"]
@@ -867,5 +871,5 @@ def test_headers_of_common_programs(content, names, tmp_path, folder):
 def test_a_value_under_no_name_is_never_dropped(content, tmp_path, folder):
     source = tmp_path / "customers.csv"
     source.write_bytes(content)
-    with pytest.raises(Refused, match="name the other columns there, or quote a cell that contains a delimiter"):
+    with pytest.raises(ImportRefused, match="name the other columns there, or quote a cell that contains a delimiter"):
         run_import(Plan(source=source), folder)
