@@ -13,7 +13,7 @@ from appliance.bootstrap import certificates
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder
 from appliance.bootstrap.wiring import make_mounts, plan_of, prepare_trail
 from appliance.config.schema import Settings
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
 from appliance.edge.tls import load_libraries
 from appliance.edge.web import Mount
@@ -42,7 +42,7 @@ class Setup:
         """How many workers there should be."""
         return worker_count(self.settings)
 
-    def data(self) -> Facts | None:
+    def data(self) -> SnapshotMetadata | None:
         """Give the facts of the newest snapshot, if there is one to answer from."""
         return newest(snapshot_folder(self.settings), self.plan.digest())
 

@@ -14,7 +14,7 @@ from typing import Final
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import plan_of
 from appliance.config.schema import Settings
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
 from appliance.ingest.dry_run import Trial, try_out
 from appliance.ingest.spec import ImportRefused
@@ -39,8 +39,8 @@ class Ground:
         self.eyes: Final = eyes
 
     @cached_property
-    def last_import(self) -> Facts | OSError | None:
-        """Facts of the snapshot that an import would be compared with; the error if this user cannot read it."""
+    def last_import(self) -> SnapshotMetadata | OSError | None:
+        """The snapshot that an import would be compared with; the error if this user cannot read it."""
         folder = snapshot_folder(self.settings)
         try:
             os.listdir(folder)  # to a service, a folder that it cannot read is one without snapshots
@@ -57,7 +57,7 @@ class Ground:
     @cached_property
     def trial(self) -> Trial | ImportRefused:
         """A trial import into a folder of its own; made once."""
-        last = self.last_import if isinstance(self.last_import, Facts) else None
+        last = self.last_import if isinstance(self.last_import, SnapshotMetadata) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
                 return try_out(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)

@@ -70,20 +70,20 @@ class Relation(msgspec.Struct, frozen=True):
     fold_plus: bool = False  # and without their tags
 
 
-class Age(msgspec.Struct, frozen=True):
+class SourceVersion(msgspec.Struct, frozen=True):
     """Since when a file is what it is, as far as is known: when it was first read like this."""
 
     signature: str
     as_of: float  # seconds since 1970
 
 
-class Facts(msgspec.Struct, frozen=True):
+class SnapshotMetadata(msgspec.Struct, frozen=True):
     """What a snapshot says about itself."""
 
     format: int
     plan: str  # digest of the settings it was made by: another plan means another file, or other columns
     signature: str  # of all files: what they were when they were read
-    ages: dict[str, Age]  # of each file of data
+    ages: dict[str, SourceVersion]  # of each file of data
     columns: Values
     relations: tuple[Relation, ...]
     keys: Values  # columns that customers can be found by, besides addresses
@@ -132,14 +132,14 @@ class Snapshot:
         self._keys = {name: number for number, name in enumerate(self.facts.keys)}
         self._execute = self._database.cursor().execute
 
-    def _read_facts(self, file: Path) -> Facts:
+    def _read_facts(self, file: Path) -> SnapshotMetadata:
         row = self._database.execute("SELECT json FROM facts").fetchone()
         if row is None:
             raise SnapshotFault(f"{file} is not a whole snapshot: it says nothing about itself")
         version = msgspec.json.decode(row[0], type=dict[str, msgspec.Raw]).get("format")
         if version is None or bytes(version) != str(FORMAT).encode():
             raise SnapshotFault(f"{file} has a format of another version of sidebard")
-        return msgspec.json.decode(row[0], type=Facts)
+        return msgspec.json.decode(row[0], type=SnapshotMetadata)
 
     def in_place(self) -> bool:
         """Whether the path that was opened still names this file: else it was removed, and maybe made anew."""

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.customers import snapshot
-from appliance.customers.snapshot import Facts, Snapshot, SnapshotFault
+from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata
 
 
-def newest(folder: Path, digest: str) -> Facts | None:
+def newest(folder: Path, digest: str) -> SnapshotMetadata | None:
     """Return the facts of the newest snapshot that was made by the plan of this `digest`, or None."""
     opened = open_newest(folder, digest)
     if opened is None:

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from appliance.customers.record import Columns, Record, Rows
-from appliance.customers.snapshot import Facts, Relation
+from appliance.customers.snapshot import Relation, SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import validation
 from appliance.ingest.encode import Portion, check_end, open_related, read_customers, usable_rows
@@ -58,7 +58,12 @@ class Trial:
 
 
 def try_out(
-    plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Callable[[], float], last: Facts | None = None
+    plan: Plan,
+    folder: Path,
+    *,
+    clock: Callable[[], float],
+    timer: Callable[[], float],
+    last: SnapshotMetadata | None = None,
 ) -> Trial:
     """Read what `plan` names, with `folder` for what has to be written meanwhile.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers import snapshot, snapshot_store
-from appliance.customers.snapshot import Age, Facts, Snapshot, SnapshotFault
+from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata, SourceVersion
 from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint, wal_of
 from appliance.ingest.snapshot_builder import Builder, Tally
@@ -33,7 +33,7 @@ def import_customers(
     timer: Callable[[], float],
     at_step: Callable[[str], None] = lambda step: None,
     progress: Callable[[int, float], None] = lambda rows, share: None,
-    last: Facts | None = None,
+    last: SnapshotMetadata | None = None,
 ) -> Report:
     """Read what `plan` names and make the next generation in `folder`.
 
@@ -82,7 +82,7 @@ def _build(
     tally: Tally,
     clock: Callable[[], float],
     progress: Callable[[int, float], None],
-    last: Facts | None,
+    last: SnapshotMetadata | None,
 ) -> None:
     """Fill `unfinished` with what the sources hold, and refuse it if too much is missing."""
     folder = unfinished.parent
@@ -98,7 +98,7 @@ def _build(
     validation.check_after(plan, tally, last)
 
 
-def _ages(plan: Plan, folder: Path, now: float) -> dict[str, Age]:
+def _ages(plan: Plan, folder: Path, now: float) -> dict[str, SourceVersion]:
     """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read.
 
     Unless the clock was set back since: no file was read later than `now`.
@@ -109,9 +109,9 @@ def _ages(plan: Plan, folder: Path, now: float) -> dict[str, Age]:
         known.close()
     seen = {str(file): fingerprint_of((file, wal_of(file))) for file in plan.files}
     return {
-        file: Age(signature, min(ages[file].as_of, now))
+        file: SourceVersion(signature, min(ages[file].as_of, now))
         if file in ages and ages[file].signature == signature
-        else Age(signature, now)
+        else SourceVersion(signature, now)
         for file, signature in seen.items()
     }
 

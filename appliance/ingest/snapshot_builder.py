@@ -14,7 +14,15 @@ import msgspec
 from appliance.customers.column_name import name_key
 from appliance.customers.keys import KeyIndexer
 from appliance.customers.record import ColumnFault, Columns
-from appliance.customers.snapshot import FORMAT, SCHEMA, Age, Facts, Relation, add_to_checksum, related_keys
+from appliance.customers.snapshot import (
+    FORMAT,
+    SCHEMA,
+    Relation,
+    SnapshotMetadata,
+    SourceVersion,
+    add_to_checksum,
+    related_keys,
+)
 from appliance.ingest.encode import Header, Portion, open_related, read_customers, usable_rows
 from appliance.ingest.read_ahead import ahead
 from appliance.ingest.sources.base import SourceFault, require
@@ -86,7 +94,7 @@ class Builder:
         self._database = sqlite3.connect(file, isolation_level=None)
         self._keys = KeyIndexer(self._database, plan.keys, [related.name for related in plan.related])
 
-    def build(self, ages: dict[str, Age], signature: str) -> Facts:
+    def build(self, ages: dict[str, SourceVersion], signature: str) -> SnapshotMetadata:
         """Read every source and write everything. Raises SourceFault, sqlite3.Error and OSError.
 
         `ages` and `signature` are what the snapshot will say of when and what was read.
@@ -101,7 +109,7 @@ class Builder:
                 self._relation(number, related, Columns(columns).place(related.on))
                 for number, related in enumerate(self._plan.related)
             )
-            facts = Facts(
+            facts = SnapshotMetadata(
                 format=FORMAT,
                 plan=self._plan.digest(),
                 signature=signature,

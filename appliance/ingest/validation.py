@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.ingest.snapshot_builder import Rejected, Tally
 from appliance.ingest.sources.base import open_regular
 from appliance.ingest.spec import ImportRefused, Plan
@@ -65,7 +65,7 @@ def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
                 raise ImportRefused(f"{file} does not have the checksum in {sums}; it is damaged, or not complete yet")
 
 
-def check_after(plan: Plan, tally: Tally, last: Facts | None) -> None:
+def check_after(plan: Plan, tally: Tally, last: SnapshotMetadata | None) -> None:
     """Raise ImportRefused if too much is missing from any file, compared with itself and with the last snapshot."""
     _check_bad_rows(plan, tally.rejected, tally.rows)
     if not tally.rows:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.ingest.sources.csv_file import CSV_SUFFIXES
 from appliance.ingest.spec import Plan
 from appliance.system.files import size_in
@@ -43,7 +43,7 @@ class Rest:
         self._waits_since: float | None = None
         self._for: Path | None = None
 
-    def enough(self, signature: str, imported: Facts | None) -> bool:
+    def enough(self, signature: str, imported: SnapshotMetadata | None) -> bool:
         """Say whether the files, which look like this now, have been at rest for long enough.
 
         `imported` are the facts of the newest snapshot.
@@ -79,7 +79,7 @@ class Rest:
             " so it is not imported; write it beside and rename it into place, or name a customers.ready_file"
         )
 
-    def _unfinished(self, imported: Facts | None) -> Path | None:
+    def _unfinished(self, imported: SnapshotMetadata | None) -> Path | None:
         plan = self._plan
         if plan.ready_file is not None or plan.checksum_file is not None:
             return None
@@ -90,7 +90,7 @@ class Rest:
         return max((_modified(file) for file in self._plan.files), default=0.0)
 
 
-def _has_shrunk(file: Path, imported: Facts | None) -> bool:
+def _has_shrunk(file: Path, imported: SnapshotMetadata | None) -> bool:
     age = imported.ages.get(str(file)) if imported else None
     try:
         return age is not None and os.stat(file).st_size < size_in(age.signature)

@@ -12,7 +12,7 @@ from typing import Final
 from appliance.bootstrap.column_faults import column_faults
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder, state_fault
 from appliance.customers.since import Since
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
 from appliance.errors import StartFault
 from appliance.ingest.fingerprint import fingerprint
@@ -149,7 +149,7 @@ class Steward:
             log.warning("import_waits", why=rest.fault)
         self._rest_fault = rest.fault
 
-    def _look_at_clock(self, facts: Facts | None) -> None:
+    def _look_at_clock(self, facts: SnapshotMetadata | None) -> None:
         """Warn, once, of data that was read in the future."""
         ahead = facts.as_of - time.time() if facts is not None else 0.0
         if ahead > _AHEAD and not self._told_of_clock:
