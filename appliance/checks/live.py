@@ -73,7 +73,7 @@ def _ask_about(
     here = make_app(ground.settings, app, Verifier(secrets), b"")
     here.use(newest)
     yield _compare(ground, first, here, (body, secrets[0].sign(body)))
-    if newest is not None and newest.facts.signature != fingerprint(ground.plan):
+    if newest is not None and newest.facts.fingerprint != fingerprint(ground.plan):
         yield warning(f"{ground.plan.source} has changed since it was imported; wait, or see import_refused in the log")
 
 

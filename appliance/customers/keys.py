@@ -17,11 +17,11 @@ from appliance.customers.record import Columns
 MAX_KEY: Final = 200
 """Characters of a key; a longer value is not found by, for no subject can name it."""
 
-_CUSTOMERS: Final = """INSERT OR IGNORE INTO keyed SELECT ?, key, number FROM
+_CUSTOMERS: Final = """INSERT OR IGNORE INTO customer_key SELECT ?, key, number FROM
 (SELECT key_of(json_extract(record, ?)) AS key, number FROM customer) WHERE key IS NOT NULL ORDER BY key, number"""
-_HELD: Final = """CREATE TEMP TABLE held AS
+_JOIN_VALUES: Final = """CREATE TEMP TABLE join_value AS
 SELECT stripped(json_extract(record, '$[{}]')) AS address, number AS customer FROM customer"""
-_RELATED: Final = """INSERT OR IGNORE INTO keyed SELECT ?, row.key, owner.customer FROM
+_RELATED: Final = """INSERT OR IGNORE INTO customer_key SELECT ?, row.key, owner.customer FROM
 (SELECT key_of(json_extract(record, ?)) AS key, key AS joins FROM joined) AS row
 JOIN {} AS owner ON owner.address = row.joins WHERE row.key IS NOT NULL ORDER BY row.key, owner.customer"""
 
@@ -40,7 +40,7 @@ def split(name: str, tables: Collection[str]) -> tuple[str, str]:
 
 
 class KeyIndexer:
-    """Fills the table `keyed` of a snapshot that is being built."""
+    """Fills the table `customer_key` of a snapshot that is being built."""
 
     def __init__(self, database: sqlite3.Connection, names: Sequence[str], tables: Collection[str]) -> None:
         """`names` are those of the plan, and a name's place among them is its number in the table."""
@@ -65,10 +65,10 @@ class KeyIndexer:
         if not wanted:
             return
         if not by_address:
-            self._database.execute(_HELD.format(on))
-            self._database.execute("CREATE INDEX temp.by_held ON held(address)")
-        owners = "address" if by_address else "held"
+            self._database.execute(_JOIN_VALUES.format(on))
+            self._database.execute("CREATE INDEX temp.by_join_value ON join_value(address)")
+        owners = "address" if by_address else "join_value"
         for number, column in wanted:
             self._database.execute(_RELATED.format(owners), (number, f"$[{columns.place(column)}]"))
         if not by_address:
-            self._database.execute("DROP TABLE held")
+            self._database.execute("DROP TABLE join_value")

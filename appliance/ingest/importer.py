@@ -90,7 +90,7 @@ def _build(
     before = fingerprint(plan)
     validation.check_before(plan, folder)
     os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
-    Builder(plan, unfinished, tally, progress).build(_ages(plan, folder, clock()), before)
+    Builder(plan, unfinished, tally, progress).build(_versions(plan, folder, clock()), before)
     if fingerprint(plan) != before:
         raise ImportRefused(
             f"{plan.source} changed while it was read; write it beside and rename it into place", transient=True
@@ -98,21 +98,21 @@ def _build(
     validation.check_after(plan, tally, last)
 
 
-def _ages(plan: Plan, folder: Path, now: float) -> dict[str, SourceVersion]:
+def _versions(plan: Plan, folder: Path, now: float) -> dict[str, SourceVersion]:
     """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read.
 
     Unless the clock was set back since: no file was read later than `now`.
     """
     known = next(snapshot_store.open_all(folder), None)
-    ages = known.facts.ages if known else {}
+    versions = known.facts.versions if known else {}
     if known:
         known.close()
     seen = {str(file): fingerprint_of((file, wal_of(file))) for file in plan.files}
     return {
-        file: SourceVersion(signature, min(ages[file].as_of, now))
-        if file in ages and ages[file].signature == signature
-        else SourceVersion(signature, now)
-        for file, signature in seen.items()
+        file: SourceVersion(now_like, min(versions[file].as_of, now))
+        if file in versions and versions[file].fingerprint == now_like
+        else SourceVersion(now_like, now)
+        for file, now_like in seen.items()
     }
 
 

@@ -38,7 +38,7 @@ PRAGMA temp_store = FILE;
 """
 _LARGE: Final = 8 * 1024 * 1024  # a smaller file is read before a process for it would be there
 _CUSTOMERS: Final = "INSERT INTO customer SELECT key + ?, value FROM json_each(?)"
-_MET: Final = "INSERT INTO met SELECT value, key + ? FROM json_each(?) WHERE type = 'text'"
+_ADDRESSES: Final = "INSERT INTO staged_address SELECT value, key + ? FROM json_each(?) WHERE type = 'text'"
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
 
 
@@ -94,13 +94,15 @@ class Builder:
         self._database = sqlite3.connect(file, isolation_level=None)
         self._keys = KeyIndexer(self._database, plan.keys, [related.name for related in plan.related])
 
-    def build(self, ages: dict[str, SourceVersion], signature: str) -> SnapshotMetadata:
+    def build(self, versions: dict[str, SourceVersion], fingerprint: str) -> SnapshotMetadata:
         """Read every source and write everything. Raises SourceFault, sqlite3.Error and OSError.
 
-        `ages` and `signature` are what the snapshot will say of when and what was read.
+        `versions` and `fingerprint` are what the snapshot will say of when and what was read.
         """
         try:
-            self._database.executescript(_FAST + SCHEMA + "CREATE TEMP TABLE met(address TEXT, customer INTEGER);")
+            self._database.executescript(
+                _FAST + SCHEMA + "CREATE TEMP TABLE staged_address(address TEXT, customer INTEGER);"
+            )
             self._database.execute("BEGIN")
             columns = self._customers()
             self._addresses()
@@ -112,8 +114,8 @@ class Builder:
             facts = SnapshotMetadata(
                 format=FORMAT,
                 plan=self._plan.digest(),
-                signature=signature,
-                ages=ages,
+                fingerprint=fingerprint,
+                versions=versions,
                 columns=columns,
                 relations=relations,
                 keys=self._plan.keys,
@@ -157,17 +159,19 @@ class Builder:
         if not portion.rows:
             return
         tally.checksum = add_to_checksum(portion.records[1:-1], tally.checksum)
-        for statement, values in ((_CUSTOMERS, portion.records), (_MET, portion.main)):
+        for statement, values in ((_CUSTOMERS, portion.records), (_ADDRESSES, portion.main)):
             self._database.execute(statement, (first, values.decode()))
         more = [(address, first + index) for index, address in portion.more]
-        self._database.executemany("INSERT INTO met VALUES(?, ?)", more)
+        self._database.executemany("INSERT INTO staged_address VALUES(?, ?)", more)
         tally.rows += portion.rows
         tally.without_address += portion.without_address
 
     def _addresses(self) -> None:
         """Move the addresses into their table in its own order: filled unsorted it takes twice as long."""
-        self._database.execute("INSERT INTO address SELECT address, customer FROM met ORDER BY address, customer")
-        self._database.execute("DROP TABLE met")
+        self._database.execute(
+            "INSERT INTO address SELECT address, customer FROM staged_address ORDER BY address, customer"
+        )
+        self._database.execute("DROP TABLE staged_address")
         self._tally.addresses, self._tally.shared = self._database.execute(
             "SELECT ifnull(sum(owners), 0), count(*) FILTER (WHERE owners > 1)"
             " FROM (SELECT count(*) AS owners FROM address GROUP BY address)"

@@ -57,7 +57,7 @@ def _candidates(snapshot: Snapshot, text: str) -> Iterator[Record]:
         yield from snapshot.find((address,))
     # SQLite compares ASCII without case and nothing else, so it picks by the longest plain piece of a word.
     pieces = [piece for word in text.split() for piece in _PLAIN.findall(word)]
-    for record in snapshot.like(f"%{max(pieces, key=len, default='')}%", _LOOKED_AT):
+    for record in snapshot.search(f"%{max(pieces, key=len, default='')}%", _LOOKED_AT):
         values = [_fold(value) for value in values_of(record)]
         if all(any(word in value for value in values) for word in words):
             yield record

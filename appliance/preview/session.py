@@ -256,7 +256,7 @@ class Session:
         """Use the service's own snapshot, at least until the files that have changed since are imported."""
         with suppress(OSError):  # it may be another user's
             self._snapshot = open_newest(snapshot_folder(self._settings), self._plan.digest())
-        if self._snapshot is not None and self._snapshot.facts.signature == fingerprint(self._plan):
+        if self._snapshot is not None and self._snapshot.facts.fingerprint == fingerprint(self._plan):
             self._tried = self._wanted()
 
     def _wanted(self) -> str:

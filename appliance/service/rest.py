@@ -43,14 +43,14 @@ class Rest:
         self._waits_since: float | None = None
         self._for: Path | None = None
 
-    def enough(self, signature: str, imported: SnapshotMetadata | None) -> bool:
+    def enough(self, fingerprint: str, imported: SnapshotMetadata | None) -> bool:
         """Say whether the files, which look like this now, have been at rest for long enough.
 
         `imported` are the facts of the newest snapshot.
         """
         now = self._timer()
-        if signature != self._seen:
-            self._seen, self._changed = signature, now
+        if fingerprint != self._seen:
+            self._seen, self._changed = fingerprint, now
         self.look()
         self._for = self._unfinished(imported)
         # By both clocks, for one of them may be wrong: a time of the file's in the future must not stop it for ever.
@@ -91,9 +91,9 @@ class Rest:
 
 
 def _has_shrunk(file: Path, imported: SnapshotMetadata | None) -> bool:
-    age = imported.ages.get(str(file)) if imported else None
+    version = imported.versions.get(str(file)) if imported else None
     try:
-        return age is not None and os.stat(file).st_size < size_in(age.signature)
+        return version is not None and os.stat(file).st_size < size_in(version.fingerprint)
     except OSError:
         return False  # the import says what is wrong with it
 

@@ -94,7 +94,7 @@ class Steward:
     async def _refresh(self) -> None:
         """Import whenever the source has changed and come to rest, for ever."""
         facts = self._setup.data()
-        watch = Watch(facts.signature if facts else "")
+        watch = Watch(facts.fingerprint if facts else "")
         rest = Rest(self._setup.plan, Writes(self._setup.plan.files), time.monotonic, time.time)
         every = self._setup.settings.customers.refresh
         if facts is not None:
@@ -134,7 +134,7 @@ class Steward:
         """Import if it is time to."""
         facts = self._setup.data()
         self._look_at_clock(facts)
-        imported = facts.signature if facts else ""
+        imported = facts.fingerprint if facts else ""
         watch.has(imported)
         signature = fingerprint(self._setup.plan)
         is_at_rest = rest.enough(signature, facts)

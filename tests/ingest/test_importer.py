@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from appliance.customers.address import normalise
 from appliance.customers.record import fields_of
-from appliance.customers.snapshot import MAX_JOINED, Snapshot, SnapshotFault, file_of, generation_of, generations
+from appliance.customers.snapshot import MAX_JOIN_KEYS, Snapshot, SnapshotFault, file_of, generation_of, generations
 from appliance.customers.snapshot_store import newest
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.importer import STEPS, import_customers
@@ -420,7 +420,7 @@ def test_related_by_any_of_several_addresses(tmp_path, folder):
 
 def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
     """A card of 16 MB took 0.8 s, in which the worker answered nobody."""
-    addresses = [f"a{number}@example.com" for number in range(MAX_JOINED + 1)]
+    addresses = [f"a{number}@example.com" for number in range(MAX_JOIN_KEYS + 1)]
     customers = write_csv(tmp_path / "c.csv", [("email",), (" ".join(addresses),)])
     tickets = write_csv(tmp_path / "t.csv", [("mail",), *((address,) for address in addresses)])
     related = RelatedPlan(name="tickets", source=tickets, table="", key="mail", on="email")
@@ -428,7 +428,7 @@ def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
     run_import(plan, folder)
     snapshot = open_snapshot(folder, plan)
     (found,) = snapshot.find((addresses[-1],))
-    assert [ticket.mail for ticket in found.tickets] == addresses[:MAX_JOINED]
+    assert [ticket.mail for ticket in found.tickets] == addresses[:MAX_JOIN_KEYS]
     snapshot.close()
 
 

@@ -12,7 +12,7 @@ from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateFault
 from appliance.customers import address_cell
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, Rows
-from appliance.customers.snapshot import MAX_FOUND, MAX_JOINED, Relation, Snapshot, related_keys
+from appliance.customers.snapshot import MAX_FOUND, MAX_JOIN_KEYS, Relation, Snapshot, related_keys
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.encode import MAX_ROW
 from appliance.ingest.spec import Plan, RelatedPlan
@@ -249,15 +249,15 @@ def test_a_cell_of_many_addresses_is_read_once(between, monkeypatch):
 @pytest.mark.parametrize("cell", [" ".join(f"a{n}@example.com" for n in range(9000)), "a@example.com " * 9000])
 def test_related_rows_are_found_by_the_first_addresses_alone(cell, monkeypatch):
     relation = Relation("orders", ("mail",), on="email", by_address=True, key="mail")
-    keys = related_keys(cell, relation, MAX_JOINED)
-    assert keys == related_keys(cell, relation)[:MAX_JOINED]
+    keys = related_keys(cell, relation, MAX_JOIN_KEYS)
+    assert keys == related_keys(cell, relation)[:MAX_JOIN_KEYS]
 
 
 def test_no_more_texts_are_read_than_keys_are_wanted(monkeypatch):
     read = counted(monkeypatch, address_cell, "normalise")
     relation = Relation("orders", ("mail",), on="email", by_address=True, key="mail")
-    related_keys(" ".join(f"a{n}@exämple.com" for n in range(9000)), relation, MAX_JOINED)
-    assert len(read) <= MAX_JOINED
+    related_keys(" ".join(f"a{n}@exämple.com" for n in range(9000)), relation, MAX_JOIN_KEYS)
+    assert len(read) <= MAX_JOIN_KEYS
 
 
 def test_a_look_up_ends_when_more_are_found_than_a_card_shows(tmp_path, monkeypatch):
