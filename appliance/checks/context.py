@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import plan_of
+from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
@@ -35,7 +35,7 @@ class Ground:
         self.settings: Final = settings
         self.environ: Final = environ
         self.now: Final = clock()
-        self.plan: Final = plan_of(settings)
+        self.plan: Final = import_spec_of(settings)
         self.eyes: Final = eyes
 
     @cached_property

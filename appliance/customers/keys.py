@@ -43,7 +43,7 @@ class KeyIndexer:
     """Fills the table `customer_key` of a snapshot that is being built."""
 
     def __init__(self, database: sqlite3.Connection, names: Sequence[str], tables: Collection[str]) -> None:
-        """`names` are those of the plan, and a name's place among them is its number in the table."""
+        """`names` are those of the spec, and a name's place among them is its number in the table."""
         self._database = database
         self._wanted = [(number, *split(name, tables)) for number, name in enumerate(names)]
         database.create_function("key_of", 1, key_of, deterministic=True)

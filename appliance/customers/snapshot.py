@@ -81,7 +81,7 @@ class SnapshotMetadata(msgspec.Struct, frozen=True):
     """What a snapshot says about itself."""
 
     format: int
-    plan: str  # digest of the settings it was made by: another plan means another file, or other columns
+    spec: str  # digest of the settings it was made by: another one means other sources, or other columns
     fingerprint: str  # of all sources: what they were when they were read
     versions: dict[str, SourceVersion]  # of each source
     columns: Values
@@ -157,7 +157,7 @@ class Snapshot:
         return self._found(_FIND, [(address, MAX_FOUND + 1) for address in addresses])
 
     def find_by_keys(self, keys: Iterable[tuple[str, str]]) -> tuple[Record, ...]:
-        """Give the customers of these keys, each a name of the plan's `keys` and a value in its normal form.
+        """Give the customers of these keys, each a name of the spec's `keys` and a value in its normal form.
 
         As `find` does otherwise. Raises KeyError for another name.
         """

@@ -20,7 +20,7 @@ from appliance.ingest.importer import import_customers
 from appliance.ingest.snapshot_builder import Rejected
 from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.sources.csv_file import CSV_SUFFIXES
-from appliance.ingest.spec import BadRow, ImportRefused, Plan
+from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
 
 WHOLE: Final = 64 * 1024 * 1024
 """Files of so many bytes together are read whole. Of larger ones, the first rows and the end."""
@@ -58,26 +58,26 @@ class Trial:
 
 
 def try_out(
-    plan: Plan,
+    spec: ImportSpec,
     folder: Path,
     *,
     clock: Callable[[], float],
     timer: Callable[[], float],
     last: SnapshotMetadata | None = None,
 ) -> Trial:
-    """Read what `plan` names, with `folder` for what has to be written meanwhile.
+    """Read what `spec` names, with `folder` for what has to be written meanwhile.
 
     `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
     the sentence that an import would give.
     """
-    if sum(file.stat().st_size for file in plan.files if file.is_file()) > WHOLE:
+    if sum(file.stat().st_size for file in spec.files if file.is_file()) > WHOLE:
         try:
-            validation.check_marks(plan)
-            return _first_rows(plan, folder / "unused.tmp")
+            validation.check_marks(spec)
+            return _first_rows(spec, folder / "unused.tmp")
         except SourceFault as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
-    report = import_customers(plan, folder, clock=clock, timer=timer, last=last)
-    made = open_newest(folder, plan.digest())
+    report = import_customers(spec, folder, clock=clock, timer=timer, last=last)
+    made = open_newest(folder, spec.digest())
     if made is None:
         raise ImportRefused(f"what was written to {folder} could not be read back; check that disk", transient=True)
     with closing(made):
@@ -96,32 +96,32 @@ def try_out(
     )
 
 
-def _first_rows(plan: Plan, copy: Path) -> Trial:
+def _first_rows(spec: ImportSpec, copy: Path) -> Trial:
     """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
-    unread = tuple(file for file in plan.files if file.suffix.lower() not in CSV_SUFFIXES)
+    unread = tuple(file for file in spec.files if file.suffix.lower() not in CSV_SUFFIXES)
     rejected, unclear = Rejected(), Rejected()
     columns, portion = Columns(()), Portion(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
-    if plan.source not in unread:
-        with closing(read_customers(plan, copy)) as items:
+    if spec.source not in unread:
+        with closing(read_customers(spec, copy)) as items:
             for item in items:
                 if isinstance(item, Portion):
                     portion = item
                     break
                 columns = Columns(item.columns)
-        rejected.add(plan.source, portion.bad_rows, portion.bad)
-        unclear.add(plan.source, portion.unclear_rows, portion.unclear)
-        check_end(plan, plan.source)
+        rejected.add(spec.source, portion.bad_rows, portion.bad)
+        unclear.add(spec.source, portion.unclear_rows, portion.unclear)
+        check_end(spec, spec.source)
     relations = []
-    for related in plan.related:
+    for related in spec.related:
         if related.source not in unread:
-            with closing(open_related(plan, related, copy)) as source:
+            with closing(open_related(spec, related, copy)) as source:
                 relations.append(Relation(related.name, source.columns.names, related.on, by_address=False))
                 for batch in islice(source.batches(), 1):
                     _, faults = usable_rows(batch, source.columns)
                     rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
-            check_end(plan, related.source)
+            check_end(spec, related.source)
     values = msgspec.json.decode(portion.records, type=list[tuple[str, ...]])[:SAMPLE]
-    no_rows = {related.name: Rows(()) for related in plan.related}
+    no_rows = {related.name: Rows(()) for related in spec.related}
     return Trial(
         rows=portion.rows,
         with_address=portion.rows - portion.without_address,

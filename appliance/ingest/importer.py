@@ -16,7 +16,7 @@ from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint, wal_of
 from appliance.ingest.snapshot_builder import Builder, Tally
 from appliance.ingest.sources.base import SourceFault
-from appliance.ingest.spec import ImportRefused, Plan, Report
+from appliance.ingest.spec import ImportRefused, ImportSpec, Report
 from appliance.system.files import fingerprint_of
 
 KEEP: Final = 2
@@ -26,7 +26,7 @@ STEPS: Final = ("build", "verify", "sync", "rename", "sync folder", "prune")
 
 
 def import_customers(
-    plan: Plan,
+    spec: ImportSpec,
     folder: Path,
     *,
     clock: Callable[[], float],
@@ -35,11 +35,11 @@ def import_customers(
     progress: Callable[[int, float], None] = lambda rows, share: None,
     last: SnapshotMetadata | None = None,
 ) -> Report:
-    """Read what `plan` names and make the next generation in `folder`.
+    """Read what `spec` names and make the next generation in `folder`.
 
     `clock` gives seconds since 1970, `timer` seconds for measuring; `at_step` is called before each of STEPS, and
     `progress` now and then, with the number of customers and the share of the file that were read. `last` is what to
-    compare with if `folder` has no snapshot by this plan.
+    compare with if `folder` has no snapshot by this spec.
     Raises ImportRefused; the newest snapshot is then what it was.
     """
     started = timer()
@@ -51,7 +51,7 @@ def import_customers(
             for leftover in folder.glob("*.tmp"):
                 leftover.unlink()
             at_step("build")
-            _build(plan, unfinished, tally, clock, progress, last)
+            _build(spec, unfinished, tally, clock, progress, last)
             at_step("verify")
             with closing(Snapshot(unfinished, generation)) as written:
                 written.check()
@@ -77,7 +77,7 @@ def import_customers(
 
 
 def _build(
-    plan: Plan,
+    spec: ImportSpec,
     unfinished: Path,
     tally: Tally,
     clock: Callable[[], float],
@@ -86,19 +86,19 @@ def _build(
 ) -> None:
     """Fill `unfinished` with what the sources hold, and refuse it if too much is missing."""
     folder = unfinished.parent
-    last = snapshot_store.newest(folder, plan.digest()) or last
-    before = fingerprint(plan)
-    validation.check_before(plan, folder)
+    last = snapshot_store.newest(folder, spec.digest()) or last
+    before = fingerprint(spec)
+    validation.check_before(spec, folder)
     os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
-    Builder(plan, unfinished, tally, progress).build(_versions(plan, folder, clock()), before)
-    if fingerprint(plan) != before:
+    Builder(spec, unfinished, tally, progress).build(_versions(spec, folder, clock()), before)
+    if fingerprint(spec) != before:
         raise ImportRefused(
-            f"{plan.source} changed while it was read; write it beside and rename it into place", transient=True
+            f"{spec.source} changed while it was read; write it beside and rename it into place", transient=True
         )
-    validation.check_after(plan, tally, last)
+    validation.check_after(spec, tally, last)
 
 
-def _versions(plan: Plan, folder: Path, now: float) -> dict[str, SourceVersion]:
+def _versions(spec: ImportSpec, folder: Path, now: float) -> dict[str, SourceVersion]:
     """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read.
 
     Unless the clock was set back since: no file was read later than `now`.
@@ -107,7 +107,7 @@ def _versions(plan: Plan, folder: Path, now: float) -> dict[str, SourceVersion]:
     versions = known.facts.versions if known else {}
     if known:
         known.close()
-    seen = {str(file): fingerprint_of((file, wal_of(file))) for file in plan.files}
+    seen = {str(file): fingerprint_of((file, wal_of(file))) for file in spec.files}
     return {
         file: SourceVersion(now_like, min(versions[file].as_of, now))
         if file in versions and versions[file].fingerprint == now_like

@@ -26,7 +26,7 @@ from appliance.customers.snapshot import (
 from appliance.ingest.encode import Header, Portion, open_related, read_customers, usable_rows
 from appliance.ingest.read_ahead import ahead
 from appliance.ingest.sources.base import SourceFault, require
-from appliance.ingest.spec import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
+from appliance.ingest.spec import MAX_LISTED, BadRow, ImportSpec, RelatedSpec, Report
 
 # Nothing is lost that a crash could lose: the file has no name yet, and is read back and synced before it gets one.
 _FAST: Final = """
@@ -86,13 +86,13 @@ class Tally:
 class Builder:
     """Writes one snapshot file."""
 
-    def __init__(self, plan: Plan, file: Path, tally: Tally, progress: Callable[[int, float], None]) -> None:
-        self._plan = plan
+    def __init__(self, spec: ImportSpec, file: Path, tally: Tally, progress: Callable[[int, float], None]) -> None:
+        self._spec = spec
         self._copy = file.with_name("source.tmp")
         self._tally = tally
         self._progress = progress
         self._database = sqlite3.connect(file, isolation_level=None)
-        self._keys = KeyIndexer(self._database, plan.keys, [related.name for related in plan.related])
+        self._keys = KeyIndexer(self._database, spec.keys, [related.name for related in spec.related])
 
     def build(self, versions: dict[str, SourceVersion], fingerprint: str) -> SnapshotMetadata:
         """Read every source and write everything. Raises SourceFault, sqlite3.Error and OSError.
@@ -109,16 +109,16 @@ class Builder:
             self._keys.customers(Columns(columns))
             relations = tuple(
                 self._relation(number, related, Columns(columns).place(related.on))
-                for number, related in enumerate(self._plan.related)
+                for number, related in enumerate(self._spec.related)
             )
             facts = SnapshotMetadata(
                 format=FORMAT,
-                plan=self._plan.digest(),
+                spec=self._spec.digest(),
                 fingerprint=fingerprint,
                 versions=versions,
                 columns=columns,
                 relations=relations,
-                keys=self._plan.keys,
+                keys=self._spec.keys,
                 rows=self._tally.rows,
                 related_rows=self._tally.related,
                 addresses=self._tally.addresses,
@@ -132,7 +132,7 @@ class Builder:
 
     def _customers(self) -> tuple[str, ...]:
         """Read and store the customers; give their columns."""
-        items = read_customers(self._plan, self._copy)
+        items = read_customers(self._spec, self._copy)
         columns: tuple[str, ...] = ()
         for item in ahead(items) if self._is_large() else items:
             if isinstance(item, Header):
@@ -144,7 +144,7 @@ class Builder:
 
     def _is_large(self) -> bool:
         try:
-            return self._plan.source.stat().st_size > _LARGE
+            return self._spec.source.stat().st_size > _LARGE
         except OSError:
             return False
 
@@ -154,8 +154,8 @@ class Builder:
         It is twice as fast as executemany, which goes from Python to SQLite and back for every row.
         """
         tally, first = self._tally, self._tally.rows + 1
-        tally.rejected.add(self._plan.source, portion.bad_rows, portion.bad)
-        tally.unclear.add(self._plan.source, portion.unclear_rows, portion.unclear)
+        tally.rejected.add(self._spec.source, portion.bad_rows, portion.bad)
+        tally.unclear.add(self._spec.source, portion.unclear_rows, portion.unclear)
         if not portion.rows:
             return
         tally.checksum = add_to_checksum(portion.records[1:-1], tally.checksum)
@@ -177,9 +177,9 @@ class Builder:
             " FROM (SELECT count(*) AS owners FROM address GROUP BY address)"
         ).fetchone()
 
-    def _relation(self, number: int, related: RelatedPlan, on: int) -> Relation:
-        by_address = name_key(related.on) in map(name_key, self._plan.addresses)
-        source = open_related(self._plan, related, self._copy)
+    def _relation(self, number: int, related: RelatedSpec, on: int) -> Relation:
+        by_address = name_key(related.on) in map(name_key, self._spec.addresses)
+        source = open_related(self._spec, related, self._copy)
         try:
             require(source.columns, self._keys.columns_of(related.name), "app.subject.column")
             relation = Relation(
@@ -188,7 +188,7 @@ class Builder:
                 on=related.on,
                 by_address=by_address,
                 key=related.key,
-                fold_plus=self._plan.plus_addressing,
+                fold_plus=self._spec.plus_addressing,
             )
             self._tally.related[related.name] = 0
             key_at = source.columns.place(related.key)

@@ -12,29 +12,29 @@ from typing import Final
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.ingest.snapshot_builder import Rejected, Tally
 from appliance.ingest.sources.base import open_regular
-from appliance.ingest.spec import ImportRefused, Plan
+from appliance.ingest.spec import ImportRefused, ImportSpec
 
 _ROOM: Final = 16 * 1024 * 1024
 _MAX_SUMS: Final = 1024 * 1024
 
 
-def check_before(plan: Plan, folder: Path) -> None:
+def check_before(spec: ImportSpec, folder: Path) -> None:
     """Raise ImportRefused if the operator's own marks say that a file is not complete, or the disk has no room."""
-    check_marks(plan)
-    check_room(plan, folder)
+    check_marks(spec)
+    check_room(spec, folder)
 
 
-def check_marks(plan: Plan) -> None:
+def check_marks(spec: ImportSpec) -> None:
     """Raise ImportRefused if the operator's own marks say that a file is not complete."""
-    if plan.ready_file is not None:
-        _check_ready(plan.ready_file, plan.files)
-    if plan.checksum_file is not None:
-        _check_sums(plan.checksum_file, plan.files)
+    if spec.ready_file is not None:
+        _check_ready(spec.ready_file, spec.files)
+    if spec.checksum_file is not None:
+        _check_sums(spec.checksum_file, spec.files)
 
 
-def check_room(plan: Plan, folder: Path) -> None:
+def check_room(spec: ImportSpec, folder: Path) -> None:
     """Raise ImportRefused if the disk of `folder` has no room for an import."""
-    size = sum(file.stat().st_size for file in plan.files if file.is_file())
+    size = sum(file.stat().st_size for file in spec.files if file.is_file())
     disk = os.statvfs(folder)
     free, needed = disk.f_bavail * disk.f_frsize, 2 * size + _ROOM
     if free < needed:
@@ -65,40 +65,40 @@ def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
                 raise ImportRefused(f"{file} does not have the checksum in {sums}; it is damaged, or not complete yet")
 
 
-def check_after(plan: Plan, tally: Tally, last: SnapshotMetadata | None) -> None:
+def check_after(spec: ImportSpec, tally: Tally, last: SnapshotMetadata | None) -> None:
     """Raise ImportRefused if too much is missing from any file, compared with itself and with the last snapshot."""
-    _check_bad_rows(plan, tally.rejected, tally.rows)
+    _check_bad_rows(spec, tally.rejected, tally.rows)
     if not tally.rows:
-        raise ImportRefused(f"{plan.source} contains no customers; export it again")
-    if tally.without_address == tally.rows and not plan.keys:
-        names = " or ".join(f'"{name}"' for name in plan.addresses)
+        raise ImportRefused(f"{spec.source} contains no customers; export it again")
+    if tally.without_address == tally.rows and not spec.keys:
+        names = " or ".join(f'"{name}"' for name in spec.addresses)
         raise ImportRefused(
-            f"{plan.source} has no customer with an address in {names}, so nobody could be found;"
+            f"{spec.source} has no customer with an address in {names}, so nobody could be found;"
             " name the right columns in customers.addresses"
         )
-    _check_shrink(plan, plan.source, tally.rejected, tally.rows, last.rows if last else 0, "customers")
-    for related in plan.related:
+    _check_shrink(spec, spec.source, tally.rejected, tally.rows, last.rows if last else 0, "customers")
+    for related in spec.related:
         rows, rejected = tally.related[related.name], tally.related_rejected[related.name]
         before = last.related_rows.get(related.name, 0) if last else 0
-        _check_bad_rows(plan, rejected, rows)
-        _check_shrink(plan, related.source, rejected, rows, before, "rows")
+        _check_bad_rows(spec, rejected, rows)
+        _check_shrink(spec, related.source, rejected, rows, before, "rows")
 
 
-def _check_bad_rows(plan: Plan, rejected: Rejected, rows: int) -> None:
+def _check_bad_rows(spec: ImportSpec, rejected: Rejected, rows: int) -> None:
     bad = rejected.count
-    if bad > plan.max_bad_rows * (rows + bad):
+    if bad > spec.max_bad_rows * (rows + bad):
         raise ImportRefused(
             f"{bad:,} of {rows + bad:,} rows are bad, more than customers.max_bad_rows allows"
-            f" ({100 * plan.max_bad_rows:.3g}%); mend them, the first is {rejected.listed[0]}",
+            f" ({100 * spec.max_bad_rows:.3g}%); mend them, the first is {rejected.listed[0]}",
             tuple(rejected.listed),
         )
 
 
-def _check_shrink(plan: Plan, file: Path, rejected: Rejected, rows: int, before: int, what: str) -> None:
-    if rows < before * (1 - plan.max_shrink):
+def _check_shrink(spec: ImportSpec, file: Path, rejected: Rejected, rows: int, before: int, what: str) -> None:
+    if rows < before * (1 - spec.max_shrink):
         raise ImportRefused(
             f"{file} shrank by {100 * (1 - rows / before):.3g}%, from {before:,} to {rows:,} {what}, and"
-            f" customers.max_shrink allows {100 * plan.max_shrink:.3g}%; if intended, raise it for one import",
+            f" customers.max_shrink allows {100 * spec.max_shrink:.3g}%; if intended, raise it for one import",
             tuple(rejected.listed),
         )
 

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import make_app, plan_of
+from appliance.bootstrap.wiring import import_spec_of, make_app
 from appliance.cards.help_scout_html import clean, is_cleaned, removals_of, sentences
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError, Settings
@@ -94,7 +94,7 @@ class Session:
         self._snapshot: Snapshot | None = None
         self._tried = ""
         self.child: ImportChild | None = None
-        self._plan = plan_of(settings)
+        self._plan = import_spec_of(settings)
         self._stamp = self._look()
         self._make()
         self._open_kept()
@@ -228,7 +228,7 @@ class Session:
         if app is None:
             self._settings_faults = (Shown("", f'there is no app "{self._app.name}" any more; start again'),)
             return
-        self._settings, self._app, self._plan = settings, app, plan_of(settings)
+        self._settings, self._app, self._plan = settings, app, import_spec_of(settings)
         self._stamp = self._look()  # it may name another template now
         self._make()
 

@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.ingest import validation
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import BadRow, ImportRefused, Plan, Report
+from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
 from appliance.system.fork import FAILED, end_with, start_sentence
 
@@ -45,7 +45,7 @@ Result = Done | Failed
 class ImportChild:
     """One import in a forked child. `descriptor` becomes readable when it ends; then `result` may be called."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: ImportSpec, folder: Path) -> None:
         """Start it. The calling process must have no other threads. Raises ImportRefused if it cannot be started."""
         parent = os.getpid()
         try:
@@ -81,7 +81,7 @@ class ImportChild:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _run(plan: Plan, folder: Path, write_end: int, parent: int) -> None:
+def _run(plan: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
     code = FAILED
     try:
         end_with(parent)
@@ -98,7 +98,7 @@ def _run(plan: Plan, folder: Path, write_end: int, parent: int) -> None:
         os._exit(code)
 
 
-def limit(plan: Plan, folder: Path) -> None:
+def limit(plan: ImportSpec, folder: Path) -> None:
     """Bound what this process may use of memory, CPU and disk; a file that wants more is refused."""
     data = sum(file.stat().st_size for file in plan.files if file.is_file())
     limits = (
@@ -114,7 +114,7 @@ def limit(plan: Plan, folder: Path) -> None:
     os.environ["SQLITE_TMPDIR"] = str(folder)
 
 
-def run_import(plan: Plan, folder: Path) -> Result:
+def run_import(plan: ImportSpec, folder: Path) -> Result:
     """Import here and now, and give the outcome as a value."""
     try:
         return Done(import_customers(plan, folder, clock=time.time, timer=time.monotonic))

@@ -18,7 +18,7 @@ from typing import Final
 
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.ingest.sources.csv_file import CSV_SUFFIXES
-from appliance.ingest.spec import Plan
+from appliance.ingest.spec import ImportSpec
 from appliance.system.files import size_in
 from appliance.system.writes import Writes
 
@@ -32,7 +32,9 @@ TELL_AFTER: Final = 600.0
 class Rest:
     """Looks at the files of one plan."""
 
-    def __init__(self, plan: Plan, writes: Writes, timer: Callable[[], float], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, plan: ImportSpec, writes: Writes, timer: Callable[[], float], clock: Callable[[], float]
+    ) -> None:
         """`writes` follows the plan's files; `timer` gives seconds, `clock` seconds since 1970."""
         self._plan = plan
         self._writes = writes

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.customers.record import values_of
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest.spec import ImportRefused, Plan
+from appliance.ingest.spec import ImportRefused, ImportSpec
 from tests.factory import run_import
 
 TABLE = "CREATE TABLE customers(email, name)"
@@ -27,9 +27,9 @@ def make(file, *statements):
 
 def read(file, folder, table="customers", *addresses):
     """Import, and return the report and the values of who is found."""
-    plan = Plan(source=file, table=table)
-    report = run_import(plan, folder)
-    with closing(open_newest(folder, plan.digest())) as snapshot:
+    spec = ImportSpec(source=file, table=table)
+    report = run_import(spec, folder)
+    with closing(open_newest(folder, spec.digest())) as snapshot:
         return report, [tuple(values_of(one)) for one in snapshot.find(addresses or ("ada@example.com",))]
 
 
