@@ -15,7 +15,7 @@ from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Relation, SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import validation
-from appliance.ingest.encode import Portion, check_end, open_related, read_customers, usable_rows
+from appliance.ingest.encode import EncodedBatch, check_end, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
 from appliance.ingest.snapshot_builder import Rejected
 from appliance.ingest.sources.base import SourceFault
@@ -100,16 +100,16 @@ def _first_rows(spec: ImportSpec, copy: Path) -> Trial:
     """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
     unread = tuple(file for file in spec.files if file.suffix.lower() not in CSV_SUFFIXES)
     rejected, unclear = Rejected(), Rejected()
-    columns, portion = Columns(()), Portion(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
+    columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
     if spec.source not in unread:
         with closing(read_customers(spec, copy)) as items:
             for item in items:
-                if isinstance(item, Portion):
-                    portion = item
+                if isinstance(item, EncodedBatch):
+                    encoded = item
                     break
                 columns = Columns(item.columns)
-        rejected.add(spec.source, portion.bad_rows, portion.bad)
-        unclear.add(spec.source, portion.unclear_rows, portion.unclear)
+        rejected.add(spec.source, encoded.bad_rows, encoded.bad)
+        unclear.add(spec.source, encoded.unclear_rows, encoded.unclear)
         check_end(spec, spec.source)
     relations = []
     for related in spec.related:
@@ -120,11 +120,11 @@ def _first_rows(spec: ImportSpec, copy: Path) -> Trial:
                     _, faults = usable_rows(batch, source.columns)
                     rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
             check_end(spec, related.source)
-    values = msgspec.json.decode(portion.records, type=list[tuple[str, ...]])[:SAMPLE]
+    values = msgspec.json.decode(encoded.records, type=list[tuple[str, ...]])[:SAMPLE]
     no_rows = {related.name: Rows(()) for related in spec.related}
     return Trial(
-        rows=portion.rows,
-        with_address=portion.rows - portion.without_address,
+        rows=encoded.rows,
+        with_address=encoded.rows - encoded.without_address,
         bad_rows=rejected.count,
         bad=tuple(rejected.listed),
         unclear_rows=unclear.count,

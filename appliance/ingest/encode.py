@@ -1,4 +1,4 @@
-"""From a source's rows to portions that only have to be inserted: sifted, their addresses found, encoded."""
+"""From a source's rows to batches that only have to be inserted: bad rows left out, addresses found, encoded."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ TOO_LARGE: Final = f"this row has more than {MAX_ROW:,} characters; shorten its 
 
 
 class Header(msgspec.Struct, frozen=True, tag=True):
-    """The columns of the customers: what comes before the first portion."""
+    """The columns of the customers: what comes before the first batch."""
 
     columns: tuple[str, ...]
 
 
-class Portion(msgspec.Struct, frozen=True, tag=True):
+class EncodedBatch(msgspec.Struct, frozen=True, tag=True):
     """Some customers in the order of the file."""
 
     rows: int
@@ -49,7 +49,7 @@ class Portion(msgspec.Struct, frozen=True, tag=True):
     without_address: int
     bad_rows: int
     bad: list[tuple[int, str]]
-    """Lines of rows that were left out, the first MAX_LISTED of the portion, and why."""
+    """Lines of rows that were left out, the first MAX_LISTED of the batch, and why."""
 
     unclear_rows: int
     """Rows that are kept, with something beside an address that is none."""
@@ -88,7 +88,7 @@ def _open_csv(spec: ImportSpec, file: Path, wanted: Sequence[str], setting: str)
     return CsvSource(file, wanted, setting, spec.encoding, whole=proven)
 
 
-def read_customers(spec: ImportSpec, copy: Path) -> Generator[Header | Portion, None, None]:
+def read_customers(spec: ImportSpec, copy: Path) -> Generator[Header | EncodedBatch, None, None]:
     """Give the columns, then every customer. Raises SourceFault."""
     source = open_source(spec, spec.source, spec.table, spec.addresses, "customers.addresses", copy)
     try:
@@ -96,7 +96,7 @@ def read_customers(spec: ImportSpec, copy: Path) -> Generator[Header | Portion, 
         yield Header(source.columns.names)
         reader = AddressReader(spec.addresses, source.columns, fold_plus=spec.plus_addressing)
         for batch in source.batches():
-            yield _portion(spec, batch, source, reader)
+            yield _encode(spec, batch, source, reader)
     except ColumnFault as fault:
         raise SourceFault(f"{spec.source}: {fault}") from None
     except UnicodeEncodeError:  # such as half a surrogate pair, which UTF-7 can spell
@@ -118,8 +118,8 @@ def _check_names(spec: ImportSpec, columns: Columns) -> None:
             )
 
 
-def _portion(spec: ImportSpec, batch: Batch, source: Source, reader: AddressReader) -> Portion:
-    indices, faults = sift(batch, source.columns)
+def _encode(spec: ImportSpec, batch: Batch, source: Source, reader: AddressReader) -> EncodedBatch:
+    indices, faults = split_valid_rows(batch, source.columns)
     rows = [batch.rows[index] for index in indices]
     found = reader.read(rows)
     records = msgspec.json.encode(rows)
@@ -133,7 +133,7 @@ def _portion(spec: ImportSpec, batch: Batch, source: Source, reader: AddressRead
         rows = [row for index, row in enumerate(rows) if index not in left_out]
         found = reader.read(rows)
         records = msgspec.json.encode(rows)
-    return Portion(
+    return EncodedBatch(
         rows=len(rows),
         records=records,
         main=msgspec.json.encode(found.main),
@@ -149,7 +149,7 @@ def _portion(spec: ImportSpec, batch: Batch, source: Source, reader: AddressRead
 
 def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[tuple[int, str]]]:
     """Return the rows that can be used, and the indices of the others with the reason; empty ones are neither."""
-    indices, faults = sift(batch, columns)
+    indices, faults = split_valid_rows(batch, columns)
     rows = [batch.rows[index] for index in indices]
     if large := set(too_large(rows)):
         faults = sorted([*faults, *((indices[index], TOO_LARGE) for index in large)])
@@ -169,7 +169,7 @@ def too_large(rows: Sequence[Sequence[str]]) -> list[int]:
     return [index for index, row in enumerate(rows) if sum(map(len, row)) > MAX_ROW]
 
 
-def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int, str]]]:
+def split_valid_rows(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int, str]]]:
     """Give the indices of the rows that can be used, and those of rows that cannot, each with the reason.
 
     Empty rows are neither.

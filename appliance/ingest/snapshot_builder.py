@@ -23,8 +23,8 @@ from appliance.customers.snapshot import (
     add_to_checksum,
     related_keys,
 )
-from appliance.ingest.encode import Header, Portion, open_related, read_customers, usable_rows
-from appliance.ingest.read_ahead import ahead
+from appliance.ingest.encode import EncodedBatch, Header, open_related, read_customers, usable_rows
+from appliance.ingest.read_ahead import read_ahead
 from appliance.ingest.sources.base import SourceFault, require
 from appliance.ingest.spec import MAX_LISTED, BadRow, ImportSpec, RelatedSpec, Report
 
@@ -134,7 +134,7 @@ class Builder:
         """Read and store the customers; give their columns."""
         items = read_customers(self._spec, self._copy)
         columns: tuple[str, ...] = ()
-        for item in ahead(items) if self._is_large() else items:
+        for item in read_ahead(items) if self._is_large() else items:
             if isinstance(item, Header):
                 columns = item.columns
             else:
@@ -148,23 +148,23 @@ class Builder:
         except OSError:
             return False
 
-    def _store(self, portion: Portion) -> None:
+    def _store(self, encoded: EncodedBatch) -> None:
         """Insert customers and their addresses: as one JSON text, which SQLite takes apart.
 
         It is twice as fast as executemany, which goes from Python to SQLite and back for every row.
         """
         tally, first = self._tally, self._tally.rows + 1
-        tally.rejected.add(self._spec.source, portion.bad_rows, portion.bad)
-        tally.unclear.add(self._spec.source, portion.unclear_rows, portion.unclear)
-        if not portion.rows:
+        tally.rejected.add(self._spec.source, encoded.bad_rows, encoded.bad)
+        tally.unclear.add(self._spec.source, encoded.unclear_rows, encoded.unclear)
+        if not encoded.rows:
             return
-        tally.checksum = add_to_checksum(portion.records[1:-1], tally.checksum)
-        for statement, values in ((_CUSTOMERS, portion.records), (_ADDRESSES, portion.main)):
+        tally.checksum = add_to_checksum(encoded.records[1:-1], tally.checksum)
+        for statement, values in ((_CUSTOMERS, encoded.records), (_ADDRESSES, encoded.main)):
             self._database.execute(statement, (first, values.decode()))
-        more = [(address, first + index) for index, address in portion.more]
+        more = [(address, first + index) for index, address in encoded.more]
         self._database.executemany("INSERT INTO staged_address VALUES(?, ?)", more)
-        tally.rows += portion.rows
-        tally.without_address += portion.without_address
+        tally.rows += encoded.rows
+        tally.without_address += encoded.without_address
 
     def _addresses(self) -> None:
         """Move the addresses into their table in its own order: filled unsorted it takes twice as long."""
