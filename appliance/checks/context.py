@@ -16,7 +16,7 @@ from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
-from appliance.ingest.dry_run import Trial, try_out
+from appliance.ingest.dry_run import DryRun, dry_run
 from appliance.ingest.spec import ImportRefused
 from appliance.system.account import account
 
@@ -55,12 +55,12 @@ class Ground:
         _ = self.last_import
 
     @cached_property
-    def trial(self) -> Trial | ImportRefused:
+    def trial(self) -> DryRun | ImportRefused:
         """A trial import into a folder of its own; made once."""
         last = self.last_import if isinstance(self.last_import, SnapshotMetadata) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
-                return try_out(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
+                return dry_run(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
         except ImportRefused as refused:
             return refused
         except OSError as error:  # no folder for temporary files, or one that this user may not enter

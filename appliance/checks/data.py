@@ -16,7 +16,7 @@ from appliance.checks.context import Ground
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError
-from appliance.ingest.dry_run import Trial
+from appliance.ingest.dry_run import DryRun
 from appliance.ingest.spec import ImportRefused
 
 _LISTED = 5
@@ -50,7 +50,7 @@ def customers(ground: Ground) -> Iterator[Finding]:
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 
 
-def _read(ground: Ground, trial: Trial) -> Finding:
+def _read(ground: Ground, trial: DryRun) -> Finding:
     source = ground.plan.source
     if trial.whole:
         return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
@@ -76,7 +76,7 @@ def card(ground: Ground) -> Iterator[Finding]:
             yield ok(f"{app.name}: the built-in card")
         else:
             yield from _try(ground, trial, app, made.template, made.vary)
-    if isinstance(trial, Trial) and trial.columns:
+    if isinstance(trial, DryRun) and trial.columns:
         yield from (warning(str(each)) for each in column_faults(ground.settings, trial))
 
 
@@ -87,7 +87,7 @@ def _removed(app: App) -> Iterator[str]:
         yield from sentences(str(app.card), removals_of(text))
 
 
-def _try(ground: Ground, trial: Trial, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
+def _try(ground: Ground, trial: DryRun, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
     file = app.card or Path()
     now = datetime.fromtimestamp(ground.now, ground.settings.server.timezone)
     faults = faults_of(template, trial.sample, trial.relations, vary=vary, as_of=now, now=now)

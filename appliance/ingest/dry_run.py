@@ -1,4 +1,4 @@
-"""A trial import: what an import of the files as they are now would meet, with nothing of it kept."""
+"""A dry run: what an import of the files as they are now would meet, with nothing of it kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAMPLE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class DryRun:
     """What was read, and what of it would be left out."""
 
     rows: int
@@ -57,14 +57,14 @@ class Trial:
     """Files of which nothing was read: large databases, which would have to be copied."""
 
 
-def try_out(
+def dry_run(
     spec: ImportSpec,
     folder: Path,
     *,
     clock: Callable[[], float],
     timer: Callable[[], float],
     last: SnapshotMetadata | None = None,
-) -> Trial:
+) -> DryRun:
     """Read what `spec` names, with `folder` for what has to be written meanwhile.
 
     `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
@@ -82,7 +82,7 @@ def try_out(
         raise ImportRefused(f"what was written to {folder} could not be read back; check that disk", transient=True)
     with closing(made):
         sample = made.sample(SAMPLE)
-    return Trial(
+    return DryRun(
         rows=report.rows,
         with_address=report.rows - report.without_address,
         bad_rows=report.bad_rows,
@@ -96,7 +96,7 @@ def try_out(
     )
 
 
-def _first_rows(spec: ImportSpec, copy: Path) -> Trial:
+def _first_rows(spec: ImportSpec, copy: Path) -> DryRun:
     """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
     unread = tuple(file for file in spec.files if file.suffix.lower() not in CSV_SUFFIXES)
     rejected, unclear = Rejected(), Rejected()
@@ -122,7 +122,7 @@ def _first_rows(spec: ImportSpec, copy: Path) -> Trial:
             check_end(spec, related.source)
     values = msgspec.json.decode(encoded.records, type=list[tuple[str, ...]])[:SAMPLE]
     no_rows = {related.name: Rows(()) for related in spec.related}
-    return Trial(
+    return DryRun(
         rows=encoded.rows,
         with_address=encoded.rows - encoded.without_address,
         bad_rows=rejected.count,
