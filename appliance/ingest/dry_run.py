@@ -17,7 +17,7 @@ from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import validation
 from appliance.ingest.encode import EncodedBatch, check_end, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
-from appliance.ingest.snapshot_builder import Rejected
+from appliance.ingest.snapshot_builder import RejectedRows
 from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.sources.csv_file import CSV_SUFFIXES
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
@@ -99,7 +99,7 @@ def dry_run(
 def _first_rows(spec: ImportSpec, copy: Path) -> DryRun:
     """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
     unread = tuple(file for file in spec.files if file.suffix.lower() not in CSV_SUFFIXES)
-    rejected, unclear = Rejected(), Rejected()
+    rejected, unclear = RejectedRows(), RejectedRows()
     columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
     if spec.source not in unread:
         with closing(read_customers(spec, copy)) as items:

@@ -14,7 +14,7 @@ from appliance.customers import snapshot, snapshot_store
 from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata, SourceVersion
 from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint, wal_of
-from appliance.ingest.snapshot_builder import Builder, Tally
+from appliance.ingest.snapshot_builder import Builder, ImportStats
 from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.spec import ImportRefused, ImportSpec, Report
 from appliance.system.files import fingerprint_of
@@ -43,7 +43,7 @@ def import_customers(
     Raises ImportRefused; the newest snapshot is then what it was.
     """
     started = timer()
-    tally = Tally()
+    stats = ImportStats()
     with _locked(folder):
         generation = max(snapshot.generations(folder), default=0) + 1
         unfinished = folder / f"{generation:08}.tmp"
@@ -51,7 +51,7 @@ def import_customers(
             for leftover in folder.glob("*.tmp"):
                 leftover.unlink()
             at_step("build")
-            _build(spec, unfinished, tally, clock, progress, last)
+            _build(spec, unfinished, stats, clock, progress, last)
             at_step("verify")
             with closing(Snapshot(unfinished, generation)) as written:
                 written.check()
@@ -73,13 +73,13 @@ def import_customers(
         finally:
             with suppress(OSError):  # the folder may be gone, or something else by now
                 unfinished.unlink(missing_ok=True)
-    return tally.report(generation, timer() - started)
+    return stats.report(generation, timer() - started)
 
 
 def _build(
     spec: ImportSpec,
     unfinished: Path,
-    tally: Tally,
+    stats: ImportStats,
     clock: Callable[[], float],
     progress: Callable[[int, float], None],
     last: SnapshotMetadata | None,
@@ -90,12 +90,12 @@ def _build(
     before = fingerprint(spec)
     validation.check_before(spec, folder)
     os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
-    Builder(spec, unfinished, tally, progress).build(_versions(spec, folder, clock()), before)
+    Builder(spec, unfinished, stats, progress).build(_versions(spec, folder, clock()), before)
     if fingerprint(spec) != before:
         raise ImportRefused(
             f"{spec.source} changed while it was read; write it beside and rename it into place", transient=True
         )
-    validation.check_after(spec, tally, last)
+    validation.check_after(spec, stats, last)
 
 
 def _versions(spec: ImportSpec, folder: Path, now: float) -> dict[str, SourceVersion]:

@@ -42,7 +42,7 @@ _ADDRESSES: Final = "INSERT INTO staged_address SELECT value, key + ? FROM json_
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
 
 
-class Rejected:
+class RejectedRows:
     """The rows of one table that are left out, or that there is something to say of."""
 
     def __init__(self) -> None:
@@ -55,15 +55,15 @@ class Rejected:
         self.listed += [BadRow(str(file), line, why) for line, why in bad[: MAX_LISTED - len(self.listed)]]
 
 
-class Tally:
+class ImportStats:
     """Counts what an import meets."""
 
     def __init__(self) -> None:
         self.rows = self.without_address = self.addresses = self.shared = self.checksum = 0
-        self.rejected = Rejected()
-        self.unclear = Rejected()
+        self.rejected = RejectedRows()
+        self.unclear = RejectedRows()
         self.related: dict[str, int] = {}
-        self.related_rejected: defaultdict[str, Rejected] = defaultdict(Rejected)
+        self.related_rejected: defaultdict[str, RejectedRows] = defaultdict(RejectedRows)
 
     def report(self, generation: int, seconds: float) -> Report:
         """Give the numbers."""
@@ -86,10 +86,12 @@ class Tally:
 class Builder:
     """Writes one snapshot file."""
 
-    def __init__(self, spec: ImportSpec, file: Path, tally: Tally, progress: Callable[[int, float], None]) -> None:
+    def __init__(
+        self, spec: ImportSpec, file: Path, stats: ImportStats, progress: Callable[[int, float], None]
+    ) -> None:
         self._spec = spec
         self._copy = file.with_name("source.tmp")
-        self._tally = tally
+        self._stats = stats
         self._progress = progress
         self._database = sqlite3.connect(file, isolation_level=None)
         self._keys = KeyIndexer(self._database, spec.keys, [related.name for related in spec.related])
@@ -119,10 +121,10 @@ class Builder:
                 columns=columns,
                 relations=relations,
                 keys=self._spec.keys,
-                rows=self._tally.rows,
-                related_rows=self._tally.related,
-                addresses=self._tally.addresses,
-                checksum=self._tally.checksum,
+                rows=self._stats.rows,
+                related_rows=self._stats.related,
+                addresses=self._stats.addresses,
+                checksum=self._stats.checksum,
             )
             self._database.execute("INSERT INTO facts VALUES(?)", (msgspec.json.encode(facts).decode(),))
             self._database.execute("COMMIT")
@@ -139,7 +141,7 @@ class Builder:
                 columns = item.columns
             else:
                 self._store(item)
-                self._progress(self._tally.rows, item.share)
+                self._progress(self._stats.rows, item.share)
         return columns
 
     def _is_large(self) -> bool:
@@ -153,18 +155,18 @@ class Builder:
 
         It is twice as fast as executemany, which goes from Python to SQLite and back for every row.
         """
-        tally, first = self._tally, self._tally.rows + 1
-        tally.rejected.add(self._spec.source, encoded.bad_rows, encoded.bad)
-        tally.unclear.add(self._spec.source, encoded.unclear_rows, encoded.unclear)
+        stats, first = self._stats, self._stats.rows + 1
+        stats.rejected.add(self._spec.source, encoded.bad_rows, encoded.bad)
+        stats.unclear.add(self._spec.source, encoded.unclear_rows, encoded.unclear)
         if not encoded.rows:
             return
-        tally.checksum = add_to_checksum(encoded.records[1:-1], tally.checksum)
+        stats.checksum = add_to_checksum(encoded.records[1:-1], stats.checksum)
         for statement, values in ((_CUSTOMERS, encoded.records), (_ADDRESSES, encoded.main)):
             self._database.execute(statement, (first, values.decode()))
         more = [(address, first + index) for index, address in encoded.more]
         self._database.executemany("INSERT INTO staged_address VALUES(?, ?)", more)
-        tally.rows += encoded.rows
-        tally.without_address += encoded.without_address
+        stats.rows += encoded.rows
+        stats.without_address += encoded.without_address
 
     def _addresses(self) -> None:
         """Move the addresses into their table in its own order: filled unsorted it takes twice as long."""
@@ -172,7 +174,7 @@ class Builder:
             "INSERT INTO address SELECT address, customer FROM staged_address ORDER BY address, customer"
         )
         self._database.execute("DROP TABLE staged_address")
-        self._tally.addresses, self._tally.shared = self._database.execute(
+        self._stats.addresses, self._stats.shared = self._database.execute(
             "SELECT ifnull(sum(owners), 0), count(*) FILTER (WHERE owners > 1)"
             " FROM (SELECT count(*) AS owners FROM address GROUP BY address)"
         ).fetchone()
@@ -190,21 +192,21 @@ class Builder:
                 key=related.key,
                 fold_plus=self._spec.plus_addressing,
             )
-            self._tally.related[related.name] = 0
+            self._stats.related[related.name] = 0
             key_at = source.columns.place(related.key)
             sort_at = source.columns.position(related.order_by.removeprefix("-"))
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
             for batch in source.batches():
                 rows, faults = usable_rows(batch, source.columns)
                 bad = [(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]]
-                self._tally.related_rejected[related.name].add(related.source, len(faults), bad)
+                self._stats.related_rejected[related.name].add(related.source, len(faults), bad)
                 keys = [related_keys(row[key_at], relation) for row in rows]
                 sorts = [None if sort_at is None else _sortable(row[sort_at]) for row in rows]
                 records = [msgspec.json.encode(row).decode() for row in rows]
                 columns = zip(keys, sorts, records, strict=True)
                 values = [(key, sort, record) for some, sort, record in columns for key in some]
                 self._database.executemany("INSERT INTO joined VALUES(?, ?, ?)", values)
-                self._tally.related[related.name] += len(rows)
+                self._stats.related[related.name] += len(rows)
         except ColumnFault as fault:
             raise SourceFault(f"{related.source}: {fault}") from None
         finally:

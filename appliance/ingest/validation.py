@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers.snapshot import SnapshotMetadata
-from appliance.ingest.snapshot_builder import Rejected, Tally
+from appliance.ingest.snapshot_builder import ImportStats, RejectedRows
 from appliance.ingest.sources.base import open_regular
 from appliance.ingest.spec import ImportRefused, ImportSpec
 
@@ -65,26 +65,26 @@ def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
                 raise ImportRefused(f"{file} does not have the checksum in {sums}; it is damaged, or not complete yet")
 
 
-def check_after(spec: ImportSpec, tally: Tally, last: SnapshotMetadata | None) -> None:
+def check_after(spec: ImportSpec, stats: ImportStats, last: SnapshotMetadata | None) -> None:
     """Raise ImportRefused if too much is missing from any file, compared with itself and with the last snapshot."""
-    _check_bad_rows(spec, tally.rejected, tally.rows)
-    if not tally.rows:
+    _check_bad_rows(spec, stats.rejected, stats.rows)
+    if not stats.rows:
         raise ImportRefused(f"{spec.source} contains no customers; export it again")
-    if tally.without_address == tally.rows and not spec.keys:
+    if stats.without_address == stats.rows and not spec.keys:
         names = " or ".join(f'"{name}"' for name in spec.addresses)
         raise ImportRefused(
             f"{spec.source} has no customer with an address in {names}, so nobody could be found;"
             " name the right columns in customers.addresses"
         )
-    _check_shrink(spec, spec.source, tally.rejected, tally.rows, last.rows if last else 0, "customers")
+    _check_shrink(spec, spec.source, stats.rejected, stats.rows, last.rows if last else 0, "customers")
     for related in spec.related:
-        rows, rejected = tally.related[related.name], tally.related_rejected[related.name]
+        rows, rejected = stats.related[related.name], stats.related_rejected[related.name]
         before = last.related_rows.get(related.name, 0) if last else 0
         _check_bad_rows(spec, rejected, rows)
         _check_shrink(spec, related.source, rejected, rows, before, "rows")
 
 
-def _check_bad_rows(spec: ImportSpec, rejected: Rejected, rows: int) -> None:
+def _check_bad_rows(spec: ImportSpec, rejected: RejectedRows, rows: int) -> None:
     bad = rejected.count
     if bad > spec.max_bad_rows * (rows + bad):
         raise ImportRefused(
@@ -94,7 +94,7 @@ def _check_bad_rows(spec: ImportSpec, rejected: Rejected, rows: int) -> None:
         )
 
 
-def _check_shrink(spec: ImportSpec, file: Path, rejected: Rejected, rows: int, before: int, what: str) -> None:
+def _check_shrink(spec: ImportSpec, file: Path, rejected: RejectedRows, rows: int, before: int, what: str) -> None:
     if rows < before * (1 - spec.max_shrink):
         raise ImportRefused(
             f"{file} shrank by {100 * (1 - rows / before):.3g}%, from {before:,} to {rows:,} {what}, and"
