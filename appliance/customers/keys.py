@@ -57,7 +57,7 @@ class KeyIndexer:
         """Index the customers, which are stored."""
         for number, table, column in self._wanted:
             if not table:
-                self._database.execute(_CUSTOMERS, (number, f"$[{columns.place(column)}]"))
+                self._database.execute(_CUSTOMERS, (number, f"$[{columns.require_index(column)}]"))
 
     def related(self, table: str, columns: Columns, on: int, *, by_address: bool) -> None:
         """Index the rows of a related table, which are in `joined`; `on` is the place of the customers' column."""
@@ -69,6 +69,6 @@ class KeyIndexer:
             self._database.execute("CREATE INDEX temp.by_join_value ON join_value(address)")
         owners = "address" if by_address else "join_value"
         for number, column in wanted:
-            self._database.execute(_RELATED.format(owners), (number, f"$[{columns.place(column)}]"))
+            self._database.execute(_RELATED.format(owners), (number, f"$[{columns.require_index(column)}]"))
         if not by_address:
             self._database.execute("DROP TABLE join_value")

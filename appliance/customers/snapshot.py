@@ -127,7 +127,8 @@ class Snapshot:
             raise SnapshotFault(f"{file} is not a whole snapshot: {error}") from error
         self._columns = Columns(self.facts.columns)
         self._relations = tuple(
-            (relation, Columns(relation.columns), self._columns.place(relation.on)) for relation in self.facts.relations
+            (relation, Columns(relation.columns), self._columns.require_index(relation.on))
+            for relation in self.facts.relations
         )
         self._keys = {name: number for number, name in enumerate(self.facts.keys)}
         self._execute = self._database.cursor().execute

@@ -110,7 +110,7 @@ class Builder:
             self._addresses()
             self._keys.customers(Columns(columns))
             relations = tuple(
-                self._relation(number, related, Columns(columns).place(related.on))
+                self._relation(number, related, Columns(columns).require_index(related.on))
                 for number, related in enumerate(self._spec.related)
             )
             facts = SnapshotMetadata(
@@ -193,8 +193,8 @@ class Builder:
                 fold_plus=self._spec.plus_addressing,
             )
             self._stats.related[related.name] = 0
-            key_at = source.columns.place(related.key)
-            sort_at = source.columns.position(related.order_by.removeprefix("-"))
+            key_at = source.columns.require_index(related.key)
+            sort_at = source.columns.find_index(related.order_by.removeprefix("-"))
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
             for batch in source.batches():
                 rows, faults = usable_rows(batch, source.columns)
