@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from appliance.customers.column_name import name_key
-from appliance.customers.keys import KeyIndexer
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.snapshot import (
     FORMAT,
@@ -24,6 +23,7 @@ from appliance.customers.snapshot import (
     related_keys,
 )
 from appliance.ingest.encode import EncodedBatch, Header, open_related, read_customers, usable_rows
+from appliance.ingest.key_index import KeyIndexer
 from appliance.ingest.read_ahead import read_ahead
 from appliance.ingest.sources.base import SourceFault, require
 from appliance.ingest.spec import MAX_LISTED, BadRow, ImportSpec, RelatedSpec, Report
