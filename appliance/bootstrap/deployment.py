@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 from appliance.bootstrap import certificates
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder
-from appliance.bootstrap.wiring import make_mounts, plan_of, prepare_trail
+from appliance.bootstrap.wiring import import_spec_of, make_mounts, prepare_trail
 from appliance.config.schema import Settings
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
 from appliance.edge.tls import load_libraries
 from appliance.edge.web import Mount
-from appliance.ingest.spec import Plan
+from appliance.ingest.spec import ImportSpec
 from appliance.observe.health import Served
 from appliance.observe.logs import log
 from appliance.observe.metrics import Table
@@ -29,7 +29,7 @@ class Setup:
     """One state of the config and the certificates; the children that were made by it are of this setup."""
 
     settings: Settings
-    plan: Plan
+    plan: ImportSpec
     mounts: tuple[Mount, ...]
     context: ssl.SSLContext | None
     certificate: str  # what its files looked like
@@ -42,7 +42,7 @@ class Setup:
         """How many workers there should be."""
         return worker_count(self.settings)
 
-    def data(self) -> Facts | None:
+    def data(self) -> SnapshotMetadata | None:
         """Give the facts of the newest snapshot, if there is one to answer from."""
         return newest(snapshot_folder(self.settings), self.plan.digest())
 
@@ -81,7 +81,7 @@ def make_setup(
         certificate = certificate if before is not None else certificates.signature(settings)
     return Setup(
         settings=settings,
-        plan=plan_of(settings),
+        plan=import_spec_of(settings),
         mounts=mounts,
         context=context,
         certificate=certificate,

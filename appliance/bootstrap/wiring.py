@@ -18,7 +18,7 @@ from appliance.customers.keys import split
 from appliance.customers.lookup import Lookup
 from appliance.edge.web import Mount
 from appliance.errors import StartError
-from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.observe.trail_file import TrailFile
 from appliance.sidebar.app import Card, Finished, Rules, SidebarApp, weigh
 from appliance.sidebar.protocols.diagnosis import Diagnoser
@@ -26,17 +26,17 @@ from appliance.sidebar.protocols.signature import Secret, Verifier
 from appliance.sidebar.subject import SubjectRule
 
 
-def plan_of(settings: Settings) -> Plan:
+def import_spec_of(settings: Settings) -> ImportSpec:
     """Give what an import has to do by these settings."""
     customers = settings.customers
-    return Plan(
+    return ImportSpec(
         source=customers.source,
         table=customers.table,
         addresses=customers.addresses,
         encoding=customers.encoding,
         plus_addressing=customers.plus_addressing,
         related=tuple(
-            RelatedPlan(
+            RelatedSpec(
                 name=related.name,
                 source=related.source,
                 table=related.table,

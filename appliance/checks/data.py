@@ -17,8 +17,8 @@ from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import check
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError
-from appliance.ingest.dry_run import Trial
-from appliance.ingest.spec import Refused
+from appliance.ingest.dry_run import DryRun
+from appliance.ingest.spec import ImportRefused
 
 _LISTED = 5
 
@@ -35,7 +35,7 @@ def customers(context: CheckContext) -> Iterator[Finding]:
             f"{context.last_import.filename}: the last good copy cannot be read by this user, so nothing was compared"
             " with it; run this as root, or as the service's user"
         )
-    if isinstance(trial, Refused):
+    if isinstance(trial, ImportRefused):
         yield fault(str(trial))
         yield from (fault(str(row)) for row in trial.bad[:_LISTED])
         return
@@ -55,7 +55,7 @@ def customers(context: CheckContext) -> Iterator[Finding]:
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 
 
-def _read(context: CheckContext, trial: Trial) -> Finding:
+def _read(context: CheckContext, trial: DryRun) -> Finding:
     source = context.plan.source
     if trial.whole:
         return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
@@ -80,13 +80,13 @@ def card(context: CheckContext) -> Iterator[Finding]:
             yield from (fault(str(each)) for each in error.faults)
             continue
         yield from map(warning, _removed(app))
-        if isinstance(trial, Refused) or not trial.columns:
+        if isinstance(trial, ImportRefused) or not trial.columns:
             yield not_checked(f"{app.name}: the customers were not read, so there is nobody to try the card on")
         elif made.template is None or app.card is None:
             yield ok(f"{app.name}: the built-in card")
         else:
             yield from _try(context, trial, app, made.template, made.vary)
-    if isinstance(trial, Trial) and trial.columns:
+    if isinstance(trial, DryRun) and trial.columns:
         yield from (warning(str(each)) for each in column_faults(context.settings, trial))
 
 
@@ -97,7 +97,7 @@ def _removed(app: App) -> Iterator[str]:
         yield from sentences(str(app.card), removals_of(text))
 
 
-def _try(context: CheckContext, trial: Trial, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
+def _try(context: CheckContext, trial: DryRun, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
     file = app.card or Path()
     now = datetime.fromtimestamp(context.now, context.settings.server.timezone)
     faults = faults_of(template, trial.sample, trial.relations, vary=vary, as_of=now, now=now)

@@ -73,7 +73,7 @@ def _ask_about(
     here = make_app(context.settings, app, Verifier(secrets), b"")
     here.use(newest)
     yield _compare(context, first, here, (body, secrets[0].sign(body)))
-    if newest is not None and newest.facts.signature != fingerprint(context.plan):
+    if newest is not None and newest.facts.fingerprint != fingerprint(context.plan):
         yield warning(f"{context.plan.source} has changed since its import; wait, or see import_refused in the log")
 
 

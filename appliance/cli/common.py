@@ -13,14 +13,14 @@ from typing import Any, Final
 import click
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import plan_of
+from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import App, Settings, from_flags, load
 from appliance.config.values import BadValue, parse_duration
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.errors import SidebardError
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import ImportRefused, ImportSpec
 
 DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
 
@@ -133,17 +133,17 @@ def open_customers(settings: Settings) -> Snapshot:
 
     It is closed when the command ends.
     """
-    plan = plan_of(settings)
+    plan = import_spec_of(settings)
     opened = open_newest(snapshot_folder(settings), plan.digest()) or _import_for_once(plan)
     click.get_current_context().call_on_close(opened.close)
     return opened
 
 
-def _import_for_once(plan: Plan) -> Snapshot:
+def _import_for_once(plan: ImportSpec) -> Snapshot:
     with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
         try:
             import_customers(plan, Path(folder), clock=time.time, timer=time.monotonic)
-        except Refused as refused:
+        except ImportRefused as refused:
             raise CommandError("\n".join([str(refused), *map(str, refused.bad)])) from None
         opened = open_newest(Path(folder), plan.digest())  # stays readable when the folder is gone
     if opened is None:

@@ -12,7 +12,7 @@ from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.ingest import dry_run
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 from tests.checks.running import context, look, only, told
 from tests.factory import run_import, write_csv
 
@@ -58,7 +58,7 @@ def test_a_file_that_shrank_is_a_fault_in_the_words_of_an_import(
         assert finding.status is Status.OK
         return
     assert (finding.status, sentence in finding.sentence) == (Status.FAULT, True)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImportRefused) as caught:
         run_import(where.plan, snapshot_folder(where.settings))
     assert str(caught.value) == finding.sentence
 

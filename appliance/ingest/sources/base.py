@@ -65,7 +65,7 @@ class Source(Protocol):
 def require(columns: Columns, wanted: Sequence[str], setting: str) -> None:
     """Raise ColumnFault unless each of the `wanted` columns, named by the key `setting`, is there."""
     for name in wanted:
-        if columns.position(name) is None:
+        if columns.find_index(name) is None:
             has = ", ".join(map(shown_name, columns.names))
             raise ColumnFault(f"there is no column {shown_name(name)}, only {has}; correct {setting}, or the header")
 
