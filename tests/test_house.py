@@ -16,11 +16,11 @@ ROOMS = {
     "system": ("errors", "observe"),
     "config": ("errors", "system"),
     "customers": ("errors",),
-    "cards": ("customers", "errors"),
-    "sidebar": ("cards", "customers", "outcomes"),
+    "cards": ("config", "customers", "errors"),
+    "sidebar": ("cards", "config", "customers", "outcomes"),
     "ingest": ("customers", "errors", "sidebar", "system"),
     "replay": ("customers", "errors", "observe", "outcomes", "sidebar"),
-    "edge": ("errors", "observe", "outcomes", "sidebar", "system"),
+    "edge": ("config", "errors", "observe", "outcomes", "sidebar", "system"),
 }
 ROOMS["bootstrap"] = tuple(room for room in ROOMS if room != "replay")
 ROOMS["checks"] = (*ROOMS["bootstrap"], "bootstrap")

@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 
-from appliance.cards.layout import Display, title_of
+from appliance.cards.layout import title_of
 from appliance.cards.template import CardTemplate, TemplateFault
 from appliance.cards.vary import Vary
 from appliance.config.files import read_card, read_secrets
@@ -95,9 +94,8 @@ def make_app(
 
 def card_of(settings: Settings, app: App) -> Card:
     """Give what an app's section says of its card. Raises ConfigError if the template cannot be used."""
-    display = Display(**{field.name: getattr(app.display, field.name) for field in fields(Display)})
     subject = tuple(_subject_rule(settings, app, rule) for rule in app.subject)
-    return Card(make_template(app), display, Vary(app.vary), subject)
+    return Card(make_template(app), app.display, Vary(app.vary), subject)
 
 
 def _subject_rule(settings: Settings, app: App, rule: Subject) -> SubjectRule:

@@ -49,19 +49,29 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """[server]. Durations are seconds."""
+class Limits:
+    """The part of [server] that limits clients. Each duration, in seconds, is a total deadline.
 
-    listen: tuple[Endpoint, ...] = setting(values.list_of(values.parse_endpoint, least=1), ["0.0.0.0:443"])
-    workers: int = setting(values.integer(0, 64), 0)
-    state: Path = setting(values.parse_state, "")
+    `max_per_source` is how many connections one address may have. None, which no file says, is any number: on loopback
+    and Unix sockets every client has the same address.
+    """
+
     max_connections: int = setting(values.integer(1, 1_000_000), 1000)
-    max_per_source: int = setting(values.integer(1, 1_000_000), 100)
+    max_per_source: int | None = setting(values.integer(1, 1_000_000), 100)
     handshake_timeout: float = setting(values.parse_duration, "10s")
     header_timeout: float = setting(values.parse_duration, "10s")
     body_timeout: float = setting(values.parse_duration, "10s")
     idle_timeout: float = setting(values.parse_duration, "10s")
     write_timeout: float = setting(values.parse_duration, "15s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server(Limits):
+    """[server]. Durations are seconds."""
+
+    listen: tuple[Endpoint, ...] = setting(values.list_of(values.parse_endpoint, least=1), ["0.0.0.0:443"])
+    workers: int = setting(values.integer(0, 64), 0)
+    state: Path = setting(values.parse_state, "")
     drain: float = setting(values.parse_duration_or_zero, "10s")
     timezone: tzinfo = setting(values.parse_zone, "UTC")
     user: str = setting(values.or_empty(values.parse_text), "")

@@ -16,9 +16,10 @@ import ssl
 from collections.abc import Sequence
 from typing import Any, Final
 
+from appliance.config.schema import Limits
 from appliance.edge.connection import LINGER_SECONDS, Connection
 from appliance.edge.overhead import RECEIVE_BUFFER
-from appliance.edge.site import Limits, Site
+from appliance.edge.site import Site
 from appliance.edge.state import GRACE, SWEEP_SECONDS, ServerState
 from appliance.outcomes import Refusal
 

@@ -51,23 +51,6 @@ class Counters(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long, in seconds, and how many. Each time is a total deadline, kept to within a second.
-
-    `max_per_source` is how many connections one address may have; None: any number, as on loopback and Unix listeners,
-    where every client has the same address.
-    """
-
-    handshake_timeout: float = 10.0
-    header_timeout: float = 10.0
-    body_timeout: float = 10.0
-    idle_timeout: float = 10.0
-    write_timeout: float = 15.0
-    max_connections: int = 1000
-    max_per_source: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Site:
     """All that a listener serves.
 

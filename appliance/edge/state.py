@@ -6,8 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
+from appliance.config.schema import Limits
 from appliance.edge.response import Heads
-from appliance.edge.site import Limits, Site
+from appliance.edge.site import Site
 from appliance.outcomes import Reply
 
 SWEEP_SECONDS: Final = 1.0

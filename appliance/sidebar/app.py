@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from appliance.cards import builtin
-from appliance.cards.layout import Display, Layout
+from appliance.cards.layout import Layout
 from appliance.cards.template import CardTemplate, TemplateFault
 from appliance.cards.vary import Vary
+from appliance.config.schema import Display
 from appliance.customers.address import domain_of, fold_plus, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.lookup import CacheState, Lookup, NotLoaded

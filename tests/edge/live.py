@@ -15,9 +15,10 @@ from pathlib import Path
 
 import uvloop
 
+from appliance.config.schema import Limits
 from appliance.edge.listener import Listener
 from appliance.edge.response import CONTINUE
-from appliance.edge.site import Limits, Site
+from appliance.edge.site import Site
 from appliance.edge.tls import server_context
 from appliance.sidebar.app import SidebarApp
 from tests.edge.wire import make_site, split
@@ -87,7 +88,7 @@ def live(
 
     async def serve() -> None:
         site = replace(make_site(make_apps()), timer=time.perf_counter, clock=time.time)
-        listener = Listener([listening], context, site, limits or Limits())
+        listener = Listener([listening], context, site, limits or Limits(max_per_source=None))
         port = listening.getsockname()[1]
         listener.start()
         made.append(Live(listener, site, port, client, loop))

@@ -8,9 +8,9 @@ import weakref
 
 import pytest
 
+from appliance.config.schema import Limits
 from appliance.edge.connection import LINGER_BYTES, Connection
 from appliance.edge.request_parser import SHARE
-from appliance.edge.site import Limits
 from appliance.edge.state import GRACE
 from appliance.outcomes import Outcome, Refusal
 from tests.edge.cases import GET, HALF, POST, chunked, post

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from appliance.config.schema import Limits
 from appliance.edge.response import CONTINUE
-from appliance.edge.site import Limits
 from appliance.outcomes import MAX_BODY_BYTES, Refusal
 from tests.edge.cases import CASES, GET, HALF, POST, post
 from tests.edge.live import exchange, live, reset
@@ -276,7 +276,7 @@ class TestBelowHTTP:
 
 def test_a_thousand_silent_connections(make_apps, tmp_path):
     """From ten addresses, as many as may be connected: the next client is served all the same."""
-    limits = Limits(max_connections=1000)
+    limits = Limits(max_connections=1000, max_per_source=None)
     with live(make_apps, tmp_path, limits) as running, contextlib.ExitStack() as stack:
         for number in range(1000):
             stack.enter_context(running.connect(f"127.0.0.{2 + number % 10}", plain=True))

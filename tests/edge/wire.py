@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from appliance.config.schema import Limits
 from appliance.edge.connection import Connection
-from appliance.edge.site import Limits, Site, by_path
+from appliance.edge.site import Site, by_path
 from appliance.edge.state import ServerState
 from appliance.edge.web import Mount, make_application
 from appliance.outcomes import Outcome, Reply
@@ -65,7 +66,7 @@ class Wire:
         self.site = site
         self.timers: list = []
         self.turns: list = []  # what is to happen in the next turn of the loop
-        self.state = ServerState(site, limits or Limits(), self._call_later, self._call_soon)
+        self.state = ServerState(site, limits or Limits(max_per_source=None), self._call_later, self._call_soon)
         self.sent = bytearray()
         self.paused = self.closed = self.aborted = self.eof = False
         self.stuck = False
