@@ -12,7 +12,7 @@ from appliance.checks.registry import CONFIG, check
 from appliance.checks.secret_shapes import odd_shapes
 from appliance.config.files import read_secrets
 from appliance.config.schema import ConfigError
-from appliance.config.values import SecretSource
+from appliance.config.secret_source import SecretSource
 from appliance.system.privileges import entry_of
 
 

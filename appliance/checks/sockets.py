@@ -16,7 +16,7 @@ from appliance.checks.context import CheckContext, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok
 from appliance.checks.registry import check
 from appliance.checks.units import failed_units
-from appliance.config.values import Endpoint
+from appliance.config.endpoint import Endpoint
 
 _LISTENS: Final = "0A"
 _OURS: Final = frozenset({"sidebard", "systemd"})

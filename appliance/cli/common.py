@@ -15,7 +15,7 @@ import click
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import App, Settings, from_flags, load
-from appliance.config.values import BadValue, parse_duration
+from appliance.config.values import InvalidValueError, parse_duration
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.errors import SidebardError
@@ -51,9 +51,9 @@ class Duration(click.ParamType[float]):
         """Parse one; click reports what cannot be read."""
         try:
             return parse_duration(value + self._bare if value[-1:].isdigit() else value)
-        except BadValue as bad:
+        except InvalidValueError as error:
             self.fail(
-                f"it {bad.why}; write a number and its unit, such as 500ms, 30s, 10m or 1h;"
+                f"it {error.reason}; write a number and its unit, such as 500ms, 30s, 10m or 1h;"
                 f" a number alone is {self._UNITS[self._bare]}.",
                 param,
                 ctx,

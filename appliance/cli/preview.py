@@ -18,7 +18,8 @@ from pathlib import Path
 import click
 
 from appliance.cli import common
-from appliance.config.values import BadValue, Endpoint, parse_endpoint
+from appliance.config.endpoint import Endpoint, parse_endpoint
+from appliance.config.values import InvalidValueError
 from appliance.errors import StartError
 from appliance.observe import hooks, logs
 from appliance.preview.server import ENDING, serve, url
@@ -58,8 +59,8 @@ def _endpoint(listen: str) -> Endpoint:
     """Read --listen. Raises UsageError."""
     try:
         endpoint = parse_endpoint(listen)
-    except BadValue as bad:
-        raise click.UsageError(f"--listen: {bad.why}; {bad.todo}") from None
+    except InvalidValueError as error:
+        raise click.UsageError(f"--listen: {error.reason}; {error.hint}") from None
     if endpoint.unix is not None or not endpoint.is_local:
         raise click.UsageError(
             f"--listen: {endpoint} is no loopback address, and the page shows customers; write 127.0.0.1:0,"

@@ -11,7 +11,7 @@ import click
 
 from appliance.cli import common
 from appliance.config.files import read_secrets
-from appliance.config.values import BadValue, parse_share
+from appliance.config.values import InvalidValueError, parse_share
 from appliance.customers.snapshot import SnapshotFault
 from appliance.replay.corpus import Customers, make_lines
 from appliance.replay.line import write_line
@@ -21,7 +21,7 @@ from appliance.sidebar.protocols.signature import Secret
 def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
     try:
         return parse_share(text)
-    except BadValue:
+    except InvalidValueError:
         raise click.BadParameter('it must be a share, from "0%" to "100%".') from None
 
 

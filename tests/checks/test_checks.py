@@ -17,8 +17,8 @@ from appliance.checks import sockets
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status, worst
 from appliance.checks.registry import all_checks, run_checks
+from appliance.config.endpoint import Endpoint
 from appliance.config.schema import load
-from appliance.config.values import Endpoint
 from appliance.errors import StartError
 from appliance.ingest import dry_run, validation
 from appliance.system.privileges import file_user, owner_of
