@@ -22,10 +22,10 @@ def config(context: CheckContext) -> Iterator[Finding]:
     yield ok(str(context.settings.file or "given by flags"))
     user = context.settings.server.user
     if user and os.geteuid() == 0:
-        entry_of(user)  # raises what the start would say
+        entry_of(user)  # raises what the start would raise
     if context.file_user is not None:
-        why = "whom server.user names" if user else "who owns the state folder"
-        yield ok(f"files are looked at as {context.file_user.pw_name}, {why}")
+        why = "server.user" if user else "owner of the state folder"
+        yield ok(f"checking file access as user {context.file_user.pw_name} ({why})")
 
 
 @check("secrets", at_start=True)
@@ -39,7 +39,7 @@ def secrets(context: CheckContext) -> Iterator[Finding]:
         for source in app.secrets:
             where = f"{app.name}, {source}"
             if is_hidden(source, context):
-                yield not_checked(f"{where}: systemd passes it to the service alone, at its start")
+                yield not_checked(f"{where}: systemd passes it only to the service, when that starts")
                 continue
             try:
                 (secret,) = read_secrets(replace(app, secrets=(source,)), context.environ)
@@ -50,10 +50,10 @@ def secrets(context: CheckContext) -> Iterator[Finding]:
 
 
 def is_hidden(source: SecretSource, context: CheckContext) -> bool:
-    """Whether a secret is a credential of systemd's that this process is not shown.
+    """Return whether a secret is a systemd credential that this process cannot read.
 
-    Such is every process outside the unit; and with systemd 252 (Debian 12) what ExecReload= runs inside it, whose
-    credentials folder is there in name and cannot be entered.
+    That is so outside the unit, and with systemd 252 (Debian 12) also for what ExecReload= runs inside it: the folder
+    of credentials is named there but cannot be entered.
     """
     return source.kind == "credential" and not os.access(context.environ.get("CREDENTIALS_DIRECTORY", ""), os.X_OK)
 

@@ -32,8 +32,8 @@ def customers(context: CheckContext) -> Iterator[Finding]:
     trial = context.trial
     if isinstance(context.last_import, OSError):
         yield not_checked(
-            f"{context.last_import.filename}: the last good copy cannot be read by this user, so nothing was compared"
-            " with it; run this as root, or as the service's user"
+            f"{context.last_import.filename}: this user cannot read the last good copy, so nothing was compared with"
+            " it; run this as root, or as the service's user"
         )
     if isinstance(trial, ImportRefused):
         yield fault(str(trial))
@@ -41,17 +41,21 @@ def customers(context: CheckContext) -> Iterator[Finding]:
         return
     source = context.plan.source
     for file in trial.unread:
-        yield not_checked(f"{file} is large and a database, so it was not read; `sidebard import` reads it")
+        yield not_checked(f"{file} is a large database, so it was not read; `sidebard import` reads it")
     if source not in trial.unread:
         yield _read(context, trial)
         if trial.rows and not trial.with_address:
             names = " or ".join(f'"{name}"' for name in context.plan.addresses)
-            yield warning(f"{source}: no customer has an address in {names}; name the right columns in addresses")
+            yield warning(
+                f"{source}: no customer has an email address in {names}; name the right columns in customers.addresses"
+            )
     if trial.bad_rows:
-        yield warning(f"{trial.bad_rows:,} bad rows would be left out; mend them, or they have no card")
+        yield warning(f"{trial.bad_rows:,} bad rows would be left out; correct them, or these customers have no card")
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
     if trial.unclear_rows:
-        yield warning(f"{trial.unclear_rows:,} rows have a value beside an address that is not one; it is ignored")
+        yield warning(
+            f"{trial.unclear_rows:,} rows contain a value that is not an email address beside one; it is ignored"
+        )
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 
 
@@ -60,8 +64,8 @@ def _read(context: CheckContext, trial: DryRun) -> Finding:
     if trial.whole:
         return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
     return ok(
-        f"{source}: the first {trial.rows:,} customers and the end of the file are good; it is large, so the rest was"
-        " not read, nor compared with the last good copy: `sidebard import` does that"
+        f"{source}: the first {trial.rows:,} customers and the end of the file are good. The file is large, so the"
+        " rest was neither read nor compared with the last good copy; `sidebard import` does that"
     )
 
 
@@ -81,7 +85,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
             continue
         yield from map(warning, _removed(app))
         if isinstance(trial, ImportRefused) or not trial.columns:
-            yield not_checked(f"{app.name}: the customers were not read, so there is nobody to try the card on")
+            yield not_checked(f"{app.name}: the customers were not read, so the card was not tried")
         elif made.template is None or app.card is None:
             yield ok(f"{app.name}: the built-in card")
         else:
@@ -91,7 +95,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
 
 
 def _removed(app: App) -> Iterator[str]:
-    """Say what Help Scout removes of an app's own card."""
+    """Yield what Help Scout removes from an app's own card."""
     text = read_card(app)
     if text is not None and is_cleaned(app.signature_header):
         yield from sentences(str(app.card), removals_of(text))
@@ -107,8 +111,8 @@ def _try(context: CheckContext, trial: DryRun, app: App, template: CardTemplate,
     cleaned = is_cleaned(app.signature_header)
     if is_always_blank(template, trial.sample, vary=vary, as_of=now, now=now, cleaned=cleaned):
         yield warning(
-            f"{file}: the card is empty, so agents see nothing; write what it is to show, or remove app.card for the"
-            " built-in card"
+            f"{file}: the card is empty, so agents see nothing; add content, or remove app.card to use the built-in"
+            " card"
         )
     else:
         yield ok(f"{file}: tried on {len(trial.sample)} customers")

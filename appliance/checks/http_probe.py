@@ -1,4 +1,4 @@
-"""One signed request to a running service, as Help Scout would send it, and what its answer says."""
+"""One signed request to a running service, as Help Scout would send it, and the sentence if there is no answer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _MAX_ANSWER: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the service is said to be. `path` is "" if the URL has none; `context` is None for plain HTTP.
+    """Where the service should be. `path` is "" if the URL has none; `context` is None for plain HTTP.
 
-    `connect` is the host and port to connect to in the place of the URL's: before the DNS has the name, say.
+    `connect` is the host and port to connect to instead of the URL's, such as before the DNS has the name.
     """
 
     url: str
@@ -61,9 +61,9 @@ def target_of(url: str, context: ssl.SSLContext, connect: str = "") -> Target:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ValueError(f"{url} is no URL") from None
+        raise ValueError(f"{url} is not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("give the URL that Help Scout has, such as https://support.example.com/helpscout")
+        raise ValueError("enter the URL that Help Scout uses, such as https://support.example.com/helpscout")
     is_secure = parts.scheme == "https"
     host, port = parts.hostname, port or (443 if is_secure else 80)
     there = _host_and_port(connect) if connect else (host, port)
@@ -125,44 +125,44 @@ def _validity(connected: socket.socket) -> Validity | None:
 
 # OpenSSL's X509_V_ERR_ numbers (x509_vfy.h).
 _NOT_TRUSTED: Final = {
-    9: "the certificate is not valid yet; is the clock right, here and there?",
+    9: "the certificate is not valid yet; check the clocks of both machines",
     10: "the certificate has expired; renew it",
-    18: "the certificate is signed by itself, so Help Scout does not accept it; get one from an authority, or give it"
-    " with --ca to try the rest",
-    19: "the certificate comes from an authority that this machine does not know; give its certificate with --ca",
-    20: "the certificate's chain is not sent whole, or comes from an authority that this machine does not know; use"
-    " the full chain, or give the authority's certificate with --ca",
-    21: "the certificate's chain is not sent whole, so Help Scout does not accept it; use the full chain",
-    62: "the certificate is for other names than this; issue it for the name in the URL, or correct the URL",
+    18: "the certificate is self-signed, so Help Scout does not accept it; get one from an authority, or pass it with"
+    " --ca to check the rest",
+    19: "this machine does not know the authority of the certificate; pass the authority's certificate with --ca",
+    20: "the certificate's chain is incomplete, or this machine does not know its authority; use the full chain, or"
+    " pass the authority's certificate with --ca",
+    21: "the certificate's chain is incomplete, so Help Scout does not accept it; use the full chain",
+    62: "the certificate is for other names; issue it for the name in the URL, or correct the URL",
     64: "the certificate is not for this IP address; use its name in the URL, and --connect for the address",
 }
 
 
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_EOF_WHILE_READING"})
 
-# The first that fits; what is not here has a sentence of the system's.
+# The first that fits; for anything else the system's own message is shown.
 _NO_ANSWER: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (socket.gaierror, "this name has no address; correct the URL, or the DNS, or say with --connect where it listens"),
+    (socket.gaierror, "this name has no address; correct the URL or the DNS, or pass the address with --connect"),
     (ConnectionRefusedError, "nothing listens there; start the service, or correct the port"),
-    (TimeoutError, f"no answer within {_TIMEOUT:.0f} seconds; look for a firewall, and at the service's log"),
+    (TimeoutError, f"no answer within {_TIMEOUT:.0f} seconds; check the firewall, and the service's log"),
     (
         ConnectionError,
-        "the connection was closed without an answer; correct http:// or https://, or look at the service's log",
+        "the connection was closed without an answer; correct http:// or https://, or check the service's log",
     ),
     (http.client.HTTPException, "what listens there does not speak HTTP; correct the port"),
 )
 
 
 def _sentence(error: Exception) -> str:
-    """Say why there was no answer, and what to do."""
+    """Return why there was no answer, and what to do."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        other = f"the certificate is not accepted ({error.verify_message}); look at it with `sidebard check`"
+        other = f"the certificate is not accepted ({error.verify_message}); run `sidebard check` on its machine"
         return _NOT_TRUSTED.get(error.verify_code, other)
     if isinstance(error, ssl.SSLError):
         if error.reason in _NO_TLS:
             return "what listens there does not speak TLS; correct the port, or begin the URL with http://"
-        return f"TLS came to nothing ({error.reason}); is it sidebard that listens there?"
+        return f"TLS handshake failed ({error.reason}); is sidebard listening there?"
     for kind, sentence in _NO_ANSWER:
         if isinstance(error, kind):
             return sentence
-    return f"cannot be reached: {error}; correct the URL, or look at the network"
+    return f"cannot be reached: {error}; check the URL and the network"

@@ -27,10 +27,10 @@ from appliance.outcomes import CARD_STATUS, Refusal
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.signature import Secret, Verifier
 
-# All that something in between may change on the way: escapes of both kinds, white space, line ends.
+# All that something on the way may change: escapes of both kinds, white space, line ends.
 _BODY: Final = '{"ticket": {"id":"0","number":"0",\r\n "subject":"sidebard check \\/ \\u00e9 é"},"customer":%s}'
 _PLAIN: Final = b"{}"
-"""A body in which nothing can be written in another way."""
+"""A body that has no other spelling."""
 
 _NOBODY: Final = "nobody@sidebard.invalid"
 _NOT_LOADED: Final = msgspec.json.encode({"html": not_loaded()})
@@ -42,7 +42,7 @@ def check_live(context: CheckContext, target: Target) -> Iterator[Finding]:
     """Send a signed message about a customer of the newest snapshot, and compare the answer with the one made here."""
     app = _app_at(context, target)
     if any(is_hidden(source, context) for source in app.secrets):
-        yield not_checked("systemd passes the secret to the service alone, so nothing can be signed")
+        yield not_checked("systemd passes the secret only to the service, so this command cannot sign a request")
         return
     secrets = [Secret(value) for value in read_secrets(app, context.environ)]
     newest, address = _somebody(context)
@@ -78,13 +78,13 @@ def _ask_about(
 
 
 def _app_at(context: CheckContext, target: Target) -> App:
-    """Give the app whose path the URL has, or else the first: its answer will tell."""
+    """Return the app whose path the URL has, or else the first: the answer will tell."""
     apps = context.settings.apps
     return next((app for app in apps if app.path == target.path), apps[0])
 
 
 def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
-    """Give the newest snapshot, and an address of somebody in it; without any, one that nobody has."""
+    """Return the newest snapshot, and the address of a customer in it; without any, one that nobody has."""
     ignored = context.settings.customers.ignore_domains
     try:
         newest = open_newest(snapshot_folder(context.settings), context.plan.digest())
@@ -106,56 +106,59 @@ def _certificate(context: CheckContext, answer: Answer) -> Iterator[Finding]:
 
 
 def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], plain: Answer) -> str:
-    """Say what an answer that is no card means, and what to do.
+    """Return what an answer that is not a card means, and what to do.
 
-    `answers` are those to the same message, signed with each secret; `plain` is the one to a message that nothing in
-    between has a reason to change.
+    `answers` are those to the same message, signed with each secret; `plain` is the one to a message that nothing on
+    the way has a reason to change.
     """
     first = answers[0]
     refusal = _REFUSALS.get((first.status, first.body))
     if refusal is None:
         return (
-            f"a {first.status} that is not sidebard's; look at what answers there, or stands in between: Help Scout's"
-            " message must reach sidebard without a redirect, log-in or filter"
+            f"the answer is a {first.status} that sidebard does not send; check what answers there, or what is in"
+            " between: Help Scout's message must reach sidebard without a redirect, login or filter"
         )
     if refusal is Refusal.NOT_FOUND:
         paths = ", ".join(app.path for app in context.settings.apps)
-        return f"it serves nothing at {target.path or '/'}, and the config has {paths}; correct the URL, or reload it"
+        path = target.path or "/"
+        return f"it serves nothing at {path}, and the config has {paths}; correct the URL, or reload the service"
     if refusal is not Refusal.BAD_SIGNATURE:
-        return f"it says {first.status}: {first.body.decode().strip()} Look at its log"
+        return f"it answers {first.status}: {first.body.decode().strip()} Check its log"
     if any(answer.status == CARD_STATUS for answer in answers):
-        return "it takes the second secret and not the first; reload it, so that it reads the new one"
+        return "it accepts the second secret but not the first; reload the service, so that it reads the new one"
     if plain.status == CARD_STATUS:
         return (
-            "the secret is right, but the body is changed on the way, so its signature is wrong; have the proxy or"
-            " firewall in between pass it on byte by byte"
+            "the secret is right, but the body is changed on the way, so its signature is wrong; configure the proxy or"
+            " firewall in between to pass it on unchanged"
         )
     return (
-        "it refuses the signature: it has another secret, or something in between takes the signature's header away;"
-        " give it this secret and reload it, or look for wrong_signature in its log"
+        "it refuses the signature: it has another secret, or something in between removes the signature's header;"
+        " give it this secret and reload it, or see wrong_signature in its log"
     )
 
 
 def _compare(context: CheckContext, answer: Answer, here: SidebarApp, message: tuple[bytes, bytes]) -> Finding:
-    """Judge a card by the one that is made here."""
+    """Compare a card with the one that is made here."""
     try:
         html = msgspec.json.decode(answer.body, type=dict[str, str])["html"]
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        return fault("it answers with no card, so it is not sidebard; correct the URL, or look at the proxy")
+        return fault("its answer is not a card, so it is not sidebard; correct the URL, or check the proxy")
     expected = here.answer(*message).body
     if answer.body == expected:
-        return ok(f"it answers as it should, after {answer.seconds * 1000:.0f} ms")
+        return ok(f"it answers correctly, after {answer.seconds * 1000:.0f} ms")
     if html == msgspec.json.decode(expected, type=dict[str, str])["html"]:
-        return warning("the card is right, but something in between writes the answer anew; have it not do so")
+        return warning(
+            "the card is right, but something in between rewrites the answer; configure it to pass answers on unchanged"
+        )
     if expected == _NOT_LOADED:
-        return not_checked("it answers with a card; there is no snapshot here to compare it with")
+        return not_checked("it answers with a card, and there is no snapshot here to compare it with")
     return fault(_why_other(context, answer, here, message))
 
 
 def _why_other(context: CheckContext, answer: Answer, here: SidebarApp, message: tuple[bytes, bytes]) -> str:
-    """Say why a card may not be the one made here, and what to do."""
+    """Return why a card may differ from the one made here, and what to do."""
     if answer.body == _NOT_LOADED:
-        return "it has no customers yet; its log says why (import_refused), and `sidebard check`"
+        return "it has no customers yet; see import_refused in its log, or run `sidebard check` there"
     folder = snapshot_folder(context.settings)
     for number in generations(folder)[1:]:
         with suppress(SnapshotFault), closing(Snapshot(file_of(folder, number), number)) as old:
@@ -163,5 +166,6 @@ def _why_other(context: CheckContext, answer: Answer, here: SidebarApp, message:
             if here.answer(*message).body == answer.body:
                 return f"it answers from old data, generation {number}; restart it, and report this"
     return (
-        "its card is not the one made here: it has other customers or another card; compare its config, and reload it"
+        "its card differs from the one made here: it has other customers or another card; compare the configs, and"
+        " reload it"
     )

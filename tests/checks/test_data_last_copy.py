@@ -13,7 +13,7 @@ from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.ingest import dry_run
 from appliance.ingest.spec import ImportRefused
-from tests.checks.running import context, look, only, told
+from tests.checks.running import context, only, run_check, told
 from tests.factory import run_import, write_csv
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
@@ -53,7 +53,7 @@ def test_a_file_that_shrank_is_a_fault_in_the_words_of_an_import(
     customers: int, orders: int, sentence: str, tmp_path: Path
 ) -> None:
     where = imported(tmp_path, customers, orders)
-    finding = only(look("customers", where))
+    finding = only(run_check("customers", where))
     if not sentence:
         assert finding.status is Status.OK
         return
@@ -64,26 +64,29 @@ def test_a_file_that_shrank_is_a_fault_in_the_words_of_an_import(
 
 
 def test_what_may_shrink_is_compared_with_what_the_config_allows(tmp_path: Path) -> None:
-    assert only(look("customers", imported(tmp_path, 1, 1, 'max_shrink = "100%"'))).status is Status.OK
+    assert only(run_check("customers", imported(tmp_path, 1, 1, 'max_shrink = "100%"'))).status is Status.OK
 
 
 def test_a_copy_made_by_another_config_is_not_compared(tmp_path: Path) -> None:
     imported(tmp_path, 29, 100)
     other = context(tmp_path, more=RELATED, customers="plus_addressing = true")
     write(tmp_path, 29, 100)
-    assert only(look("customers", other)).status is Status.OK
+    assert only(run_check("customers", other)).status is Status.OK
 
 
 def test_nothing_is_left_in_the_state_folder(tmp_path: Path) -> None:
     where = imported(tmp_path, 29, 100)
     before = sorted(snapshot_folder(where.settings).iterdir())
-    look("customers", where)
+    run_check("customers", where)
     assert sorted(snapshot_folder(where.settings).iterdir()) == before
 
 
 def test_a_large_file_says_that_it_was_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run, "WHOLE", -1)
-    assert "nor compared with the last good copy" in only(look("customers", imported(tmp_path, 29, 100))).sentence
+    assert (
+        "neither read nor compared with the last good copy"
+        in only(run_check("customers", imported(tmp_path, 29, 100))).sentence
+    )
 
 
 def open_to_others(folder: Path) -> None:
@@ -98,9 +101,9 @@ def test_a_copy_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     folder.chmod(0o700)
     open_to_others(tmp_path)
     as_nobody = CheckContext(where.settings, {}, file_user=pwd.getpwnam("nobody"))
-    found = told(look("customers", as_nobody))
+    found = told(run_check("customers", as_nobody))
     assert found[0][0] == "not_checked"
-    assert f"{folder}: the last good copy cannot be read by this user" in found[0][1]
+    assert f"{folder}: this user cannot read the last good copy" in found[0][1]
 
 
 @needs_root
@@ -113,5 +116,5 @@ def test_a_copy_that_the_start_hands_over_is_compared(tmp_path: Path, monkeypatc
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     for file in tmp_path.glob("*.csv"):
         file.chmod(0o644)
-    finding = only(look("customers", CheckContext(where.settings, {}, file_user=pwd.getpwnam("nobody"))))
+    finding = only(run_check("customers", CheckContext(where.settings, {}, file_user=pwd.getpwnam("nobody"))))
     assert "shrank by 71%" in finding.sentence
