@@ -30,10 +30,10 @@ def config(context: CheckContext) -> Iterator[Finding]:
 
 @check("secrets", at_start=True)
 def secrets(context: CheckContext) -> Iterator[Finding]:
-    """Each secret can be read, and looks like one.
+    """Each secret can be read, and nothing else was saved with it.
 
     It has 16 to 40 bytes of UTF-8, without white space, quotes, byte order mark, `NAME=`, comment, second line or
-    invisible character around or in it.
+    invisible characters around or in it.
     """
     for app in context.settings.apps:
         for source in app.secrets:

@@ -25,9 +25,10 @@ _LISTED = 5
 
 @check("customers")
 def customers(context: CheckContext) -> Iterator[Finding]:
-    """Customers and related rows, read as an import would and compared with the last good copy.
+    """The customers and related rows can be imported.
 
-    Missing columns, bad rows, files that were cut off, and too few rows are found.
+    They are read as an import would read them, and compared with the last good copy: missing columns, bad rows, a file
+    that is cut off, too few rows.
     """
     trial = context.trial
     if isinstance(context.last_import, OSError):
@@ -73,7 +74,7 @@ def _read(context: CheckContext, trial: DryRun) -> Finding:
 def card(context: CheckContext) -> Iterator[Finding]:
     """Each card works: a template is tried on a hundred customers.
 
-    Columns that it or `[app.display]` names and the data lacks are found, and HTML that Help Scout removes, and a card
+    Reported are columns that it or `[app.display]` names and the data lacks, HTML that Help Scout removes, and a card
     that shows nothing.
     """
     trial = context.trial

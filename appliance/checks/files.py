@@ -17,7 +17,10 @@ from appliance.edge.tls import CertificateFault, load_pair
 
 @check("certificate")
 def certificate(context: CheckContext) -> Iterator[Finding]:
-    """Each certificate: names, dates, order of the chain, strength, key, and whether its authority is known here."""
+    """Each certificate is valid and matches its key.
+
+    Its names, dates, strength and chain are checked, and whether this machine knows its authority.
+    """
     if not context.settings.tls.enabled:
         yield ok("TLS is off; a proxy on this machine must provide it")
         return
@@ -48,7 +51,11 @@ _PROTECTED: Final = {"config": Status.WARNING, "secret": Status.WARNING, "key": 
 
 @check("permissions", at_start=True)
 def permissions(context: CheckContext) -> Iterator[Finding]:
-    """Not everyone can read secrets, keys, access trail; only owners can change config, secrets, keys, cards."""
+    """Files are protected from other users.
+
+    Not every user can read secrets, keys and the access trail, and only their owners can change the config, secrets,
+    keys and cards.
+    """
     good = True
     for what, file in _named(context):
         try:

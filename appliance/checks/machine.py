@@ -30,9 +30,10 @@ _PROBE_BYTES: Final = 4096
 
 @check("state", at_start=True, as_root=True)
 def state(context: CheckContext) -> Iterator[Finding]:
-    """The state folder can be written, synced and read back, and an access trail could be written.
+    """The state folder can be written, synced and read back, and the access trail can be written.
 
-    Checked as the service's user, except for what root does at the start: create the folder, or give it to that user.
+    This is checked as the service's user, except for what root does at the start: it creates the folder, or gives it to
+    that user.
     """
     state = context.settings.server.state
     user = context.settings.server.user if context.file_user is not None else ""
@@ -102,7 +103,7 @@ def _trail(file: Path) -> Finding:
 
 @check("space", at_start=True)
 def space(context: CheckContext) -> Iterator[Finding]:
-    """The disk has room for an import."""
+    """The disk has enough space for an import."""
     state = context.settings.server.state
     try:
         folder = existing(state)
@@ -133,7 +134,7 @@ def _state_files(context: CheckContext) -> Iterator[tuple[Path, float]]:
 
 @check("descriptors", at_start=True)
 def descriptors(context: CheckContext) -> Iterator[Finding]:
-    """A process may open enough files for `max_connections`."""
+    """The limit of open files is enough for `max_connections`."""
     wanted = context.settings.server.max_connections
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

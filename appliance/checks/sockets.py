@@ -33,7 +33,7 @@ class _Listener(NamedTuple):
 
 @check("sockets", as_root=True)
 def sockets(context: CheckContext) -> Iterator[Finding]:
-    """Each address is free, or held by sidebard or systemd, and then left alone; no systemd unit has failed."""
+    """Each address is free, or in use by sidebard or systemd, and then left alone. No systemd unit has failed."""
     wanted = [(endpoint, "server.listen") for endpoint in context.settings.server.listen]
     if context.settings.admin.listen is not None:
         wanted.append((context.settings.admin.listen, "admin.listen"))

@@ -26,9 +26,9 @@ from appliance.sidebar.protocols.signature import Secret, Verifier
 @common.config_option
 @common.customers_option
 @common.app_option
-@click.option("--payload", metavar="FILE", help='A message of Help Scout\'s, instead of an address; "-": stdin.')
+@click.option("--payload", metavar="FILE", help='Read a Help Scout message instead of an ADDRESS; "-" is stdin.')
 @click.option("--html", is_flag=True, help="Print the card's HTML.")
-@click.option("--response", is_flag=True, help="Print the exact bytes that Help Scout would get.")
+@click.option("--response", is_flag=True, help="Print the exact response that Help Scout would get.")
 def command(
     address: str | None,
     config: Path | None,
@@ -40,26 +40,26 @@ def command(
 ) -> None:
     """Print the card of the customer with this ADDRESS. Exits with 1 if there is none."""
     if (address is None) == (payload is None):
-        raise click.UsageError("name either one ADDRESS or --payload FILE")
+        raise click.UsageError("pass either an ADDRESS or --payload FILE")
     if address is not None and normalise(_readable(address)) is None:
-        raise click.UsageError("the ADDRESS is no e-mail address")
+        raise click.UsageError("ADDRESS is not an email address")
     if html and response:
-        raise click.UsageError("--html and --response exclude each other")
+        raise click.UsageError("--html cannot be combined with --response")
     body = common.read_input(payload) if payload else msgspec.json.encode({"customer": {"email": _readable(address)}})
     reply = _answer(common.settings_without_secret(config, customers), app_name, body)
     _print(reply, html=html, response=response)
     if reply.fault:
-        click.echo(f"the card failed, so this is the built-in one: {reply.fault}", err=True)
+        click.echo(f"the card failed, so this is the built-in card: {reply.fault}", err=True)
     sys.exit(0 if reply.outcome is Outcome.FOUND else FAILURE)
 
 
 def _readable(address: str | None) -> str:
-    """Give an argument as text: what a shell passes need not be UTF-8, and then it is nobody's address."""
+    """Return an argument as text: what a shell passes need not be UTF-8, and then it is not an address."""
     return (address or "").encode("utf-8", "replace").decode()
 
 
 def _answer(settings: Settings, app_name: str | None, body: bytes) -> Reply:
-    """Send `body` the way of every request, signed with a secret of our own."""
+    """Let an app answer `body` as it answers every request, signed with a secret of our own."""
     secret = Secret(secrets.token_bytes(20))
     app = make_app(settings, common.find_app(settings, app_name), Verifier([secret]), b"")
     app.use(common.open_customers(settings))
@@ -74,7 +74,7 @@ def _print(reply: Reply, *, html: bool, response: bool) -> None:
     click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
 
 
-# Anybody chooses a name, and with these in it a terminal would take commands from it.
+# Anyone can choose a name, and a terminal would obey the control characters in it.
 _CONTROLS: Final = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
 
 
@@ -102,7 +102,7 @@ class _TextMaker(HTMLParser):
 
 
 def as_text(card: str) -> str:
-    """Give a card's words, one item a line."""
+    """Return the text of a card, one item per line."""
     maker = _TextMaker()
     maker.feed(card)
     maker.close()

@@ -1,4 +1,4 @@
-"""`sidebard replay`: sends signed requests to a service, and says how it answered."""
+"""`sidebard replay`: load-tests a service with signed requests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url
 
 
 def _report(_context: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
-    """Open the report's file before the run, for afterwards is late to say that it cannot be written; leave none."""
+    """Open the report's file before the run: afterwards it is too late to refuse one. Leave no new file behind."""
     try:
         if file is not None:
             is_new = not file.exists()
@@ -62,18 +62,23 @@ def _report(_context: click.Context, _parameter: click.Parameter, file: Path | N
     type=click.IntRange(1, 100_000),
     default=10,
     metavar="C",
-    help="Maximum concurrent connections; default: 10.",
+    help="Maximum concurrent connections (default: 10).",
 )
 @click.option(
     "--duration",
     type=common.Duration(),
     default="10s",
     metavar="TIME",
-    help="How long, such as 30s or 10m; default: 10s. A number alone is seconds.",
+    help="How long, such as 30s or 10m (default: 10s). A bare number is seconds.",
 )
-@click.option("--processes", type=click.IntRange(1, 64), metavar="N", help="Default: one per two CPUs.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Number of sending processes (default: one per two CPUs).",
+)
 @click.option("--close", is_flag=True, help="Open a new connection for each request.")
-@click.option("--resume", is_flag=True, help="As --close, and offer the previous TLS session.")
+@click.option("--resume", is_flag=True, help="Like --close, and resume the previous TLS session.")
 @common.ca_option
 @common.insecure_option
 @click.option("--compare", is_flag=True, help="Compare every response byte for byte with a local answer from --config.")
@@ -81,7 +86,7 @@ def _report(_context: click.Context, _parameter: click.Parameter, file: Path | N
     "--max-p99",
     type=common.Duration("ms"),
     metavar="TIME",
-    help="Exit with 1 if p99 is over this, such as 100ms. A number alone is milliseconds.",
+    help="Exit with 1 if p99 is over this, such as 100ms. A bare number is milliseconds.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--report", type=_FILE, callback=_report, metavar="FILE", help="Also write the result as a web page.")
@@ -111,9 +116,9 @@ def command(
     answer is wrong or missing, p99 is over --max-p99, or nothing can be sent.
     """
     if not compare and (config or customers or secret_file):
-        raise click.UsageError("--config, --customers and --secret-file are for --compare")
+        raise click.UsageError("--config, --customers and --secret-file require --compare")
     if resume and not url.is_secure:
-        raise click.UsageError("--resume is for https://")
+        raise click.UsageError("--resume requires an https:// URL")
     kind = Resuming if resume else ssl.SSLContext
     context = common.trust(kind(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     plan = Plan(
@@ -152,7 +157,7 @@ def _read(file: str) -> tuple[Request, ...]:
 def _answerer(
     config: Path | None, customers: Path | None, secret_file: Path | None, url: Url
 ) -> Callable[[Request], Reply]:
-    """Give what answers as a service of this config would that answers from these customers."""
+    """Return a function that answers as a service with this config and these customers would."""
     settings = common.find_settings(config, customers, secret_file)
     mounts = {mount.path: mount for mount in make_mounts(settings, os.environ, b"")}
     snapshot = common.open_customers(settings)
@@ -180,7 +185,7 @@ def _run(plan: Plan, target: Target, shots: tuple[Shot, ...], max_p99: float | N
 
 @contextmanager
 def _live(plan: Plan) -> Iterator[Callable[[Point, Course], None]]:
-    """Show a bar and the figures of the moment on a terminal, nothing elsewhere."""
+    """Show a progress bar and current figures on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda point, course: None
         return

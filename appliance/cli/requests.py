@@ -1,4 +1,4 @@
-"""`sidebard requests`: signed requests about the customers, to test with."""
+"""`sidebard requests`: signed requests about the customers, for tests."""
 
 from __future__ import annotations
 
@@ -22,23 +22,31 @@ def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> f
     try:
         return parse_share(text)
     except InvalidValueError:
-        raise click.BadParameter('it must be a share, from "0%" to "100%".') from None
+        raise click.BadParameter("write a percentage from 0% to 100%.") from None
 
 
-@click.command("requests", short_help="Print signed requests to test with.")
+@click.command("requests", short_help="Print signed requests for tests.")
 @common.config_option
 @common.customers_option
 @common.secret_option
 @common.app_option
-@click.option("--count", type=click.IntRange(1), default=10_000, metavar="N", help="How many; default: 10,000.")
+@click.option(
+    "--count", type=click.IntRange(1), default=10_000, metavar="N", help="Number of requests (default: 10,000)."
+)
 @click.option(
     "--unknown",
     default="10%",
     callback=_share,
     metavar="SHARE",
-    help="How many ask for people whom nobody knows; default: 10%.",
+    help="Share of requests about unknown people (default: 10%).",
 )
-@click.option("--seed", type=int, default=0, metavar="N", help="The same number gives the same bytes; default: 0.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Seed of the random choices: the same seed prints the same bytes (default: 0).",
+)
 def command(
     config: Path | None,
     customers: Path | None,
@@ -48,9 +56,9 @@ def command(
     unknown: float,
     seed: int,
 ) -> None:
-    """Print signed requests about the customers, one a line, for sidebard replay.
+    """Print signed requests about the customers, one per line, for sidebard replay.
 
-    They hold the customers' addresses, so keep them as you keep the customers file.
+    They contain customers' addresses, so protect them like the customers file.
     """
     settings = common.find_settings(config, customers, secret_file)
     app = common.find_app(settings, app_name)
@@ -65,4 +73,4 @@ def command(
             sys.stdout.buffer.write(write_line(line))
         sys.stdout.buffer.flush()
     except SnapshotFault as fault:
-        raise common.CommandError(f"{fault}; import again, with sidebard import") from None
+        raise common.CommandError(f"{fault}; run sidebard import") from None

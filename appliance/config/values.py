@@ -201,7 +201,7 @@ def parse_share(value: object) -> float:
     """Parse a share such as "20%", into a number from 0 to 1."""
     match = _SHARE.fullmatch(value) if isinstance(value, str) else None
     if match is None or Decimal(match[1]) > 100:
-        raise InvalidValueError("must be a share", 'write it in quotes, from "0%" to "100%"')
+        raise InvalidValueError("must be a percentage", 'write it in quotes, from "0%" to "100%"')
     return float(Decimal(match[1]) / 100)
 
 

@@ -218,7 +218,7 @@ def test_serve_sends_the_reader_to_check(files):
     ).stdout.decode()
     assert shown.splitlines()[-2:] == [
         "1 fault; nothing was started",
-        f"see all that is wrong with sidebard check --config {files}/sidebard.toml",
+        f"to see everything that is wrong, run sidebard check --config {files}/sidebard.toml",
     ]
 
 
@@ -228,11 +228,11 @@ def test_serve_sends_the_reader_to_check(files):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--insecure"], "--connect, --ca and --insecure belong to --self URL"),
-        (["--ca", "x"], "--connect, --ca and --insecure belong to --self URL"),
-        (["--connect", "127.0.0.1:8443"], "--connect, --ca and --insecure belong to --self URL"),
+        (["--insecure"], "--connect, --ca and --insecure require --self URL"),
+        (["--ca", "x"], "--connect, --ca and --insecure require --self URL"),
+        (["--connect", "127.0.0.1:8443"], "--connect, --ca and --insecure require --self URL"),
         (["--self", "https://x.example/", "--connect", "x"], "x is not HOST:PORT; write, for example, 127.0.0.1:8443"),
-        (["--self", "https://x.example/", "--ca", "x", "--insecure"], "--ca and --insecure exclude each other"),
+        (["--self", "https://x.example/", "--ca", "x", "--insecure"], "--ca cannot be combined with --insecure"),
         (["--self", "x.example"], "enter the URL that Help Scout uses, such as https://"),
     ],
 )
