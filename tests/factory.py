@@ -7,13 +7,15 @@ import json
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from appliance.cards.template import CardTemplate
 from appliance.customers.lookup import Lookup
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
+from appliance.ingest import sources
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import ImportSpec, Report
+from appliance.ingest.spec import ImportSpec, RelatedSpec, Report
 from appliance.sidebar.app import Card, Rules, SidebarApp, weigh
 from appliance.sidebar.protocols.signature import Secret, Verifier
 
@@ -48,6 +50,19 @@ def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: 
     return file
 
 
+def import_spec(source: Path, *, table: str = "customers", encoding: str = "", **options: Any) -> ImportSpec:
+    """Return what to import: this file, with the keys of [customers] that are given."""
+    marks = {mark: options.get(mark) for mark in ("ready_file", "checksum_file")}
+    parsed = sources.parse(str(source), source, {"table": table, "encoding": encoding, **marks})
+    return ImportSpec(source=parsed, **options)
+
+
+def related_spec(source: Path, *, table: str = "", encoding: str = "", **options: Any) -> RelatedSpec:
+    """Return the related rows of this file."""
+    keys = {"table": table, "encoding": encoding, "ready_file": None, "checksum_file": None}
+    return RelatedSpec(source=sources.parse(str(source), source, keys), **options)
+
+
 def run_import(spec: ImportSpec, folder: Path, **options: object) -> Report:
     """Import with a clock that stands still."""
     return import_customers(spec, folder, **{"clock": lambda: NOW, "timer": Timer(), **options})
@@ -55,7 +70,7 @@ def run_import(spec: ImportSpec, folder: Path, **options: object) -> Report:
 
 def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Snapshot:
     """Give a snapshot of these rows."""
-    spec = ImportSpec(source=write_csv(folder / "customers.csv", rows))
+    spec = import_spec(source=write_csv(folder / "customers.csv", rows))
     run_import(spec, folder / "state")
     snapshot = open_snapshot(folder / "state", spec)
     assert snapshot is not None

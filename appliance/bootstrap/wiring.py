@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 
+from appliance.bootstrap.sources import source_of
 from appliance.cards.layout import Display, title_of
 from appliance.cards.template import CardTemplate, TemplateFault
 from appliance.cards.vary import Vary
@@ -27,19 +28,16 @@ from appliance.sidebar.subject import SubjectRule
 
 
 def import_spec_of(settings: Settings) -> ImportSpec:
-    """Give what an import has to do by these settings."""
+    """Return what an import has to do by these settings."""
     customers = settings.customers
     return ImportSpec(
-        source=customers.source,
-        table=customers.table,
+        source=source_of(customers, customers),
         addresses=customers.addresses,
-        encoding=customers.encoding,
         plus_addressing=customers.plus_addressing,
         related=tuple(
             RelatedSpec(
                 name=related.name,
-                source=related.source,
-                table=related.table,
+                source=source_of(related, customers),
                 key=related.key,
                 on=related.on,
                 order_by=related.order_by,

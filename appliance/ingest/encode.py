@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -13,9 +12,7 @@ import msgspec
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.keys import split
 from appliance.customers.record import ColumnFault, Columns
-from appliance.ingest.sources.base import Batch, Source, SourceFault, require
-from appliance.ingest.sources.csv_file import CSV_SUFFIXES, CsvSource
-from appliance.ingest.sources.sqlite_file import SqliteSource
+from appliance.ingest.sources.base import Batch, OpenSource, SourceFault, require
 from appliance.ingest.spec import MAX_LISTED, ImportSpec, RelatedSpec
 
 _FIRST: Final = itemgetter(0)
@@ -61,36 +58,16 @@ class EncodedBatch(msgspec.Struct, frozen=True, tag=True):
     """How much of the file has been read, from 0 to 1."""
 
 
-def open_source(spec: ImportSpec, file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path) -> Source:
-    """Open one file of the spec, which must have the `wanted` columns, named by the key `setting`.
-
-    `copy` is where a database may be copied to. Raises SourceFault.
-    """
-    if file.suffix.lower() in CSV_SUFFIXES:
-        return _open_csv(spec, file, wanted, setting)
-    return SqliteSource(file, table, wanted, setting, copy)
+def open_related(related: RelatedSpec, scratch: Path) -> OpenSource:
+    """Open a source of related rows. A copy may be put at `scratch`. Raises SourceFault."""
+    key, order_by = (f"related.{related.name}.{key}" for key in ("key", "order_by"))
+    column = related.order_by.removeprefix("-")
+    return related.source.open({**({column: order_by} if column else {}), related.key: key}, scratch)
 
 
-def open_related(spec: ImportSpec, related: RelatedSpec, copy: Path) -> Source:
-    """Open a file of related rows, as `open_source` does. Raises SourceFault."""
-    wanted = [related.key, *filter(None, [related.order_by.removeprefix("-")])]
-    return open_source(spec, related.source, related.table, wanted, f"related.{related.name}", copy)
-
-
-def check_end(spec: ImportSpec, file: Path) -> None:
-    """Look at the end of a CSV file of the spec. Raises SourceFault if it may be cut short."""
-    with closing(_open_csv(spec, file, (), "")) as source:
-        source.check_end()
-
-
-def _open_csv(spec: ImportSpec, file: Path, wanted: Sequence[str], setting: str) -> CsvSource:
-    proven = bool(spec.ready_file or spec.checksum_file)
-    return CsvSource(file, wanted, setting, spec.encoding, whole=proven)
-
-
-def read_customers(spec: ImportSpec, copy: Path) -> Generator[Header | EncodedBatch, None, None]:
-    """Give the columns, then every customer. Raises SourceFault."""
-    source = open_source(spec, spec.source, spec.table, spec.addresses, "customers.addresses", copy)
+def read_customers(spec: ImportSpec, scratch: Path) -> Generator[Header | EncodedBatch, None, None]:
+    """Return the columns, then every customer. A copy may be put at `scratch`. Raises SourceFault."""
+    source = spec.source.open(dict.fromkeys(spec.addresses, "customers.addresses"), scratch)
     try:
         _check_names(spec, source.columns)
         yield Header(source.columns.names)
@@ -108,17 +85,17 @@ def read_customers(spec: ImportSpec, copy: Path) -> Generator[Header | EncodedBa
 def _check_names(spec: ImportSpec, columns: Columns) -> None:
     """Raise ColumnFault if related rows cannot be joined, would hide a column in the card, or a key has no column."""
     tables = [related.name for related in spec.related]
-    require(columns, [column for table, column in (split(name, tables) for name in spec.keys) if not table],
-            "app.subject.column")  # fmt: skip
+    keys = [column for table, column in (split(name, tables) for name in spec.keys) if not table]
+    require(columns, dict.fromkeys(keys, "app.subject.column"))
     for related in spec.related:
-        require(columns, (related.on,), f"related.{related.name}.on")
+        require(columns, {related.on: f"related.{related.name}.on"})
         if related.name in columns.attributes:
             raise ColumnFault(
                 f'"{related.name}" is a column and a related table too; rename the table [related.{related.name}]'
             )
 
 
-def _encode(spec: ImportSpec, batch: Batch, source: Source, reader: AddressReader) -> EncodedBatch:
+def _encode(spec: ImportSpec, batch: Batch, source: OpenSource, reader: AddressReader) -> EncodedBatch:
     indices, faults = split_valid_rows(batch, source.columns)
     rows = [batch.rows[index] for index in indices]
     found = reader.read(rows)
@@ -170,7 +147,7 @@ def too_large(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def split_valid_rows(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int, str]]]:
-    """Give the indices of the rows that can be used, and those of rows that cannot, each with the reason.
+    """Return the indices of the rows that can be used, and those of rows that cannot, each with the reason.
 
     Empty rows are neither.
     """

@@ -13,11 +13,10 @@ from typing import Final
 from appliance.customers import snapshot, snapshot_store
 from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata, SourceVersion
 from appliance.ingest import validation
-from appliance.ingest.fingerprint import fingerprint, wal_of
+from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.snapshot_builder import Builder, ImportStats
 from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.spec import ImportRefused, ImportSpec, Report
-from appliance.system.files import fingerprint_of
 
 KEEP: Final = 2
 """Generations kept: the newest, and the one that a worker may still be reading."""
@@ -99,20 +98,20 @@ def _build(
 
 
 def _versions(spec: ImportSpec, folder: Path, now: float) -> dict[str, SourceVersion]:
-    """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read.
+    """Return since when each source is what it is: an unchanged one grows no younger, however often it is read.
 
-    Unless the clock was set back since: no file was read later than `now`.
+    Unless the clock was set back since: no source was read later than `now`.
     """
     known = next(snapshot_store.open_all(folder), None)
     versions = known.facts.versions if known else {}
     if known:
         known.close()
-    seen = {str(file): fingerprint_of((file, wal_of(file))) for file in spec.files}
+    seen = {source.describe(): source.fingerprint() for source in spec.sources}
     return {
-        file: SourceVersion(now_like, min(versions[file].as_of, now))
-        if file in versions and versions[file].fingerprint == now_like
-        else SourceVersion(now_like, now)
-        for file, now_like in seen.items()
+        name: SourceVersion(fingerprint, min(versions[name].as_of, now))
+        if name in versions and versions[name].fingerprint == fingerprint
+        else SourceVersion(fingerprint, now)
+        for name, fingerprint in seen.items()
     }
 
 

@@ -25,7 +25,7 @@ from appliance.customers.snapshot import (
 from appliance.ingest.encode import EncodedBatch, Header, open_related, read_customers, usable_rows
 from appliance.ingest.key_index import KeyIndexer
 from appliance.ingest.read_ahead import read_ahead
-from appliance.ingest.sources.base import SourceFault, require
+from appliance.ingest.sources.base import Source, SourceFault, require
 from appliance.ingest.spec import MAX_LISTED, BadRow, ImportSpec, RelatedSpec, Report
 
 # Nothing is lost that a crash could lose: the file has no name yet, and is read back and synced before it gets one.
@@ -36,7 +36,7 @@ PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA cache_size = -65536;
 PRAGMA temp_store = FILE;
 """
-_LARGE: Final = 8 * 1024 * 1024  # a smaller file is read before a process for it would be there
+_LARGE: Final = 8 * 1024 * 1024  # a smaller source is read before a process for it would be there
 _CUSTOMERS: Final = "INSERT INTO customer SELECT key + ?, value FROM json_each(?)"
 _ADDRESSES: Final = "INSERT INTO staged_address SELECT value, key + ? FROM json_each(?) WHERE type = 'text'"
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
@@ -49,10 +49,10 @@ class RejectedRows:
         self.count = 0
         self.listed: list[BadRow] = []
 
-    def add(self, file: Path, count: int, bad: Sequence[tuple[int, str]]) -> None:
+    def add(self, source: Source, count: int, bad: Sequence[tuple[int, str]]) -> None:
         """Count some more, and note the lines of some and the reasons."""
         self.count += count
-        self.listed += [BadRow(str(file), line, why) for line, why in bad[: MAX_LISTED - len(self.listed)]]
+        self.listed += [BadRow(source.describe(), line, why) for line, why in bad[: MAX_LISTED - len(self.listed)]]
 
 
 class ImportStats:
@@ -145,10 +145,7 @@ class Builder:
         return columns
 
     def _is_large(self) -> bool:
-        try:
-            return self._spec.source.stat().st_size > _LARGE
-        except OSError:
-            return False
+        return self._spec.source.size() > _LARGE
 
     def _store(self, encoded: EncodedBatch) -> None:
         """Insert customers and their addresses: as one JSON text, which SQLite takes apart.
@@ -181,9 +178,9 @@ class Builder:
 
     def _relation(self, number: int, related: RelatedSpec, on: int) -> Relation:
         by_address = name_key(related.on) in map(name_key, self._spec.addresses)
-        source = open_related(self._spec, related, self._copy)
+        source = open_related(related, self._copy)
         try:
-            require(source.columns, self._keys.columns_of(related.name), "app.subject.column")
+            require(source.columns, dict.fromkeys(self._keys.columns_of(related.name), "app.subject.column"))
             relation = Relation(
                 name=related.name,
                 columns=source.columns.names,

@@ -11,7 +11,8 @@ from typing import Final
 
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.ingest.snapshot_builder import ImportStats, RejectedRows
-from appliance.ingest.sources.base import open_regular
+from appliance.ingest.sources.base import Source
+from appliance.ingest.sources.local_file import open_regular
 from appliance.ingest.spec import ImportRefused, ImportSpec
 
 _ROOM: Final = 16 * 1024 * 1024
@@ -34,9 +35,8 @@ def check_marks(spec: ImportSpec) -> None:
 
 def check_room(spec: ImportSpec, folder: Path) -> None:
     """Raise ImportRefused if the disk of `folder` has no room for an import."""
-    size = sum(file.stat().st_size for file in spec.files if file.is_file())
     disk = os.statvfs(folder)
-    free, needed = disk.f_bavail * disk.f_frsize, 2 * size + _ROOM
+    free, needed = disk.f_bavail * disk.f_frsize, 2 * spec.size() + _ROOM
     if free < needed:
         raise ImportRefused(
             f"{folder} has {_mib(free)} free, and the import needs {_mib(needed)}; make room there", transient=True
@@ -94,10 +94,10 @@ def _check_bad_rows(spec: ImportSpec, rejected: RejectedRows, rows: int) -> None
         )
 
 
-def _check_shrink(spec: ImportSpec, file: Path, rejected: RejectedRows, rows: int, before: int, what: str) -> None:
+def _check_shrink(spec: ImportSpec, source: Source, rejected: RejectedRows, rows: int, before: int, what: str) -> None:
     if rows < before * (1 - spec.max_shrink):
         raise ImportRefused(
-            f"{file} shrank by {100 * (1 - rows / before):.3g}%, from {before:,} to {rows:,} {what}, and"
+            f"{source} shrank by {100 * (1 - rows / before):.3g}%, from {before:,} to {rows:,} {what}, and"
             f" customers.max_shrink allows {100 * spec.max_shrink:.3g}%; if intended, raise it for one import",
             tuple(rejected.listed),
         )

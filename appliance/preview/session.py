@@ -106,10 +106,10 @@ class Session:
     def state(self) -> State:
         """What is true now."""
         facts = self._snapshot.facts if self._snapshot else None
-        files = [self._settings.file, self._app.card, *self._plan.files]
+        files = [file.name for file in (self._settings.file, self._app.card) if file]
         return State(
             app=self._app.name,
-            files=tuple(dict.fromkeys(file.name for file in files if file)),
+            files=tuple(dict.fromkeys([*files, *(source.name for source in self._plan.sources)])),
             rows=facts.rows if facts else None,
             as_of=facts.as_of if facts else None,
             importing=self.child is not None,

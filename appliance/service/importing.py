@@ -100,11 +100,10 @@ def _run(plan: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
 
 def limit(plan: ImportSpec, folder: Path) -> None:
     """Bound what this process may use of memory, CPU and disk; a file that wants more is refused."""
-    data = sum(file.stat().st_size for file in plan.files if file.is_file())
     limits = (
         (resource.RLIMIT_AS, MAX_MEMORY),
         (resource.RLIMIT_CPU, MAX_SECONDS),
-        (resource.RLIMIT_FSIZE, FILE_FACTOR * data + FILE_BASE),
+        (resource.RLIMIT_FSIZE, FILE_FACTOR * plan.size() + FILE_BASE),
     )
     for what, wanted in limits:
         hard = resource.getrlimit(what)[1]

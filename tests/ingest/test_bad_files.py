@@ -7,11 +7,11 @@ from contextlib import closing
 import pytest
 
 from appliance.customers.snapshot_store import newest
-from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
-from tests.factory import run_import
+from appliance.ingest.spec import ImportRefused
+from tests.factory import import_spec, related_spec, run_import
 
 GOOD = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
-ORDERS = RelatedSpec(name="orders", source="orders.csv", table="orders", key="customer", on="id", order_by="-date")
+ORDERS = {"name": "orders", "table": "orders", "key": "customer", "on": "id", "order_by": "-date"}
 
 
 def csv_case(name, content, sentence, file="c.csv", **spec):
@@ -293,19 +293,19 @@ CASES = [
         "related missing",
         b"id,email\n1,ann@example.com\n",
         "orders.csv does not exist; put the file there, or correct its name in the config",
-        related=(ORDERS,),
+        related=ORDERS,
     ),
     csv_case(
         "nothing to join on",
         GOOD,
         'c.csv: there is no column "id", only "email", "name"; correct related.orders.on, or the header',
-        related=(ORDERS,),
+        related=ORDERS,
     ),
     csv_case(
         "a column of the table's name",
         b"id,email,Orders\n1,ann@example.com,3\n",
         'c.csv: "orders" is a column and a related table too; rename the table [related.orders]',
-        related=(ORDERS,),
+        related=ORDERS,
     ),
     # The operator's own marks
     csv_case(
@@ -428,11 +428,8 @@ def test_refused_with_a_sentence(file, content, options, sentence, large, tmp_pa
         for name, value in options.items()
         if name != "related"
     }
-    related = tuple(
-        RelatedSpec(**{**{n: getattr(r, n) for n in r.__dataclass_fields__}, "source": tmp_path / r.source})
-        for r in options.get("related", ())
-    )
-    spec = ImportSpec(source=path, related=related, **absolute)
+    related = [related_spec(tmp_path / "orders.csv", **options["related"])] if "related" in options else []
+    spec = import_spec(source=path, related=tuple(related), **absolute)
     with pytest.raises(ImportRefused) as caught:
         run_import(spec, tmp_path / "state")
     assert str(caught.value).replace(f"{tmp_path}/", "") == sentence
@@ -450,7 +447,7 @@ def test_no_sentence_holds_a_customer(tmp_path):
     ):
         source.write_bytes(content)
         with pytest.raises(ImportRefused) as caught:
-            run_import(ImportSpec(source=source), tmp_path / "state")
+            run_import(import_spec(source=source), tmp_path / "state")
         assert "Ada" not in str(caught.value)
         assert "ada@" not in str(caught.value)
 

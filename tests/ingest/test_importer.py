@@ -20,13 +20,13 @@ from appliance.customers.snapshot import MAX_JOIN_KEYS, Snapshot, SnapshotFault,
 from appliance.customers.snapshot_store import newest
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.importer import STEPS, import_customers
-from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
-from tests.factory import CUSTOMERS, NOW, Timer, open_snapshot, run_import, write_csv
+from appliance.ingest.spec import ImportRefused
+from tests.factory import CUSTOMERS, NOW, Timer, import_spec, open_snapshot, related_spec, run_import, write_csv
 
 
 @pytest.fixture
 def spec(tmp_path):
-    return ImportSpec(source=write_csv(tmp_path / "customers.csv"))
+    return import_spec(source=write_csv(tmp_path / "customers.csv"))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def names(folder, spec, *addresses):
 
 
 def write(spec, rows):
-    write_csv(spec.source, rows)
+    write_csv(spec.source.path, rows)
     return spec
 
 
@@ -72,7 +72,7 @@ def test_several_columns_and_several_addresses_in_a_cell(folder, spec):
         ("ann@example.com", "Di", ""),
         ("", "Ed", ""),
     ]
-    spec = ImportSpec(source=write(spec, rows).source, addresses=("Email", "other"))
+    spec = import_spec(source=write(spec, rows).source.path, addresses=("Email", "other"))
     report = run_import(spec, folder)
     assert (report.rows, report.addresses, report.without_address, report.shared_addresses) == (5, 7, 1, 1)
     assert names(folder, spec, "a.lee@example.org") == names(folder, spec, "ann@example.net") == ["Ann"]
@@ -93,7 +93,7 @@ def test_tags_are_other_people_unless_the_operator_says_so(folder, spec):
     rows = [("email", "name"), ("ann+shop@example.com", "Ann"), ("ann@example.com", "Other Ann")]
     run_import(write(spec, rows), folder)
     assert names(folder, spec, "ann@example.com") == ["Other Ann"]
-    folded = ImportSpec(source=spec.source, plus_addressing=True)
+    folded = import_spec(source=spec.source.path, plus_addressing=True)
     run_import(folded, folder)
     assert names(folder, folded, "ann@example.com") == ["Ann", "Other Ann"]
 
@@ -116,7 +116,7 @@ def test_every_dialect(encoding, delimiter, line_end, suffix, tmp_path):
     for begin in ("", f"sep={delimiter}{line_end}"):
         source = tmp_path / f"c{suffix}"
         source.write_bytes(encode(begin + text.getvalue(), encoding))
-        spec = ImportSpec(source=source, encoding="cp1252" if encoding == "cp1252" else "")
+        spec = import_spec(source=source, encoding="cp1252" if encoding == "cp1252" else "")
         run_import(spec, tmp_path / "state")
         snapshot = open_snapshot(tmp_path / "state", spec)
         (record,) = snapshot.find(("jürgen@example.com",))
@@ -144,7 +144,7 @@ def test_any_rows_are_found_again(rows, delimiter, line_end, encoding, quoting, 
     with open(source, "w", encoding=encoding, newline="") as text:
         writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end, quoting=quoting)
         writer.writerows([("email", "name", "note"), *rows])
-    spec = ImportSpec(source=source, max_shrink=1.0)
+    spec = import_spec(source=source, max_shrink=1.0)
     report = run_import(spec, tmp_path / "any")
     assert report.rows == len(rows)
     snapshot = open_snapshot(tmp_path / "any", spec)
@@ -209,9 +209,9 @@ def make_database(file, rows=CUSTOMERS, *more):
 def test_a_table_and_a_view(tmp_path, folder):
     view = """CREATE VIEW "paying customers" AS SELECT email AS "E-Mail", name FROM customers WHERE plan = 'Pro'"""
     source = make_database(tmp_path / "c.sqlite3", CUSTOMERS, view)
-    spec = ImportSpec(source=source, table="Customers")
+    spec = import_spec(source=source, table="Customers")
     assert run_import(spec, folder).rows == 6
-    paying = ImportSpec(source=source, table="paying customers", addresses=("e-mail",))
+    paying = import_spec(source=source, table="paying customers", addresses=("e-mail",))
     assert run_import(paying, folder).rows == 3
     assert names(folder, paying, "ann@example.com", "jackie.chan@example.com") == ["Ann Lee"]
     assert sorted(file.name for file in folder.iterdir()) == ["00000001.db", "00000002.db", "lock"]
@@ -224,7 +224,7 @@ def test_values_become_texts(tmp_path, folder):
         values = ("x@example.com", 7, 7.0, 0.1, None, "Jürgen".encode(), -(2**63), b"\xff" * 2000)
         database.execute("INSERT INTO customers VALUES(?, ?, ?, ?, ?, ?, ?, ?)", values)
     database.close()
-    spec = ImportSpec(source=source)
+    spec = import_spec(source=source)
     run_import(spec, folder)
     snapshot = open_snapshot(folder, spec)
     (record,) = snapshot.find(("x@example.com",))
@@ -237,7 +237,7 @@ def test_values_become_texts(tmp_path, folder):
 def test_a_database_in_use(tmp_path, folder):
     """In WAL mode what is committed is seen, whatever its writer is doing; nothing is left beside the file."""
     source = make_database(tmp_path / "c.db")
-    spec = ImportSpec(source=source)
+    spec = import_spec(source=source)
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
     writer.execute("INSERT INTO customers VALUES('new@example.com', 'New', '')")
@@ -258,7 +258,7 @@ def test_a_link_to_a_database_in_use(tmp_path, folder):
     (tmp_path / "elsewhere").mkdir()
     source = make_database(tmp_path / "elsewhere" / "real.db")
     (tmp_path / "c.db").symlink_to(source)
-    spec = ImportSpec(source=tmp_path / "c.db")
+    spec = import_spec(source=tmp_path / "c.db")
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
     before = fingerprint(spec)
@@ -275,10 +275,10 @@ def test_a_locked_database(tmp_path, folder, monkeypatch):
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
     with pytest.raises(ImportRefused, match=r"c\.db is locked by what writes it; it will be looked at again") as caught:
-        run_import(ImportSpec(source=source), folder)
+        run_import(import_spec(source=source), folder)
     assert caught.value.transient
     writer.close()
-    assert run_import(ImportSpec(source=source), folder).rows == 6
+    assert run_import(import_spec(source=source), folder).rows == 6
 
 
 AS_NOBODY = """
@@ -286,11 +286,11 @@ import os, sys, tests.factory
 from pathlib import Path
 from appliance.ingest.fingerprint import fingerprint
 from appliance.customers.address import normalise
-from appliance.ingest.spec import ImportSpec, ImportRefused
+from appliance.ingest.spec import ImportRefused
 normalise("x@exämple.com")  # loads what nobody may not be able to read
 os.setgid(65534); os.setuid(65534)
 try:
-    tests.factory.run_import(ImportSpec(source=Path(sys.argv[1])), Path(sys.argv[2]))
+    tests.factory.run_import(tests.factory.import_spec(Path(sys.argv[1])), Path(sys.argv[2]))
 except ImportRefused as refused:
     print(refused)
 """
@@ -365,7 +365,7 @@ ORDERS = [
 def test_related_rows(order_by, limit, numbers, tmp_path, folder):
     """Those of a customer, in order: numbers by size, empty ones last, no more than the limit."""
     customers = write_csv(tmp_path / "c.csv", [("ID", "email"), ("7", "ann@example.com"), ("9", "bob@example.com")])
-    orders = RelatedSpec(
+    orders = related_spec(
         name="orders",
         source=write_csv(tmp_path / "o.csv", ORDERS),
         table="orders",
@@ -374,7 +374,7 @@ def test_related_rows(order_by, limit, numbers, tmp_path, folder):
         order_by=order_by,
         limit=limit,
     )
-    spec = ImportSpec(source=customers, related=(orders,))
+    spec = import_spec(source=customers, related=(orders,))
     assert run_import(spec, folder).related == {"orders": 7}
     snapshot = open_snapshot(folder, spec)
     ann, bob = snapshot.find(("ann@example.com", "bob@example.com"))
@@ -387,8 +387,8 @@ def test_related_by_address(tmp_path, folder):
     """Rows that name an address are matched in its normal form."""
     customers = write_csv(tmp_path / "c.csv", [("email", "name"), ("Ann@Example.com", "Ann")])
     tickets = write_csv(tmp_path / "t.csv", [("mail", "text"), ("ANN@example.com", "one"), ("bob@example.com", "two")])
-    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on="email")
-    spec = ImportSpec(source=customers, related=(related,))
+    related = related_spec(name="tickets", source=tickets, table="", key="mail", on="email")
+    spec = import_spec(source=customers, related=(related,))
     run_import(spec, folder)
     snapshot = open_snapshot(folder, spec)
     (ann,) = snapshot.find(("ann@example.com",))
@@ -399,8 +399,8 @@ def test_related_by_address(tmp_path, folder):
 def test_bad_rows_of_a_related_file_count_too(tmp_path, folder):
     customers = write_csv(tmp_path / "c.csv", [("id", "email"), ("7", "ann@example.com")])
     orders = write_csv(tmp_path / "o.csv", [("id",), ("7", "two cells")])
-    spec = ImportSpec(
-        source=customers, related=(RelatedSpec(name="orders", source=orders, table="", key="id", on="id"),)
+    spec = import_spec(
+        source=customers, related=(related_spec(name="orders", source=orders, table="", key="id", on="id"),)
     )
     with pytest.raises(ImportRefused, match=r"1 of 1 rows are bad.*o\.csv:2: 2 cells"):
         run_import(spec, folder)
@@ -411,8 +411,8 @@ def test_related_by_any_of_several_addresses(tmp_path, folder):
     tickets = write_csv(
         tmp_path / "t.csv", [("mail", "text"), ("A.Lee@example.org", "one"), ("ann@example.com", "two")]
     )
-    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on=" Email ")
-    spec = ImportSpec(source=customers, related=(related,), plus_addressing=True)
+    related = related_spec(name="tickets", source=tickets, table="", key="mail", on=" Email ")
+    spec = import_spec(source=customers, related=(related,), plus_addressing=True)
     run_import(spec, folder)
     snapshot = open_snapshot(folder, spec)
     (ann,) = snapshot.find(("ann@example.com",))
@@ -425,8 +425,8 @@ def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
     addresses = [f"a{number}@example.com" for number in range(MAX_JOIN_KEYS + 1)]
     customers = write_csv(tmp_path / "c.csv", [("email",), (" ".join(addresses),)])
     tickets = write_csv(tmp_path / "t.csv", [("mail",), *((address,) for address in addresses)])
-    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on="email")
-    spec = ImportSpec(source=customers, related=(related,))
+    related = related_spec(name="tickets", source=tickets, table="", key="mail", on="email")
+    spec = import_spec(source=customers, related=(related,))
     run_import(spec, folder)
     snapshot = open_snapshot(folder, spec)
     (found,) = snapshot.find((addresses[-1],))
@@ -448,12 +448,12 @@ def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
 def test_a_related_file_is_guarded_by_itself(orders, sentence, tmp_path, folder):
     """However many customers there are: cards would say in silence that somebody has no orders."""
     source = write_csv(tmp_path / "c.csv", [("id", "email"), *((str(n), f"a{n}@example.com") for n in range(20_000))])
-    related = RelatedSpec(
+    related = related_spec(
         name="orders", source=write_csv(tmp_path / "o.csv", [("id",), *[("1",)] * 100]), table="", key="id", on="id"
     )
-    spec = ImportSpec(source=source, related=(related,))
+    spec = import_spec(source=source, related=(related,))
     assert run_import(spec, folder).related == {"orders": 100}
-    write_csv(related.source, [("id",), *orders])
+    write_csv(related.source.path, [("id",), *orders])
     with pytest.raises(ImportRefused, match=sentence):
         run_import(spec, folder)
 
@@ -468,16 +468,16 @@ def test_tables_of_one_file_are_guarded_each_by_itself(tmp_path, folder):
         database.execute("CREATE TABLE orders(id)")
         database.executemany("INSERT INTO orders VALUES(?)", ((n,) for n in range(20)))
     database.close()
-    related = RelatedSpec(name="orders", source=source, table="orders", key="id", on="id")
-    report = run_import(ImportSpec(source=source, related=(related,)), folder)
+    related = related_spec(name="orders", source=source, table="orders", key="id", on="id")
+    report = run_import(import_spec(source=source, related=(related,)), folder)
     assert (report.rows, report.bad_rows, report.related) == (1000, 5, {"orders": 20})
 
 
 def test_good_related_rows_outweigh_few_bad_ones(tmp_path, folder):
     source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
     rows = [("id",), *[("1",)] * 1000, ("x", "y")]
-    related = RelatedSpec(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
-    report = run_import(ImportSpec(source=source, related=(related,)), folder)
+    related = related_spec(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
+    report = run_import(import_spec(source=source, related=(related,)), folder)
     assert (report.bad_rows, report.related) == (1, {"orders": 1000})
 
 
@@ -501,7 +501,7 @@ def test_shrinking(rows, refused, spec, folder):
         ):
             run_import(spec, folder)
         assert newest(folder, spec.digest()).rows == 100
-        assert run_import(ImportSpec(source=spec.source, max_shrink=1.0), folder).rows == rows
+        assert run_import(import_spec(source=spec.source.path, max_shrink=1.0), folder).rows == rows
     else:
         assert run_import(spec, folder).rows == rows
 
@@ -514,7 +514,7 @@ def test_no_room(spec, folder, monkeypatch):
 
 def test_a_file_that_changes_while_it_is_read(spec, folder):
     def append(rows, share):
-        with open(spec.source, "a") as text:
+        with open(spec.source.path, "a") as text:
             text.write("late@example.com,Late,\n")
 
     with pytest.raises(ImportRefused, match="changed while it was read") as caught:
@@ -525,26 +525,26 @@ def test_a_file_that_changes_while_it_is_read(spec, folder):
 
 def test_ready_file(spec, folder, tmp_path):
     ready = tmp_path / "customers.ok"
-    spec = ImportSpec(source=spec.source, ready_file=ready)
+    spec = import_spec(source=spec.source.path, ready_file=ready)
     with pytest.raises(ImportRefused, match="is not there yet"):
         run_import(spec, folder)
     ready.touch()
     os.utime(ready, (1, 1))
     with pytest.raises(ImportRefused, match=r"customers\.csv is newer than .*customers\.ok"):
         run_import(spec, folder)
-    os.utime(spec.source, (1, 1))
+    os.utime(spec.source.path, (1, 1))
     assert run_import(spec, folder).rows == 6
 
 
 @pytest.mark.parametrize("binary", [" ", "*"])
 def test_checksum_file(binary, spec, folder, tmp_path):
     sums = tmp_path / "SHA256SUMS"
-    spec = ImportSpec(source=spec.source, checksum_file=sums)
-    digest = subprocess.run(["sha256sum", spec.source], capture_output=True, check=True).stdout[:64].decode()
+    spec = import_spec(source=spec.source.path, checksum_file=sums)
+    digest = subprocess.run(["sha256sum", spec.source.path], capture_output=True, check=True).stdout[:64].decode()
     sums.write_text(f"{'0' * 64}  other.csv\n{digest.upper()} {binary}customers.csv\n")
     assert run_import(spec, folder).rows == 6
-    content = spec.source.read_bytes()
-    spec.source.write_bytes(content.replace(b"Ann Lee", b"Ann Lea"))
+    content = spec.source.path.read_bytes()
+    spec.source.path.write_bytes(content.replace(b"Ann Lee", b"Ann Lea"))
     with pytest.raises(ImportRefused, match="does not have the checksum"):
         run_import(spec, folder)
     sums.write_text("nonsense\n")
@@ -554,14 +554,14 @@ def test_checksum_file(binary, spec, folder, tmp_path):
 
 @pytest.mark.parametrize("proof", ["ready_file", "checksum_file"])
 def test_a_proven_file_needs_no_last_line_end(proof, spec, folder, tmp_path):
-    content = spec.source.read_bytes().removesuffix(b"\r\n")
-    spec.source.write_bytes(content)
+    content = spec.source.path.read_bytes().removesuffix(b"\r\n")
+    spec.source.path.write_bytes(content)
     with pytest.raises(ImportRefused, match="may be cut short"):
         run_import(spec, folder)
     mark = tmp_path / "mark"
-    sums = subprocess.run(["sha256sum", spec.source], capture_output=True, check=True).stdout
+    sums = subprocess.run(["sha256sum", spec.source.path], capture_output=True, check=True).stdout
     mark.write_bytes(sums)
-    assert run_import(ImportSpec(source=spec.source, **{proof: mark}), folder).rows == 6
+    assert run_import(import_spec(source=spec.source.path, **{proof: mark}), folder).rows == 6
 
 
 # Generations
@@ -669,15 +669,15 @@ def test_unchanged_data_does_not_grow_younger(spec, folder):
 def test_the_oldest_file_decides_the_age(tmp_path, folder):
     """Neither a new file of orders nor another setting makes old customers young."""
     source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
-    related = RelatedSpec(
+    related = related_spec(
         name="orders", source=write_csv(tmp_path / "o.csv", [("id",), ("1",)]), table="", key="id", on="id"
     )
-    spec = ImportSpec(source=source, related=(related,))
+    spec = import_spec(source=source, related=(related,))
     run_import(spec, folder)
-    write_csv(related.source, [("id",), ("1",), ("1",)])
+    write_csv(related.source.path, [("id",), ("1",), ("1",)])
     run_import(spec, folder, clock=lambda: NOW + 1000)
     assert newest(folder, spec.digest()).as_of == NOW
-    other = ImportSpec(source=source, related=(related,), plus_addressing=True)
+    other = import_spec(source=source, related=(related,), plus_addressing=True)
     run_import(other, folder, clock=lambda: NOW + 2000)
     assert newest(folder, other.digest()).as_of == NOW
 
@@ -685,12 +685,12 @@ def test_the_oldest_file_decides_the_age(tmp_path, folder):
 def test_a_snapshot_of_other_settings_is_not_used(spec, folder, tmp_path):
     run_import(spec, folder)
     for other in (
-        ImportSpec(source=write_csv(tmp_path / "other.csv")),
-        ImportSpec(source=spec.source, addresses=("name",)),
-        ImportSpec(source=spec.source, plus_addressing=True),
+        import_spec(source=write_csv(tmp_path / "other.csv")),
+        import_spec(source=spec.source.path, addresses=("name",)),
+        import_spec(source=spec.source.path, plus_addressing=True),
     ):
         assert open_snapshot(folder, other) is None
-    assert newest(folder, ImportSpec(source=spec.source, max_shrink=0.5).digest()) is not None
+    assert newest(folder, import_spec(source=spec.source.path, max_shrink=0.5).digest()) is not None
 
 
 def test_a_damaged_snapshot_is_passed_over(spec, folder):
@@ -853,8 +853,8 @@ HEADERS = {
 def test_headers_of_common_programs(content, names, tmp_path, folder):
     source = tmp_path / "customers.csv"
     source.write_bytes(content)
-    report = run_import(ImportSpec(source=source), folder)
-    snapshot = open_snapshot(folder, ImportSpec(source=source))
+    report = run_import(import_spec(source=source), folder)
+    snapshot = open_snapshot(folder, import_spec(source=source))
     assert (snapshot.facts.columns, report.bad_rows) == (names, 0)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [value for _, value in fields_of(ann)] == ["ann@example.com", "Ann"]
@@ -874,4 +874,4 @@ def test_a_value_under_no_name_is_never_dropped(content, tmp_path, folder):
     source = tmp_path / "customers.csv"
     source.write_bytes(content)
     with pytest.raises(ImportRefused, match="name the other columns there, or quote a cell that contains a delimiter"):
-        run_import(ImportSpec(source=source), folder)
+        run_import(import_spec(source=source), folder)

@@ -7,8 +7,9 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import BinaryIO, Final, TextIO
 from appliance.customers.address import normalise
 from appliance.customers.column_name import clean_name
 from appliance.customers.record import ColumnFault, Columns
-from appliance.ingest.sources.base import BATCH, Batch, SourceFault, open_regular, require
+from appliance.ingest.sources.base import BATCH, Batch, OpenSource, SourceFault, SourceKind, Wanted, require
 from appliance.ingest.sources.file_kinds import HEAD, kind_of, unmarked_utf_16
+from appliance.ingest.sources.local_file import LocalFile, open_regular
+from appliance.system.files import size_in
+from appliance.system.writes import Writes
 
-CSV_SUFFIXES: Final = frozenset({".csv", ".tsv"})
 MAX_CELL: Final = 128 * 1024
 DELIMITERS: Final = ",;\t|"
 _CHUNK: Final = 256 * 1024
@@ -39,16 +42,56 @@ _MARKS: Final = (
 )
 
 
-class CsvSource:
+@dataclass(frozen=True)
+class CsvFile(LocalFile):
+    """A CSV or TSV file."""
+
+    encoding: str = ""
+    """Used where no byte order mark says otherwise; "" is UTF-8."""
+
+    is_marked: bool = False
+    """Whether a mark of the exporter's proves it complete, so that a last line without a line end may be trusted."""
+
+    @classmethod
+    def parse(cls, path: Path, *, encoding: str, ready_file: Path | None, checksum_file: Path | None) -> CsvFile:
+        """Return the file as the settings describe it."""
+        return cls(path, encoding, is_marked=bool(ready_file or checksum_file))
+
+    def identity(self) -> tuple[str, ...]:
+        """Return what decides how it is read; a mark decides only when."""
+        return (str(self.path), self.encoding)
+
+    def unfinished(self, imported: str, writes: Writes) -> bool:
+        """Return whether it was written to and not closed since, or has fewer bytes than when it was imported."""
+        return not self.is_marked and (writes.unclosed(self.path) or self._has_shrunk(imported))
+
+    def _has_shrunk(self, imported: str) -> bool:
+        try:
+            return os.stat(self.path).st_size < size_in(imported)
+        except OSError:
+            return False  # the import says what is wrong with it
+
+    def open(self, wanted: Wanted, scratch: Path) -> OpenCsv:
+        """Open it, and read its header. Raises SourceFault."""
+        return OpenCsv(self.path, wanted, self.encoding, self.is_marked)
+
+
+KIND: Final = SourceKind(
+    title="CSV",
+    parse=CsvFile.parse,
+    suffixes=(".csv", ".tsv"),
+    keys=("encoding", "ready_file", "checksum_file"),
+    about="a text file, its delimiter found by the header",
+)
+
+
+class OpenCsv(OpenSource):
     """One open CSV file."""
 
-    def __init__(
-        self, file: Path, wanted: Sequence[str], setting: str, encoding: str = "", whole: bool = False
-    ) -> None:
-        """Open `file` and read its header, which must have the `wanted` columns, named by the key `setting`.
+    def __init__(self, file: Path, wanted: Wanted, encoding: str = "", whole: bool = False) -> None:
+        """Open `file` and read its header, which must have the `wanted` columns; `whole`: see CsvFile.is_marked.
 
-        `encoding` is used where no byte order mark says otherwise; "" is UTF-8. `whole` says that something else
-        proves the file complete, so that a last line without a line end may be trusted. Raises SourceFault.
+        Raises SourceFault.
         """
         self._file = file
         self._whole = whole
@@ -59,7 +102,7 @@ class CsvSource:
             self._encoding = marked or encoding or "utf-8"
             self._text: TextIO = io.TextIOWrapper(self._binary, self._encoding, newline="")
             try:
-                self.columns, self._delimiter = self._read_header(wanted, setting)
+                self.columns, self._delimiter = self._read_header(wanted)
             except UnicodeError:
                 raise self._not_csv(self._not_text()) from None
             except SourceFault as fault:
@@ -68,7 +111,7 @@ class CsvSource:
             self._binary.close()
             raise
 
-    def _read_header(self, wanted: Sequence[str], setting: str) -> tuple[Columns, str]:
+    def _read_header(self, wanted: Wanted) -> tuple[Columns, str]:
         """Find the delimiter with which the header has the wanted columns; csv.Sniffer answers "m" for one column."""
         marked = self._start()
         where = f"{self._file}:{self._skipped + 1}"
@@ -87,7 +130,7 @@ class CsvSource:
                         f"{where}: the first line contains an email address, so it is not a header; add one above it"
                     )
                 columns = self._columns_of(header)
-                require(columns, wanted, setting)
+                require(columns, wanted)
             except ColumnFault as error:
                 faults.append((first_line.count(delimiter), f"{where}: {error}"))
             except csv.Error as error:
@@ -111,7 +154,7 @@ class CsvSource:
         return Columns(names[self._first :])
 
     def _start(self) -> str:
-        """Go to the header; give the delimiter that Excel's `sep=` line before it names, or ""."""
+        """Go to the header; return the delimiter that Excel's `sep=` line before it names, or ""."""
         self._text.seek(0)
         self._skipped = 0
         line = self._text.readline(MAX_CELL).rstrip("\r\n").lstrip("\ufeff").strip('"').lower()
@@ -144,7 +187,7 @@ class CsvSource:
             yield lines
 
     def batches(self) -> Iterator[Batch]:
-        """Give every row after the header. Raises SourceFault where the file is broken."""
+        """Return every row after the header. Raises SourceFault where the file is broken."""
         self._start()
         reader = self._reader(self._delimiter)
         try:
@@ -175,7 +218,7 @@ class CsvSource:
             raise SourceFault(f"{self._file}: {_NOT_ENDED}")
 
     def _line_of(self, rows: list[list[str]], before: int, index: int) -> int:
-        """Give the first line of a row in a batch that comes behind `before` lines: cells may hold line ends."""
+        """Return the first line of a row in a batch that comes behind `before` lines: cells may hold line ends."""
         held = sum(len(_LINE_END.findall(cell)) for row in rows[:index] for cell in row)
         return self._skipped + before + index + held + 1
 
@@ -225,7 +268,7 @@ class CsvSource:
         return SourceFault(f"{where}: this is not {name} text; export the file as UTF-8, or name its encoding{todo}")
 
     def share_read(self) -> float:
-        """Give about how much of the file has been read, from 0 to 1."""
+        """Return about how much of the file has been read, from 0 to 1."""
         return min(1.0, self._binary.tell() / max(1, os.fstat(self._binary.fileno()).st_size))
 
     def close(self) -> None:
