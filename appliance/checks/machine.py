@@ -17,7 +17,7 @@ from appliance.bootstrap.state_folder import state_sentence
 from appliance.checks.context import Ground, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.errors import StartFault
-from appliance.ingest import validation
+from appliance.ingest import resources
 from appliance.system.privileges import as_owner, can_give
 
 _RELEASED: Final = 2026
@@ -103,7 +103,7 @@ def space(ground: Ground) -> Iterator[Finding]:
     state = ground.settings.server.state
     try:
         folder = existing(state)
-        validation.check_room(ground.plan, folder)
+        resources.check_room(ground.plan, folder)
     except OSError as error:
         raise StartFault(state_sentence(state, error)) from None
     yield ok(f"{folder}: room for an import")

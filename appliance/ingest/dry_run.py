@@ -14,7 +14,7 @@ import msgspec
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Relation, SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest import validation
+from appliance.ingest import marks
 from appliance.ingest.encode import EncodedBatch, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
 from appliance.ingest.snapshot_builder import RejectedRows
@@ -71,7 +71,7 @@ def dry_run(
     """
     if spec.size() > WHOLE:
         try:
-            validation.check_marks(spec)
+            marks.check(spec)
             return _first_rows(spec, folder / "unused.tmp")
         except SourceFault as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault

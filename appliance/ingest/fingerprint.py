@@ -1,7 +1,8 @@
-"""Whether the sources of an import have changed."""
+"""What the sources of an import look like, and since when."""
 
 from __future__ import annotations
 
+from appliance.customers.snapshot import SnapshotMetadata, SourceVersion
 from appliance.ingest.spec import ImportSpec
 from appliance.system.files import fingerprint_of
 
@@ -10,3 +11,16 @@ def fingerprint(spec: ImportSpec) -> str:
     """Return what every source looks like right now, marks included. Two equal ones around a read: nobody wrote."""
     marks = fingerprint_of(file for file in (spec.ready_file, spec.checksum_file) if file)
     return " ".join([*(source.fingerprint() for source in spec.sources), marks])
+
+
+def versions(spec: ImportSpec, known: SnapshotMetadata | None, now: float) -> dict[str, SourceVersion]:
+    """Return since when each source is what it is: an unchanged one grows no younger, however often it is read.
+
+    `known` says what was read before. No source was read later than `now`: the clock may have been set back since.
+    """
+    found: dict[str, SourceVersion] = {}
+    for source in spec.sources:
+        seen, before = source.fingerprint(), known.versions.get(source.describe()) if known else None
+        as_of = min(before.as_of, now) if before is not None and before.fingerprint == seen else now
+        found[source.describe()] = SourceVersion(seen, as_of)
+    return found

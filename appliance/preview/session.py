@@ -24,7 +24,7 @@ from appliance.config.schema import App, ConfigError, Settings
 from appliance.customers.address import readable
 from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest import validation
+from appliance.ingest import resources
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.spec import ImportRefused
 from appliance.outcomes import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
@@ -294,4 +294,4 @@ class Session:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    return str(error) if isinstance(error, ImportRefused) else validation.explain(error, folder)
+    return str(error) if isinstance(error, ImportRefused) else resources.explain(error, folder)

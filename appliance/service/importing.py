@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.ingest import validation
+from appliance.ingest import resources
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
@@ -120,4 +120,4 @@ def run_import(plan: ImportSpec, folder: Path) -> Result:
     except ImportRefused as refused:
         return Failed(str(refused), refused.bad, refused.transient)
     except (OSError, sqlite3.Error, MemoryError) as error:
-        return Failed(validation.explain(error, folder))
+        return Failed(resources.explain(error, folder))

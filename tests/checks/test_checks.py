@@ -20,7 +20,7 @@ from appliance.checks.registry import CHECKS, run
 from appliance.config.schema import load
 from appliance.config.values import Endpoint
 from appliance.errors import StartFault
-from appliance.ingest import dry_run, validation
+from appliance.ingest import dry_run, resources
 from appliance.system.privileges import eyes_of, owner_of
 from tests.checks.running import ground, look, only, settings, told
 from tests.daemon import Daemon
@@ -484,7 +484,7 @@ def test_a_user_who_is_not_there(tmp_path: Path) -> None:
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = ground(tmp_path)
     assert look("space", where).status is Status.OK
-    monkeypatch.setattr(validation, "_ROOM", 1 << 60)
+    monkeypatch.setattr(resources, "_ROOM", 1 << 60)
     finding = only(look("space", where))
     assert (finding.status, "make room there" in finding.sentence) == (Status.FAULT, True)
 

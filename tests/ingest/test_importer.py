@@ -18,8 +18,9 @@ from appliance.customers.address import normalise
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_JOIN_KEYS, Snapshot, SnapshotFault, file_of, generation_of, generations
 from appliance.customers.snapshot_store import newest
+from appliance.ingest import importer
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.importer import STEPS, import_customers
+from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import ImportRefused
 from tests.factory import CUSTOMERS, NOW, Timer, import_spec, open_snapshot, related_spec, run_import, write_csv
 
@@ -507,7 +508,7 @@ def test_shrinking(rows, refused, spec, folder):
 
 
 def test_no_room(spec, folder, monkeypatch):
-    monkeypatch.setattr("appliance.ingest.validation._ROOM", 1 << 62)
+    monkeypatch.setattr("appliance.ingest.resources._ROOM", 1 << 62)
     with pytest.raises(ImportRefused, match=r"has [\d,]+ MiB free, and the import needs [\d,]+ MiB; make room there"):
         run_import(spec, folder)
 
@@ -584,14 +585,14 @@ def test_a_folder_that_is_none_holds_nothing(spec, tmp_path):
             run_import(spec, folder)
 
 
-def test_what_becomes_of_the_folder_during_an_import_is_a_refusal(spec, folder, tmp_path):
-    def replace_folder(step):
-        if step == "sync":
-            folder.rename(tmp_path / "elsewhere")
-            folder.touch()
+def test_what_becomes_of_the_folder_during_an_import_is_a_refusal(spec, folder, tmp_path, monkeypatch):
+    def replace_folder(_running):
+        folder.rename(tmp_path / "elsewhere")
+        folder.touch()
 
+    put_before("_sync", replace_folder, monkeypatch)
     with pytest.raises(ImportRefused) as caught:
-        run_import(spec, folder, at_step=replace_folder)
+        run_import(spec, folder)
     assert caught.value.transient
 
 
@@ -751,21 +752,28 @@ def in_child(function):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_killed_before_a_step(step, spec, folder):
+NAMES = [step.__name__ for step in importer.STEPS]
+
+
+def put_before(name, step, monkeypatch):
+    """Have an import run a step of the test's before the one of this name."""
+    at = NAMES.index(name)
+    monkeypatch.setattr(importer, "STEPS", (*importer.STEPS[:at], step, *importer.STEPS[at:]))
+
+
+@pytest.mark.parametrize("step", NAMES)
+def test_killed_before_a_step(step, spec, folder, monkeypatch):
     """The next start finds the old snapshot or the new one, whole, and the next import leaves nothing behind."""
     run_import(spec, folder)
     write(spec, [*CUSTOMERS, ("new@example.com", "New", "")])
 
-    def kill(reached):
-        if reached == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    assert in_child(lambda: run_import(spec, folder, at_step=kill)) == -signal.SIGKILL
+    with monkeypatch.context() as patched:
+        put_before(step, lambda _running: os.kill(os.getpid(), signal.SIGKILL), patched)
+        assert in_child(lambda: run_import(spec, folder)) == -signal.SIGKILL
     snapshot = open_snapshot(folder, spec)
     snapshot.check()
-    renamed = STEPS.index(step) > STEPS.index("rename")
-    assert (snapshot.generation, snapshot.facts.rows) == ((2, 7) if renamed else (1, 6))
+    published = NAMES.index(step) > NAMES.index("_publish")
+    assert (snapshot.generation, snapshot.facts.rows) == ((2, 7) if published else (1, 6))
     snapshot.close()
     assert run_import(spec, folder).rows == 7
     assert {file.suffix for file in folder.iterdir()} == {".db", ""}
@@ -797,7 +805,7 @@ def test_a_limit_on_file_size(limit, spec, folder):
 def test_a_full_disk(spec, folder, tmp_path, monkeypatch):
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", folder], check=True)
-    monkeypatch.setattr("appliance.ingest.validation._ROOM", 0)
+    monkeypatch.setattr("appliance.ingest.resources._ROOM", 0)
     try:
         run_import(spec, folder)
         filler = folder / "filler"
