@@ -17,9 +17,9 @@ from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import marks
 from appliance.ingest.encode import EncodedBatch, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
-from appliance.ingest.snapshot_builder import RejectedRows
 from appliance.ingest.sources.base import Source, SourceFault
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
+from appliance.ingest.stats import RejectedRows
 
 WHOLE: Final = 64 * 1024 * 1024
 """Files of so many bytes together are read whole. Of larger ones, the first rows and the end."""

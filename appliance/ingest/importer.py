@@ -24,9 +24,10 @@ from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetada
 from appliance.ingest import marks, resources, validation
 from appliance.ingest.fingerprint import fingerprint, versions
 from appliance.ingest.locked_folder import create_exclusively, locked, sync
-from appliance.ingest.snapshot_builder import Builder, ImportStats
+from appliance.ingest.snapshot_builder import Builder
 from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.spec import ImportRefused, ImportSpec, Report
+from appliance.ingest.stats import ImportStats
 
 KEEP: Final = 2
 """Generations kept: the newest, and the one that a worker may still be reading."""

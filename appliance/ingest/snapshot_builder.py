@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +24,9 @@ from appliance.customers.snapshot import (
 from appliance.ingest.encode import EncodedBatch, Header, open_related, read_customers, usable_rows
 from appliance.ingest.key_index import KeyIndexer
 from appliance.ingest.read_ahead import read_ahead
-from appliance.ingest.sources.base import Source, SourceFault, require
-from appliance.ingest.spec import MAX_LISTED, BadRow, ImportSpec, RelatedSpec, Report
+from appliance.ingest.sources.base import OpenSource, SourceFault, require
+from appliance.ingest.spec import MAX_LISTED, ImportSpec, RelatedSpec
+from appliance.ingest.stats import ImportStats
 
 # Nothing is lost that a crash could lose: the file has no name yet, and is read back and synced before it gets one.
 _FAST: Final = """
@@ -39,48 +39,10 @@ PRAGMA temp_store = FILE;
 _LARGE: Final = 8 * 1024 * 1024  # a smaller source is read before a process for it would be there
 _CUSTOMERS: Final = "INSERT INTO customer SELECT key + ?, value FROM json_each(?)"
 _ADDRESSES: Final = "INSERT INTO staged_address SELECT value, key + ? FROM json_each(?) WHERE type = 'text'"
+_RELATED: Final = """INSERT INTO related SELECT ?, key, place, total, record FROM (SELECT key, record,
+row_number() OVER (PARTITION BY key ORDER BY sort IS NULL, sort {}, rowid) AS place,
+count(*) OVER (PARTITION BY key) AS total FROM joined) WHERE place <= ? ORDER BY key, place"""
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
-
-
-class RejectedRows:
-    """The rows of one table that are left out, or that there is something to say of."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.listed: list[BadRow] = []
-
-    def add(self, source: Source, count: int, bad: Sequence[tuple[int, str]]) -> None:
-        """Count some more, and note the lines of some and the reasons."""
-        self.count += count
-        self.listed += [BadRow(source.describe(), line, why) for line, why in bad[: MAX_LISTED - len(self.listed)]]
-
-
-class ImportStats:
-    """Counts what an import meets."""
-
-    def __init__(self) -> None:
-        self.rows = self.without_address = self.addresses = self.shared = self.checksum = 0
-        self.rejected = RejectedRows()
-        self.unclear = RejectedRows()
-        self.related: dict[str, int] = {}
-        self.related_rejected: defaultdict[str, RejectedRows] = defaultdict(RejectedRows)
-
-    def report(self, generation: int, seconds: float) -> Report:
-        """Give the numbers."""
-        every = [self.rejected, *self.related_rejected.values()]
-        return Report(
-            generation=generation,
-            rows=self.rows,
-            addresses=self.addresses,
-            without_address=self.without_address,
-            shared_addresses=self.shared,
-            bad_rows=sum(rejected.count for rejected in every),
-            bad=tuple(row for rejected in every for row in rejected.listed)[:MAX_LISTED],
-            unclear_rows=self.unclear.count,
-            unclear=tuple(self.unclear.listed),
-            related=self.related,
-            seconds=round(seconds, 3),
-        )
 
 
 class Builder:
@@ -177,7 +139,7 @@ class Builder:
         ).fetchone()
 
     def _relation(self, number: int, related: RelatedSpec, on: int) -> Relation:
-        by_address = name_key(related.on) in map(name_key, self._spec.addresses)
+        """Read and store related rows; return what the snapshot says of them. `on` is the customers' column."""
         source = open_related(related, self._copy)
         try:
             require(source.columns, dict.fromkeys(self._keys.columns_of(related.name), "app.subject.column"))
@@ -185,39 +147,39 @@ class Builder:
                 name=related.name,
                 columns=source.columns.names,
                 on=related.on,
-                by_address=by_address,
+                by_address=name_key(related.on) in map(name_key, self._spec.addresses),
                 key=related.key,
                 fold_plus=self._spec.plus_addressing,
             )
-            self._stats.related[related.name] = 0
-            key_at = source.columns.require_index(related.key)
-            sort_at = source.columns.find_index(related.order_by.removeprefix("-"))
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
-            for batch in source.batches():
-                rows, faults = usable_rows(batch, source.columns)
-                bad = [(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]]
-                self._stats.related_rejected[related.name].add(related.source, len(faults), bad)
-                keys = [related_keys(row[key_at], relation) for row in rows]
-                sorts = [None if sort_at is None else _sortable(row[sort_at]) for row in rows]
-                records = [msgspec.json.encode(row).decode() for row in rows]
-                columns = zip(keys, sorts, records, strict=True)
-                values = [(key, sort, record) for some, sort, record in columns for key in some]
-                self._database.executemany("INSERT INTO joined VALUES(?, ?, ?)", values)
-                self._stats.related[related.name] += len(rows)
+            self._join(source, related, relation)
         except ColumnFault as fault:
             raise SourceFault(f"{related.source}: {fault}") from None
         finally:
             source.close()
-        self._keys.related(related.name, source.columns, on, by_address=by_address)
+        self._keys.related(related.name, source.columns, on, by_address=relation.by_address)
         down = "DESC" if related.order_by.startswith("-") else "ASC"
-        self._database.execute(
-            f"""INSERT INTO related SELECT ?, key, place, total, record FROM (SELECT key, record,
-            row_number() OVER (PARTITION BY key ORDER BY sort IS NULL, sort {down}, rowid) AS place,
-            count(*) OVER (PARTITION BY key) AS total FROM joined) WHERE place <= ? ORDER BY key, place""",
-            (number, related.limit),
-        )
+        self._database.execute(_RELATED.format(down), (number, related.limit))
         self._database.execute("DROP TABLE joined")
         return relation
+
+    def _join(self, source: OpenSource, related: RelatedSpec, relation: Relation) -> None:
+        """Store every row under each value by which customers have it."""
+        stats = self._stats
+        stats.related[related.name] = 0
+        key_at = source.columns.require_index(related.key)
+        sort_at = source.columns.find_index(related.order_by.removeprefix("-"))
+        for batch in source.batches():
+            rows, faults = usable_rows(batch, source.columns)
+            bad = [(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]]
+            stats.related_rejected[related.name].add(related.source, len(faults), bad)
+            keys = [related_keys(row[key_at], relation) for row in rows]
+            sorts = [None if sort_at is None else _sortable(row[sort_at]) for row in rows]
+            records = [msgspec.json.encode(row).decode() for row in rows]
+            columns = zip(keys, sorts, records, strict=True)
+            values = [(key, sort, record) for some, sort, record in columns for key in some]
+            self._database.executemany("INSERT INTO joined VALUES(?, ?, ?)", values)
+            stats.related[related.name] += len(rows)
 
 
 def _sortable(text: str) -> float | str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from appliance.customers.snapshot import SnapshotMetadata
-from appliance.ingest.snapshot_builder import ImportStats, RejectedRows
 from appliance.ingest.sources.base import Source
 from appliance.ingest.spec import ImportRefused, ImportSpec
+from appliance.ingest.stats import ImportStats, RejectedRows
 
 
 def check(spec: ImportSpec, stats: ImportStats, last: SnapshotMetadata | None) -> None:
