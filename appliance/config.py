@@ -100,6 +100,7 @@ class Customers:
     max_bad_rows: float = setting(values.parse_share, "1%")
     max_age: float | None = setting(values.optional(values.parse_duration), "")
     encoding: str = setting(values.or_empty(values.parse_encoding), "")
+    unterminated_last_line: str = setting(values.one_of("refuse", "accept"), "refuse")
     ready_file: Path | None = setting(values.optional(values.parse_path), "")
     checksum_file: Path | None = setting(values.optional(values.parse_path), "")
     ignore_domains: tuple[str, ...] = setting(values.list_of(values.parse_domain), [])

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from appliance.customers.reading import Header, Portion
+from appliance.customers.reading import Ending, Header, Portion
 from appliance.customers.source import SourceFault
 
 _PIPE_BYTES: Final = 1024 * 1024
@@ -26,10 +26,10 @@ class _End(msgspec.Struct, frozen=True, tag=True):
     pass
 
 
-_DECODER: Final = msgspec.msgpack.Decoder(Header | Portion | _Fault | _End)
+_DECODER: Final = msgspec.msgpack.Decoder(Header | Portion | Ending | _Fault | _End)
 
 
-def ahead(items: Iterator[Header | Portion]) -> Iterator[Header | Portion]:
+def ahead(items: Iterator[Header | Portion | Ending]) -> Iterator[Header | Portion | Ending]:
     """Give what `items` gives, made in a forked child. Raises SourceFault, as `items` does.
 
     If there can be no child now, they are made here: that only takes longer. The calling process must have no other
@@ -64,7 +64,7 @@ def ahead(items: Iterator[Header | Portion]) -> Iterator[Header | Portion]:
     raise SourceFault("the process that reads the file was ended; look for what ended it", transient=True)
 
 
-def _produce(items: Iterator[Header | Portion], write_end: int) -> NoReturn:
+def _produce(items: Iterator[Header | Portion | Ending], write_end: int) -> NoReturn:
     """Write every item to the pipe, then end the process: nothing of the parent's may run in it."""
     code = 1
     try:
@@ -82,7 +82,7 @@ def _produce(items: Iterator[Header | Portion], write_end: int) -> NoReturn:
         os._exit(code)
 
 
-def _with_end(items: Iterator[Header | Portion]) -> Iterator[Header | Portion | _Fault | _End]:
+def _with_end(items: Iterator[Header | Portion | Ending]) -> Iterator[Header | Portion | Ending | _Fault | _End]:
     try:
         yield from items
     except SourceFault as fault:

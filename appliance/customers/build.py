@@ -15,7 +15,7 @@ from appliance.customers.ahead import ahead
 from appliance.customers.column_name import name_key
 from appliance.customers.keys import KeyIndexer
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
-from appliance.customers.reading import Header, Portion, open_related, read_customers, usable_rows
+from appliance.customers.reading import Ending, Header, Portion, open_related, read_customers, usable_rows
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.snapshot import FORMAT, SCHEMA, Age, Facts, Relation, add_to_checksum, related_keys
 from appliance.customers.source import SourceFault, require
@@ -54,6 +54,9 @@ class Tally:
         self.rows = self.without_address = self.addresses = self.shared = self.checksum = 0
         self.rejected = Rejected()
         self.unclear = Rejected()
+        self.unterminated: list[str] = []
+        """Where last lines stand that have no line end, so that their files may be cut short."""
+
         self.related: dict[str, int] = {}
         self.related_rejected: defaultdict[str, Rejected] = defaultdict(Rejected)
 
@@ -127,6 +130,8 @@ class Builder:
         for item in ahead(items) if self._is_large() else items:
             if isinstance(item, Header):
                 columns = item.columns
+            elif isinstance(item, Ending):
+                self._tally.unterminated += filter(None, [item.unterminated])
             else:
                 self._store(item)
                 self._progress(self._tally.rows, item.share)
@@ -193,6 +198,7 @@ class Builder:
                 values = [(key, sort, record) for some, sort, record in columns for key in some]
                 self._database.executemany("INSERT INTO joined VALUES(?, ?, ?)", values)
                 self._tally.related[related.name] += len(rows)
+            self._tally.unterminated += filter(None, [source.unterminated])
         except ColumnFault as fault:
             raise SourceFault(f"{related.source}: {fault}") from None
         finally:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import codecs
 import csv
+import enum
 import io
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -24,7 +26,10 @@ CSV_SUFFIXES: Final = frozenset({".csv", ".tsv"})
 MAX_CELL: Final = 128 * 1024
 DELIMITERS: Final = ",;\t|"
 _CHUNK: Final = 256 * 1024
-_NOT_ENDED: Final = "the last line has no line end, so the file may be cut short; end it with one"
+_HALF: Final = (
+    "the last line has no line end and fewer cells than the header has names, so the file is cut short; export it"
+    " again, or add the rest"
+)
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _USUAL: Final = "cp1252"
 """What a file that is not UTF-8 mostly is; suggested only where it fits."""
@@ -39,24 +44,39 @@ _MARKS: Final = (
 )
 
 
+class LastLine(enum.Enum):
+    """What a last line without a line end means: half a file, or a program that never writes one."""
+
+    REFUSE = enum.auto()
+    ACCEPT = enum.auto()
+    PROVEN = enum.auto()
+    """Something else proves that the file is complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFormat:
+    """How a text file is written, as far as the config says. `encoding` yields to a byte order mark; "" is UTF-8."""
+
+    encoding: str = ""
+    last_line: LastLine = LastLine.REFUSE
+
+
 class CsvSource:
     """One open CSV file."""
 
-    def __init__(
-        self, file: Path, wanted: Sequence[str], setting: str, encoding: str = "", whole: bool = False
-    ) -> None:
+    def __init__(self, file: Path, wanted: Sequence[str], setting: str, text: TextFormat) -> None:
         """Open `file` and read its header, which must have the `wanted` columns, named by the key `setting`.
 
-        `encoding` is used where no byte order mark says otherwise; "" is UTF-8. `whole` says that something else
-        proves the file complete, so that a last line without a line end may be trusted. Raises SourceFault.
+        Raises SourceFault.
         """
+        self.unterminated = ""
         self._file = file
-        self._whole = whole
+        self._last_line = text.last_line
         self._binary = open_regular(file)
         try:
             marked = _marked(self._binary)
             self._marked = marked is not None
-            self._encoding = marked or encoding or "utf-8"
+            self._encoding = marked or text.encoding or "utf-8"
             self._text: TextIO = io.TextIOWrapper(self._binary, self._encoding, newline="")
             try:
                 self.columns, self._delimiter = self._read_header(wanted, setting)
@@ -144,20 +164,20 @@ class CsvSource:
             yield lines
 
     def batches(self) -> Iterator[Batch]:
-        """Give every row after the header. Raises SourceFault where the file is broken."""
+        """Return every row after the header. Raises SourceFault where the file is broken."""
         self._start()
         reader = self._reader(self._delimiter)
         try:
-            next(reader)
+            last = next(reader)
             line, rows = self._csv.line_num, list(islice(reader, BATCH))
             while rows:
+                last = rows[-1]
                 yield Batch(
                     [row[self._first :] for row in rows] if self._first else rows, partial(self._line_of, rows, line)
                 )
                 line, rows = self._csv.line_num, list(islice(reader, BATCH))
-            if not (self._ended or self._whole):
-                # Half a file, or an export that writes none: nothing in it can tell.
-                raise SourceFault(f"{self._file}:{self._skipped + line}: {_NOT_ENDED}")
+            if not self._ended:
+                self._meet_unterminated(f"{self._file}:{self._skipped + line}", len(last))
         except csv.Error as error:
             raise SourceFault(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
         except UnicodeError:
@@ -167,12 +187,19 @@ class CsvSource:
                 f"{self._file} cannot be read to its end: {error.strerror}; check the disk", transient=True
             ) from None
 
+    def _meet_unterminated(self, where: str, cells: int) -> None:
+        """Decide about a last line of so many cells without a line end. Raises SourceFault if it is only half there."""
+        if self._last_line is LastLine.REFUSE:
+            self.unterminated = where
+        elif self._last_line is LastLine.ACCEPT and cells < self._first + len(self.columns.names):
+            raise SourceFault(f"{where}: {_HALF}")
+
     def check_end(self) -> None:
         """Look at the file's last bytes alone. Raises SourceFault if it may be cut short."""
         descriptor = self._binary.fileno()
         end = os.pread(descriptor, 4, max(0, os.fstat(descriptor).st_size - 4)).replace(b"\0", b"")  # also of UTF-16
-        if not (self._whole or end.endswith((b"\n", b"\r"))):
-            raise SourceFault(f"{self._file}: {_NOT_ENDED}")
+        if self._last_line is LastLine.REFUSE and not end.endswith((b"\n", b"\r")):
+            raise SourceFault(unterminated(str(self._file)))
 
     def _line_of(self, rows: list[list[str]], before: int, index: int) -> int:
         """Give the first line of a row in a batch that comes behind `before` lines: cells may hold line ends."""
@@ -231,6 +258,15 @@ class CsvSource:
     def close(self) -> None:
         """Close the file."""
         self._binary.close()
+
+
+def unterminated(where: str, *, else_whole: bool = False) -> str:
+    """Return the sentence about a last line without a line end; `else_whole`: all that could be checked is good."""
+    return (
+        f"{where}: the last line has no line end, so the file may be cut short; end it with one, or name a"
+        f" customers.ready_file or customers.checksum_file;{' everything else is whole;' if else_whole else ''} if this"
+        ' program always writes it so: unterminated_last_line = "accept" in [customers]'
+    )
 
 
 def _marked(binary: BinaryIO) -> str | None:

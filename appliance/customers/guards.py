@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers.build import Rejected, Tally
+from appliance.customers.csv_source import unterminated
 from appliance.customers.plan import Plan, Refused
 from appliance.customers.snapshot import Facts
 from appliance.customers.source import open_regular
@@ -101,7 +102,18 @@ def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
 
 
 def check_after(plan: Plan, tally: Tally, last: Facts | None) -> None:
-    """Raise Refused if too much is missing from any file, compared with itself and with the last snapshot."""
+    """Raise Refused if a file may be cut short, or too much is missing, compared with itself and the last snapshot."""
+    try:
+        _check_rows(plan, tally, last)
+    except Refused as refused:
+        if tally.unterminated:  # the likely cause of the rest
+            raise Refused(unterminated(tally.unterminated[0]), refused.bad) from None
+        raise
+    if tally.unterminated:
+        raise Refused(unterminated(tally.unterminated[0], else_whole=True))
+
+
+def _check_rows(plan: Plan, tally: Tally, last: Facts | None) -> None:
     _check_bad_rows(plan, tally.rejected, tally.rows)
     if not tally.rows:
         raise Refused(f"{plan.source} contains no customers; export it again")

@@ -33,6 +33,7 @@ class Plan:
     table: str = "customers"
     addresses: tuple[str, ...] = ("email",)
     encoding: str = ""
+    unterminated_last_line: str = "refuse"  # or "accept"
     plus_addressing: bool = False
     related: tuple[RelatedPlan, ...] = ()
     keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related file

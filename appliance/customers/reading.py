@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from appliance.customers.address_reader import AddressReader
-from appliance.customers.csv_source import CSV_SUFFIXES, CsvSource
+from appliance.customers.csv_source import CSV_SUFFIXES, CsvSource, LastLine, TextFormat
 from appliance.customers.keys import split
 from appliance.customers.plan import MAX_LISTED, Plan, RelatedPlan
 from appliance.customers.record import ColumnFault, Columns
@@ -61,6 +61,12 @@ class Portion(msgspec.Struct, frozen=True, tag=True):
     """How much of the file has been read, from 0 to 1."""
 
 
+class Ending(msgspec.Struct, frozen=True, tag=True):
+    """What comes behind the last portion: where a last line without a line end stands, or ""."""
+
+    unterminated: str
+
+
 def open_source(plan: Plan, file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path) -> Source:
     """Open one file of the plan, which must have the `wanted` columns, named by the key `setting`.
 
@@ -84,12 +90,15 @@ def check_end(plan: Plan, file: Path) -> None:
 
 
 def _open_csv(plan: Plan, file: Path, wanted: Sequence[str], setting: str) -> CsvSource:
-    proven = bool(plan.ready_file or plan.checksum_file)
-    return CsvSource(file, wanted, setting, plan.encoding, whole=proven)
+    if plan.ready_file or plan.checksum_file:
+        last_line = LastLine.PROVEN
+    else:
+        last_line = LastLine.ACCEPT if plan.unterminated_last_line == "accept" else LastLine.REFUSE
+    return CsvSource(file, wanted, setting, TextFormat(encoding=plan.encoding, last_line=last_line))
 
 
-def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion, None, None]:
-    """Give the columns, then every customer. Raises SourceFault."""
+def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion | Ending, None, None]:
+    """Return the columns, then every customer, then how the file ends. Raises SourceFault."""
     source = open_source(plan, plan.source, plan.table, plan.addresses, "customers.addresses", copy)
     try:
         _check_names(plan, source.columns)
@@ -97,6 +106,7 @@ def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion, None, 
         reader = AddressReader(plan.addresses, source.columns, fold_plus=plan.plus_addressing)
         for batch in source.batches():
             yield _portion(plan, batch, source, reader)
+        yield Ending(source.unterminated)
     except ColumnFault as fault:
         raise SourceFault(f"{plan.source}: {fault}") from None
     except UnicodeEncodeError:  # such as half a surrogate pair, which UTF-7 can spell

@@ -44,6 +44,8 @@ class Source(Protocol):
     """An open file of customers or of related rows."""
 
     columns: Columns
+    unterminated: str
+    """Where the last line stands if it has no line end and the file may be cut there, once all rows are read, or ""."""
 
     def batches(self) -> Iterator[Batch]:
         """Give every row. Raises SourceFault where the file is broken.

@@ -54,6 +54,7 @@ class SqliteSource:
 
         Raises SourceFault.
         """
+        self.unterminated = ""
         self._file = file
         self._copy = copy
         self._number = 0

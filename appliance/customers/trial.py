@@ -16,7 +16,7 @@ from appliance.customers.build import Rejected
 from appliance.customers.csv_source import CSV_SUFFIXES
 from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.plan import BadRow, Plan, Refused
-from appliance.customers.reading import Portion, check_end, open_related, read_customers, usable_rows
+from appliance.customers.reading import Header, Portion, check_end, open_related, read_customers, usable_rows
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Facts, Relation
 from appliance.customers.source import SourceFault
@@ -101,7 +101,8 @@ def _first_rows(plan: Plan, copy: Path) -> Trial:
                 if isinstance(item, Portion):
                     portion = item
                     break
-                columns = Columns(item.columns)
+                if isinstance(item, Header):
+                    columns = Columns(item.columns)
         rejected.add(plan.source, portion.bad_rows, portion.bad)
         unclear.add(plan.source, portion.unclear_rows, portion.unclear)
         check_end(plan, plan.source)

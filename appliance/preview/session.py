@@ -21,7 +21,7 @@ from appliance.config_files import read_card
 from appliance.customers import guards
 from appliance.customers.address import readable
 from appliance.customers.importer import open_newest
-from appliance.customers.plan import Refused
+from appliance.customers.plan import Plan, Refused
 from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
@@ -89,7 +89,7 @@ class Session:
         self._data_faults: tuple[Shown, ...] = ()
         self._apps: dict[Data, SidebarApp] = {}
         self._snapshot: Snapshot | None = None
-        self._tried = ""
+        self._tried: tuple[Plan, str] | None = None
         self.child: ImportChild | None = None
         self._plan = plan_of(settings)
         self._stamp = self._look()
@@ -256,9 +256,9 @@ class Session:
         if self._snapshot is not None and self._snapshot.facts.signature == guards.signature(self._plan):
             self._tried = self._wanted()
 
-    def _wanted(self) -> str:
-        """Give a name for what an import would read now."""
-        return f"{self._plan.digest()} {guards.signature(self._plan)}"
+    def _wanted(self) -> tuple[Plan, str]:
+        """Return all that decides how an import would end now: also what its plan allows."""
+        return self._plan, guards.signature(self._plan)
 
     def _import_if_changed(self) -> bool:
         wanted = self._wanted()

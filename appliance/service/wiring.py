@@ -45,6 +45,7 @@ def plan_of(settings: Settings) -> Plan:
         table=customers.table,
         addresses=customers.addresses,
         encoding=customers.encoding,
+        unterminated_last_line=customers.unterminated_last_line,
         plus_addressing=customers.plus_addressing,
         related=tuple(
             RelatedPlan(

@@ -8,13 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from appliance.customers import guards
+from appliance.customers import guards, trial
 from appliance.customers.address import normalise
 from appliance.customers.importer import STEPS, import_customers, newest
 from appliance.customers.plan import Plan, Refused, RelatedPlan
@@ -283,7 +284,7 @@ def test_a_locked_database(tmp_path, folder, monkeypatch):
 AS_NOBODY = """
 import os, sys, tests.factory
 from pathlib import Path
-from appliance.customers import guards
+from appliance.customers import guards, trial
 from appliance.customers.address import normalise
 from appliance.customers.plan import Plan, Refused
 normalise("x@exämple.com")  # loads what nobody may not be able to read
@@ -560,6 +561,52 @@ def test_a_proven_file_needs_no_last_line_end(proof, plan, folder, tmp_path):
 
 
 # Generations
+
+
+UNTERMINATED = {
+    "a line feed": (b"\n", ""),
+    "Windows": (b"\r\n", ""),
+    "an old Mac": (b"\r", ""),
+    "UTF-16": (b"\n", "utf-16"),
+}
+
+
+@pytest.mark.parametrize(("line_end", "encoding"), UNTERMINATED.values(), ids=UNTERMINATED.keys())
+@pytest.mark.parametrize("large", [False, True], ids=["small", "as if large"])
+def test_an_unterminated_last_line_is_accepted_where_the_config_says_so(
+    large, line_end, encoding, tmp_path, folder, monkeypatch
+):
+    monkeypatch.setattr("appliance.customers.build._LARGE", -1 if large else 1 << 40)
+    text = line_end.join([b"email,name", b"ann@example.com,Ann", b'bob@example.com,"Bob"']).decode()
+    source = tmp_path / "c.csv"
+    source.write_bytes(text.encode(encoding or "utf-8"))
+    with pytest.raises(
+        Refused, match=r"c\.csv:3: the last line has no line end, .*; everything else is whole; .*accept"
+    ):
+        run_import(Plan(source=source), folder)
+    plan = Plan(source=source, unterminated_last_line="accept")
+    assert run_import(plan, folder).rows == 2
+    (bob,) = open_snapshot(folder, plan).find(("bob@example.com",))
+    assert bob.name == "Bob"
+
+
+def test_a_large_unterminated_file_is_looked_at_by_its_end(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(trial, "WHOLE", -1)
+    source = tmp_path / "c.csv"
+    source.write_bytes(b"email,name\nann@example.com,Ann")
+    clocks = {"clock": lambda: NOW, "timer": Timer()}
+    with pytest.raises(Refused, match=r'end it with one, .*unterminated_last_line = "accept"'):
+        trial.try_out(Plan(source=source), folder, **clocks)
+    assert trial.try_out(Plan(source=source, unterminated_last_line="accept"), folder, **clocks).rows == 1
+
+
+def test_a_shrunk_file_without_a_last_line_end_is_called_cut(plan, folder):
+    run_import(plan, folder)
+    plan.source.write_bytes(b"email,name,plan\nann@example.com,Ann,Pro")
+    with pytest.raises(Refused, match="may be cut short"):
+        run_import(plan, folder)
+    with pytest.raises(Refused, match="shrank by"):
+        run_import(replace(plan, unterminated_last_line="accept"), folder)
 
 
 def test_two_generations_are_kept(plan, folder):
