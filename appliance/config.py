@@ -100,6 +100,7 @@ class Customers:
     max_bad_rows: float = setting(values.parse_share, "1%")
     max_age: float | None = setting(values.optional(values.parse_duration), "")
     encoding: str = setting(values.or_empty(values.parse_encoding), "")
+    skip_lines: int = setting(values.integer(0, 1000), 0)
     unterminated_last_line: str = setting(values.one_of("refuse", "accept"), "refuse")
     ready_file: Path | None = setting(values.optional(values.parse_path), "")
     checksum_file: Path | None = setting(values.optional(values.parse_path), "")
@@ -118,6 +119,7 @@ class Related:
     on: str = setting(values.parse_text, example='"id"')
     order_by: str = setting(values.or_empty(values.parse_text), "")
     limit: int = setting(values.integer(1, 1000), 10)
+    skip_lines: int = setting(values.integer(0, 1000), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

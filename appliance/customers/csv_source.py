@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 from appliance.customers.address import normalise
-from appliance.customers.column_name import clean_name
+from appliance.customers.column_name import clean_name, name_key, shown_name
 from appliance.customers.file_kinds import HEAD, kind_of, unmarked_utf_16
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.source import BATCH, Batch, SourceFault, open_regular, require
@@ -25,6 +25,9 @@ from appliance.customers.source import BATCH, Batch, SourceFault, open_regular, 
 CSV_SUFFIXES: Final = frozenset({".csv", ".tsv"})
 MAX_CELL: Final = 128 * 1024
 DELIMITERS: Final = ",;\t|"
+_TITLES: Final = 50
+"""Lines above the header that are looked through for it, to say where it is."""
+
 _CHUNK: Final = 256 * 1024
 _HALF: Final = (
     "the last line has no line end and fewer cells than the header has names, so the file is cut short; export it"
@@ -55,10 +58,21 @@ class LastLine(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class TextFormat:
-    """How a text file is written, as far as the config says. `encoding` yields to a byte order mark; "" is UTF-8."""
+    """How a text file is written, as far as its `section` of the config says.
 
+    `encoding` yields to a byte order mark; "" is UTF-8. The header is below `skip_lines` lines, of which Excel's `sep=`
+    may be one.
+    """
+
+    section: str = "customers"
     encoding: str = ""
+    skip_lines: int = 0
     last_line: LastLine = LastLine.REFUSE
+
+    @property
+    def skip_key(self) -> str:
+        """The key of `skip_lines`, for messages."""
+        return f"{self.section}.skip_lines"
 
 
 class CsvSource:
@@ -71,7 +85,7 @@ class CsvSource:
         """
         self.unterminated = ""
         self._file = file
-        self._last_line = text.last_line
+        self._format = text
         self._binary = open_regular(file)
         try:
             marked = _marked(self._binary)
@@ -90,12 +104,24 @@ class CsvSource:
 
     def _read_header(self, wanted: Sequence[str], setting: str) -> tuple[Columns, str]:
         """Find the delimiter with which the header has the wanted columns; csv.Sniffer answers "m" for one column."""
+        try:
+            return self._read_header_here(wanted, setting)
+        except SourceFault as fault:
+            seen = self._line_of_header(wanted)
+            if not seen or seen == self._skipped + 1:
+                raise
+            columns = f"column{'s' if len(wanted) > 1 else ''} {', '.join(map(shown_name, wanted))}"
+            raise SourceFault(
+                f"{fault}; line {seen} has the {columns}: set {self._format.skip_key} = {seen - 1}"
+            ) from None
+
+    def _read_header_here(self, wanted: Sequence[str], setting: str) -> tuple[Columns, str]:
+        """Read the header where the config says that it is. Raises SourceFault."""
         marked = self._start()
         where = f"{self._file}:{self._skipped + 1}"
         first_line = self._text.readline(MAX_CELL)
         if not first_line.strip():
-            lacks = "the first line is empty" if first_line else "the file is empty"
-            raise SourceFault(f"{where}: {lacks}; add a header line, then one line per customer")
+            raise SourceFault(f"{where}: {self._lack(first_line)}")
         faults: list[tuple[int, str]] = []
         for delimiter in marked or ("\t" + DELIMITERS if self._file.suffix.lower() == ".tsv" else DELIMITERS):
             self._start()
@@ -117,6 +143,29 @@ class CsvSource:
         # The complaint about the delimiter that the header is full of is the one that helps.
         raise SourceFault(max(faults, key=lambda fault: fault[0])[1])
 
+    def _lack(self, first_line: str) -> str:
+        """Return the sentence about an empty line, or the end of the file, in place of the header."""
+        if not first_line and self._format.skip_lines:
+            return (
+                f"the file has no line {self._skipped + 1}, though {self._format.skip_key} = {self._format.skip_lines}"
+                " says that the header is there; correct it"
+            )
+        lacks = "the first line is empty" if first_line else "the file is empty"
+        return f"{lacks}; add a header line, then one line per customer"
+
+    def _line_of_header(self, wanted: Sequence[str]) -> int:
+        """Return the number of the first line that has the wanted columns, looking at each by itself; 0 for none."""
+        keys = set(map(name_key, wanted))
+        self._text.seek(0)
+        with suppress(UnicodeError):
+            for number in range(1, _TITLES + 2) if keys else ():
+                line = self._text.readline(MAX_CELL)
+                for delimiter in DELIMITERS:
+                    with suppress(csv.Error):
+                        if keys <= {name_key(cell) for row in csv.reader([line], delimiter=delimiter) for cell in row}:
+                            return number
+        return 0
+
     def _columns_of(self, header: list[str]) -> Columns:
         """Return the columns that have a name. Those after the last one are empty in every row that can be used.
 
@@ -131,19 +180,27 @@ class CsvSource:
         return Columns(names[self._first :])
 
     def _start(self) -> str:
-        """Go to the header; give the delimiter that Excel's `sep=` line before it names, or ""."""
+        """Go to the header; return the delimiter that Excel's `sep=` line above it names, or ""."""
         self._text.seek(0)
         self._skipped = 0
         line = self._text.readline(MAX_CELL).rstrip("\r\n").lstrip("\ufeff").strip('"').lower()
-        if line.startswith("sep=") and line[4:] in set(DELIMITERS):
+        marked = line[4:] if line.startswith("sep=") and line[4:] in set(DELIMITERS) else ""
+        if marked:
             self._skipped = 1
-            return line[4]
-        self._text.seek(0)
+        else:
+            self._text.seek(0)
+        while self._skipped < self._format.skip_lines:
+            self._skip_line()
         begin = self._text.tell()
         while self._text.read(1) == "\ufeff":  # a second byte order mark, which some exports write
             begin = self._text.tell()
         self._text.seek(begin)
-        return ""
+        return marked
+
+    def _skip_line(self) -> None:
+        while (part := self._text.readline(MAX_CELL)) and not part.endswith(("\n", "\r")):
+            pass
+        self._skipped += 1
 
     def _reader(self, delimiter: str) -> Iterator[list[str]]:
         csv.field_size_limit(MAX_CELL)
@@ -189,16 +246,16 @@ class CsvSource:
 
     def _meet_unterminated(self, where: str, cells: int) -> None:
         """Decide about a last line of so many cells without a line end. Raises SourceFault if it is only half there."""
-        if self._last_line is LastLine.REFUSE:
+        if self._format.last_line is LastLine.REFUSE:
             self.unterminated = where
-        elif self._last_line is LastLine.ACCEPT and cells < self._first + len(self.columns.names):
+        elif self._format.last_line is LastLine.ACCEPT and cells < self._first + len(self.columns.names):
             raise SourceFault(f"{where}: {_HALF}")
 
     def check_end(self) -> None:
         """Look at the file's last bytes alone. Raises SourceFault if it may be cut short."""
         descriptor = self._binary.fileno()
         end = os.pread(descriptor, 4, max(0, os.fstat(descriptor).st_size - 4)).replace(b"\0", b"")  # also of UTF-16
-        if self._last_line is LastLine.REFUSE and not end.endswith((b"\n", b"\r")):
+        if self._format.last_line is LastLine.REFUSE and not end.endswith((b"\n", b"\r")):
             raise SourceFault(unterminated(str(self._file)))
 
     def _line_of(self, rows: list[list[str]], before: int, index: int) -> int:

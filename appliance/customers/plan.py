@@ -23,6 +23,7 @@ class RelatedPlan:
     on: str
     order_by: str = ""  # a column; "-column" for the largest first; "" for the order of the file
     limit: int = 10
+    skip_lines: int = 0  # above the header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Plan:
     table: str = "customers"
     addresses: tuple[str, ...] = ("email",)
     encoding: str = ""
+    skip_lines: int = 0  # above the header
     unterminated_last_line: str = "refuse"  # or "accept"
     plus_addressing: bool = False
     related: tuple[RelatedPlan, ...] = ()
@@ -49,8 +51,9 @@ class Plan:
             self.table,
             self.addresses,
             self.encoding,
+            self.skip_lines,
             self.plus_addressing,
-            [[r.name, str(r.source), r.table, r.key, r.on, r.order_by, r.limit] for r in self.related],
+            [[r.name, str(r.source), r.table, r.key, r.on, r.order_by, r.limit, r.skip_lines] for r in self.related],
             self.keys,
         ]
         return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:16]

@@ -67,39 +67,48 @@ class Ending(msgspec.Struct, frozen=True, tag=True):
     unterminated: str
 
 
-def open_source(plan: Plan, file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path) -> Source:
-    """Open one file of the plan, which must have the `wanted` columns, named by the key `setting`.
-
-    `copy` is where a database may be copied to. Raises SourceFault.
-    """
-    if file.suffix.lower() in CSV_SUFFIXES:
-        return _open_csv(plan, file, wanted, setting)
-    return SqliteSource(file, table, wanted, setting, copy)
+def open_customers(plan: Plan, copy: Path) -> Source:
+    """Open the file of the customers. `copy` is where a database may be copied to. Raises SourceFault."""
+    return _open(plan.source, plan.table, plan.addresses, "customers.addresses", copy, _text_format(plan))
 
 
 def open_related(plan: Plan, related: RelatedPlan, copy: Path) -> Source:
-    """Open a file of related rows, as `open_source` does. Raises SourceFault."""
+    """Open a file of related rows, as `open_customers` does. Raises SourceFault."""
     wanted = [related.key, *filter(None, [related.order_by.removeprefix("-")])]
-    return open_source(plan, related.source, related.table, wanted, f"related.{related.name}", copy)
+    text = _text_format(plan, related)
+    return _open(related.source, related.table, wanted, f"related.{related.name}", copy, text)
 
 
-def check_end(plan: Plan, file: Path) -> None:
-    """Look at the end of a CSV file of the plan. Raises SourceFault if it may be cut short."""
-    with closing(_open_csv(plan, file, (), "")) as source:
+def _open(file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path, text: TextFormat) -> Source:
+    """Open a file, which must have the `wanted` columns, named by the key `setting`."""
+    if file.suffix.lower() in CSV_SUFFIXES:
+        return CsvSource(file, wanted, setting, text)
+    return SqliteSource(file, table, wanted, setting, copy)
+
+
+def check_end(plan: Plan, related: RelatedPlan | None = None) -> None:
+    """Look at the end of a CSV file, the customers' or a related one. Raises SourceFault if it may be cut short."""
+    with closing(CsvSource((related or plan).source, (), "", _text_format(plan, related))) as source:
         source.check_end()
 
 
-def _open_csv(plan: Plan, file: Path, wanted: Sequence[str], setting: str) -> CsvSource:
+def _text_format(plan: Plan, related: RelatedPlan | None = None) -> TextFormat:
+    """Return how a text file is written, the customers' or a related one."""
     if plan.ready_file or plan.checksum_file:
         last_line = LastLine.PROVEN
     else:
         last_line = LastLine.ACCEPT if plan.unterminated_last_line == "accept" else LastLine.REFUSE
-    return CsvSource(file, wanted, setting, TextFormat(encoding=plan.encoding, last_line=last_line))
+    return TextFormat(
+        section=f"related.{related.name}" if related else "customers",
+        encoding=plan.encoding,
+        skip_lines=(related or plan).skip_lines,
+        last_line=last_line,
+    )
 
 
 def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion | Ending, None, None]:
     """Return the columns, then every customer, then how the file ends. Raises SourceFault."""
-    source = open_source(plan, plan.source, plan.table, plan.addresses, "customers.addresses", copy)
+    source = open_customers(plan, copy)
     try:
         _check_names(plan, source.columns)
         yield Header(source.columns.names)

@@ -105,7 +105,7 @@ def _first_rows(plan: Plan, copy: Path) -> Trial:
                     columns = Columns(item.columns)
         rejected.add(plan.source, portion.bad_rows, portion.bad)
         unclear.add(plan.source, portion.unclear_rows, portion.unclear)
-        check_end(plan, plan.source)
+        check_end(plan)
     relations = []
     for related in plan.related:
         if related.source not in unread:
@@ -114,7 +114,7 @@ def _first_rows(plan: Plan, copy: Path) -> Trial:
                 for batch in islice(source.batches(), 1):
                     _, faults = usable_rows(batch, source.columns)
                     rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
-            check_end(plan, related.source)
+            check_end(plan, related)
     values = msgspec.json.decode(portion.records, type=list[tuple[str, ...]])[:SAMPLE]
     no_rows = {related.name: Rows(()) for related in plan.related}
     return Trial(

@@ -45,6 +45,7 @@ def plan_of(settings: Settings) -> Plan:
         table=customers.table,
         addresses=customers.addresses,
         encoding=customers.encoding,
+        skip_lines=customers.skip_lines,
         unterminated_last_line=customers.unterminated_last_line,
         plus_addressing=customers.plus_addressing,
         related=tuple(
@@ -56,6 +57,7 @@ def plan_of(settings: Settings) -> Plan:
                 on=related.on,
                 order_by=related.order_by,
                 limit=related.limit,
+                skip_lines=related.skip_lines,
             )
             for related in settings.related
         ),
