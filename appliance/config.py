@@ -102,6 +102,7 @@ class Customers:
     encoding: str = setting(values.or_empty(values.parse_encoding), "")
     skip_lines: int = setting(values.integer(0, 1000), 0)
     unterminated_last_line: str = setting(values.one_of("refuse", "accept"), "refuse")
+    null_values: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
     ready_file: Path | None = setting(values.optional(values.parse_path), "")
     checksum_file: Path | None = setting(values.optional(values.parse_path), "")
     ignore_domains: tuple[str, ...] = setting(values.list_of(values.parse_domain), [])

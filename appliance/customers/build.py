@@ -15,7 +15,7 @@ from appliance.customers.ahead import ahead
 from appliance.customers.column_name import name_key
 from appliance.customers.keys import KeyIndexer
 from appliance.customers.plan import MAX_LISTED, BadRow, Plan, RelatedPlan, Report
-from appliance.customers.reading import Ending, Header, Portion, open_related, read_customers, usable_rows
+from appliance.customers.reading import Ending, Header, Portion, batches_of, open_related, read_customers, usable_rows
 from appliance.customers.record import ColumnFault, Columns
 from appliance.customers.snapshot import FORMAT, SCHEMA, Age, Facts, Relation, add_to_checksum, related_keys
 from appliance.customers.source import SourceFault, require
@@ -187,7 +187,7 @@ class Builder:
             key_at = source.columns.place(related.key)
             sort_at = source.columns.position(related.order_by.removeprefix("-"))
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
-            for batch in source.batches():
+            for batch in batches_of(self._plan, source):
                 rows, faults = usable_rows(batch, source.columns)
                 bad = [(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]]
                 self._tally.related_rejected[related.name].add(related.source, len(faults), bad)

@@ -36,6 +36,7 @@ class Plan:
     encoding: str = ""
     skip_lines: int = 0  # above the header
     unterminated_last_line: str = "refuse"  # or "accept"
+    null_values: tuple[str, ...] = ()  # texts that mean nothing, in every file
     plus_addressing: bool = False
     related: tuple[RelatedPlan, ...] = ()
     keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related file
@@ -52,6 +53,7 @@ class Plan:
             self.addresses,
             self.encoding,
             self.skip_lines,
+            self.null_values,
             self.plus_addressing,
             [[r.name, str(r.source), r.table, r.key, r.on, r.order_by, r.limit, r.skip_lines] for r in self.related],
             self.keys,

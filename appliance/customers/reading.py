@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from operator import itemgetter
 from pathlib import Path
@@ -86,6 +86,19 @@ def _open(file: Path, table: str, wanted: Sequence[str], setting: str, copy: Pat
     return SqliteSource(file, table, wanted, setting, copy)
 
 
+def batches_of(plan: Plan, source: Source) -> Iterator[Batch]:
+    """Return every row of a file, as `source.batches` does, with empty cells for the plan's texts for nothing."""
+    nulls = frozenset(map(str.strip, plan.null_values))
+    for batch in source.batches():
+        yield batch._replace(rows=[_without(nulls, row) for row in batch.rows]) if nulls else batch
+
+
+def _without(nulls: frozenset[str], row: list[str]) -> list[str]:
+    if nulls.isdisjoint(map(str.strip, row)):
+        return row
+    return ["" if cell.strip() in nulls else cell for cell in row]
+
+
 def check_end(plan: Plan, related: RelatedPlan | None = None) -> None:
     """Look at the end of a CSV file, the customers' or a related one. Raises SourceFault if it may be cut short."""
     with closing(CsvSource((related or plan).source, (), "", _text_format(plan, related))) as source:
@@ -113,7 +126,7 @@ def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion | Endin
         _check_names(plan, source.columns)
         yield Header(source.columns.names)
         reader = AddressReader(plan.addresses, source.columns, fold_plus=plan.plus_addressing)
-        for batch in source.batches():
+        for batch in batches_of(plan, source):
             yield _portion(plan, batch, source, reader)
         yield Ending(source.unterminated)
     except ColumnFault as fault:

@@ -16,7 +16,15 @@ from appliance.customers.build import Rejected
 from appliance.customers.csv_source import CSV_SUFFIXES
 from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.plan import BadRow, Plan, Refused
-from appliance.customers.reading import Header, Portion, check_end, open_related, read_customers, usable_rows
+from appliance.customers.reading import (
+    Header,
+    Portion,
+    batches_of,
+    check_end,
+    open_related,
+    read_customers,
+    usable_rows,
+)
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Facts, Relation
 from appliance.customers.source import SourceFault
@@ -111,7 +119,7 @@ def _first_rows(plan: Plan, copy: Path) -> Trial:
         if related.source not in unread:
             with closing(open_related(plan, related, copy)) as source:
                 relations.append(Relation(related.name, source.columns.names, related.on, by_address=False))
-                for batch in islice(source.batches(), 1):
+                for batch in islice(batches_of(plan, source), 1):
                     _, faults = usable_rows(batch, source.columns)
                     rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
             check_end(plan, related)

@@ -47,6 +47,7 @@ def plan_of(settings: Settings) -> Plan:
         encoding=customers.encoding,
         skip_lines=customers.skip_lines,
         unterminated_last_line=customers.unterminated_last_line,
+        null_values=customers.null_values,
         plus_addressing=customers.plus_addressing,
         related=tuple(
             RelatedPlan(
