@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,12 @@ PRAGMA temp_store = FILE;
 _LARGE: Final = 8 * 1024 * 1024  # a smaller file is read before a process for it would be there
 _CUSTOMERS: Final = "INSERT INTO customer SELECT key + ?, value FROM json_each(?)"
 _MET: Final = "INSERT INTO met SELECT value, key + ? FROM json_each(?) WHERE type = 'text'"
+_TEMPORARY: Final = """
+CREATE TEMP TABLE met(address TEXT, customer INTEGER);
+CREATE TEMP TABLE works(domain TEXT, customer INTEGER);
+"""
+_OF_COMPANIES: Final = """SELECT works.domain, customer.record FROM works
+JOIN customer ON customer.number = works.customer ORDER BY works.domain, works.customer"""
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
 
 
@@ -57,6 +65,7 @@ class Tally:
         self.unterminated: list[str] = []
         """Where last lines stand that have no line end, so that their files may be cut short."""
 
+        self.companies: int | None = None
         self.related: dict[str, int] = {}
         self.related_rejected: defaultdict[str, Rejected] = defaultdict(Rejected)
 
@@ -75,6 +84,7 @@ class Tally:
             unclear=tuple(self.unclear.listed),
             related=self.related,
             seconds=round(seconds, 3),
+            companies=self.companies,
         )
 
 
@@ -95,10 +105,11 @@ class Builder:
         `ages` and `signature` are what the snapshot will say of when and what was read.
         """
         try:
-            self._database.executescript(_FAST + SCHEMA + "CREATE TEMP TABLE met(address TEXT, customer INTEGER);")
+            self._database.executescript(_FAST + SCHEMA + _TEMPORARY)
             self._database.execute("BEGIN")
             columns = self._customers()
             self._addresses()
+            self._companies()
             self._keys.customers(Columns(columns))
             relations = tuple(
                 self._relation(number, related, Columns(columns).place(related.on))
@@ -115,6 +126,7 @@ class Builder:
                 rows=self._tally.rows,
                 related_rows=self._tally.related,
                 addresses=self._tally.addresses,
+                companies=self._tally.companies or 0,
                 checksum=self._tally.checksum,
             )
             self._database.execute("INSERT INTO facts VALUES(?)", (msgspec.json.encode(facts).decode(),))
@@ -158,6 +170,8 @@ class Builder:
             self._database.execute(statement, (first, values.decode()))
         more = [(address, first + index) for index, address in portion.more]
         self._database.executemany("INSERT INTO met VALUES(?, ?)", more)
+        companies = [(domain, first + index) for index, domain in portion.companies]
+        self._database.executemany("INSERT INTO works VALUES(?, ?)", companies)
         tally.rows += portion.rows
         tally.without_address += portion.without_address
 
@@ -169,6 +183,18 @@ class Builder:
             "SELECT ifnull(sum(owners), 0), count(*) FILTER (WHERE owners > 1)"
             " FROM (SELECT count(*) AS owners FROM address GROUP BY address)"
         ).fetchone()
+
+    def _companies(self) -> None:
+        """Store what the customers of each company have in common."""
+        if not self._plan.company_domain:
+            return
+        self._tally.companies = 0
+        met = self._database.execute(_OF_COMPANIES)
+        for domain, rows in groupby(met, itemgetter(0)):
+            members, record = _in_common(record for _, record in rows)
+            self._database.execute("INSERT INTO company VALUES(?, ?, ?)", (domain, members, record))
+            self._tally.companies += 1
+        self._database.execute("DROP TABLE works")
 
     def _relation(self, number: int, related: RelatedPlan, on: int) -> Relation:
         by_address = name_key(related.on) in map(name_key, self._plan.addresses)
@@ -213,6 +239,18 @@ class Builder:
         )
         self._database.execute("DROP TABLE joined")
         return relation
+
+
+def _in_common(records: Iterable[str]) -> tuple[int, str]:
+    """Return how many records there are, and one with the values that they all have, and empty cells for the others."""
+    members, common = 0, []
+    for members, record in enumerate(records, 1):
+        values = msgspec.json.decode(record, type=list[str])
+        if members == 1:
+            common = values
+        else:
+            common = [one if one.strip() == other.strip() else "" for one, other in zip(common, values, strict=True)]
+    return members, msgspec.json.encode(common).decode()
 
 
 def _sortable(text: str) -> float | str | None:

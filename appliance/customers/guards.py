@@ -117,7 +117,7 @@ def _check_rows(plan: Plan, tally: Tally, last: Facts | None) -> None:
     _check_bad_rows(plan, tally.rejected, tally.rows)
     if not tally.rows:
         raise Refused(f"{plan.source} contains no customers; export it again")
-    if tally.without_address == tally.rows and not plan.keys:
+    if tally.without_address == tally.rows and not plan.keys and not tally.companies:
         names = " or ".join(f'"{name}"' for name in plan.addresses)
         raise Refused(
             f"{plan.source} has no customer with an address in {names}, so nobody could be found;"

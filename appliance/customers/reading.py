@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from appliance.customers.address_reader import AddressReader
+from appliance.customers.company_domain import read_domains
 from appliance.customers.csv_source import CSV_SUFFIXES, CsvSource, LastLine, TextFormat
 from appliance.customers.keys import split
 from appliance.customers.plan import MAX_LISTED, Plan, RelatedPlan
@@ -23,6 +24,7 @@ _FIRST: Final = itemgetter(0)
 MAX_ROW: Final = 1024 * 1024
 """Characters of one row: a card is made of up to 20 customers, each of whom is read whole."""
 
+UNCLEAR_DOMAIN: Final = '"{}" contains a value that is not a domain; nobody is found by it'
 UNCLEAR: Final = "{} contains a value beside an email address that is not one; it is ignored"
 TOO_LARGE: Final = f"this row has more than {MAX_ROW:,} characters; shorten its columns in the export"
 
@@ -45,6 +47,9 @@ class Portion(msgspec.Struct, frozen=True, tag=True):
 
     more: list[tuple[int, str]]
     """Every other address, with the index of its customer."""
+
+    companies: list[tuple[int, str]]
+    """Every domain of a company, with the index of its customer."""
 
     without_address: int
     bad_rows: int
@@ -139,6 +144,8 @@ def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion | Endin
 
 def _check_names(plan: Plan, columns: Columns) -> None:
     """Raise ColumnFault if related rows cannot be joined, would hide a column in the card, or a key has no column."""
+    if plan.company_domain:
+        require(columns, (plan.company_domain,), "customers.company_domain")
     tables = [related.name for related in plan.related]
     require(columns, [column for table, column in (split(name, tables) for name in plan.keys) if not table],
             "app.subject.column")  # fmt: skip
@@ -159,24 +166,43 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
     names = " or ".join(f'"{name}"' for name in plan.addresses)
     if found.bad:
         left_out |= dict.fromkeys(found.bad, f"{names} contains a value that is not an email address")
-    unclear = [(indices[index], UNCLEAR.format(names)) for index in found.unclear if index not in left_out]
     if left_out:
         faults = sorted([*faults, *((indices[index], why) for index, why in left_out.items())])
         rows = [row for index, row in enumerate(rows) if index not in left_out]
+        indices = [index for at, index in enumerate(indices) if at not in left_out]
         found = reader.read(rows)
         records = msgspec.json.encode(rows)
+    companies, no_domains = _companies(plan, source.columns, rows)
+    unclear = dict.fromkeys(no_domains, UNCLEAR_DOMAIN.format(plan.company_domain))
+    unclear |= dict.fromkeys(found.unclear, UNCLEAR.format(names))
     return Portion(
         rows=len(rows),
         records=records,
         main=msgspec.json.encode(found.main),
         more=found.more,
+        companies=companies,
         without_address=found.main.count(None),
         bad_rows=len(faults),
         bad=[(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]],
         unclear_rows=len(unclear),
-        unclear=[(batch.line_of(index), why) for index, why in unclear[:MAX_LISTED]],
+        unclear=[(batch.line_of(indices[index]), unclear[index]) for index in sorted(unclear)[:MAX_LISTED]],
         share=source.share_read(),
     )
+
+
+def _companies(plan: Plan, columns: Columns, rows: Sequence[Sequence[str]]) -> tuple[list[tuple[int, str]], list[int]]:
+    """Return the companies' domains in some rows, and the indices of rows in which something else stands there."""
+    companies: list[tuple[int, str]] = []
+    unclear: list[int] = []
+    if plan.company_domain:
+        place = columns.place(plan.company_domain)
+        for index, row in enumerate(rows):
+            domains = read_domains(row[place])
+            if domains is None:
+                unclear.append(index)
+            else:
+                companies += [(index, domain) for domain in domains]
+    return companies, unclear
 
 
 def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[tuple[int, str]]]:

@@ -102,7 +102,7 @@ def _first_rows(plan: Plan, copy: Path) -> Trial:
     """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
     unread = tuple(file for file in plan.files if file.suffix.lower() not in CSV_SUFFIXES)
     rejected, unclear = Rejected(), Rejected()
-    columns, portion = Columns(()), Portion(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
+    columns, portion = Columns(()), Portion(0, b"[]", b"[]", [], [], 0, 0, [], 0, [], 0.0)
     if plan.source not in unread:
         with closing(read_customers(plan, copy)) as items:
             for item in items:
