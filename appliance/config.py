@@ -107,6 +107,7 @@ class Customers:
     checksum_file: Path | None = setting(values.optional(values.parse_path), "")
     ignore_domains: tuple[str, ...] = setting(values.list_of(values.parse_domain), [])
     plus_addressing: bool = setting(values.parse_bool, False)
+    gmail_dots: bool = setting(values.parse_bool, False)
     company_domain: str = setting(values.or_empty(values.parse_text), "")
 
 

@@ -208,6 +208,7 @@ class Builder:
                 by_address=by_address,
                 key=related.key,
                 fold_plus=self._plan.plus_addressing,
+                gmail_dots=self._plan.gmail_dots,
             )
             self._tally.related[related.name] = 0
             key_at = source.columns.place(related.key)

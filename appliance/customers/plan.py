@@ -38,6 +38,7 @@ class Plan:
     unterminated_last_line: str = "refuse"  # or "accept"
     null_values: tuple[str, ...] = ()  # texts that mean nothing, in every file
     plus_addressing: bool = False
+    gmail_dots: bool = False
     company_domain: str = ""  # the column that names the domain of a customer's company
     related: tuple[RelatedPlan, ...] = ()
     keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related file
@@ -56,6 +57,7 @@ class Plan:
             self.skip_lines,
             self.null_values,
             self.plus_addressing,
+            self.gmail_dots,
             self.company_domain,
             [[r.name, str(r.source), r.table, r.key, r.on, r.order_by, r.limit, r.skip_lines] for r in self.related],
             self.keys,

@@ -130,7 +130,9 @@ def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion | Endin
     try:
         _check_names(plan, source.columns)
         yield Header(source.columns.names)
-        reader = AddressReader(plan.addresses, source.columns, fold_plus=plan.plus_addressing)
+        reader = AddressReader(
+            plan.addresses, source.columns, fold_plus=plan.plus_addressing, gmail_dots=plan.gmail_dots
+        )
         for batch in batches_of(plan, source):
             yield _portion(plan, batch, source, reader)
         yield Ending(source.unterminated)

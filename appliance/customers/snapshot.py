@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from appliance.customers.address import domain_of, fold_plus
+from appliance.customers.address import domain_of, fold
 from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns, Record, Rows
 
@@ -70,6 +70,7 @@ class Relation(msgspec.Struct, frozen=True):
     by_address: bool  # `on` holds addresses, so both sides are compared in normal form
     key: str = ""  # the column of its own that is compared
     fold_plus: bool = False  # and without their tags
+    gmail_dots: bool = False  # and without Gmail's dots
 
 
 class Age(msgspec.Struct, frozen=True):
@@ -293,7 +294,8 @@ def related_keys(text: str, relation: Relation, limit: int | None = None) -> lis
     if not relation.by_address:
         return [text.strip()] if text.strip() else []
     addresses = read_cell(text, limit).addresses
-    return list(dict.fromkeys(fold_plus(one) if relation.fold_plus else one for one in addresses))[:limit]
+    folded = (fold(one, plus=relation.fold_plus, gmail_dots=relation.gmail_dots) for one in addresses)
+    return list(dict.fromkeys(folded))[:limit]
 
 
 def add_to_checksum(records: bytes, checksum: int) -> int:

@@ -49,6 +49,7 @@ def plan_of(settings: Settings) -> Plan:
         unterminated_last_line=customers.unterminated_last_line,
         null_values=customers.null_values,
         plus_addressing=customers.plus_addressing,
+        gmail_dots=customers.gmail_dots,
         company_domain=customers.company_domain,
         related=tuple(
             RelatedPlan(

@@ -89,6 +89,36 @@ def test_a_cell_of_two_lines(folder, plan):
     assert names(folder, plan, "cy@example.com") == ["Cy"]
 
 
+def test_dots_of_gmail_are_other_people_unless_the_operator_says_so(folder, plan):
+    rows = [
+        ("email", "name"),
+        ("A.da@GoogleMail.com", "Ada"),
+        ("b.ob@example.com", "Bob"),
+        ("ada@gmail.com", "Also Ada"),
+    ]
+    write(plan, rows)
+    run_import(plan, folder)
+    assert names(folder, plan, "ada@gmail.com") == ["Also Ada"]
+    folded = replace(plan, gmail_dots=True)
+    report = run_import(folded, folder)
+    assert report.shared_addresses == 1
+    assert names(folder, folded, "ada@gmail.com") == ["Ada", "Also Ada"]
+    assert names(folder, folded, "a.da@googlemail.com", "bob@example.com") == []  # a request's are folded, too
+    assert names(folder, folded, "b.ob@example.com") == ["Bob"]
+
+
+def test_related_rows_are_joined_by_addresses_without_dots(folder, tmp_path):
+    source = write_csv(tmp_path / "c.csv", [("email",), ("ada.l@gmail.com",)])
+    orders = write_csv(
+        tmp_path / "o.csv", [("mail", "number"), ("a.d.a.l@googlemail.com", "1"), ("adal@gmail.com", "2")]
+    )
+    related = RelatedPlan(name="orders", source=orders, table="", key="mail", on="email")
+    plan = Plan(source=source, related=(related,), gmail_dots=True)
+    run_import(plan, folder)
+    (ada,) = open_snapshot(folder, plan).find(("adal@gmail.com",))
+    assert [order.number for order in ada.orders] == ["1", "2"]
+
+
 def test_tags_are_other_people_unless_the_operator_says_so(folder, plan):
     rows = [("email", "name"), ("ann+shop@example.com", "Ann"), ("ann@example.com", "Other Ann")]
     run_import(write(plan, rows), folder)
@@ -728,6 +758,7 @@ def test_a_snapshot_of_other_settings_is_not_used(plan, folder, tmp_path):
         Plan(source=write_csv(tmp_path / "other.csv")),
         Plan(source=plan.source, addresses=("name",)),
         Plan(source=plan.source, plus_addressing=True),
+        Plan(source=plan.source, gmail_dots=True),
     ):
         assert open_snapshot(folder, other) is None
     assert newest(folder, Plan(source=plan.source, max_shrink=0.5)) is not None
