@@ -101,11 +101,12 @@ def make_app(
         weigh=weigh,
     )
     rules = Rules(
-        frozenset(map(normalise_domain, customers.ignore_domains)),
+        frozenset(normalise_domain(domain, gmail_dots=customers.gmail_dots) for domain in customers.ignore_domains),
         customers.plus_addressing,
         customers.max_age,
         settings.server.timezone,
         customers.addresses,
+        customers.gmail_dots,
     )
     return SidebarApp(
         app.name,
