@@ -50,17 +50,29 @@ def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: 
     return file
 
 
-def import_spec(source: Path, *, table: str = "customers", encoding: str = "", **options: Any) -> ImportSpec:
-    """Return what to import: this file, with the keys of [customers] that are given."""
-    marks = {mark: options.get(mark) for mark in ("ready_file", "checksum_file")}
-    parsed = sources.parse(str(source), source, {"table": table, "encoding": encoding, **marks})
-    return ImportSpec(source=parsed, **options)
+KEYS = {
+    "table": "customers",
+    "encoding": "",
+    "skip_lines": 0,
+    "unterminated_last_line": "refuse",
+    "ready_file": None,
+    "checksum_file": None,
+}
+"""Keys of [customers] that say how a source is read, by their defaults."""
 
 
-def related_spec(source: Path, *, table: str = "", encoding: str = "", **options: Any) -> RelatedSpec:
-    """Return the related rows of this file."""
-    keys = {"table": table, "encoding": encoding, "ready_file": None, "checksum_file": None}
-    return RelatedSpec(source=sources.parse(str(source), source, keys), **options)
+def import_spec(source: Path, **given: Any) -> ImportSpec:
+    """Return what to import: this file, by the keys of [customers] that are given."""
+    parsed = sources.parse(str(source), source, "customers", {**KEYS, **given})
+    fields = ImportSpec.__dataclass_fields__
+    return ImportSpec(source=parsed, **{key: value for key, value in given.items() if key in fields})
+
+
+def related_spec(source: Path, name: str, **given: Any) -> RelatedSpec:
+    """Return the related rows of this file, by the keys of [related.NAME] that are given."""
+    parsed = sources.parse(str(source), source, f"related.{name}", {**KEYS, "table": name, **given})
+    fields = RelatedSpec.__dataclass_fields__
+    return RelatedSpec(name=name, source=parsed, **{key: value for key, value in given.items() if key in fields})
 
 
 def run_import(spec: ImportSpec, folder: Path, **options: object) -> Report:

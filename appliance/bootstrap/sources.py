@@ -17,7 +17,8 @@ def source_of(section: Customers | Related, customers: Customers) -> Source:
     Raises BadSource.
     """
     settings = {field.name: getattr(of, field.name) for of in (customers, section) for field in fields(of)}
-    return sources.parse(section.source.text, section.source.path, settings)
+    name = f"related.{section.name}" if isinstance(section, Related) else "customers"
+    return sources.parse(section.source.text, section.source.path, name, settings)
 
 
 def check_sources(settings: Settings, reader: Reader) -> None:

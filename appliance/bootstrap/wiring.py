@@ -33,7 +33,10 @@ def import_spec_of(settings: Settings) -> ImportSpec:
     return ImportSpec(
         source=source_of(customers, customers),
         addresses=customers.addresses,
+        null_values=customers.null_values,
         plus_addressing=customers.plus_addressing,
+        gmail_dots=customers.gmail_dots,
+        company_domain=customers.company_domain,
         related=tuple(
             RelatedSpec(
                 name=related.name,
@@ -72,11 +75,12 @@ def make_app(
         weigh=weigh,
     )
     rules = Rules(
-        frozenset(map(normalise_domain, customers.ignore_domains)),
+        frozenset(normalise_domain(domain, gmail_dots=customers.gmail_dots) for domain in customers.ignore_domains),
         customers.plus_addressing,
         customers.max_age,
         settings.server.timezone,
         customers.addresses,
+        customers.gmail_dots,
     )
     return SidebarApp(
         app.name,

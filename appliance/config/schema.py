@@ -100,10 +100,15 @@ class Customers:
     max_bad_rows: float = setting(values.parse_share, "1%")
     max_age: float | None = setting(values.optional(values.parse_duration), "")
     encoding: str = setting(values.or_empty(values.parse_encoding), "")
+    skip_lines: int = setting(values.integer(0, 1000), 0)
+    unterminated_last_line: str = setting(values.one_of("refuse", "accept"), "refuse")
+    null_values: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
     ready_file: Path | None = setting(values.optional(values.parse_path), "")
     checksum_file: Path | None = setting(values.optional(values.parse_path), "")
     ignore_domains: tuple[str, ...] = setting(values.list_of(values.parse_domain), [])
     plus_addressing: bool = setting(values.parse_bool, False)
+    gmail_dots: bool = setting(values.parse_bool, False)
+    company_domain: str = setting(values.or_empty(values.parse_text), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +122,7 @@ class Related:
     on: str = setting(values.parse_text, example='"id"')
     order_by: str = setting(values.or_empty(values.parse_text), "")
     limit: int = setting(values.integer(1, 1000), 10)
+    skip_lines: int = setting(values.integer(0, 1000), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

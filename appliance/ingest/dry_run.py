@@ -15,7 +15,7 @@ from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Relation, SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import marks
-from appliance.ingest.encode import EncodedBatch, open_related, read_customers, usable_rows
+from appliance.ingest.encode import EncodedBatch, Header, batches_of, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
 from appliance.ingest.sources.base import Source, SourceFault
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
@@ -99,14 +99,15 @@ def _first_rows(spec: ImportSpec, scratch: Path) -> DryRun:
     """Read the first rows of each source that can be read in part, and look at its end. Raises SourceFault."""
     unread = tuple(source for source in spec.sources if not source.is_streamed)
     rejected, unclear = RejectedRows(), RejectedRows()
-    columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
+    columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], [], 0, 0, [], 0, [], 0.0)
     if spec.source not in unread:
         with closing(read_customers(spec, scratch)) as items:
             for item in items:
                 if isinstance(item, EncodedBatch):
                     encoded = item
                     break
-                columns = Columns(item.columns)
+                if isinstance(item, Header):
+                    columns = Columns(item.columns)
         rejected.add(spec.source, encoded.bad_rows, encoded.bad)
         unclear.add(spec.source, encoded.unclear_rows, encoded.unclear)
         with closing(spec.source.open({}, scratch)) as source:
@@ -116,7 +117,7 @@ def _first_rows(spec: ImportSpec, scratch: Path) -> DryRun:
         if related.source not in unread:
             with closing(open_related(related, scratch)) as source:
                 relations.append(Relation(related.name, source.columns.names, related.on, by_address=False))
-                for batch in islice(source.batches(), 1):
+                for batch in islice(batches_of(spec, source), 1):
                     _, faults = usable_rows(batch, source.columns)
                     rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
                 source.check_end()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from appliance.customers.address_reader import AddressReader
+from appliance.customers.company_domain import read_domains
 from appliance.customers.keys import split
 from appliance.customers.record import ColumnFault, Columns
 from appliance.ingest.sources.base import Batch, OpenSource, SourceFault, require
@@ -20,6 +21,7 @@ _FIRST: Final = itemgetter(0)
 MAX_ROW: Final = 1024 * 1024
 """Characters of one row: a card is made of up to 20 customers, each of whom is read whole."""
 
+UNCLEAR_DOMAIN: Final = '"{}" contains a value that is not a domain; nobody is found by it'
 UNCLEAR: Final = "{} contains a value beside an email address that is not one; it is ignored"
 TOO_LARGE: Final = f"this row has more than {MAX_ROW:,} characters; shorten its columns in the export"
 
@@ -43,6 +45,9 @@ class EncodedBatch(msgspec.Struct, frozen=True, tag=True):
     more: list[tuple[int, str]]
     """Every other address, with the index of its customer."""
 
+    companies: list[tuple[int, str]]
+    """Every domain of a company, with the index of its customer."""
+
     without_address: int
     bad_rows: int
     bad: list[tuple[int, str]]
@@ -58,6 +63,12 @@ class EncodedBatch(msgspec.Struct, frozen=True, tag=True):
     """How much of the file has been read, from 0 to 1."""
 
 
+class Ending(msgspec.Struct, frozen=True, tag=True):
+    """What comes after the last batch: where a last line without a line end is, or ""."""
+
+    unterminated: str
+
+
 def open_related(related: RelatedSpec, scratch: Path) -> OpenSource:
     """Open a source of related rows. A copy may be put at `scratch`. Raises SourceFault."""
     key, order_by = (f"related.{related.name}.{key}" for key in ("key", "order_by"))
@@ -65,15 +76,34 @@ def open_related(related: RelatedSpec, scratch: Path) -> OpenSource:
     return related.source.open({**({column: order_by} if column else {}), related.key: key}, scratch)
 
 
-def read_customers(spec: ImportSpec, scratch: Path) -> Generator[Header | EncodedBatch, None, None]:
-    """Return the columns, then every customer. A copy may be put at `scratch`. Raises SourceFault."""
+def batches_of(spec: ImportSpec, source: OpenSource) -> Iterator[Batch]:
+    """Return every row of a source, with empty cells in place of the texts that mean nothing. Raises SourceFault."""
+    nulls = frozenset(map(str.strip, spec.null_values))
+    for batch in source.batches():
+        yield batch._replace(rows=[_without(nulls, row) for row in batch.rows]) if nulls else batch
+
+
+def _without(nulls: frozenset[str], row: list[str]) -> list[str]:
+    if nulls.isdisjoint(map(str.strip, row)):
+        return row
+    return ["" if cell.strip() in nulls else cell for cell in row]
+
+
+def read_customers(spec: ImportSpec, scratch: Path) -> Generator[Header | EncodedBatch | Ending, None, None]:
+    """Return the columns, then every customer, then how the source ends. Raises SourceFault.
+
+    A copy may be put at `scratch`.
+    """
     source = spec.source.open(dict.fromkeys(spec.addresses, "customers.addresses"), scratch)
     try:
         _check_names(spec, source.columns)
         yield Header(source.columns.names)
-        reader = AddressReader(spec.addresses, source.columns, fold_plus=spec.plus_addressing)
-        for batch in source.batches():
+        reader = AddressReader(
+            spec.addresses, source.columns, fold_plus=spec.plus_addressing, gmail_dots=spec.gmail_dots
+        )
+        for batch in batches_of(spec, source):
             yield _encode(spec, batch, source, reader)
+        yield Ending(source.unterminated)
     except ColumnFault as fault:
         raise SourceFault(f"{spec.source}: {fault}") from None
     except UnicodeEncodeError:  # such as half a surrogate pair, which UTF-7 can spell
@@ -84,6 +114,8 @@ def read_customers(spec: ImportSpec, scratch: Path) -> Generator[Header | Encode
 
 def _check_names(spec: ImportSpec, columns: Columns) -> None:
     """Raise ColumnFault if related rows cannot be joined, would hide a column in the card, or a key has no column."""
+    if spec.company_domain:
+        require(columns, {spec.company_domain: "customers.company_domain"})
     tables = [related.name for related in spec.related]
     keys = [column for table, column in (split(name, tables) for name in spec.keys) if not table]
     require(columns, dict.fromkeys(keys, "app.subject.column"))
@@ -104,24 +136,45 @@ def _encode(spec: ImportSpec, batch: Batch, source: OpenSource, reader: AddressR
     names = " or ".join(f'"{name}"' for name in spec.addresses)
     if found.bad:
         left_out |= dict.fromkeys(found.bad, f"{names} contains a value that is not an email address")
-    unclear = [(indices[index], UNCLEAR.format(names)) for index in found.unclear if index not in left_out]
     if left_out:
         faults = sorted([*faults, *((indices[index], why) for index, why in left_out.items())])
         rows = [row for index, row in enumerate(rows) if index not in left_out]
+        indices = [index for at, index in enumerate(indices) if at not in left_out]
         found = reader.read(rows)
         records = msgspec.json.encode(rows)
+    companies, no_domains = _companies(spec, source.columns, rows)
+    unclear = dict.fromkeys(no_domains, UNCLEAR_DOMAIN.format(spec.company_domain))
+    unclear |= dict.fromkeys(found.unclear, UNCLEAR.format(names))
     return EncodedBatch(
         rows=len(rows),
         records=records,
         main=msgspec.json.encode(found.main),
         more=found.more,
+        companies=companies,
         without_address=found.main.count(None),
         bad_rows=len(faults),
         bad=[(batch.line_of(index), why) for index, why in faults[:MAX_LISTED]],
         unclear_rows=len(unclear),
-        unclear=[(batch.line_of(index), why) for index, why in unclear[:MAX_LISTED]],
+        unclear=[(batch.line_of(indices[index]), unclear[index]) for index in sorted(unclear)[:MAX_LISTED]],
         share=source.share_read(),
     )
+
+
+def _companies(
+    spec: ImportSpec, columns: Columns, rows: Sequence[Sequence[str]]
+) -> tuple[list[tuple[int, str]], list[int]]:
+    """Return the companies' domains in some rows, and the indices of rows in which something else is there."""
+    companies: list[tuple[int, str]] = []
+    unclear: list[int] = []
+    if spec.company_domain:
+        at = columns.require_index(spec.company_domain)
+        for index, row in enumerate(rows):
+            domains = read_domains(row[at])
+            if domains is None:
+                unclear.append(index)
+            else:
+                companies += [(index, domain) for domain in domains]
+    return companies, unclear
 
 
 def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[tuple[int, str]]]:

@@ -32,7 +32,10 @@ class ImportSpec:
 
     source: Source
     addresses: tuple[str, ...] = ("email",)
+    null_values: tuple[str, ...] = ()  # texts that mean nothing, in every source
     plus_addressing: bool = False
+    gmail_dots: bool = False
+    company_domain: str = ""  # the column that names the domain of a customer's company
     related: tuple[RelatedSpec, ...] = ()
     keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related table
     max_shrink: float = 0.2
@@ -45,7 +48,10 @@ class ImportSpec:
         decides = [
             self.source.identity(),
             self.addresses,
+            self.null_values,
             self.plus_addressing,
+            self.gmail_dots,
+            self.company_domain,
             [[r.name, r.source.identity(), r.key, r.on, r.order_by, r.limit] for r in self.related],
             self.keys,
         ]
@@ -98,6 +104,8 @@ class Report(msgspec.Struct, frozen=True):
     unclear: tuple[BadRow, ...]  # the first MAX_LISTED
     related: dict[str, int]
     seconds: float
+    companies: int | None = None
+    """Different domains of companies; None if no column names any."""
 
     @property
     def rows_per_second(self) -> int:

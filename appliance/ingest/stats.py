@@ -29,11 +29,15 @@ class ImportStats:
         self.rows = self.without_address = self.addresses = self.shared = self.checksum = 0
         self.rejected = RejectedRows()
         self.unclear = RejectedRows()
+        self.unterminated: list[str] = []
+        """Where last lines are that have no line end, so that their files may be cut short."""
+
+        self.companies: int | None = None
         self.related: dict[str, int] = {}
         self.related_rejected: defaultdict[str, RejectedRows] = defaultdict(RejectedRows)
 
     def report(self, generation: int, seconds: float) -> Report:
-        """Give the numbers."""
+        """Return the numbers."""
         every = [self.rejected, *self.related_rejected.values()]
         return Report(
             generation=generation,
@@ -47,4 +51,5 @@ class ImportStats:
             unclear=tuple(self.unclear.listed),
             related=self.related,
             seconds=round(seconds, 3),
+            companies=self.companies,
         )

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.ingest.sources.base import Source
+from appliance.ingest.sources.csv_reader import unterminated
 from appliance.ingest.spec import ImportRefused, ImportSpec
 from appliance.ingest.stats import ImportStats, RejectedRows
 
 
 def check(spec: ImportSpec, stats: ImportStats, last: SnapshotMetadata | None) -> None:
-    """Raise ImportRefused if too much is missing from any source, compared with itself and with the last snapshot."""
+    """Raise ImportRefused if a file may be cut short, or too much is missing, also against the last snapshot."""
+    try:
+        _check_rows(spec, stats, last)
+    except ImportRefused as refused:
+        if stats.unterminated:  # the likely cause of the rest
+            raise ImportRefused(unterminated(stats.unterminated[0]), refused.bad) from None
+        raise
+    if stats.unterminated:
+        raise ImportRefused(unterminated(stats.unterminated[0], else_whole=True))
+
+
+def _check_rows(spec: ImportSpec, stats: ImportStats, last: SnapshotMetadata | None) -> None:
     _check_bad_rows(spec, stats.rejected, stats.rows)
     if not stats.rows:
         raise ImportRefused(f"{spec.source} contains no customers; export it again")
-    if stats.without_address == stats.rows and not spec.keys:
+    if stats.without_address == stats.rows and not spec.keys and not stats.companies:
         names = " or ".join(f'"{name}"' for name in spec.addresses)
         raise ImportRefused(
             f"{spec.source} has no customer with an address in {names}, so nobody could be found;"

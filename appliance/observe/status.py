@@ -34,7 +34,7 @@ class Kind(NamedTuple):
 
 
 KINDS: Final = (
-    Kind("found", "found", (Outcome.FOUND,)),
+    Kind("found", "found", (Outcome.FOUND, Outcome.COMPANY)),
     Kind("nobody", "nobody", (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.DRAFT)),
     Kind(
         "refused",

@@ -332,6 +332,16 @@ def test_customers_in_a_large_file(
     test_customers(text, status, sentence, tmp_path)
 
 
+def test_an_unterminated_last_line_says_what_accepts_it(tmp_path: Path) -> None:
+    where = ground(tmp_path)
+    (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
+    said = only(look("customers", where)).sentence
+    assert 'everything else is whole; if this program always writes it so: unterminated_last_line = "accept"' in said
+    where = ground(tmp_path, customers='unterminated_last_line = "accept"')
+    (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
+    assert only(look("customers", where)).sentence.endswith("1 customers, 1 with an address")
+
+
 def test_the_end_of_a_large_file_in_utf_16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run, "WHOLE", -1)
     where = ground(tmp_path)

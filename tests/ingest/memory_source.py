@@ -48,7 +48,7 @@ class OpenMemory(OpenSource):
         yield Batch(self._rows, partial(int.__add__, 2))
 
 
-KIND = SourceKind(title="memory", parse=Memory, schemes=("memory",))
+KIND = SourceKind(title="memory", parse=lambda address, _section: Memory(address), schemes=("memory",))
 
 if __name__ == "__main__":
     from appliance.cli import main

@@ -96,6 +96,26 @@ def test_cut_at_every_kind_of_byte(tmp_path):
     assert import_cut_files(tmp_path, cuts_of_each_kind) == {None, *range(160, 201)}
 
 
+def test_cuts_where_a_last_line_without_an_end_is_accepted(tmp_path):
+    """Nothing tells a value cut short from a short value; but no cell is missing, and no other row is touched."""
+    source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
+    whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
+    spec = import_spec(source=source, unterminated_last_line="accept")
+    line_ends = [index for index, byte in enumerate(whole) if byte == ord("\n")]
+    last_cells = set()
+    for cut in range(line_ends[180] + 1, line_ends[181]):
+        source.write_bytes(whole[:cut])
+        try:
+            taken = run_import(spec, tmp_path / "state").rows
+        except ImportRefused:
+            continue
+        found = list(read_all(tmp_path / "state", spec).values())
+        assert (found[:180], taken) == (NEW[:180], len(found))
+        last_cells.update(found[180:])
+    # The email, and the name in its quotes, are whole wherever the row was taken.
+    assert last_cells == {(*NEW[180][:2], cut) for cut in ("", "n", "ne", "new")}
+
+
 def child_import(spec, folder):
     """Import as the service does, in a child."""
     return ImportChild(spec, folder).result()

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from appliance.customers.address import normalise
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_JOIN_KEYS, Snapshot, SnapshotFault, file_of, generation_of, generations
 from appliance.customers.snapshot_store import newest
-from appliance.ingest import importer
+from appliance.ingest import dry_run, importer
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import ImportRefused
@@ -88,6 +89,36 @@ def test_a_cell_of_two_lines(folder, spec):
     run_import(write(spec, rows), folder)
     assert names(folder, spec, "ann@example.com") == names(folder, spec, "bob@example.com") == ["A&B"]
     assert names(folder, spec, "cy@example.com") == ["Cy"]
+
+
+def test_dots_of_gmail_are_other_people_unless_the_operator_says_so(folder, spec):
+    rows = [
+        ("email", "name"),
+        ("A.da@GoogleMail.com", "Ada"),
+        ("b.ob@example.com", "Bob"),
+        ("ada@gmail.com", "Also Ada"),
+    ]
+    write(spec, rows)
+    run_import(spec, folder)
+    assert names(folder, spec, "ada@gmail.com") == ["Also Ada"]
+    folded = replace(spec, gmail_dots=True)
+    report = run_import(folded, folder)
+    assert report.shared_addresses == 1
+    assert names(folder, folded, "ada@gmail.com") == ["Ada", "Also Ada"]
+    assert names(folder, folded, "a.da@googlemail.com", "bob@example.com") == []  # a request's are folded, too
+    assert names(folder, folded, "b.ob@example.com") == ["Bob"]
+
+
+def test_related_rows_are_joined_by_addresses_without_dots(folder, tmp_path):
+    source = write_csv(tmp_path / "c.csv", [("email",), ("ada.l@gmail.com",)])
+    orders = write_csv(
+        tmp_path / "o.csv", [("mail", "number"), ("a.d.a.l@googlemail.com", "1"), ("adal@gmail.com", "2")]
+    )
+    related = related_spec(name="orders", source=orders, table="", key="mail", on="email")
+    spec = import_spec(source=source, related=(related,), gmail_dots=True)
+    run_import(spec, folder)
+    (ada,) = open_snapshot(folder, spec).find(("adal@gmail.com",))
+    assert [order.number for order in ada.orders] == ["1", "2"]
 
 
 def test_tags_are_other_people_unless_the_operator_says_so(folder, spec):
@@ -568,6 +599,52 @@ def test_a_proven_file_needs_no_last_line_end(proof, spec, folder, tmp_path):
 # Generations
 
 
+UNTERMINATED = {
+    "a line feed": (b"\n", ""),
+    "Windows": (b"\r\n", ""),
+    "an old Mac": (b"\r", ""),
+    "UTF-16": (b"\n", "utf-16"),
+}
+
+
+@pytest.mark.parametrize(("line_end", "encoding"), UNTERMINATED.values(), ids=UNTERMINATED.keys())
+@pytest.mark.parametrize("large", [False, True], ids=["small", "as if large"])
+def test_an_unterminated_last_line_is_accepted_where_the_config_says_so(
+    large, line_end, encoding, tmp_path, folder, monkeypatch
+):
+    monkeypatch.setattr("appliance.ingest.snapshot_builder._LARGE", -1 if large else 1 << 40)
+    text = line_end.join([b"email,name", b"ann@example.com,Ann", b'bob@example.com,"Bob"']).decode()
+    source = tmp_path / "c.csv"
+    source.write_bytes(text.encode(encoding or "utf-8"))
+    with pytest.raises(
+        ImportRefused, match=r"c\.csv:3: the last line has no line end, .*; everything else is whole; .*accept"
+    ):
+        run_import(import_spec(source=source), folder)
+    spec = import_spec(source=source, unterminated_last_line="accept")
+    assert run_import(spec, folder).rows == 2
+    (bob,) = open_snapshot(folder, spec).find(("bob@example.com",))
+    assert bob.name == "Bob"
+
+
+def test_a_large_unterminated_file_is_looked_at_by_its_end(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(dry_run, "WHOLE", -1)
+    source = tmp_path / "c.csv"
+    source.write_bytes(b"email,name\nann@example.com,Ann")
+    clocks = {"clock": lambda: NOW, "timer": Timer()}
+    with pytest.raises(ImportRefused, match=r'end it with one, .*unterminated_last_line = "accept"'):
+        dry_run.dry_run(import_spec(source=source), folder, **clocks)
+    assert dry_run.dry_run(import_spec(source=source, unterminated_last_line="accept"), folder, **clocks).rows == 1
+
+
+def test_a_shrunk_file_without_a_last_line_end_is_called_cut(spec, folder):
+    run_import(spec, folder)
+    spec.source.path.write_bytes(b"email,name,plan\nann@example.com,Ann,Pro")
+    with pytest.raises(ImportRefused, match="may be cut short"):
+        run_import(spec, folder)
+    with pytest.raises(ImportRefused, match="shrank by"):
+        run_import(import_spec(spec.source.path, unterminated_last_line="accept"), folder)
+
+
 def test_two_generations_are_kept(spec, folder):
     for generation in (1, 2, 3, 4):
         assert run_import(spec, folder).generation == generation
@@ -689,6 +766,7 @@ def test_a_snapshot_of_other_settings_is_not_used(spec, folder, tmp_path):
         import_spec(source=write_csv(tmp_path / "other.csv")),
         import_spec(source=spec.source.path, addresses=("name",)),
         import_spec(source=spec.source.path, plus_addressing=True),
+        import_spec(source=spec.source.path, gmail_dots=True),
     ):
         assert open_snapshot(folder, other) is None
     assert newest(folder, import_spec(source=spec.source.path, max_shrink=0.5).digest()) is not None

@@ -32,14 +32,14 @@ def kind_of(text: str) -> SourceKind:
     raise BadSource("source", f"has none of the endings{suffixes}{begins}", f"name a {files} file with one of them")
 
 
-def parse(text: str, path: Path, settings: Mapping[str, object]) -> Source:
+def parse(text: str, path: Path, section: str, settings: Mapping[str, object]) -> Source:
     """Return the source that `text` names; if it is a file, it is at `path`.
 
-    `settings` are the keys of its table in the config. Raises BadSource.
+    `section` is its table in the config, and `settings` the keys there. Raises BadSource.
     """
     kind = kind_of(text)
     location = text if _scheme(text) in kind.schemes else path
-    return kind.parse(location, **{key: settings[key] for key in kind.keys})
+    return kind.parse(location, section, **{key: settings[key] for key in kind.keys})
 
 
 def _scheme(text: str) -> str:

@@ -71,6 +71,8 @@ class OpenSource(abc.ABC):
     """A source that is being read."""
 
     columns: Columns
+    unterminated: str = ""
+    """Where the last line is if it has no line end and the source may be cut there, once all rows are read, or ""."""
 
     @abc.abstractmethod
     def batches(self) -> Iterator[Batch]:
@@ -147,7 +149,7 @@ class SourceKind:
     """As in "name a CSV or SQLite file"."""
 
     parse: Callable[..., Source]
-    """Takes the location and the values of `keys`. Raises BadSource."""
+    """Takes the location, the section of the config, for messages, and the values of `keys`. Raises BadSource."""
 
     suffixes: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()

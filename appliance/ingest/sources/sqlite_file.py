@@ -59,7 +59,7 @@ class SqliteTable(LocalFile):
     table: str = "customers"
 
     @classmethod
-    def parse(cls, path: Path, *, table: str) -> SqliteTable:
+    def parse(cls, path: Path, _section: str, *, table: str) -> SqliteTable:
         """Return the table as the settings name it."""
         return cls(path, table)
 
