@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 
@@ -16,14 +16,14 @@ from appliance.config.files import read_card, read_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
-from appliance.customers.lookup import Lookup
 from appliance.edge.web import Mount
 from appliance.errors import StartFault
 from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.observe.trail_file import TrailFile
-from appliance.sidebar.app import Card, Finished, Rules, SidebarApp, weigh
-from appliance.sidebar.protocols.diagnosis import Diagnoser
-from appliance.sidebar.protocols.signature import Secret, Verifier
+from appliance.sidebar.answer_cache import AnswerCache
+from appliance.sidebar.app import Card, Rules, SidebarApp
+from appliance.sidebar.protocols import PROTOCOLS
+from appliance.sidebar.protocols.base import HelpDesk
 from appliance.sidebar.subject import SubjectRule
 
 
@@ -56,24 +56,16 @@ def import_spec_of(settings: Settings) -> ImportSpec:
     )
 
 
+def make_protocol(app: App, secrets: Sequence[bytes], others: Mapping[str, Sequence[bytes]] | None = None) -> HelpDesk:
+    """Make the protocol of an app with these secrets. `others` are the secrets of each other app by its name."""
+    return PROTOCOLS[app.protocol](secrets, header=app.signature_header, vary=app.vary, others=others)
+
+
 def make_app(
-    settings: Settings,
-    app: App,
-    verifier: Verifier,
-    log_key: bytes,
-    diagnoser: Diagnoser | None = None,
-    clock: Callable[[], float] = time.time,
+    settings: Settings, app: App, protocol: HelpDesk, log_key: bytes = b"", clock: Callable[[], float] = time.time
 ) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
-    lookup: Lookup[Finished] = Lookup(
-        size=cache.size,
-        ttl=cache.ttl,
-        unknown_size=cache.unknown_size,
-        unknown_ttl=cache.unknown_ttl,
-        timer=time.monotonic,
-        weigh=weigh,
-    )
     rules = Rules(
         frozenset(normalise_domain(domain, gmail_dots=customers.gmail_dots) for domain in customers.ignore_domains),
         customers.plus_addressing,
@@ -84,13 +76,18 @@ def make_app(
     )
     return SidebarApp(
         app.name,
-        verifier,
-        lookup,
+        protocol,
+        AnswerCache(
+            size=cache.size,
+            ttl=cache.ttl,
+            unknown_size=cache.unknown_size,
+            unknown_ttl=cache.unknown_ttl,
+            timer=time.monotonic,
+        ),
         clock=clock,
         log_key=log_key,
         rules=rules,
         card=card_of(settings, app),
-        diagnoser=diagnoser,
         names_addresses=settings.log.trail is not None and settings.log.trail_addresses,
     )
 
@@ -138,11 +135,10 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
     secrets_of = {app.name: read_secrets(app, environ) for app in settings.apps}
     mounts = []
     for app in settings.apps:
-        own = secrets_of[app.name]
-        verifier = Verifier([Secret(value) for value in own])
-        diagnoser = Diagnoser(own, {name: theirs for name, theirs in secrets_of.items() if name != app.name})
-        made = make_app(settings, app, verifier, log_key, diagnoser)
-        mounts.append(Mount(app.path, app.signature_header, made))
+        others = {name: theirs for name, theirs in secrets_of.items() if name != app.name}
+        protocol = make_protocol(app, secrets_of[app.name], others)
+        made = make_app(settings, app, protocol, log_key)
+        mounts.append(Mount(app.path, protocol.header, made))
     return tuple(mounts)
 
 

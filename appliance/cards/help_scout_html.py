@@ -31,7 +31,6 @@ _PARTS: Final = {
     **dict.fromkeys(("dd", "dt"), "<dl>"),
 }
 _RUNS: Final = re.compile(r"[\s\x00]*(javascript|vbscript|data)\s*:", re.IGNORECASE)
-_HEADER: Final = "x-helpscout-signature"
 _LISTED: Final = 3
 
 _CLASSES: Final = "use classes, such as muted, badge or green"
@@ -62,11 +61,6 @@ class Cleaned(NamedTuple):
     removals: tuple[Removal, ...]
     is_blank: bool
     """Whether no text is left."""
-
-
-def is_cleaned(signature_header: str) -> bool:
-    """Return whether cards asked for with this header are cleaned: Help Scout's are, FreeScout's are not."""
-    return signature_header.lower() == _HEADER
 
 
 def clean(html: str) -> Cleaned:

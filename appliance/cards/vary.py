@@ -35,13 +35,8 @@ class Vary:
         self.names: Final = tuple(names)
         self._paths = tuple(name.split(".") for name in names)
 
-    def values_of(self, message: object) -> tuple[str, ...]:
-        """Give what this message has of each name, "" for what it has not."""
-        values = (getattr(getattr(message, part), attribute, None) for part, attribute in self._paths)
-        return tuple("" if value is None else str(value) for value in values)
-
     def parts(self, values: Sequence[str]) -> dict[str, Part]:
-        """Give the values under the names that a template sees."""
+        """Return the values, in the order of the names, under the names that a template sees."""
         held: dict[str, dict[str, str]] = {part: {} for part in PARTS}
         for (part, attribute), value in zip(self._paths, values, strict=True):
             held[part][attribute] = value

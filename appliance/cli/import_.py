@@ -109,8 +109,8 @@ def _print(plan: ImportSpec, report: Report) -> None:
     click.echo("\n".join(lines))
     _list_first(report.bad, report.bad_rows)
     if report.unclear_rows:
-        what = "or no domain" if plan.company_domain else "beside one"
-        click.echo(f"kept, with a value that is not an email address {what}: {report.unclear_rows:,}")
+        what = "no email address or domain" if plan.company_domain else "not an email address beside one"
+        click.echo(f"kept, with a value that is {what}: {report.unclear_rows:,}")
         _list_first(report.unclear, report.unclear_rows)
 
 

@@ -188,9 +188,10 @@ class App:
         values.list_of(values.parse_secret, 1, 2, "two are for the time in which one replaces the other"),
         example='["file:secret"]',
     )
-    signature_header: str = setting(values.parse_header, "X-HelpScout-Signature")
+    protocol: str = setting(values.parse_name, "helpscout")
+    signature_header: str = setting(values.or_empty(values.parse_header), "")
     card: Path | None = setting(values.optional(values.parse_path), "")
-    vary: tuple[str, ...] = setting(values.list_of(values.one_of(*values.VARY)), [])
+    vary: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
     display: Display = section(Display)
     subject: tuple[Subject, ...] = sections(Subject)
     file: Path | None = field(default=None, compare=False)
@@ -212,15 +213,11 @@ class Settings:
     apps: tuple[App, ...] = sections(App, example='[[app]] with secrets = ["file:secret"]')
 
 
-Check = Callable[[Settings, Reader], None]
-"""Says to the reader what is wrong by rules that only the rooms above know."""
+Check = Callable[["Settings", Reader], None]
+"""Tells the reader what is wrong with settings by rules of another room; they may have holes, which hold None."""
 
 
-def no_more(_settings: Settings, _reader: Reader) -> None:
-    """Check nothing more."""
-
-
-def load(file: Path, environ: Mapping[str, str], check: Check = no_more) -> Settings:
+def load(file: Path, environ: Mapping[str, str], checks: Sequence[Check] = ()) -> Settings:
     """Read a config file. `environ` names the state folder, where the file does not. Opens nothing that it names.
 
     Raises ConfigError with every fault, and never another exception, whatever the file holds.
@@ -231,7 +228,7 @@ def load(file: Path, environ: Mapping[str, str], check: Check = no_more) -> Sett
         tree = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError([_file_fault(file, error, text)]) from None
-    settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute(), check)
+    settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute(), checks)
     if reader.faults:
         lines = lines_of(text)
         placed = [replace(fault, file=file, line=line_of(lines, path)) for path, fault in reader.faults]
@@ -240,7 +237,7 @@ def load(file: Path, environ: Mapping[str, str], check: Check = no_more) -> Sett
 
 
 def from_flags(
-    customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path, check: Check = no_more
+    customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path, checks: Sequence[Check] = ()
 ) -> Settings:
     """Give the settings of `serve --customers FILE --secret-file FILE`: for the rest, the defaults.
 
@@ -250,7 +247,7 @@ def from_flags(
         "customers": {"source": str(customers), "addresses": ["email"]},
         "app": [{"secrets": [f"file:{secret_file}"]}],
     }
-    settings, reader = _settle(tree, cwd.absolute(), environ, None, check)
+    settings, reader = _settle(tree, cwd.absolute(), environ, None, checks)
     if reader.faults:
         flags = {"customers": "--customers", "app": "--secret-file"}
         raise ConfigError(replace(fault, key=flags.get(str(path[0]), fault.key)) for path, fault in reader.faults)
@@ -281,7 +278,11 @@ def with_overrides(settings: Settings, listen: Sequence[str] | None, workers: in
 
 
 def _settle(
-    tree: Mapping[str, object], folder: Path, environ: Mapping[str, str], file: Path | None, check: Check
+    tree: Mapping[str, object],
+    folder: Path,
+    environ: Mapping[str, str],
+    file: Path | None,
+    checks: Sequence[Check] = (),
 ) -> tuple[Settings, Reader]:
     """Decode, fill in what hangs on other keys or on the environment, and check across sections."""
     server = tree.get("server", {})
@@ -296,7 +297,8 @@ def _settle(
         apps=tuple(replace(app, file=file, index=index) for index, app in enumerate(settings.apps)),
     )
     _check(settings, reader)
-    check(settings, reader)
+    for check in checks:
+        check(settings, reader)
     return settings, reader
 
 

@@ -21,7 +21,6 @@ Parser = Callable[[object], T]
 
 SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 # What of a request, besides its customer, a card may depend on.
-VARY: Final = ("user.id", "user.role", "mailbox.id", "mailbox.email", "ticket.subject", "ticket.number")
 SIZES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 LEVELS: Final = ("debug", "info", "warning", "error")
 

@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 
 from appliance.customers.address_reader import AddressReader
-from appliance.customers.company_domain import read_domains
 from appliance.customers.keys import split
 from appliance.customers.record import ColumnFault, Columns
+from appliance.ingest.company_domain import read_domains
 from appliance.ingest.sources.base import Batch, OpenSource, SourceFault, require
 from appliance.ingest.spec import MAX_LISTED, ImportSpec, RelatedSpec
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from appliance.bootstrap.wiring import card_of, import_spec_of
 from appliance.config.schema import load
 from appliance.outcomes import Outcome
+from appliance.sidebar.protocols.base import Message
 from tests.cards.html5 import seen
 from tests.factory import body_for, make_app, open_snapshot, run_import, sign, write_csv
 
@@ -41,9 +42,9 @@ def app_of(folder, *, template):
 
 def ask(app, *emails, **more):
     body = body_for(*emails, **more)
-    reply = app.answer(body, sign(body))
+    reply = app.answer(Message(body, sign(body)))
     assert (reply.outcome, reply.fault) == (Outcome.FOUND, "")
-    return seen(json.loads(reply.body)["html"])
+    return seen(json.loads(reply.response.body)["html"])
 
 
 def test_the_template(tmp_path):

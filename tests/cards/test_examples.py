@@ -14,6 +14,7 @@ from appliance.bootstrap.wiring import card_of, import_spec_of
 from appliance.cards.template_check import faults_of
 from appliance.config.schema import load
 from appliance.outcomes import Outcome
+from appliance.sidebar.protocols.base import Message
 from tests.cards.html5 import seen
 from tests.factory import body_for, make_app, open_snapshot, run_import, sign
 
@@ -36,9 +37,9 @@ class Example:
     def ask(self, email: str, role: str = "admin", subject: str = "Hello") -> tuple[str, Outcome]:
         """Give the card that an agent gets, and its outcome."""
         body = body_for(email, user={"id": 1, "role": role}, ticket={"id": 1, "subject": subject})
-        reply = self.app.answer(body, sign(body))
+        reply = self.app.answer(Message(body, sign(body)))
         assert reply.fault == ""
-        return json.loads(reply.body)["html"], reply.outcome
+        return json.loads(reply.response.body)["html"], reply.outcome
 
 
 NAMES = sorted(folder.name for folder in EXAMPLES.iterdir())

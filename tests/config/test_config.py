@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.bootstrap.sources import check_sources
+from appliance.bootstrap.settings import CHECKS
 from appliance.config import files as config_files
 from appliance.config import reader, values
 from appliance.config import schema as config
@@ -29,7 +29,7 @@ MINIMAL = '[customers]\nsource = "c.csv"\naddresses = ["email"]\n[[app]]\nsecret
 def load(folder: Path, text: str | bytes = MINIMAL, environ: dict[str, str] = ENVIRON) -> config.Settings:
     file = folder / "sidebard.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return config.load(file, environ, check_sources)
+    return config.load(file, environ, CHECKS)
 
 
 def faults(folder: Path, text: str | bytes) -> str:
@@ -167,7 +167,7 @@ def test_from_flags(tmp_path: Path) -> None:
 
 def test_from_flags_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match=r"^--customers: has none of the endings"):
-        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path, check_sources)
+        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path, CHECKS)
 
 
 def test_overrides(tmp_path: Path) -> None:

@@ -636,6 +636,14 @@ def test_a_large_unterminated_file_is_looked_at_by_its_end(tmp_path, folder, mon
     assert dry_run.dry_run(import_spec(source=source, unterminated_last_line="accept"), folder, **clocks).rows == 1
 
 
+def test_a_large_file_may_end_with_the_mark_of_dos(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(dry_run, "WHOLE", -1)
+    source = tmp_path / "c.csv"
+    source.write_bytes(b"email,name\r\nann@example.com,Ann\r\n\x1a")
+    tried = dry_run.dry_run(import_spec(source=source), folder, clock=lambda: NOW, timer=Timer())
+    assert (tried.rows, tried.bad_rows) == (1, 0)
+
+
 def test_a_shrunk_file_without_a_last_line_end_is_called_cut(spec, folder):
     run_import(spec, folder)
     spec.source.path.write_bytes(b"email,name,plan\nann@example.com,Ann,Pro")

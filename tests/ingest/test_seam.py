@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.bootstrap.sources import check_sources
+from appliance.bootstrap.settings import load
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.config.schema import ConfigError, Settings, load
+from appliance.config.schema import ConfigError, Settings
 from appliance.ingest import sources
 from appliance.preview.examples import Data
 from appliance.preview.session import Session
@@ -56,7 +56,7 @@ class Shop:
         self.write([*map(list, CUSTOMERS), ["zoe@example.com", "Zoe", "Pro"]])
 
     def settings(self) -> Settings:
-        return load(self.config, {}, check_sources)
+        return load(self.config, {})
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

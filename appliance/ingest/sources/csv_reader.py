@@ -33,6 +33,7 @@ _HALF: Final = (
     "the last line has no line end and fewer cells than the header has names, so the file is cut short; export it"
     " again, or add the rest"
 )
+_DOS_END: Final = "\x1a"  # the end of a text file in CP/M and DOS, which old programs still write
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _USUAL: Final = "cp1252"
 """What a file that is not UTF-8 mostly is; suggested only where it fits."""
@@ -213,6 +214,8 @@ class OpenCsv(OpenSource):
                     f"{self._file}:{number}: there is a NUL byte: the file is damaged or not text; export it again"
                 )
             number += len(lines)
+            if not lines[-1].strip(_DOS_END):
+                lines[-1] = "\n"  # an empty line, which is no row
             self._ended = lines[-1].endswith(("\n", "\r"))
             yield lines
 
@@ -251,6 +254,7 @@ class OpenCsv(OpenSource):
         """Look at the file's last bytes alone. Raises SourceFault if it may be cut short."""
         descriptor = self._binary.fileno()
         end = os.pread(descriptor, 4, max(0, os.fstat(descriptor).st_size - 4)).replace(b"\0", b"")  # also of UTF-16
+        end = end.rstrip(_DOS_END.encode())
         if self._format.last_line is LastLine.REFUSE and not end.endswith((b"\n", b"\r")):
             raise SourceFault(unterminated(str(self._file)))
 

@@ -14,9 +14,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from appliance.outcomes import Cause
+from appliance.sidebar.protocols.base import Diagnosis
 
 MAX_BODY: Final = 64 * 1024
 """Larger bodies are not varied: Help Scout's have one or two KiB."""
@@ -25,13 +26,6 @@ MAX_BODY: Final = 64 * 1024
 # tens of milliseconds of a worker's time; nor is JSON that nests deep.
 _MAX_VARIED: Final = 8 * 1024
 _MAX_NESTED: Final = 32
-
-
-class Diagnosis(NamedTuple):
-    """The likely cause; for OTHER_APP, also whose secret it is."""
-
-    cause: Cause
-    app: str = ""
 
 
 class Diagnoser:

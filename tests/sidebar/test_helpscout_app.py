@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.customers.address import normalise
-from appliance.sidebar.protocols.payload import BadPayload, Customer, Mailbox, Payload, Ticket, User, parse
+from appliance.sidebar.protocols.base import BadInquiry
+from appliance.sidebar.protocols.helpscout_app import Customer, Mailbox, Payload, Ticket, User, decode
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -60,7 +61,7 @@ MESSAGES = st.dictionaries(st.sampled_from(["ticket", "customer", "user", "mailb
     ],
 )
 def test_reads(body, payload):
-    assert parse(body.encode()) == payload
+    assert decode(body.encode()) == payload
 
 
 @pytest.mark.parametrize(
@@ -90,8 +91,8 @@ def test_reads(body, payload):
     ],
 )
 def test_refuses_what_is_no_object(body):
-    with pytest.raises(BadPayload):
-        parse(body)
+    with pytest.raises(BadInquiry):
+        decode(body)
 
 
 ADA = '"customer":{"email":"ada@example.com"}'
@@ -118,7 +119,7 @@ NEARLY_JSON = {
 @pytest.mark.parametrize("text", NEARLY_JSON.values(), ids=NEARLY_JSON.keys())
 def test_understands_what_is_nearly_json(text):
     # U+DCFF stands for the byte FF, as Python decodes it.
-    payload = parse(text.encode("utf-8", "surrogateescape"))
+    payload = decode(text.encode("utf-8", "surrogateescape"))
     assert payload.customer == Customer(email="ada@example.com")
     assert isinstance(payload.ticket, Ticket)
     assert payload.ticket.id == 1
@@ -126,7 +127,7 @@ def test_understands_what_is_nearly_json(text):
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
 def test_understands_other_encodings_of_unicode(encoding):
-    assert parse(f"{{{ADA}}}".encode(encoding)) == Payload(customer=Customer(email="ada@example.com"))
+    assert decode(f"{{{ADA}}}".encode(encoding)) == Payload(customer=Customer(email="ada@example.com"))
 
 
 @pytest.mark.parametrize(
@@ -140,14 +141,14 @@ def test_understands_other_encodings_of_unicode(encoding):
     ],
 )
 def test_only_what_is_broken_changes(subject, read):
-    payload = parse(f'{{"x":NaN,"ticket":{{"subject":"{subject}"}}}}'.encode())
+    payload = decode(f'{{"x":NaN,"ticket":{{"subject":"{subject}"}}}}'.encode())
     assert isinstance(payload.ticket, Ticket)
     assert payload.ticket.subject == read
 
 
 @pytest.mark.parametrize("email", [b"ad\xff@example.com", rb"ad\ud83d@example.com", b"ada@ex\xffmple.com"])
 def test_an_address_that_was_no_text_is_nobodys(email):
-    payload = parse(b'{"customer":{"email":"' + email + b'"}}')
+    payload = decode(b'{"customer":{"email":"' + email + b'"}}')
     assert payload.customer is not None
     assert normalise(payload.customer.email) is None
 
@@ -156,24 +157,24 @@ def test_an_address_that_was_no_text_is_nobodys(email):
 def test_a_broken_field_leaves_the_others_as_they_are(message, broken):
     """The repaired message reads as the message without what was broken."""
     text = json.dumps({"id": 1, **message})
-    assert parse((broken[0] + text[1:]).encode()) == parse(text.encode())
+    assert decode((broken[0] + text[1:]).encode()) == decode(text.encode())
 
 
 @given(MESSAGES)
 def test_never_refuses_an_object(message):
-    assert isinstance(parse(json.dumps(message).encode()), Payload)
+    assert isinstance(decode(json.dumps(message).encode()), Payload)
 
 
 @given(message=MESSAGES, wrong=st.sampled_from(["ticket", "customer", "user", "mailbox"]))
 def test_a_wrong_part_leaves_the_others_as_they_are(message, wrong):
     """The tolerant road reads every other part just as the fast one does."""
     without = {name: part for name, part in message.items() if name != wrong}
-    alone = parse(json.dumps(without).encode())
-    beside = parse(json.dumps({**without, wrong: 7}).encode())
+    alone = decode(json.dumps(without).encode())
+    beside = decode(json.dumps({**without, wrong: 7}).encode())
     assert beside == alone
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_object_or_refused(body):
-    with contextlib.suppress(BadPayload):
-        assert isinstance(parse(body), Payload)
+    with contextlib.suppress(BadInquiry):
+        assert isinstance(decode(body), Payload)

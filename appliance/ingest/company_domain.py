@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from appliance.customers.address import domain_of, normalise
-from appliance.customers.public_mail import is_public_mail
+from appliance.ingest.public_mail import is_public_mail
 
 _BETWEEN: Final = re.compile(r"[\s;,]+")
 _NO_WIDTH: Final = "\u00ad\u200b\u2060\ufeff"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from appliance.observe.metrics import Refusals, Table
-from appliance.outcomes import ADVICE, Cause, Refusal
-from appliance.service.refusals import EVERY, RefusalWatch
+from appliance.outcomes import ADVICE, Cause
+from appliance.service.refusal_sampler import EVERY, RefusalSampler
 from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.protocols.base import BAD_SIGNATURE, Message
 from tests.conftest import Logged
 from tests.daemon import Daemon
 from tests.factory import SECRET, Timer, body_for, make_app, sign
@@ -21,53 +23,33 @@ OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e"
 TWO_APPS = '[[app]]\nname = "other"\npath = "/other"\nsecrets = ["file:other"]\n'
 
 
-class Loop:
-    """Keeps what is to be called soon."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[object, ...]] = []
-
-    def call_soon(self, call: object, *values: object) -> None:
-        self.waiting.append((call, *values))
-
-    def turn(self) -> int:
-        waiting, self.waiting = self.waiting, []
-        for call, *values in waiting:
-            call(*values)  # type: ignore[operator]
-        return len(waiting)
-
-
 @pytest.fixture
 def app() -> SidebarApp:
     return make_app(None)
 
 
 def test_looks_at_one_now_and_then_after_the_answer(app: SidebarApp, logged: Logged) -> None:
-    table, timer, loop = Table(["helpscout"], 1), Timer(50.0), Loop()
-    app.tell_refusals(RefusalWatch(app, table.row(0), timer=timer, clock=lambda: 1000.0, call_soon=loop.call_soon))
-    for _ in range(100):
-        assert app.answer(ANN, b"wrong") is Refusal.BAD_SIGNATURE.reply
-    assert table.totals().refusals == {}  # all were answered before any is looked at
-    assert loop.turn() == 1
-    assert table.totals().refusals == {("helpscout", Cause.MALFORMED): Refusals(1, 1000)}
-    said = logged.take("wrong_signature")
-    assert (said["level"], said["app"], said["cause"]) == ("warning", "helpscout", "malformed")
-    assert (said["why"], said["todo"]) == ADVICE[Cause.MALFORMED]
-    timer.now += EVERY - 1
-    app.answer(ANN, None)
-    assert loop.turn() == 0
-    timer.now += 1
-    app.answer(ANN, None)
-    assert loop.turn() == 1
-    assert logged.take("wrong_signature")["cause"] == "missing"
+    table, timer = Table(["helpscout"], 1), Timer(50.0)
+    sample = RefusalSampler([app], table.row(0), timer=timer, clock=lambda: 1000.0)
 
+    async def refuse() -> None:
+        for _ in range(100):
+            sample("helpscout", Message(ANN, b"wrong"))
+        assert table.totals().refusals == {}  # all were answered before any is looked at
+        await asyncio.sleep(0)
+        assert table.totals().refusals == {("helpscout", Cause.MALFORMED): Refusals(1, 1000)}
+        said = logged.take("wrong_signature")
+        assert (said["level"], said["app"], said["cause"]) == ("warning", "helpscout", "malformed")
+        assert (said["why"], said["todo"]) == ADVICE[Cause.MALFORMED]
+        timer.now += EVERY - 1
+        sample("helpscout", Message(ANN, None))
+        await asyncio.sleep(0)
+        timer.now += 1
+        sample("helpscout", Message(ANN, None))
+        await asyncio.sleep(0)
+        assert logged.take("wrong_signature")["cause"] == "missing"
 
-def test_right_signatures_are_no_refusals(app: SidebarApp) -> None:
-    told: list[bytes] = []
-    app.tell_refusals(lambda body, signature: told.append(body))
-    assert app.answer(ANN, sign(ANN)).status == 200
-    assert app.answer(b"[]", sign(b"[]")).status == 400
-    assert told == []
+    asyncio.run(refuse())
 
 
 def test_the_log_and_health_name_the_cause_and_the_client_learns_nothing(tmp_path: Path) -> None:
@@ -75,7 +57,7 @@ def test_the_log_and_health_name_the_cause_and_the_client_learns_nothing(tmp_pat
     with Daemon(tmp_path, config=TWO_APPS) as daemon:
         daemon.wait_for("serving")
         daemon.healthy()
-        refusal = Refusal.BAD_SIGNATURE.reply
+        refusal = BAD_SIGNATURE
         for path, body, signature in (
             ("/helpscout", ANN, sign(ANN, OTHER)),
             ("/helpscout", ANN, None),  # too soon to be looked at
@@ -85,7 +67,7 @@ def test_the_log_and_health_name_the_cause_and_the_client_learns_nothing(tmp_pat
                 headers = {} if signature is None else {"X-HelpScout-Signature": signature.decode()}
                 connection.request("POST", path, body, headers)
                 answer = connection.getresponse()
-                assert (answer.status, answer.read()) == (refusal.status, refusal.body)
+                assert (answer.status, answer.read()) == (refusal.response.status, refusal.response.body)
         first, second = daemon.wait_for("wrong_signature"), daemon.wait_for("wrong_signature")
         assert (first["app"], first["cause"], first["secret_of"]) == ("helpscout", "other_app", "other")
         assert (second["app"], second["cause"]) == ("other", "line_ends")

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.customers.address import domain_of, normalise
-from appliance.customers.company_domain import read_domains
-from appliance.customers.public_mail import is_public_mail
+from appliance.ingest.company_domain import read_domains
+from appliance.ingest.public_mail import is_public_mail
 
 READ = {
     "a domain": ("example.com", ["example.com"]),
