@@ -133,7 +133,7 @@ def test_an_own_card_that_fails_is_a_fault_of_the_card(snapshot):
 
 def test_old_data_is_called_old(snapshot):
     app = make_app(snapshot, clock=lambda: NOW + 7200, rules=Rules(max_age=3600.0))
-    assert "This is old" in html(ask(app, "zoe@example.com"))
+    assert "This data is out of date" in html(ask(app, "zoe@example.com"))
 
 
 def test_log_and_trail_name_whose_data_was_shown(snapshot):
