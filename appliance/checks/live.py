@@ -18,7 +18,7 @@ from appliance.config.files import read_secrets
 from appliance.config.schema import App
 from appliance.customers.address import domain_of
 from appliance.customers.address_cell import read_cell
-from appliance.customers.snapshot import Snapshot, SnapshotFault, file_of, generations
+from appliance.customers.snapshot import Snapshot, SnapshotError, file_of, generations
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.refusals import Refusal
 from appliance.ingest.fingerprint import fingerprint
@@ -96,7 +96,7 @@ def _somebody(ground: Ground) -> tuple[Snapshot | None, str]:
     try:
         newest = open_newest(snapshot_folder(ground.settings), ground.plan.digest())
         sample = newest.sample(_SEARCHED) if newest else ()
-    except (OSError, SnapshotFault):
+    except (OSError, SnapshotError):
         return None, _NOBODY
     cells = (read_cell(record[name]) for record in sample for name in ground.plan.addresses)
     for address in (address for cell in cells for address in cell.addresses):
@@ -170,7 +170,7 @@ def _why_other(ground: Ground, answer: Answer, here: SidebarApp, message: Messag
         return "it has no customers yet; its log says why (import_refused), and `sidebard check`"
     folder = snapshot_folder(ground.settings)
     for number in generations(folder)[1:]:
-        with suppress(SnapshotFault), closing(Snapshot(file_of(folder, number), number)) as old:
+        with suppress(SnapshotError), closing(Snapshot(file_of(folder, number), number)) as old:
             here.use(old)
             if here.answer(message).response.body == answer.body:
                 return f"it answers from old data, generation {number}; restart it, and report this"

@@ -14,7 +14,7 @@ from appliance.cli import common
 from appliance.config.files import read_secrets
 from appliance.config.schema import ConfigError
 from appliance.config.values import BadValue, parse_share
-from appliance.customers.snapshot import SnapshotFault
+from appliance.customers.snapshot import SnapshotError
 from appliance.replay.corpus import Customers, make_lines
 from appliance.replay.line import write_line
 
@@ -66,5 +66,5 @@ def command(
         for line in make_lines(drawn, random, protocol, path=app.path, count=count, unknown=unknown):
             sys.stdout.buffer.write(write_line(line))
         sys.stdout.buffer.flush()
-    except SnapshotFault as fault:
+    except SnapshotError as fault:
         raise common.Stop(f"{fault}; import again, with sidebard import") from None

@@ -12,7 +12,7 @@ from appliance.customers.column_name import clean_name, name_key, shown_name
 _NOT_IN_A_NAME: Final = re.compile(r"\W+")
 
 
-class ColumnFault(ValueError):
+class ColumnError(ValueError):
     """The header cannot be used; the text is a sentence for the operator."""
 
 
@@ -29,22 +29,22 @@ class Columns:
     __slots__ = ("attributes", "names", "positions")
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Take the header's cells. Raises ColumnFault for a column with no name and for two that would clash."""
+        """Take the header's cells. Raises ColumnError for a column with no name and for two that would clash."""
         self.names: Final = tuple(map(clean_name, names))
         self.attributes: Final[dict[str, int]] = {}
         self.positions: Final[dict[str, int]] = {}
         for position, name in enumerate(self.names):
             if not name:
-                raise ColumnFault(f"column {position + 1} of the header has no name; name it or remove it")
+                raise ColumnError(f"column {position + 1} of the header has no name; name it or remove it")
             first = self.positions.setdefault(name_key(name), position)
             if first != position:
-                raise ColumnFault(
+                raise ColumnError(
                     f"the header has {shown_name(name)} twice, as columns {first + 1} and {position + 1};"
                     " rename one of them"
                 )
             first = self.attributes.setdefault(attribute_of(name), position)
             if first != position:
-                raise ColumnFault(
+                raise ColumnError(
                     f"columns {shown_name(self.names[first])} and {shown_name(name)} would both be"
                     f' "{attribute_of(name)}" in a card; rename one of them'
                 )

@@ -111,7 +111,7 @@ class Company(NamedTuple):
     """Its related rows are there only if all of them are joined by one value."""
 
 
-class SnapshotFault(Exception):
+class SnapshotError(Exception):
     """The file is no snapshot of this version, or a damaged one; the text is a sentence."""
 
 
@@ -119,7 +119,7 @@ class Snapshot:
     """One generation, open for reading. Not shared between threads or across a fork."""
 
     def __init__(self, file: Path, generation: int) -> None:
-        """Open `file`. Raises SnapshotFault if it is missing, damaged, or of another format."""
+        """Open `file`. Raises SnapshotError if it is missing, damaged, or of another format."""
         self.generation: Final = generation
         self._file = file
         try:
@@ -137,7 +137,7 @@ class Snapshot:
                 self._database.close()
                 raise
         except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
-            raise SnapshotFault(f"{file} is not a whole snapshot: {error}") from error
+            raise SnapshotError(f"{file} is not a whole snapshot: {error}") from error
         self._columns = Columns(self.facts.columns)
         self._relations = tuple(
             (relation, Columns(relation.columns), self._columns.require_index(relation.on))
@@ -149,10 +149,10 @@ class Snapshot:
     def _read_facts(self, file: Path) -> SnapshotMetadata:
         row = self._database.execute("SELECT json FROM facts").fetchone()
         if row is None:
-            raise SnapshotFault(f"{file} is not a whole snapshot: it says nothing about itself")
+            raise SnapshotError(f"{file} is not a whole snapshot: it says nothing about itself")
         version = msgspec.json.decode(row[0], type=dict[str, msgspec.Raw]).get("format")
         if version is None or bytes(version) != str(FORMAT).encode():
-            raise SnapshotFault(f"{file} has a format of another version of sidebard")
+            raise SnapshotError(f"{file} has a format of another version of sidebard")
         return msgspec.json.decode(row[0], type=SnapshotMetadata)
 
     def in_place(self) -> bool:
@@ -166,7 +166,7 @@ class Snapshot:
         """Give the customers who have one of `addresses` (normal form), each once, in the order of the addresses.
 
         At most MAX_FOUND + 1, of which the last only says that there are more.
-        Raises SnapshotFault if the file is damaged.
+        Raises SnapshotError if the file is damaged.
         """
         return self._found(_FIND, [(address, MAX_FOUND + 1) for address in addresses])
 
@@ -180,7 +180,7 @@ class Snapshot:
     def find_company(self, addresses: Iterable[str]) -> Company | None:
         """Return the company of the first of `addresses` (normal form) whose domain customers name as their company's.
 
-        Raises SnapshotFault if the file is damaged.
+        Raises SnapshotError if the file is damaged.
         """
         if not self.facts.companies:
             return None
@@ -209,7 +209,7 @@ class Snapshot:
         """Give the customers, without related rows, whose record as JSON is LIKE `pattern`, in order: at most `limit`.
 
         For people who search: only the first million customers are looked through.
-        Raises SnapshotFault if the file is damaged.
+        Raises SnapshotError if the file is damaged.
         """
         try:
             for (record,) in self._database.execute(_LIKE, (_SEARCHED, pattern, limit)):
@@ -218,7 +218,7 @@ class Snapshot:
             raise self._damaged(error) from None
 
     def sample(self, count: int) -> tuple[Record, ...]:
-        """Give up to `count` customers from all over the file. Raises SnapshotFault if it is damaged."""
+        """Give up to `count` customers from all over the file. Raises SnapshotError if it is damaged."""
         step = max(1, self.facts.rows // count)
         try:
             rows = self._execute(_SAMPLE, (step, step, count)).fetchall()
@@ -226,8 +226,8 @@ class Snapshot:
         except _DAMAGE as error:
             raise self._damaged(error) from None
 
-    def _damaged(self, error: Exception) -> SnapshotFault:
-        return SnapshotFault(f"generation {self.generation} is damaged: {error}")
+    def _damaged(self, error: Exception) -> SnapshotError:
+        return SnapshotError(f"generation {self.generation} is damaged: {error}")
 
     def _record(self, values: Values) -> Record:
         if not self._relations:
@@ -244,7 +244,7 @@ class Snapshot:
         return Record(self._columns, values, related)
 
     def values(self, number: int) -> Values:
-        """Give the row of one customer; they are numbered from 1 in the order of the file. Raises SnapshotFault."""
+        """Give the row of one customer; they are numbered from 1 in the order of the file. Raises SnapshotError."""
         try:
             row = self._execute("SELECT CAST(record AS BLOB) FROM customer WHERE number = ?", (number,)).fetchone()
             return _DECODER.decode(row[0] if row else b"")
@@ -252,7 +252,7 @@ class Snapshot:
             raise self._damaged(error) from None
 
     def check(self) -> None:
-        """Read everything back. Raises SnapshotFault unless it is sound and just what `facts` says was written."""
+        """Read everything back. Raises SnapshotError unless it is sound and just what `facts` says was written."""
         complaint = self._execute("PRAGMA integrity_check(1)").fetchone()[0]
         rows = checksum = 0
         # Joined by SQLite: a step of Python for each record takes four times as long.
@@ -265,7 +265,7 @@ class Snapshot:
         facts = self.facts
         written = (facts.rows, facts.addresses, facts.companies, facts.checksum)
         if complaint != "ok" or (rows, addresses, companies, checksum) != written:
-            raise SnapshotFault(f"what was written could not be read back ({complaint}); check the disk")
+            raise SnapshotError(f"what was written could not be read back ({complaint}); check the disk")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -278,13 +278,13 @@ def _identity(file: Path) -> tuple[int, int]:
 
 
 def _check_length(file: Path) -> None:
-    """Raise SnapshotFault unless the file is as long as its own header says (SQLite's file format, 1.3)."""
+    """Raise SnapshotError unless the file is as long as its own header says (SQLite's file format, 1.3)."""
     with open(file, "rb") as binary:
         header = binary.read(100)
         length = binary.seek(0, os.SEEK_END)
     size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
     if length != pages * (65536 if size == 1 else size) or not length:
-        raise SnapshotFault(f"{file} is not a whole snapshot: its length is wrong")
+        raise SnapshotError(f"{file} is not a whole snapshot: its length is wrong")
 
 
 def related_keys(text: str, relation: Relation, limit: int | None = None) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.customers import snapshot
-from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata
+from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
 
 
 def newest(folder: Path, digest: str) -> SnapshotMetadata | None:
@@ -37,5 +37,5 @@ def open_all(folder: Path, after: int = 0) -> Iterator[Snapshot]:
         if generation <= after:
             return
         # A damaged one, or one of another version: the one before may do until the next import.
-        with suppress(SnapshotFault):
+        with suppress(SnapshotError):
             yield Snapshot(snapshot.file_of(folder, generation), generation)

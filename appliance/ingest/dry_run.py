@@ -17,7 +17,7 @@ from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import marks
 from appliance.ingest.encode import EncodedBatch, Header, batches_of, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
-from appliance.ingest.sources.base import Source, SourceFault
+from appliance.ingest.sources.base import Source, SourceError
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
 from appliance.ingest.stats import RejectedRows
 
@@ -73,7 +73,7 @@ def dry_run(
         try:
             marks.check(spec)
             return _first_rows(spec, folder / "unused.tmp")
-        except SourceFault as fault:
+        except SourceError as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
     report = import_customers(spec, folder, clock=clock, timer=timer, last=last)
     made = open_newest(folder, spec.digest())
@@ -96,7 +96,7 @@ def dry_run(
 
 
 def _first_rows(spec: ImportSpec, scratch: Path) -> DryRun:
-    """Read the first rows of each source that can be read in part, and look at its end. Raises SourceFault."""
+    """Read the first rows of each source that can be read in part, and look at its end. Raises SourceError."""
     unread = tuple(source for source in spec.sources if not source.is_streamed)
     rejected, unclear = RejectedRows(), RejectedRows()
     columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], [], 0, 0, [], 0, [], 0.0)

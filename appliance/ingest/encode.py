@@ -11,9 +11,9 @@ import msgspec
 
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.keys import split
-from appliance.customers.record import ColumnFault, Columns
+from appliance.customers.record import ColumnError, Columns
 from appliance.ingest.company_domain import read_domains
-from appliance.ingest.sources.base import Batch, OpenSource, SourceFault, require
+from appliance.ingest.sources.base import Batch, OpenSource, SourceError, require
 from appliance.ingest.spec import MAX_LISTED, ImportSpec, RelatedSpec
 
 _FIRST: Final = itemgetter(0)
@@ -70,14 +70,14 @@ class Ending(msgspec.Struct, frozen=True, tag=True):
 
 
 def open_related(related: RelatedSpec, scratch: Path) -> OpenSource:
-    """Open a source of related rows. A copy may be put at `scratch`. Raises SourceFault."""
+    """Open a source of related rows. A copy may be put at `scratch`. Raises SourceError."""
     key, order_by = (f"related.{related.name}.{key}" for key in ("key", "order_by"))
     column = related.order_by.removeprefix("-")
     return related.source.open({**({column: order_by} if column else {}), related.key: key}, scratch)
 
 
 def batches_of(spec: ImportSpec, source: OpenSource) -> Iterator[Batch]:
-    """Return every row of a source, with empty cells in place of the texts that mean nothing. Raises SourceFault."""
+    """Return every row of a source, with empty cells in place of the texts that mean nothing. Raises SourceError."""
     nulls = frozenset(map(str.strip, spec.null_values))
     for batch in source.batches():
         yield batch._replace(rows=[_without(nulls, row) for row in batch.rows]) if nulls else batch
@@ -90,7 +90,7 @@ def _without(nulls: frozenset[str], row: list[str]) -> list[str]:
 
 
 def read_customers(spec: ImportSpec, scratch: Path) -> Generator[Header | EncodedBatch | Ending, None, None]:
-    """Return the columns, then every customer, then how the source ends. Raises SourceFault.
+    """Return the columns, then every customer, then how the source ends. Raises SourceError.
 
     A copy may be put at `scratch`.
     """
@@ -104,16 +104,16 @@ def read_customers(spec: ImportSpec, scratch: Path) -> Generator[Header | Encode
         for batch in batches_of(spec, source):
             yield _encode(spec, batch, source, reader)
         yield Ending(source.unterminated)
-    except ColumnFault as fault:
-        raise SourceFault(f"{spec.source}: {fault}") from None
+    except ColumnError as fault:
+        raise SourceError(f"{spec.source}: {fault}") from None
     except UnicodeEncodeError:  # such as half a surrogate pair, which UTF-7 can spell
-        raise SourceFault(f"{spec.source} holds what is no text; export it as UTF-8") from None
+        raise SourceError(f"{spec.source} holds what is no text; export it as UTF-8") from None
     finally:
         source.close()
 
 
 def _check_names(spec: ImportSpec, columns: Columns) -> None:
-    """Raise ColumnFault if related rows cannot be joined, would hide a column in the card, or a key has no column."""
+    """Raise ColumnError if related rows cannot be joined, would hide a column in the card, or a key has no column."""
     if spec.company_domain:
         require(columns, {spec.company_domain: "customers.company_domain"})
     tables = [related.name for related in spec.related]
@@ -122,7 +122,7 @@ def _check_names(spec: ImportSpec, columns: Columns) -> None:
     for related in spec.related:
         require(columns, {related.on: f"related.{related.name}.on"})
         if related.name in columns.attributes:
-            raise ColumnFault(
+            raise ColumnError(
                 f'"{related.name}" is a column and a related table too; rename the table [related.{related.name}]'
             )
 

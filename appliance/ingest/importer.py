@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers import snapshot, snapshot_store
-from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata
+from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
 from appliance.ingest import marks, resources, validation
 from appliance.ingest.fingerprint import fingerprint, versions
 from appliance.ingest.locked_folder import create_exclusively, locked, sync
 from appliance.ingest.snapshot_builder import Builder
-from appliance.ingest.sources.base import SourceFault
+from appliance.ingest.sources.base import SourceError
 from appliance.ingest.spec import ImportRefused, ImportSpec, Report
 from appliance.ingest.stats import ImportStats
 
@@ -76,9 +76,9 @@ def import_customers(
                 leftover.unlink()
             for step in STEPS:
                 step(running)
-        except SourceFault as fault:
+        except SourceError as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
-        except SnapshotFault as fault:
+        except SnapshotError as fault:
             raise ImportRefused(str(fault), transient=True) from fault
         except (OSError, sqlite3.Error, MemoryError) as error:
             raise ImportRefused(resources.explain(error, folder), transient=True) from error

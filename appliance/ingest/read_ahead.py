@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from appliance.ingest.encode import EncodedBatch, Ending, Header
-from appliance.ingest.sources.base import SourceFault
+from appliance.ingest.sources.base import SourceError
 
 _PIPE_BYTES: Final = 1024 * 1024
 
@@ -30,7 +30,7 @@ _DECODER: Final = msgspec.msgpack.Decoder(Header | EncodedBatch | Ending | _Faul
 
 
 def read_ahead(items: Iterator[Header | EncodedBatch | Ending]) -> Iterator[Header | EncodedBatch | Ending]:
-    """Return what `items` holds, made in a forked child. Raises SourceFault, as `items` does.
+    """Return what `items` holds, made in a forked child. Raises SourceError, as `items` does.
 
     If there can be no child now, they are made here: that only takes longer. The calling process must have no other
     threads.
@@ -56,12 +56,12 @@ def read_ahead(items: Iterator[Header | EncodedBatch | Ending]) -> Iterator[Head
                 if isinstance(item, _End):
                     return
                 if isinstance(item, _Fault):
-                    raise SourceFault(item.sentence, transient=item.transient)
+                    raise SourceError(item.sentence, transient=item.transient)
                 yield item
         finally:
             os.kill(child, signal.SIGKILL)  # it has ended, unless nobody wants the rest
             os.waitpid(child, 0)
-    raise SourceFault("the process that reads the file was ended; look for what ended it", transient=True)
+    raise SourceError("the process that reads the file was ended; look for what ended it", transient=True)
 
 
 def _produce(items: Iterator[Header | EncodedBatch | Ending], write_end: int) -> NoReturn:
@@ -87,7 +87,7 @@ def _with_end(
 ) -> Iterator[Header | EncodedBatch | Ending | _Fault | _End]:
     try:
         yield from items
-    except SourceFault as fault:
+    except SourceError as fault:
         yield _Fault(str(fault), fault.transient)
     except MemoryError:
         yield _Fault("the import ran out of memory; look for a file with a very long line", True)

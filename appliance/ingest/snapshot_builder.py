@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from appliance.customers.column_name import name_key
-from appliance.customers.record import ColumnFault, Columns
+from appliance.customers.record import ColumnError, Columns
 from appliance.customers.snapshot import (
     FORMAT,
     SCHEMA,
@@ -26,7 +26,7 @@ from appliance.customers.snapshot import (
 from appliance.ingest.encode import EncodedBatch, Ending, Header, batches_of, open_related, read_customers, usable_rows
 from appliance.ingest.key_index import KeyIndexer
 from appliance.ingest.read_ahead import read_ahead
-from appliance.ingest.sources.base import OpenSource, SourceFault, require
+from appliance.ingest.sources.base import OpenSource, SourceError, require
 from appliance.ingest.spec import MAX_LISTED, ImportSpec, RelatedSpec
 from appliance.ingest.stats import ImportStats
 
@@ -67,7 +67,7 @@ class Builder:
         self._keys = KeyIndexer(self._database, spec.keys, [related.name for related in spec.related])
 
     def build(self, versions: dict[str, SourceVersion], fingerprint: str) -> SnapshotMetadata:
-        """Read every source and write everything. Raises SourceFault, sqlite3.Error and OSError.
+        """Read every source and write everything. Raises SourceError, sqlite3.Error and OSError.
 
         `versions` and `fingerprint` are what the snapshot will say of when and what was read.
         """
@@ -178,8 +178,8 @@ class Builder:
             )
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
             self._join(source, related, relation)
-        except ColumnFault as fault:
-            raise SourceFault(f"{related.source}: {fault}") from None
+        except ColumnError as fault:
+            raise SourceError(f"{related.source}: {fault}") from None
         finally:
             source.close()
         self._keys.related(related.name, source.columns, on, by_address=relation.by_address)

@@ -34,7 +34,7 @@ def search(snapshot: Snapshot, plan: ImportSpec, text: str) -> tuple[Person, ...
     """Give the first customers in whose columns every word of `text` stands, whatever the case; at most SHOWN.
 
     Those without an address are left out: nothing can be asked about them. A whole address is found in any snapshot;
-    anything else among as many customers as can be looked through in about a second. Raises SnapshotFault.
+    anything else among as many customers as can be looked through in about a second. Raises SnapshotError.
     """
     layout, columns = Layout(snapshot.facts.columns), Columns(snapshot.facts.columns)
     reader = AddressReader(plan.addresses, columns, fold_plus=False)

@@ -22,7 +22,7 @@ from appliance.cards.help_scout_html import clean, removals_of, sentences
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError, Settings
 from appliance.customers.address import readable
-from appliance.customers.snapshot import Snapshot, SnapshotFault
+from appliance.customers.snapshot import Snapshot, SnapshotError
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.ingest import resources
@@ -185,7 +185,7 @@ class Session:
     def _people(self, text: str) -> tuple[Person, ...]:
         try:
             return search(self._snapshot, self._plan, text) if self._snapshot else ()
-        except SnapshotFault:
+        except SnapshotError:
             return ()  # the answer says so
 
     # What changes it

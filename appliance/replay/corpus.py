@@ -37,7 +37,7 @@ class Customers:
             self._step += 1
 
     def draw(self) -> tuple[str, ...]:
-        """Give the addresses of the next customer; none if it has none, or nobody is there. Raises SnapshotFault."""
+        """Give the addresses of the next customer; none if it has none, or nobody is there. Raises SnapshotError."""
         if not self._rows:
             return ()
         self._place = (self._place + self._step) % self._rows
@@ -51,7 +51,7 @@ def make_lines(
 ) -> Iterator[Line]:
     """Return `count` lines; the share `unknown` of them, from 0 to 1, asks for people whom nobody knows.
 
-    `random` must be the one that `customers` was made with. Raises SnapshotFault.
+    `random` must be the one that `customers` was made with. Raises SnapshotError.
     """
     percents = [shape.percent for shape in protocol.shapes]
     for number in range(1, count + 1):

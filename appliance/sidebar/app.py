@@ -22,7 +22,7 @@ from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
-from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotFault
+from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotError
 from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.answer_cache import AnswerCache, CachedAnswer, CacheState
 from appliance.sidebar.inquiry import Answer, Inquiry
@@ -198,7 +198,7 @@ class SidebarApp:
             else:
                 records = snapshot.find(query.addresses)
             company = None if records else snapshot.find_company(query.addresses)
-        except SnapshotFault as error:  # treated as not loaded: nobody is called unknown by it
+        except SnapshotError as error:  # treated as not loaded: nobody is called unknown by it
             first, self._told_of_damage = not self._told_of_damage, True
             return self._finish(Outcome.NOT_LOADED, builtin.not_loaded(), fault=str(error) if first else ""), ""
         answer = self._render(query, snapshot, records, company)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.customers.record import fields_of, related_of
-from appliance.customers.snapshot import SnapshotFault
+from appliance.customers.snapshot import SnapshotError
 from appliance.ingest.spec import ImportRefused
 from tests.factory import import_spec, open_snapshot, related_spec, run_import, write_csv
 
@@ -188,5 +188,5 @@ def test_damage_is_a_fault_of_the_snapshot(folder):
     _, snapshot = make(folder)
     with closing(sqlite3.connect(folder / "00000001.db")) as database, database:
         database.execute("UPDATE company SET record = 'x'")
-    with pytest.raises(SnapshotFault, match="is damaged"):
+    with pytest.raises(SnapshotError, match="is damaged"):
         snapshot.find_company(("x@example.com",))

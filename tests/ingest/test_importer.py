@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from appliance.customers.address import normalise
 from appliance.customers.record import fields_of
-from appliance.customers.snapshot import MAX_JOIN_KEYS, Snapshot, SnapshotFault, file_of, generation_of, generations
+from appliance.customers.snapshot import MAX_JOIN_KEYS, Snapshot, SnapshotError, file_of, generation_of, generations
 from appliance.customers.snapshot_store import newest
 from appliance.ingest import dry_run, importer
 from appliance.ingest.fingerprint import fingerprint
@@ -786,7 +786,7 @@ def test_a_damaged_snapshot_is_passed_over(spec, folder):
     file = file_of(folder, 2)
     for damage in (b"", file.read_bytes()[:-4096], b"x" * 8192, b"SQLite format 3\0" + bytes(4080)):
         file.write_bytes(damage)
-        with pytest.raises(SnapshotFault):
+        with pytest.raises(SnapshotError):
             Snapshot(file, 2)
         assert open_snapshot(folder, spec).generation == 1
     assert run_import(spec, folder).generation == 3

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from appliance.customers.column_name import shown_name
-from appliance.customers.record import ColumnFault, Columns
+from appliance.customers.record import ColumnError, Columns
 from appliance.system.writes import Writes
 
 BATCH: Final = 2000
@@ -34,7 +34,7 @@ Wanted = Mapping[str, str]
 """Columns that must be there, each with the config key that names it."""
 
 
-class SourceFault(Exception):
+class SourceError(Exception):
     """The source cannot be used as it is; the text is a sentence that says where and what to do.
 
     It never holds a cell's value: it ends in logs.
@@ -46,7 +46,7 @@ class SourceFault(Exception):
         self.transient = transient
 
 
-class BadSource(ValueError):
+class SourceSettingError(ValueError):
     """A setting names no source: the key at fault, why, and what to do. It never holds a secret."""
 
     def __init__(self, key: str, reason: str, hint: str) -> None:
@@ -76,7 +76,7 @@ class OpenSource(abc.ABC):
 
     @abc.abstractmethod
     def batches(self) -> Iterator[Batch]:
-        """Return every row. Raises SourceFault where the source is broken.
+        """Return every row. Raises SourceError where the source is broken.
 
         A row whose number of cells is not the header's is returned as it is: the importer counts it as bad.
         """
@@ -86,7 +86,7 @@ class OpenSource(abc.ABC):
         return 0.0
 
     def check_end(self) -> None:  # noqa: B027  (most have nothing to do)
-        """Raise SourceFault if the end alone, without the rows before it, shows that the source is not complete."""
+        """Raise SourceError if the end alone, without the rows before it, shows that the source is not complete."""
 
     def close(self) -> None:  # noqa: B027
         """Release what is open, and remove what was copied."""
@@ -109,7 +109,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def open(self, wanted: Wanted, scratch: Path) -> OpenSource:
-        """Open it; it must have the `wanted` columns. A copy may be put at `scratch`. Raises SourceFault."""
+        """Open it; it must have the `wanted` columns. A copy may be put at `scratch`. Raises SourceError."""
 
     @property
     def name(self) -> str:
@@ -149,7 +149,7 @@ class SourceKind:
     """As in "name a CSV or SQLite file"."""
 
     parse: Callable[..., Source]
-    """Takes the location, the section of the config, for messages, and the values of `keys`. Raises BadSource."""
+    """Takes the location, the section of the config, for messages, and the values of `keys`. Raises SourceSettingError."""
 
     suffixes: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
@@ -161,8 +161,8 @@ class SourceKind:
 
 
 def require(columns: Columns, wanted: Wanted) -> None:
-    """Raise ColumnFault unless each of the `wanted` columns is there."""
+    """Raise ColumnError unless each of the `wanted` columns is there."""
     for name, key in wanted.items():
         if columns.find_index(name) is None:
             has = ", ".join(map(shown_name, columns.names))
-            raise ColumnFault(f"there is no column {shown_name(name)}, only {has}; correct {key}, or the header")
+            raise ColumnError(f"there is no column {shown_name(name)}, only {has}; correct {key}, or the header")

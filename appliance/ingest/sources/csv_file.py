@@ -54,7 +54,7 @@ class CsvFile(LocalFile):
             return False  # the import says what is wrong with it
 
     def open(self, wanted: Wanted, scratch: Path) -> OpenCsv:
-        """Open it, and read its header. Raises SourceFault."""
+        """Open it, and read its header. Raises SourceError."""
         return OpenCsv(self.path, wanted, self.text)
 
 
