@@ -1,4 +1,4 @@
-"""A dry run: what an import of the files as they are now would meet, with nothing of it kept."""
+"""A dry run: what an import would find right now, without keeping any of it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
 from appliance.ingest.stats import RejectedRows
 
 WHOLE: Final = 64 * 1024 * 1024
-"""Files of so many bytes together are read whole. Of larger ones, the first rows and the end."""
+"""Sources of at most this many bytes in total are read completely. Of larger ones, the first rows and the end."""
 
 SAMPLE: Final = 100
-"""Customers that cards are tried on."""
+"""How many customers cards are tried on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class DryRun:
 
     sample: tuple[Record, ...]
     whole: bool
-    """Whether all was read; if not, these are the first rows of each file."""
+    """Whether everything was read; if not, these are the first rows of each source."""
 
     unread: tuple[Source, ...] = ()
-    """Sources of which nothing was read, for they are large and would have to be read whole."""
+    """Sources that were not read at all, because they are large and cannot be read in part."""
 
 
 def dry_run(
@@ -64,7 +64,7 @@ def dry_run(
     timer: Callable[[], float],
     last: SnapshotMetadata | None = None,
 ) -> DryRun:
-    """Read what `spec` names, with `folder` for what has to be written meanwhile.
+    """Read what `spec` names; `folder` is for temporary files.
 
     `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
     the sentence that an import would give.

@@ -62,9 +62,9 @@ def import_customers(
 ) -> Report:
     """Read what `spec` names and make the next generation in `folder`.
 
-    `clock` returns seconds since 1970, `timer` seconds for measuring; `progress` is called now and then, with the
-    number of customers and the share of the source that were read. `last` is what to compare with if `folder` has no
-    snapshot by this spec.
+    `clock` returns seconds since 1970, `timer` seconds for measuring; `progress` is called from time to time with the
+    number of customers and the share of the source that have been read. `last` is what to compare with if `folder` has
+    no snapshot by this spec.
     Raises ImportRefused; the newest snapshot is then what it was.
     """
     started = timer()
@@ -83,7 +83,7 @@ def import_customers(
         except (OSError, sqlite3.Error, MemoryError) as error:
             raise ImportRefused(resources.explain(error, folder), transient=True) from error
         finally:
-            with suppress(OSError):  # the folder may be gone, or something else by now
+            with suppress(OSError):  # the folder may be gone, or may not be a folder any more
                 running.unfinished.unlink(missing_ok=True)
     return running.stats.report(generation, timer() - started)
 

@@ -220,7 +220,7 @@ def test_the_reading_process_is_killed(spec, folder, monkeypatch):
         yield os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr("appliance.ingest.snapshot_builder.read_customers", killed)
-    with pytest.raises(ImportRefused, match="the process that reads the file was ended") as caught:
+    with pytest.raises(ImportRefused, match="the reader process was killed") as caught:
         run_import(spec, folder)
     assert caught.value.transient
 

@@ -20,7 +20,7 @@ KINDS: Final[tuple[SourceKind, ...]] = (
 
 
 def kind_of(text: str) -> SourceKind:
-    """Return the kind of the source that `text` names: by its scheme, or else by its suffix. Raises SourceSettingError."""
+    """Return the kind of source that `text` names, by its scheme or else its suffix. Raises SourceSettingError."""
     scheme, suffix = _scheme(text), Path(text).suffix.lower()
     found = [kind for kind in KINDS if scheme in kind.schemes] or [kind for kind in KINDS if suffix in kind.suffixes]
     if found:

@@ -39,7 +39,7 @@ class CsvFile(LocalFile):
         return cls(path, TextFormat(section=section, encoding=encoding, skip_lines=skip_lines, last_line=last_line))
 
     def identity(self) -> tuple[str, ...]:
-        """Return what decides how it is read; its last line decides only whether."""
+        """Return what decides how it is read. How its last line is judged decides only whether it is read."""
         return (str(self.path), self.text.encoding, str(self.text.skip_lines))
 
     def unfinished(self, imported: str, writes: Writes) -> bool:

@@ -46,7 +46,7 @@ class LocalFile(Source):
 
 
 def open_regular(file: Path) -> BufferedReader:
-    """Open a file that is neither a folder, a pipe nor a device. Raises SourceError."""
+    """Open a regular file; not a folder, pipe or device. Raises SourceError."""
     try:
         # O_NONBLOCK: opening a FIFO that nobody writes would wait for ever.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

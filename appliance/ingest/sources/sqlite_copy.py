@@ -1,7 +1,6 @@
 """A private copy of an SQLite file: one moment of the database, whatever its writer does next.
 
-SQLite's own backup makes it in one read transaction, so the lock that the writer may have to wait for is held no longer
-than copying takes.
+SQLite's backup API makes it in one read transaction, so the writer never waits longer than copying takes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.file_kinds import HEAD, kind_of
 from appliance.ingest.sources.local_file import open_regular
 
-_PATIENCE: Final = 5000  # milliseconds that the file may be locked by its writer
+_PATIENCE: Final = 5000  # milliseconds to wait for the writer's lock
 _PAUSE: Final = 50  # milliseconds between two tries
 _MAGIC: Final = b"SQLite format 3\0"
 _WAL: Final = b"\x02"  # the file format's read version, at byte 19 of the header

@@ -53,7 +53,7 @@ _NOT_TEXT: Final = _NotText()
 class SqliteTable(LocalFile):
     """A table or view of an SQLite file.
 
-    It is read in a transaction of its own, so it is never half written, and its writer may have it open for ever.
+    It is copied in one read transaction, so its writer may keep it open and change it at any time.
     """
 
     table: str = "customers"
