@@ -54,6 +54,7 @@ def test_a_record_does_not_show_itself():
             'columns "last order" and "last-order" would both be "last_order" in a card; rename one of them',
         ),
     ],
+    ids=["no name", "one name twice", "one attribute twice"],
 )
 def test_clashes(names, sentence):
     with pytest.raises(ColumnError) as caught:

@@ -40,6 +40,7 @@ ORDERS = [
         ("total", 10, ["6", "1", "3", "2"]),
         ("-total", 1, ["2"]),
     ],
+    ids=["in order", "by date", "newest first", "the newest two", "by number", "the largest"],
 )
 def test_related_rows(order_by, limit, numbers, tmp_path, folder):
     """Those of a customer, in order: numbers by size, empty ones last, no more than the limit."""
