@@ -18,7 +18,7 @@ on the spec), and their fingerprints tell whether anything has changed.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -156,7 +156,17 @@ class SourceKind:
     """Keys of [customers] that say more about it. Those that [related.NAME] lacks are taken from [customers]."""
 
     about: str = ""
-    """What docs/customers.md says of it."""
+    """What it is, for its row in docs/customers.md."""
+
+    @property
+    def row(self) -> str:
+        """Its row in docs/customers.md: what it is, what `source` ends or begins with, and its keys."""
+        marks = [*self.suffixes, *(f"{scheme}:" for scheme in self.schemes)]
+        return f"| {self.about} | {_listed(marks)} | {_listed(self.keys)} |"
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def require(columns: Columns, wanted: Wanted) -> None:

@@ -63,5 +63,5 @@ KIND: Final = SourceKind(
     parse=CsvFile.parse,
     suffixes=(".csv", ".tsv"),
     keys=("encoding", "skip_lines", "unterminated_last_line", "ready_file", "checksum_file"),
-    about="a text file, its delimiter found by the header",
+    about="a CSV or TSV file",
 )

@@ -86,7 +86,7 @@ KIND: Final = SourceKind(
     parse=SqliteTable.parse,
     suffixes=(".db", ".sqlite", ".sqlite3"),
     keys=("table",),
-    about="a table or view of a database, copied in one read transaction",
+    about="a table or view of an SQLite database",
 )
 
 
