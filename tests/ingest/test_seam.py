@@ -136,7 +136,7 @@ def test_previewed_and_again_after_a_change(shop: Shop) -> None:
         assert session.state.files == ("sidebard.toml", shop.customers, shop.orders)
         assert "Ann Lee" in (session.answer(body_for("ann@example.com"), DataState.LIVE).html or "")
         shop.change()
-        assert session.reload()
+        assert session.poll()
         session.finish_import()
         assert "Zoe" in (session.answer(body_for("zoe@example.com"), DataState.LIVE).html or "")
 
