@@ -295,7 +295,7 @@ class Connection(asyncio.Protocol):
     def send_internal_error(self, error: BaseException) -> None:
         """Respond to a bug of our own."""
         log.error("request_fault", **describe(error))
-        self.send_refusal(Refusal.FAULT)
+        self.send_refusal(Refusal.INTERNAL_ERROR)
 
     def _write(self, response: bytes) -> None:
         self._registry.flush()  # earlier responses may still be waiting
@@ -374,7 +374,7 @@ class Connection(asyncio.Protocol):
         """Drop it if it has sent far more than the requests that were in it."""
         # What waits while reading is paused has not been decrypted yet.
         if self._meter is not None and self._phase not in PAUSED and self._meter.exceeds(self._plaintext):
-            self._registry.site.counters.dropped()
+            self._registry.site.counters.connection_dropped()
             self.drop()
 
     def expire(self, now: float) -> None:
@@ -383,7 +383,7 @@ class Connection(asyncio.Protocol):
         limits = self._registry.limits
         age = now - self.since
         if self._blocked_since is not None and now - self._blocked_since >= limits.write_timeout:
-            self._registry.site.counters.dropped()
+            self._registry.site.counters.connection_dropped()
             self.drop()
         elif self._phase is CLOSING:
             # The client need not answer the end of TLS, but may still be reading what is unsent.

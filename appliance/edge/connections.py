@@ -163,7 +163,7 @@ class ConnectionRegistry:
         client = self._find_evictable()
         if client is not None:
             self._next_to_evict.pop()
-            self.site.counters.dropped()
+            self.site.counters.connection_dropped()
             client.drop()
 
     def _find_evictable(self) -> Client | None:

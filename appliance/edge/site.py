@@ -54,7 +54,7 @@ class Counters(Protocol):
     def accept_rejected(self) -> None:
         """Count a connection that was closed at once because its source has too many."""
 
-    def dropped(self) -> None:
+    def connection_dropped(self) -> None:
         """Count a connection that was evicted, did not read its responses, or sent records without requests."""
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tornado.web import Application, RequestHandler, stream_request_body
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
+from appliance.observe.logs import describe, log
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import BAD_SIGNATURE, Message
 
@@ -61,9 +62,16 @@ class ReplyHandler(RequestHandler):
         if status_code == 405:
             self.send(self.wrong_method.reply)
         elif status_code >= 500:
-            self.send(Refusal.FAULT.reply)
+            self.send(Refusal.INTERNAL_ERROR.reply)
         else:
             self.send(Refusal.BAD_REQUEST.reply)
+
+    def log_exception(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        """Log a bug of our own as the fast path does."""
+        if isinstance(error, HTTPError):
+            super().log_exception(kind, error, trace)
+        else:
+            log.error("request_fault", **describe(error))
 
     def send(self, reply: Reply) -> None:
         """Finish the request with this reply."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httptools
@@ -16,47 +16,22 @@ from appliance.edge.connections import ConnectionRegistry
 from appliance.edge.request_parser import RequestParser
 from appliance.edge.site import Limits, Mount, Site, by_path
 from appliance.edge.web import make_application
-from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import SignedRequest
 from tests.factory import Timer
+from tests.fakes import RecordingCounters, RecordingSink
 
 Apps = dict[str, SidebarApp]
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]+\r\n((?:[A-Za-z-]+: [^\r\n]+\r\n)*)\r\n")
 
 
-@dataclass
-class Written:
-    """A request log that keeps what it is told."""
-
-    lines: list[tuple[Reply, str, str]] = field(default_factory=list)
-
-    def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
-        assert duration_us >= 0
-        self.lines.append((reply, app, peer))
-
-
-@dataclass
-class Counted:
-    """Counters that keep what they are told."""
-
-    requests: list[tuple[str, Outcome, str]] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
-
-    def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
-        self.requests.append((app, outcome, cache))
-
-    def __getattr__(self, name: str) -> Callable[[], None]:
-        return lambda: self.events.append(name)
-
-
 @dataclass(frozen=True)
 class RecordingSite(Site):
     """A site whose log and counters keep what they are told."""
 
-    request_log: Written
-    counters: Counted
+    request_log: RecordingSink
+    counters: RecordingCounters
 
 
 def ignore_refusal(app: str, request: SignedRequest) -> None:
@@ -66,7 +41,7 @@ def ignore_refusal(app: str, request: SignedRequest) -> None:
 def make_site(apps: Apps, timer: Timer | None = None, fast: bool = True) -> RecordingSite:
     """Return a site that serves these apps; not `fast`: by the application alone."""
     mounts = [Mount(path, "X-HelpScout-Signature", app) for path, app in apps.items()]
-    log, counters = Written(), Counted()
+    log, counters = RecordingSink(), RecordingCounters()
     timer = timer or Timer()
     return RecordingSite(
         mounts=by_path(mounts) if fast else {},
