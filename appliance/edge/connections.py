@@ -108,12 +108,14 @@ class ConnectionRegistry:
 
     def _turn(self) -> None:
         self._turn_due = False
-        for _ in range(min(CONNECTIONS_PER_TURN, len(self._yielding))):
-            connection, _ = self._yielding.popitem(last=False)
-            connection.take_turn()
-        if self._yielding and not self._turn_due:
-            self._turn_due = True
-            self._call_soon(self._turn)
+        try:
+            for _ in range(min(CONNECTIONS_PER_TURN, len(self._yielding))):
+                connection, _ = self._yielding.popitem(last=False)
+                connection.take_turn()
+        finally:  # a bug in one of them must not stop the others
+            if self._yielding and not self._turn_due:
+                self._turn_due = True
+                self._call_soon(self._turn)
 
     def send(self, transport: Any, response: bytes) -> None:
         """Write a response once every request that has arrived by now is answered.

@@ -17,6 +17,7 @@ import fcntl
 import socket
 import struct
 import termios
+from contextlib import suppress
 from typing import Final
 
 RECEIVE_BUFFER: Final = 4 * 1024
@@ -65,8 +66,9 @@ class InputMeter:
     def enlarge_buffer(self) -> None:
         """Make room for a large body."""
         if not self._enlarged:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BODY_BUFFER)
             self._enlarged = True
+            with suppress(OSError):  # the client has reset the connection, and the loop has not said so yet
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BODY_BUFFER)
 
     def _received(self) -> int:
         """Return how many bytes the kernel has received; 0 where it does not count: a Unix socket, or a closed one."""

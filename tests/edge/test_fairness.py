@@ -198,3 +198,22 @@ class TestWhatStays:
         wire.connection.resume_writing()
         wire.turn()
         assert answered(wire) == 2
+
+
+def test_a_bug_in_one_connection_leaves_the_others_their_turns(wire: Wire) -> None:
+    class Connected:
+        def __init__(self, taken: list[int], number: int) -> None:
+            self.taken, self.number = taken, number
+
+        def take_turn(self) -> None:
+            self.taken.append(self.number)
+            if self.number == 1:
+                raise KeyError
+
+    taken: list[int] = []
+    for number in range(4):
+        wire.registry.yield_turn(Connected(taken, number))
+    with pytest.raises(KeyError):
+        wire.turn()
+    wire.turn()
+    assert (taken, wire.turns) == ([0, 1, 2, 3], [])
