@@ -11,7 +11,7 @@ from typing import Final
 from appliance.config import Settings
 from appliance.customers.guards import signature_of
 from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
-from appliance.observe.health import NOT_ACCEPTED, Served
+from appliance.observe.health import NOT_ACCEPTED, CertificateInfo
 from appliance.observe.logs import log
 from appliance.service.wiring import StartFault, certificate_folder
 
@@ -45,7 +45,7 @@ def signature(settings: Settings) -> str:
     return signature_of(files_of(settings))
 
 
-def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]:
+def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateInfo, ...]]:
     """Make the TLS context that the settings ask for, and give what it serves, the one that ends first at the front.
 
     Without TLS there is neither. Raises StartFault.
@@ -78,7 +78,9 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
     return context, tuple(served[:_SHOWN])
 
 
-def _describe(certificate: Certificate) -> Served:
+def _describe(certificate: Certificate) -> CertificateInfo:
     names = certificate.names
     shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
-    return Served(shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust)
+    return CertificateInfo(
+        shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust
+    )
