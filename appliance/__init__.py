@@ -9,11 +9,12 @@
     sidebar/     from request to card: `app.answer`, signature, payload, card, reply (the outcome table)
     customers/   from address to records: address (normal form), sources, importer, snapshot, lookup (TTL caches)
     service/     the processes: supervisor, worker, steward; the checks of an installation
-    observe/     logs, access trail, counters, health, admin pages
+    observe/     logs, audit trail, shared counters, health, admin pages
     replay/      load tests: a corpus of signed requests, the processes that send it, the result
+    http_client.py   what replay and the checks share: how a URL is read, why there was no answer
 
 Imports go one way, cli -> preview -> service -> edge -> sidebar -> customers; config and observe serve the first
-four. replay stands beside: only cli knows it, and it knows sidebar, customers and the charts of observe.
+four. replay stands beside: only cli knows it, and it knows sidebar, customers, http_client and the charts of observe.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The shapes that messages come in, and how often each is made: what Help Scout, FreeScout and PHP are known to send.
+"""The shapes of messages that Help Scout, FreeScout and PHP are known to send, and how often each is made.
 
 Sources: real bodies kept in public test suites, FreeScout's CustomApp module, Help Scout's note on drafts. Ids come as
 numbers and as texts, and PHP writes an empty object as [] and a list with holes as an object.
@@ -16,7 +16,7 @@ Object = dict[str, Value]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What one message is about. `addresses` are the customer's, the main one first; an odd customer has none."""
+    """What one message is about. `addresses` are the customer's, the main one first; some customers have none."""
 
     number: int
     addresses: tuple[str, ...]
@@ -24,20 +24,20 @@ class Conversation:
 
     @property
     def main(self) -> str | None:
-        """The main address."""
+        """The main address, if any."""
         return self.addresses[0] if self.addresses else None
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One shape: `percent` of the messages have it. `make` gives the message."""
+    """One shape: `percent` of the messages have it. `make` returns such a message."""
 
     name: str
     percent: int
     make: Callable[[Conversation], Object]
 
 
-_MAILBOX: Final = "help@support.invalid"  # RFC 6761, 6.4: nobody's
+_MAILBOX: Final = "help@support.invalid"  # a name that nobody can have (RFC 6761, 6.4)
 _ROLES: Final = ("owner", "admin", "user")
 
 
@@ -128,16 +128,16 @@ def _odd_types(one: Conversation) -> Object:
 
 
 SHAPES: Final = (
-    Shape("all four objects, ids as texts", 35, _full),
+    Shape("all four objects, ids as strings", 35, _full),
     Shape("all four objects, ids as numbers", 20, _numbers),
-    Shape("ticket and customer alone", 10, _minimal),
-    Shape("FreeScout: nulls, keys of its own", 15, _freescout),
+    Shape("ticket and customer only", 10, _minimal),
+    Shape("FreeScout: nulls, its own keys", 15, _freescout),
     Shape("a draft: ticket is false", 5, _draft),
-    Shape("a draft to nobody yet", 1, _draft_to_nobody),
-    Shape("emails is one text", 3, _one_text),
-    Shape("emails is an object: PHP's list with holes", 3, _holes),
+    Shape("a draft without a recipient", 1, _draft_to_nobody),
+    Shape("emails is one string", 3, _one_text),
+    Shape("emails is an object: a PHP list with gaps", 3, _holes),
     Shape("email is null, emails has it", 3, _only_in_the_list),
     Shape("no address at all", 1, _no_address),
-    Shape("[] for an object: PHP's empty ones", 2, _empty_objects),
+    Shape("[] for an object: PHP's empty object", 2, _empty_objects),
     Shape("odd types", 2, _odd_types),
 )

@@ -1,7 +1,6 @@
 """From what the processes tell to what is shown: words, JSON, a page."""
 
 import re
-import ssl
 from html.parser import HTMLParser
 
 import msgspec
@@ -9,45 +8,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.http_client import parse_url
 from appliance.replay.difference import first_difference
-from appliance.replay.plan import Plan
+from appliance.replay.interval_stats import OTHER_BODY, Ended, IntervalRecorder, IntervalStats, Wrong
+from appliance.replay.load_profile import LoadProfile
 from appliance.replay.report import as_page
-from appliance.replay.result import Course, Result, show_ms, sum_up
-from appliance.replay.tally import (
-    EXPIRED,
-    NOT_TRUSTED,
-    OTHER_BODY,
-    OTHER_NAME,
-    Ended,
-    Slice,
-    Tally,
-    Wrong,
-    kind_of,
-)
-from appliance.replay.target import Target, parse_url
+from appliance.replay.result import LoadTestResult, show_ms, summarize
+from appliance.replay.target import Target
 from appliance.replay.text import HEIGHT, WIDTH, as_text, plot
+from appliance.replay.timeline import Timeline
 
-PLAN = Plan(duration=10, connections=4, processes=2, rate=100.0)
+PROFILE = LoadProfile(duration=10, connections=4, processes=2, rate=100.0)
 ENDS = (Ended(0, 1.0, 10.0),)
 TARGET = Target(parse_url("https://card.example/h"), "192.0.2.1", None)
 
 
 def part(place, *latencies, **counts):
-    tally = Tally(place)
+    recorder = IntervalRecorder(place)
     for latency in latencies:
-        tally.latency(latency)
-    finished = tally.finish()
+        recorder.latency(latency)
+    finished = recorder.finish()
     for name, value in counts.items():
         setattr(finished, name, value)
     return finished
 
 
-def summed(*parts, plan=PLAN, ends=ENDS, max_p99=None, interrupted=False):
-    course = Course(plan)
+def summed(*parts, profile=PROFILE, ends=ENDS, max_p99=None, interrupted=False):
+    timeline = Timeline(profile)
     for one in parts:
-        course.add(one, plan.processes)
-    course.finish()
-    return sum_up(TARGET, plan, course, ends, started=1790000000.0, max_p99=max_p99, interrupted=interrupted)
+        timeline.add(one, profile.processes)
+    timeline.finish()
+    return summarize(TARGET, profile, timeline, ends, started=1790000000.0, max_p99=max_p99, interrupted=interrupted)
 
 
 GOOD = (part(0, 1000, 2000, statuses={200: 2}), part(0, 3000, statuses={200: 1}), part(1, 500, statuses={200: 1}))
@@ -55,7 +46,7 @@ GOOD = (part(0, 1000, 2000, statuses={200: 2}), part(0, 3000, statuses={200: 1})
 
 def test_all_processes_are_put_together():
     result = summed(*GOOD, ends=[Ended(1, 2.0, 10.0), Ended(2, 5.0, 10.5)])
-    assert (result.answered, result.statuses, result.unsent) == (4, {200: 4}, 3)
+    assert (result.answered, result.statuses, result.not_started) == (4, {200: 4}, 3)
     assert (result.latency["p50"], result.latency["max"]) == (1.0, 3.0)
     assert [(point.at, point.answers, point.largest) for point in result.points] == [(0.5, 3, 3.0), (1.0, 1, 0.5)]
     assert result.answers_per_second == pytest.approx(4 / 10.5, abs=0.1)
@@ -64,13 +55,13 @@ def test_all_processes_are_put_together():
 
 
 def test_a_point_is_given_once_all_have_told():
-    course = Course(PLAN)
-    assert course.add(part(0, 1000), 2) is None
-    assert course.add(part(1, 1000), 2) is None
-    assert course.add(part(0, 3000), 2).answers == 2
-    assert course.add(part(2, 1000), 1).answers == 1
-    course.finish()
-    assert [point.at for point in course.points] == [0.5, 1.0, 1.5]
+    timeline = Timeline(PROFILE)
+    assert timeline.add(part(0, 1000), 2) is None
+    assert timeline.add(part(1, 1000), 2) is None
+    assert timeline.add(part(0, 3000), 2).answers == 2
+    assert timeline.add(part(2, 1000), 1).answers == 1
+    timeline.finish()
+    assert [point.at for point in timeline.points] == [0.5, 1.0, 1.5]
 
 
 @pytest.mark.parametrize(
@@ -99,9 +90,9 @@ def test_faults(parts, more, fault):
 @pytest.mark.parametrize(
     ("parts", "more", "note"),
     [
-        ((*GOOD, part(2, late=1)), {}, "the generator itself started 25% of the requests late"),
+        ((*GOOD, part(2, late=1)), {}, "the load generator itself started 25% of the requests late"),
         ((*GOOD, part(2, waited=1)), {}, "25% of the requests waited for a free connection"),
-        (GOOD, {"ends": [Ended(0, 9.5, 10.0)]}, "a process of the generator used 95% of a CPU"),
+        (GOOD, {"ends": [Ended(0, 9.5, 10.0)]}, "a process of the load generator used 95% of a CPU"),
         (GOOD, {"ends": [Ended(4, 1.0, 10.0)]}, "4 planned requests were never started"),
     ],
     ids=["late", "waited", "busy", "not started"],
@@ -116,16 +107,16 @@ def test_text():
     assert as_text(summed(*GOOD, part(2, 40_000, statuses={200: 1}, opened=3, waited=0))).splitlines() == [
         "https://card.example: 10.0 s, 100 requests/s planned, 4 kept connections, from 2 processes",
         "",
-        "requests      5 answered, 0.5 a second, 1,000 planned",
+        "requests      5 answered, 0.5 per second, 1,000 planned",
         "latency       p50 2.00, p75 3.00, p90 40.0, p99 40.0, p99.9 40.0, p99.99 40.0, max 40.0 ms,"
         " from the planned start",
         "statuses      200: 5",
         "wrong         0",
         "failed        0",
         "not started   0",
-        "started late  0 for want of a free connection, 0 by the generator",
+        "started late  0 waiting for a free connection, 0 by the load generator",
         "connections   3 opened during the run",
-        "generator     10% of a CPU for the busiest process",
+        "generator     busiest process at 10% of a CPU",
         "",
         "latency over time: █ p50, ░ p99",
         "40.0 ms |  █",
@@ -138,10 +129,10 @@ def test_text():
 
 @pytest.mark.parametrize("count", [1, 2, 59, 60, 61, 1800])
 def test_a_plot_has_a_width(count):
-    course = Course(PLAN)
+    timeline = Timeline(PROFILE)
     for place in range(count):
-        course.add(part(place, 10_000, 1000 if place != count // 2 else 90_000), 1)
-    lines = plot(course.points)
+        timeline.add(part(place, 10_000, 1000 if place != count // 2 else 90_000), 1)
+    lines = plot(timeline.points)
     assert len(lines) == HEIGHT + 3
     assert max(map(len, lines[1:-1])) <= WIDTH + len("90.0 ms |")
     assert lines[1].startswith("90.0 ms |")
@@ -155,7 +146,7 @@ def test_milliseconds(ms, text):
 
 def test_json_is_read_back():
     result = summed(*GOOD)
-    assert msgspec.json.decode(msgspec.json.encode(result), type=Result) == result
+    assert msgspec.json.decode(msgspec.json.encode(result), type=LoadTestResult) == result
 
 
 class _Tags(HTMLParser):
@@ -218,8 +209,8 @@ def test_a_page_has_gaps_where_nothing_was_answered():
      (600, ["0 s", "2.5 min", "5 min", "7.5 min"]), (3600, ["0 s", "15 min", "30 min", "45 min"])],
 )  # fmt: skip
 def test_the_time_axis(duration, labels):
-    plan = Plan(duration=duration, connections=1, processes=1, rate=None)
-    page = as_page(summed(*[part(place, 1000) for place in range(plan.steps)], plan=plan))
+    profile = LoadProfile(duration=duration, connections=1, processes=1, rate=None)
+    page = as_page(summed(*[part(place, 1000) for place in range(profile.steps)], profile=profile))
     over_time = re.findall(r"<svg.*?</svg>", page)[0]
     assert re.findall(r'y="145">([^<]+)<', over_time) == labels
 
@@ -284,35 +275,7 @@ def test_a_difference_fits_a_line(expected, received):
     assert len(words) < 150
 
 
-def not_verified(code):
-    error = ssl.SSLCertVerificationError("x")
-    error.verify_code = code
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (None, "closed without an answer"),
-        (ConnectionRefusedError(111, "x"), "refused"),
-        (ConnectionResetError(104, "x"), "reset"),
-        (BrokenPipeError(32, "x"), "reset"),
-        (TimeoutError(), "no answer in 10 s"),
-        (OSError(24, "x"), "no descriptor left here"),
-        (OSError(99, "x"), "no port left here"),
-        (OSError(113, "x"), "EHOSTUNREACH"),
-        (not_verified(19), NOT_TRUSTED),
-        (not_verified(10), EXPIRED),
-        (not_verified(62), OTHER_NAME),
-        (not_verified(64), OTHER_NAME),
-        (ConnectionAbortedError(), "ConnectionAbortedError"),
-    ],
-)
-def test_kinds_of_failure(error, kind):
-    assert kind_of(error) == kind
-
-
-def test_slices_do_not_share_what_they_count():
-    one, other = Slice(0), Slice(0)
+def test_intervals_do_not_share_what_they_count():
+    one, other = IntervalStats(0), IntervalStats(0)
     one.statuses[200] = 1
     assert other.statuses == {}

@@ -292,7 +292,7 @@ def test_a_certificate_for_another_name(home: Settings, tmp_path: Path) -> None:
         ("ftp://x.example/", "give the URL that Help Scout has"),
         ("https:///helpscout", "give the URL that Help Scout has"),
         ("https://x.example/helpscout?a=b", "give the URL that Help Scout has"),
-        ("https://x.example:port/", "is no URL"),
+        ("https://x.example:port/", "give the URL that Help Scout has"),
     ],
 )
 def test_what_is_no_target(url: str, why: str) -> None:

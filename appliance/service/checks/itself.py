@@ -16,10 +16,11 @@ from appliance.customers.address import domain_of
 from appliance.customers.address_cell import read_cell
 from appliance.customers.importer import open_newest
 from appliance.customers.snapshot import Snapshot, SnapshotFault, file_of, generations
+from appliance.http_client import Unreachable
 from appliance.service.checks.files import is_hidden
 from appliance.service.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground
-from appliance.service.checks.probe import Answer, Target, Unreachable, ask
+from appliance.service.checks.probe import Answer, Target, ask
 from appliance.service.wiring import make_app, snapshot_folder
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.card import not_loaded

@@ -1,4 +1,4 @@
-"""A timer of microseconds: uvloop's own counts in milliseconds, and late starts would look like a slow service."""
+"""A timer with microseconds: uvloop's own has milliseconds, and late starts would look like a slow service."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class _Setting(ctypes.Structure):
-    """struct itimerspec: the interval, none here, then the moment."""
+    """struct itimerspec: the interval, which is 0 here, then the time."""
 
     _fields_ = tuple((name, ctypes.c_long) for name in ("every_s", "every_ns", "at_s", "at_ns"))
 
 
-class Pacer:
-    """Calls a function at a moment of time.monotonic(), which is CLOCK_MONOTONIC."""
+class TimerFd:
+    """Calls a function at a time of time.monotonic(), which is CLOCK_MONOTONIC."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         self._loop = loop
@@ -29,24 +29,24 @@ class Pacer:
         self._descriptor = _libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        loop.add_reader(self._descriptor, self._ring)
+        loop.add_reader(self._descriptor, self._expire)
 
     def arm(self, when: float) -> None:
-        """Call at `when`, and not at what was asked for before; a moment that has passed is now."""
+        """Call at `when` instead of the time that was set before; at once if it has passed."""
         if when != self._armed:
             self._armed = when
             seconds, rest = divmod(max(1, round(when * 1e9)), 1_000_000_000)
             _libc.timerfd_settime(self._descriptor, _ABSOLUTE, ctypes.byref(_Setting(0, 0, seconds, rest)), None)
 
-    def _ring(self) -> None:
+    def _expire(self) -> None:
         try:
             os.read(self._descriptor, 8)
-        except BlockingIOError:  # armed anew since it rang
+        except BlockingIOError:  # set again since it expired
             return
         self._armed = 0.0
         self._call()
 
     def close(self) -> None:
-        """Call no more."""
+        """Cancel the timer, and close its descriptor."""
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""The processes of a run: started together, listened to, and ended with the one that started them."""
+"""The processes of a load test. They start together, and end with the process that forked them."""
 
 from __future__ import annotations
 
@@ -16,48 +16,51 @@ from typing import Final
 import msgspec
 import uvloop
 
+from appliance.http_client import HINTS
 from appliance.replay.driver import Driver
-from appliance.replay.plan import Plan, Shot
-from appliance.replay.result import Course, Point
-from appliance.replay.tally import HINTS, Ended, Message, Ready
+from appliance.replay.interval_stats import Ended, Message, Ready
+from appliance.replay.load_profile import LoadProfile, PreparedRequest
 from appliance.replay.target import Target
+from appliance.replay.timeline import Timeline, TimelinePoint
 
-_HEAD_START: Final = 0.05  # seconds from the last one's being ready to the common start
+_HEAD_START: Final = 0.05  # seconds between the last process's being ready and the common start
 _encode: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Message)
 _SIGINT: Final = frozenset({signal.SIGINT})
 _GO: Final = msgspec.msgpack.Decoder(float)
 
 
-class CrewFault(Exception):
-    """The run cannot go on: a process of the generator died, or nothing works; the text is a sentence."""
+class LoadTestError(Exception):
+    """The load test cannot go on: a process died, or nothing works; the text is a sentence."""
 
 
-class Crew:
-    """Forks the processes of a plan, and puts together what they tell."""
+class WorkerPool:
+    """Forks the processes, and collects what they report."""
 
-    def __init__(self, plan: Plan, target: Target, shots: Sequence[Shot]) -> None:
-        """The calling process must have no other threads. SIGINT is blocked from here on, but where `run` waits."""
+    def __init__(self, profile: LoadProfile, target: Target, requests: Sequence[PreparedRequest]) -> None:
+        """The calling process must have no other threads. SIGINT is blocked from here on, except where `run` waits."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
-        self._plan = plan
+        self._profile = profile
         self._pipes: list[Connection] = []
-        self.course: Final = Course(plan)
+        self.timeline: Final = Timeline(profile)
         self.ends: Final[list[Ended]] = []
         self.interrupted = False
         self._url = target.url.text
         fork = multiprocessing.get_context("fork")
-        for process in range(plan.processes):
+        for process in range(profile.processes):
             ours, theirs = fork.Pipe()
             self._pipes.append(ours)
-            others = tuple(self._pipes)  # a pipe is at its end when nobody holds the other one: not these either
-            arguments = (plan, target, shots, process, theirs, others)
+            others = tuple(
+                self._pipes
+            )  # a pipe reaches its end when nobody holds the other one: so the processes close these
+            arguments = (profile, target, requests, process, theirs, others)
             fork.Process(target=_work, args=arguments, daemon=True).start()
             theirs.close()
 
-    def run(self, show: Callable[[Point, Course], None]) -> None:
-        """Run to the end; `show` is called as time goes on. An interrupt ends it early. Raises CrewFault.
+    def run(self, show: Callable[[TimelinePoint, Timeline], None]) -> None:
+        """Run to the end; `show` is called for each interval. An interrupt ends it early. Raises LoadTestError.
 
-        A run in which nothing works, and all for one reason, is not continued: there is nothing to measure.
+        If nothing works, and always for the same reason, it stops: there is nothing to measure.
         """
         running, unready = list(self._pipes), len(self._pipes)
         opened = Ready()
@@ -77,32 +80,32 @@ class Crew:
                         self.ends.append(message)
                         running.remove(pipe)
                     else:
-                        point = self.course.add(message, len(running))
-                        if not self.course.counts.statuses:
-                            self._stop_if_alike("requests", self.course.counts.failures, self._plan.connections)
+                        point = self.timeline.add(message, len(running))
+                        if not self.timeline.counts.statuses:
+                            self._stop_if_alike("requests", self.timeline.counts.failures, self._profile.connections)
                         if point is not None:
-                            show(point, self.course)
+                            show(point, self.timeline)
             except KeyboardInterrupt:
                 if self.interrupted:
                     raise
                 self.interrupted = True
                 self._send(0.0)
-        self.course.finish()
+        self.timeline.finish()
 
     def _stop_if_alike(self, what: str, failures: Mapping[str, int], least: int) -> None:
-        """Raise CrewFault if at least so many failed, and all of them alike."""
+        """Raise LoadTestError if at least `least` failed, and all for the same reason."""
         if len(failures) == 1 and sum(failures.values()) >= least:
             (kind,) = failures
-            todo = HINTS.get(kind, "look at what answers there, and correct --url")
-            raise CrewFault(f"{self._url} cannot be tested: the first {what} all failed: {kind}; {todo}")
+            hint = HINTS.get(kind, "check what is listening there, and correct --url")
+            raise LoadTestError(f"{self._url} cannot be tested: the first {what} all failed: {kind}; {hint}")
 
     def close(self) -> None:
-        """Let the processes end, those that still run too."""
+        """Close the pipes, which ends the processes that are still running."""
         for pipe in self._pipes:
             pipe.close()
 
     def _send(self, begin: float) -> None:
-        """Have all begin at this moment of time.monotonic(); 0: stop."""
+        """Have all processes begin at this time of time.monotonic(); 0: stop."""
         for pipe in self._pipes:
             with contextlib.suppress(BrokenPipeError):  # one that has ended
                 pipe.send_bytes(_encode(begin))
@@ -112,12 +115,14 @@ class Crew:
         try:
             message: Message = _DECODER.decode(pipe.recv_bytes())
         except (EOFError, ConnectionResetError):
-            raise CrewFault("a process of the load test died; see above why, or whether the kernel killed it") from None
+            raise LoadTestError(
+                "a process of the load test died; see the lines above, or the system log (out of memory?)"
+            ) from None
         return message
 
 
 def _wait(pipes: Sequence[Connection]) -> list[object]:
-    """Return which of them can be read. Raises KeyboardInterrupt, which nothing else in a run does."""
+    """Return the pipes that can be read. Only here can a KeyboardInterrupt be raised."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
     try:
         return list(wait(pipes))
@@ -132,32 +137,34 @@ def _add(whole: Ready, part: Ready) -> None:
 
 
 def _work(
-    plan: Plan,
+    profile: LoadProfile,
     target: Target,
-    shots: Sequence[Shot],
+    requests: Sequence[PreparedRequest],
     process: int,
     pipe: Connection,
     others: Sequence[Connection],
 ) -> None:
-    """Be one process of the crew."""
+    """Run one process of the pool."""
     for other in others:
         other.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the first one decides
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
     gc.freeze()  # the requests are shared and stay
-    uvloop.run(_drive(plan, target, shots, process, pipe))
+    uvloop.run(_drive(profile, target, requests, process, pipe))
 
 
-async def _drive(plan: Plan, target: Target, shots: Sequence[Shot], process: int, pipe: Connection) -> None:
+async def _drive(
+    profile: LoadProfile, target: Target, requests: Sequence[PreparedRequest], process: int, pipe: Connection
+) -> None:
     def tell(message: Message) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody is left who would listen
+        with contextlib.suppress(BrokenPipeError):  # the first process has gone
             pipe.send_bytes(_encode(message))
 
-    driver = Driver(plan, target, shots, process, tell=tell, timer=time.monotonic)
+    driver = Driver(profile, target, requests, process, tell=tell, timer=time.monotonic)
     going: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     def listen() -> None:
-        """Take the start, and then the word to stop: a message or the end of the pipe."""
+        """Receive the start time, and later the order to stop: a message or the end of the pipe."""
         try:
             begin = _GO.decode(pipe.recv_bytes())
         except EOFError:
@@ -176,7 +183,7 @@ async def _drive(plan: Plan, target: Target, shots: Sequence[Shot], process: int
         return
     before = _cpu()
     seconds = await driver.run(begin)
-    tell(Ended(driver.unsent, _cpu() - before, seconds))
+    tell(Ended(driver.not_started, _cpu() - before, seconds))
 
 
 def _cpu() -> float:

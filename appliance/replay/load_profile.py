@@ -1,4 +1,4 @@
-"""What a run is to do: how many requests at a time, when each is to start, and what each should bring back."""
+"""What a load test does: how many requests at a time, when each starts, and which response is expected."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from appliance.replay.line import Request
-from appliance.replay.target import Url
+from appliance.http_client import Url
+from appliance.replay.corpus_line import CorpusRequest
 from appliance.sidebar.reply import Reply
 
 MAX_STEP: Final = 1.0
@@ -18,54 +18,54 @@ _STEPS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How to load it. Durations are seconds."""
+class LoadProfile:
+    """How much load to generate. Durations are seconds."""
 
     duration: float
     connections: int
     processes: int
-    rate: float | None  # requests a second, started on time (open loop); None: each as soon as it may (closed loop)
-    close: bool = False  # a connection a request
+    rate: float | None  # requests per second, started on schedule (open loop); None: as fast as possible (closed loop)
+    close: bool = False  # a new connection for each request
 
     @property
     def step(self) -> float:
-        """How many seconds a point of the course over time stands for: there are at least twenty."""
+        """How many seconds an interval of the timeline takes: there are at least twenty."""
         return min(MAX_STEP, self.duration / _STEPS)
 
     @property
     def steps(self) -> int:
-        """How many points there are."""
+        """How many intervals there are."""
         return math.ceil(round(self.duration / self.step, 6))
 
     @property
     def planned(self) -> int | None:
-        """How many requests an open loop is to start."""
+        """How many requests an open loop starts."""
         return None if self.rate is None else math.ceil(self.duration * self.rate)
 
     def connections_of(self, process: int) -> int:
-        """Give how many of the connections are this process's."""
+        """Return how many of the connections belong to this process."""
         return self.connections // self.processes + (process < self.connections % self.processes)
 
 
-class Shot(msgspec.Struct, frozen=True, gc=False):
-    """A request, ready to be sent, and what should come back; None: anything."""
+class PreparedRequest(msgspec.Struct, frozen=True, gc=False):
+    """The bytes of a request, and the expected response; None: any."""
 
     data: bytes
-    number: int  # its line
+    number: int  # the line in the corpus
     status: int | None
     body: bytes | None
 
 
-def make_shots(
-    requests: Sequence[Request], url: Url, *, close: bool, answer: Callable[[Request], Reply] | None = None
-) -> tuple[Shot, ...]:
-    """Make the bytes of each request; `answer` gives the answer that each is to be compared with."""
-    return tuple(_make_shot(request, url, close, answer(request) if answer else None) for request in requests)
+def prepare_requests(
+    requests: Sequence[CorpusRequest], url: Url, *, close: bool, answer: Callable[[CorpusRequest], Reply] | None = None
+) -> tuple[PreparedRequest, ...]:
+    """Return each request ready to be sent; `answer` makes the response that the service's is compared with."""
+    return tuple(_prepare(request, url, close, answer(request) if answer else None) for request in requests)
 
 
-def _make_shot(request: Request, url: Url, close: bool, reply: Reply | None) -> Shot:
+def _prepare(request: CorpusRequest, url: Url, close: bool, reply: Reply | None) -> PreparedRequest:
     lines = [
-        f"POST {request.path or url.path} HTTP/1.1",
+        f"POST {request.path or url.path or '/'} HTTP/1.1",
         f"Host: {url.authority}",
         "Content-Type: application/json",
         f"Content-Length: {len(request.body)}",
@@ -76,36 +76,36 @@ def _make_shot(request: Request, url: Url, close: bool, reply: Reply | None) -> 
         lines.append("Connection: close")
     status = reply.status if reply is not None and request.expect is None else request.expect
     data = "\r\n".join([*lines, "", ""]).encode("ascii") + request.body
-    return Shot(data, request.number, status, reply.body if reply is not None else None)
+    return PreparedRequest(data, request.number, status, reply.body if reply is not None else None)
 
 
 class OpenLoop:
-    """Starts at a fixed rate, whatever the service does: a stall delays none of them, and all are timed from there."""
+    """Starts requests at a fixed rate, whatever the service does; latency counts from the planned start."""
 
     def __init__(self, begin: float, rate: float, count: int, first: int = 0, stride: int = 1) -> None:
-        """Start `count` requests in all, of which this process has every `stride`-th."""
+        """Start every `stride`-th of `count` requests, beginning with `first`; the other processes start the rest."""
         self._begin, self._rate, self._end = begin, rate, count
         self._place, self._stride = first, stride
         self.next = begin + first / rate
 
     def is_due(self, now: float) -> bool:
-        """Say whether another request should have started by `now`."""
+        """Return whether another request should have started by `now`."""
         return self.next <= now and self._place < self._end
 
     @property
     def is_over(self) -> bool:
-        """Whether the last one was taken."""
+        """Whether the last one has started."""
         return self._place >= self._end
 
     def take(self, _now: float) -> float:
-        """Give the moment that the next one was to start at, and go on to the one after."""
+        """Return when the next request is due, and go on to the one after it."""
         planned = self.next
         self._place += self._stride
         self.next = self._begin + self._place / self._rate
         return planned
 
     def stop(self, now: float) -> int:
-        """Plan no more; give how many should have started by `now` and did not."""
+        """End the schedule; return how many should have started by `now` and did not."""
         due = min(self._end, math.floor((now - self._begin) * self._rate) + 1)
         left = len(range(self._place, due, self._stride))
         self._end = 0
@@ -113,7 +113,7 @@ class OpenLoop:
 
 
 class ClosedLoop:
-    """Starts whenever a connection is free: what a service can do at most, but no client waits like that."""
+    """Starts a request whenever a connection is free: the maximum of the service, but not how clients behave."""
 
     next = 0.0
 
@@ -121,14 +121,14 @@ class ClosedLoop:
         self.is_over = is_over
 
     def is_due(self, _now: float) -> bool:
-        """Say whether another request should have started by `now`."""
+        """Return whether another request should have started by `now`."""
         return not self.is_over
 
     def take(self, now: float) -> float:
-        """Give the moment that the next one starts at: now."""
+        """Return when the next request is due: now."""
         return now
 
     def stop(self, _now: float) -> int:
-        """Plan no more; nothing is left over."""
+        """End the schedule; nothing is left over."""
         self.is_over = True
         return 0
