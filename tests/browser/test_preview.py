@@ -66,7 +66,7 @@ def test_a_customer_is_found_and_picked(page):
     heading(page, "Jackie Chan")
     expect(page.locator("#request")).to_have_value(re.compile("jackie.chan@somewhere.com"))
     page.get_by_label("Customers", exact=True).fill("nobody of this name")
-    expect(page.locator("#customers")).to_have_text("Nobody is found.")
+    expect(page.locator("#customers")).to_have_text("No customers found.")
 
 
 def test_an_address_with_umlauts_is_shown_with_them(page):
@@ -123,7 +123,7 @@ def test_a_fault_of_the_template_stands_above_the_last_good_card(page, folder):
     fault = page.locator(".fault")
     expect(fault.locator("strong")).to_have_text("card.html:2")
     expect(fault.locator(".here")).to_contain_text("{% for order in %}")
-    expect(page.locator("#note")).to_have_text(re.compile("last good state"))
+    expect(page.locator("#note")).to_have_text(re.compile("last working version"))
     heading(page, "Ann Lee")
     (folder / "card.html").write_text("<h4>Mended</h4>")
     heading(page, "Mended")

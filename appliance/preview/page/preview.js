@@ -56,7 +56,7 @@ function drawAnswer() {
   $("answer").textContent = asHtml && html !== null ? html : text;
   $("card").hidden = html === null;
   $("refusal").hidden = html !== null;
-  if (html === null) $("refusal").textContent = `${text.trim()} Agents would see an error of Help Scout's, without these words.`;
+  if (html === null) $("refusal").textContent = `${text.trim()} Agents would see an error message of Help Scout's instead of this text.`;
   else card.show(shown);
 }
 
@@ -76,8 +76,8 @@ function drawFaults() {
   $("faults").hidden = !drawn.length;
   $("note").hidden = !faults.length;
   $("note").textContent = answer?.faults.length
-    ? "The template failed on this customer. Agents get this card instead:"
-    : "What is wrong stands above. This is the last good state:";
+    ? "The template failed on this customer. Agents see this card instead:"
+    : "See the errors above. This is the last working version:";
 }
 
 function drawState() {
@@ -85,7 +85,7 @@ function drawState() {
   $("files").textContent = state.files.join(" · ");
   const read = state.as_of && new Date(state.as_of * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
   const facts = state.rows === null ? "no customers yet" : `${state.rows.toLocaleString("en")} customer${state.rows === 1 ? "" : "s"}, as of ${read}`;
-  $("facts").textContent = state.importing ? `${facts} · reading …` : facts;
+  $("facts").textContent = state.importing ? `${facts} · importing …` : facts;
 }
 
 function drawExamples() {
@@ -132,7 +132,7 @@ function connect(text, kind) {
 
 const events = new EventSource("events");
 events.addEventListener("open", () => connect("Live", "live"));
-events.addEventListener("error", () => connect("Ended; start sidebard preview again", "lost"));
+events.addEventListener("error", () => connect("Disconnected; restart sidebard preview", "lost"));
 events.addEventListener("message", async (event) => {
   const before = state;
   state = JSON.parse(event.data);

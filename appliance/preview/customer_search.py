@@ -1,4 +1,4 @@
-"""The customers to choose from: a search over every column of the snapshot."""
+"""The search for a customer over all columns of the snapshot."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from appliance.customers.snapshot import Snapshot
 from appliance.sidebar.layout import Layout
 
 SHOWN: Final = 20
-_LOOKED_AT: Final = 100_000  # records that are decoded for one search: half a second
+_MAX_DECODED: Final = 100_000  # records that one search decodes: half a second
 _MAX_TEXT: Final = 100
-# What stands in a record's JSON as it was typed, and means nothing to LIKE.
+# Characters that are in a record's JSON as they were typed, and have no meaning for LIKE.
 _PLAIN: Final = re.compile(r"[ !#$&-\[\]^`-~]+")
 
 
-class Person(msgspec.Struct, frozen=True):
-    """A customer: the name, and the addresses in normal form, at least one."""
+class Match(msgspec.Struct, frozen=True):
+    """A customer that was found: the name, and the addresses in normal form, at least one."""
 
     name: str
     addresses: tuple[str, ...]
 
 
-def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[Person, ...]:
-    """Give the first customers in whose columns every word of `text` stands, whatever the case; at most SHOWN.
+def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[Match, ...]:
+    """Return the first customers whose columns contain every word of `text`, in any case; at most SHOWN.
 
-    Those without an address are left out: nothing can be asked about them. A whole address is found in any snapshot;
-    anything else among as many customers as can be looked through in about a second. Raises SnapshotFault.
+    Those without an address are left out: no request can be about them. A whole address is found in any snapshot;
+    anything else among as many customers as can be searched in about a second. Raises SnapshotFault.
     """
     layout, columns = Layout(snapshot.facts.columns), Columns(snapshot.facts.columns)
     reader = AddressReader(plan.addresses, columns, fold_plus=False)
-    people: dict[Person, None] = {}
+    matches: dict[Match, None] = {}
     for record in _candidates(snapshot, text[:_MAX_TEXT]):
         values = values_of(record)
         found = reader.read([values])
         addresses = [*found.main, *(address for _, address in found.more)]
         if addresses[0] is not None:
-            people[Person(layout.heading(values), tuple(filter(None, addresses)))] = None
-        if len(people) == SHOWN:
+            matches[Match(layout.heading(values), tuple(filter(None, addresses)))] = None
+        if len(matches) == SHOWN:
             break
-    return tuple(people)
+    return tuple(matches)
 
 
 def _candidates(snapshot: Snapshot, text: str) -> Iterator[Record]:
@@ -55,9 +55,9 @@ def _candidates(snapshot: Snapshot, text: str) -> Iterator[Record]:
     address = normalise(text)
     if address is not None:
         yield from snapshot.find((address,))
-    # SQLite compares ASCII without case and nothing else, so it picks by the longest plain piece of a word.
+    # SQLite ignores the case of ASCII only, so it selects by the longest plain piece of a word.
     pieces = [piece for word in text.split() for piece in _PLAIN.findall(word)]
-    for record in snapshot.like(f"%{max(pieces, key=len, default='')}%", _LOOKED_AT):
+    for record in snapshot.like(f"%{max(pieces, key=len, default='')}%", _MAX_DECODED):
         values = [_fold(value) for value in values_of(record)]
         if all(any(word in value for value in values) for word in words):
             yield record

@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.customers.plan import Plan
-from appliance.preview.people import SHOWN, search
+from appliance.preview.customer_search import SHOWN, search
 from tests.factory import make_snapshot
 
 ROWS = (
@@ -43,8 +43,8 @@ ROWS = (
 )
 def test_every_word_is_looked_for_in_every_column(tmp_path, text, names):
     plan = Plan(source=tmp_path / "customers.csv")
-    people = search(make_snapshot(tmp_path, ROWS), plan, text)
-    assert [person.name for person in people] == names
+    matches = search(make_snapshot(tmp_path, ROWS), plan, text)
+    assert [match.name for match in matches] == names
 
 
 def test_the_addresses_are_in_normal_form(tmp_path):
@@ -56,4 +56,4 @@ def test_only_so_many_are_given(tmp_path):
     rows = [("name", "email"), *((f"Name {number}", f"n{number}@example.com") for number in range(50))]
     snapshot, plan = make_snapshot(tmp_path, rows), Plan(source=tmp_path / "customers.csv")
     assert len(search(snapshot, plan, "name")) == SHOWN
-    assert [person.name for person in search(snapshot, plan, "n49@example.com")] == ["Name 49"]
+    assert [match.name for match in search(snapshot, plan, "n49@example.com")] == ["Name 49"]

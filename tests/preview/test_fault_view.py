@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.preview.faults import Line, show
+from appliance.preview.fault_view import SourceLine, view_fault
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def card(tmp_path):
 
 
 def test_a_line_of_the_template_is_quoted_with_those_around(card):
-    shown = show(f"{card}:3: this is not Python", card)
+    shown = view_fault(f"{card}:3: this is not Python", card)
     assert (shown.place, shown.what) == ("card.html:3", "this is not Python")
     assert [(line.number, line.text) for line in shown.lines] == [
         (1, "one"), (2, "two"), (3, "three"), (4, "four"), (5, "five")
@@ -24,7 +24,7 @@ def test_a_line_of_the_template_is_quoted_with_those_around(card):
 
 
 def test_a_fault_of_the_rendering_names_no_folder(card):
-    assert show("card.html:1: KeyError", card).lines[0] == Line(1, "one", faulty=True)
+    assert view_fault("card.html:1: KeyError", card).lines[0] == SourceLine(1, "one", faulty=True)
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_a_fault_of_the_rendering_names_no_folder(card):
     ],
 )
 def test_nothing_else_is_quoted(card, sentence, place, what):
-    shown = show(sentence, card)
+    shown = view_fault(sentence, card)
     assert (shown.place, shown.what, shown.lines) == (place, what, ())
 
 
 def test_a_template_that_is_gone_is_not_quoted():
-    assert show("card.html:2: KeyError", Path("/nowhere/card.html")).lines == ()
+    assert view_fault("card.html:2: KeyError", Path("/nowhere/card.html")).lines == ()
