@@ -21,7 +21,7 @@ from appliance.replay.corpus_line import CorpusError, CorpusRequest, read_lines
 from appliance.replay.load_profile import LoadProfile, PreparedRequest, prepare_requests
 from appliance.replay.report import as_page
 from appliance.replay.result import LoadTestResult, show_ms, summarize
-from appliance.replay.target import ResumingContext, Target, reach
+from appliance.replay.target import LoadTarget, ResumingContext, reach
 from appliance.replay.text import as_text
 from appliance.replay.timeline import Timeline, TimelinePoint
 from appliance.replay.worker_pool import LoadTestError, WorkerPool
@@ -183,7 +183,7 @@ def _answerer(
 
 
 def _run(
-    profile: LoadProfile, target: Target, requests: tuple[PreparedRequest, ...], max_p99: float | None
+    profile: LoadProfile, target: LoadTarget, requests: tuple[PreparedRequest, ...], max_p99: float | None
 ) -> LoadTestResult:
     started = time.time()
     with closing(WorkerPool(profile, target, requests)) as pool, _live(profile) as show:

@@ -73,7 +73,7 @@ _FIRST_REQUEST: Final = 13
 _WORDS_PER_CACHE_LINE: Final = 8  # of 64 bytes
 
 
-class Layout(NamedTuple):
+class RowLayout(NamedTuple):
     """Where the words of a row stand that depend on the apps, and how many words a row has."""
 
     requests: dict[tuple[str, str], int]  # by app and outcome
@@ -82,7 +82,7 @@ class Layout(NamedTuple):
     width: int
 
 
-def _lay_out(apps: Sequence[str]) -> Layout:
+def _lay_out(apps: Sequence[str]) -> RowLayout:
     names = tuple(dict.fromkeys(apps))
     first = _FIRST_REQUEST
     answered = product(dict.fromkeys((*names, "")), Outcome)
@@ -95,7 +95,7 @@ def _lay_out(apps: Sequence[str]) -> Layout:
     first += size * len(CACHES)
     # A row begins on a cache line of its own: two processors that write to one line slow each other down.
     lines = (first + _WORDS_PER_CACHE_LINE - 1) // _WORDS_PER_CACHE_LINE
-    return Layout(requests, refusals, buckets, lines * _WORDS_PER_CACHE_LINE)
+    return RowLayout(requests, refusals, buckets, lines * _WORDS_PER_CACHE_LINE)
 
 
 class ChildStatus:
@@ -148,7 +148,7 @@ class WorkerCounters:
 
     __slots__ = ("_buckets", "_refusals", "_requests", "_sums", "_words")
 
-    def __init__(self, words: memoryview, layout: Layout) -> None:
+    def __init__(self, words: memoryview, layout: RowLayout) -> None:
         self._words = words
         self._requests = layout.requests
         self._refusals = layout.refusals
@@ -221,7 +221,7 @@ class ChildRow:
 
     __slots__ = ("counters", "status", "words")
 
-    def __init__(self, words: memoryview, layout: Layout) -> None:
+    def __init__(self, words: memoryview, layout: RowLayout) -> None:
         self.words: Final = words
         self.status: Final = ChildStatus(words)
         self.counters: Final = WorkerCounters(words, layout)

@@ -83,7 +83,7 @@ class Graph(NamedTuple):
     legend: Sequence[tuple[str, str]] = ()
 
 
-class Section(NamedTuple):
+class TableSection(NamedTuple):
     """A table with a title; the first cell of each row is its heading."""
 
     title: str
@@ -189,7 +189,7 @@ def _title(time: datetime, interval: Interval) -> str:
 # The sections
 
 
-def _sections(data: PageData) -> Iterator[Section]:
+def _sections(data: PageData) -> Iterator[TableSection]:
     yield _outcomes(data)
     yield _refusals(data.health)
     yield from _customers(data)
@@ -204,9 +204,9 @@ def _sections(data: PageData) -> Iterator[Section]:
         )
         for certificate in supervisor.certificates
     ]
-    yield Section("Certificates", certificates, ("for", "expires", "left"))
+    yield TableSection("Certificates", certificates, ("for", "expires", "left"))
     generations = ", ".join(str(number) for number in health.workers.generations)
-    yield Section(
+    yield TableSection(
         "Processes",
         [
             ("workers ready", f"{health.workers.ready} of {health.workers.wanted}"),
@@ -225,7 +225,7 @@ def _sections(data: PageData) -> Iterator[Section]:
     )
 
 
-def _outcomes(data: PageData) -> Section:
+def _outcomes(data: PageData) -> TableSection:
     hour = total(data.minutes)
     since = dict.fromkeys(Outcome, 0)
     for (_, outcome), number in data.totals.requests.items():
@@ -235,16 +235,16 @@ def _outcomes(data: PageData) -> Section:
         for outcome, number in sorted(since.items(), key=lambda item: -item[1])
         if number
     ]
-    return Section("Outcomes", rows, ("outcome", "last hour", "since start"))
+    return TableSection("Outcomes", rows, ("outcome", "last hour", "since start"))
 
 
-def _refusals(health: Health) -> Section:
+def _refusals(health: Health) -> TableSection:
     rows = [
         (f"{app}: {_advice(Cause(cause))}", f"{found.count:,}", f"{_moment(found.last):%m-%d %H:%M}")
         for app, causes in health.refusals.items()
         for cause, found in sorted(causes.items(), key=lambda item: -item[1].last)
     ]
-    return Section("Wrong signatures", rows, ("likely cause", "diagnosed", "last"))
+    return TableSection("Wrong signatures", rows, ("likely cause", "diagnosed", "last"))
 
 
 def _advice(cause: Cause) -> str:
@@ -252,10 +252,10 @@ def _advice(cause: Cause) -> str:
     return f"{why}; {todo}"
 
 
-def _customers(data: PageData) -> Iterator[Section]:
+def _customers(data: PageData) -> Iterator[TableSection]:
     snapshot, last = data.health.data, data.health.last_import
     if snapshot is not None:
-        yield Section(
+        yield TableSection(
             "Customers",
             [
                 ("read", _time(snapshot.as_of)),
@@ -275,7 +275,7 @@ def _customers(data: PageData) -> Iterator[Section]:
             ("shared addresses", f"{last.shared_addresses:,}"),
             ("bad rows", f"{last.bad_rows:,}"),
         ]
-    yield Section("Last import", rows + [("bad row", bad) for bad in last.bad])
+    yield TableSection("Last import", rows + [("bad row", bad) for bad in last.bad])
 
 
 # Words for numbers

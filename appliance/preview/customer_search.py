@@ -23,14 +23,14 @@ _MAX_TEXT: Final = 100
 _PLAIN: Final = re.compile(r"[ !#$&-\[\]^`-~]+")
 
 
-class Match(msgspec.Struct, frozen=True):
+class CustomerMatch(msgspec.Struct, frozen=True):
     """A customer that was found: the name, and the addresses in normal form, at least one."""
 
     name: str
     addresses: tuple[str, ...]
 
 
-def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[Match, ...]:
+def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[CustomerMatch, ...]:
     """Return the first customers whose columns contain every word of `text`, in any case; at most SHOWN.
 
     Those without an address are left out: no request can be about them. A whole address is found in any snapshot;
@@ -38,13 +38,13 @@ def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[Match, ...]:
     """
     layout, columns = Layout(snapshot.facts.columns), Columns(snapshot.facts.columns)
     reader = AddressReader(plan.addresses, columns, fold_plus=False)
-    matches: dict[Match, None] = {}
+    matches: dict[CustomerMatch, None] = {}
     for record in _candidates(snapshot, text[:_MAX_TEXT]):
         values = values_of(record)
         found = reader.read([values])
         addresses = [*found.main, *(address for _, address in found.more)]
         if addresses[0] is not None:
-            matches[Match(layout.heading(values), tuple(filter(None, addresses)))] = None
+            matches[CustomerMatch(layout.heading(values), tuple(filter(None, addresses)))] = None
         if len(matches) == SHOWN:
             break
     return tuple(matches)

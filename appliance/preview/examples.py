@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from appliance.preview.customer_search import Match
+from appliance.preview.customer_search import CustomerMatch
 
-UNKNOWN_CUSTOMER: Final = Match("Sam Stranger", ("sam.stranger@nowhere.example",))
+UNKNOWN_CUSTOMER: Final = CustomerMatch("Sam Stranger", ("sam.stranger@nowhere.example",))
 _TICKET: Final = {"id": "410293847", "number": "2048", "subject": "A question about my account"}
 
 
@@ -48,7 +48,7 @@ def message(name: str, addresses: Sequence[str], *, draft: bool = False) -> str:
     return msgspec.json.format(msgspec.json.encode(values)).decode()
 
 
-def examples(matches: Sequence[Match]) -> tuple[Example, ...]:
+def examples(matches: Sequence[CustomerMatch]) -> tuple[Example, ...]:
     """Return the special states; `matches` are some customers, if possible two."""
     known = matches[0] if matches else UNKNOWN_CUSTOMER
     several = [address for match in matches[:2] for address in match.addresses]

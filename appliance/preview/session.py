@@ -23,7 +23,7 @@ from appliance.customers.address import readable
 from appliance.customers.importer import open_newest
 from appliance.customers.plan import Refused
 from appliance.customers.snapshot import Snapshot, SnapshotFault
-from appliance.preview.customer_search import Match, search
+from appliance.preview.customer_search import CustomerMatch, search
 from appliance.preview.examples import DataState, Example, examples, message
 from appliance.preview.fault_view import FaultView, view_fault
 from appliance.service.importing import Failed, ImportChild, Result
@@ -178,7 +178,7 @@ class Session:
             for match in self._matches(text)
         )
 
-    def _matches(self, text: str) -> tuple[Match, ...]:
+    def _matches(self, text: str) -> tuple[CustomerMatch, ...]:
         try:
             return search(self._snapshot, self._plan, text) if self._snapshot else ()
         except SnapshotFault:

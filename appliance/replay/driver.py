@@ -12,7 +12,7 @@ from appliance.http_client import CLOSED, NO_ANSWER, TIMEOUT, Failure, explain
 from appliance.replay.connection import LoadConnection
 from appliance.replay.interval_stats import OTHER_BODY, IntervalRecorder, IntervalStats, Ready
 from appliance.replay.load_profile import ClosedLoop, LoadProfile, OpenLoop, PreparedRequest
-from appliance.replay.target import ResumingContext, Target
+from appliance.replay.target import LoadTarget, ResumingContext
 from appliance.replay.timer_fd import TimerFd
 
 ON_TIME: Final = 0.001
@@ -29,7 +29,7 @@ class Driver:
     def __init__(
         self,
         profile: LoadProfile,
-        target: Target,
+        target: LoadTarget,
         requests: Sequence[PreparedRequest],
         process: int,
         *,

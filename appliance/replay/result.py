@@ -12,7 +12,7 @@ from appliance import __version__
 from appliance.http_client import HINTS
 from appliance.replay.interval_stats import OTHER_BODY, OTHER_BODY_HINT, Ended, Wrong
 from appliance.replay.load_profile import LoadProfile
-from appliance.replay.target import ResumingContext, Target
+from appliance.replay.target import LoadTarget, ResumingContext
 from appliance.replay.timeline import Counts, Timeline, TimelinePoint
 
 PERCENTS: Final = (50.0, 75.0, 90.0, 99.0, 99.9, 99.99)
@@ -71,7 +71,7 @@ class LoadTestResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarize(
-    target: Target,
+    target: LoadTarget,
     profile: LoadProfile,
     timeline: Timeline,
     ends: Sequence[Ended],

@@ -29,7 +29,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class MessageShape:
     """One shape: `percent` of the messages have it. `make` returns such a message."""
 
     name: str
@@ -128,16 +128,16 @@ def _odd_types(one: Conversation) -> Object:
 
 
 SHAPES: Final = (
-    Shape("all four objects, ids as strings", 35, _full),
-    Shape("all four objects, ids as numbers", 20, _numbers),
-    Shape("ticket and customer only", 10, _minimal),
-    Shape("FreeScout: nulls, its own keys", 15, _freescout),
-    Shape("a draft: ticket is false", 5, _draft),
-    Shape("a draft without a recipient", 1, _draft_to_nobody),
-    Shape("emails is one string", 3, _one_text),
-    Shape("emails is an object: a PHP list with gaps", 3, _holes),
-    Shape("email is null, emails has it", 3, _only_in_the_list),
-    Shape("no address at all", 1, _no_address),
-    Shape("[] for an object: PHP's empty object", 2, _empty_objects),
-    Shape("odd types", 2, _odd_types),
+    MessageShape("all four objects, ids as strings", 35, _full),
+    MessageShape("all four objects, ids as numbers", 20, _numbers),
+    MessageShape("ticket and customer only", 10, _minimal),
+    MessageShape("FreeScout: nulls, its own keys", 15, _freescout),
+    MessageShape("a draft: ticket is false", 5, _draft),
+    MessageShape("a draft without a recipient", 1, _draft_to_nobody),
+    MessageShape("emails is one string", 3, _one_text),
+    MessageShape("emails is an object: a PHP list with gaps", 3, _holes),
+    MessageShape("email is null, emails has it", 3, _only_in_the_list),
+    MessageShape("no address at all", 1, _no_address),
+    MessageShape("[] for an object: PHP's empty object", 2, _empty_objects),
+    MessageShape("odd types", 2, _odd_types),
 )

@@ -11,7 +11,7 @@ from appliance.http_client import TIMEOUT, Unreachable, Url
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LoadTarget:
     """A service that was reached. `context` is None for plain HTTP."""
 
     url: Url
@@ -29,11 +29,11 @@ class ResumingContext(ssl.SSLContext):
         return super().wrap_bio(*arguments, **{**options, "session": self.session})
 
 
-def reach(url: Url, context: ssl.SSLContext | None) -> Target:
+def reach(url: Url, context: ssl.SSLContext | None) -> LoadTarget:
     """Find the address of the service by connecting once. Raises Unreachable."""
     try:
         with socket.create_connection((url.host, url.port), TIMEOUT) as connection:
-            return Target(url, connection.getpeername()[0], context)
+            return LoadTarget(url, connection.getpeername()[0], context)
     except OSError as error:
         why = error.strerror or str(error)
         raise Unreachable(f"{url.text} cannot be reached: {why}; start the service, or correct --url") from None

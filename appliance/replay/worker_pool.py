@@ -20,7 +20,7 @@ from appliance.http_client import HINTS
 from appliance.replay.driver import Driver
 from appliance.replay.interval_stats import Ended, Message, Ready
 from appliance.replay.load_profile import LoadProfile, PreparedRequest
-from appliance.replay.target import Target
+from appliance.replay.target import LoadTarget
 from appliance.replay.timeline import Timeline, TimelinePoint
 
 _HEAD_START: Final = 0.05  # seconds between the last process's being ready and the common start
@@ -37,7 +37,7 @@ class LoadTestError(Exception):
 class WorkerPool:
     """Forks the processes, and collects what they report."""
 
-    def __init__(self, profile: LoadProfile, target: Target, requests: Sequence[PreparedRequest]) -> None:
+    def __init__(self, profile: LoadProfile, target: LoadTarget, requests: Sequence[PreparedRequest]) -> None:
         """The calling process must have no other threads. SIGINT is blocked from here on, except where `run` waits."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
         self._profile = profile
@@ -138,7 +138,7 @@ def _add(whole: Ready, part: Ready) -> None:
 
 def _work(
     profile: LoadProfile,
-    target: Target,
+    target: LoadTarget,
     requests: Sequence[PreparedRequest],
     process: int,
     pipe: Connection,
@@ -154,7 +154,7 @@ def _work(
 
 
 async def _drive(
-    profile: LoadProfile, target: Target, requests: Sequence[PreparedRequest], process: int, pipe: Connection
+    profile: LoadProfile, target: LoadTarget, requests: Sequence[PreparedRequest], process: int, pipe: Connection
 ) -> None:
     def tell(message: Message) -> None:
         with contextlib.suppress(BrokenPipeError):  # the first process has gone

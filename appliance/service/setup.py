@@ -59,7 +59,7 @@ def make_setup(
 ) -> Setup:
     """Put together what `settings` say. What is as it was `before` is kept: counters, and the keys of TLS tickets.
 
-    What lies in the state folder, and the access trail, are made and opened as `owner`, if this is still root.
+    What lies in the state folder, and the audit trail, are made and opened as `owner`, if this is still root.
     Raises ConfigError, StartFault, and OSError if there is no memory for the counters.
     """
     if before is not None:

@@ -53,7 +53,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     mailbox: int | None = None
     agent: int | None = None
     customer: str | None = None
-    address: str = ""  # what `customer` is made of, if the access trail is to name it; for nothing else
+    address: str = ""  # what `customer` is made of, if the audit trail is to name it; for nothing else
     fault: str = ""  # what is wrong with the operator's card, for an event; never for the client
 
 

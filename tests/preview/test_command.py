@@ -19,7 +19,7 @@ def ask(url):
 
 
 def customers(running):
-    """Give the names, once there are any: the address is printed before the data is read."""
+    """Return the names, once there are any: the address is printed before the data is read."""
     return until(lambda: [one["name"] for one in json.loads(ask(running.url.replace("/preview", "/customers")))])
 
 

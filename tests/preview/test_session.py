@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 @contextmanager
 def opened(folder):
-    """Give a session whose first import is done."""
+    """Return a session whose first import is done."""
 
     def read():
         return load(folder / "sidebard.toml", {})

@@ -30,7 +30,7 @@ from appliance.replay.driver import Driver
 from appliance.replay.interval_stats import Ended
 from appliance.replay.load_profile import LoadProfile, prepare_requests
 from appliance.replay.result import summarize
-from appliance.replay.target import ResumingContext, Target
+from appliance.replay.target import LoadTarget, ResumingContext
 from appliance.replay.timeline import Timeline
 from tests.factory import make_app
 from tests.replay.peer import GOOD, answers, peer
@@ -52,9 +52,9 @@ def load(
     compare=None,
     host="127.0.0.1",
 ):
-    """Give the result of a run in this process."""
+    """Return the result of a run in this process."""
     url = parse_url(f"{scheme}://{host}:{port}/h")
-    target = Target(url, "127.0.0.1", context)
+    target = LoadTarget(url, "127.0.0.1", context)
     profile = LoadProfile(duration=duration, connections=connections, processes=1, rate=rate, close=close)
     requests = prepare_requests(REQUESTS, url, close=close, answer=compare)
     timeline = Timeline(profile)

@@ -14,13 +14,13 @@ from appliance.replay.interval_stats import OTHER_BODY, Ended, IntervalRecorder,
 from appliance.replay.load_profile import LoadProfile
 from appliance.replay.report import as_page
 from appliance.replay.result import LoadTestResult, show_ms, summarize
-from appliance.replay.target import Target
+from appliance.replay.target import LoadTarget
 from appliance.replay.text import HEIGHT, WIDTH, as_text, plot
 from appliance.replay.timeline import Timeline
 
 PROFILE = LoadProfile(duration=10, connections=4, processes=2, rate=100.0)
 ENDS = (Ended(0, 1.0, 10.0),)
-TARGET = Target(parse_url("https://card.example/h"), "192.0.2.1", None)
+TARGET = LoadTarget(parse_url("https://card.example/h"), "192.0.2.1", None)
 
 
 def part(place, *latencies, **counts):
