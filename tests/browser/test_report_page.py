@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from appliance.replay.load_profile import LoadProfile
 from appliance.replay.report import as_page
-from tests.replay.test_result import part, summed
+from tests.replay.summed import part, summed
 
 PLAN = LoadProfile(duration=10, connections=4, processes=1, rate=100.0)
 BACKGROUNDS = {"light": "rgb(246, 247, 248)", "dark": "rgb(20, 24, 28)"}

@@ -154,6 +154,7 @@ class ServerTest(AsyncHTTPTestCase):
 @pytest.mark.parametrize(
     ("address", "expected"),
     [(("127.0.0.1", 41234), "http://127.0.0.1:41234/t/preview"), (("::1", 80, 0, 0), "http://[::1]:80/t/preview")],
+    ids=["IPv4", "IPv6"],
 )
 def test_the_address(address, expected):
     class Listener:

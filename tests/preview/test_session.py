@@ -158,7 +158,9 @@ def test_free_scout_removes_nothing(folder):
     assert answer.shown == answer.html
 
 
-@pytest.mark.parametrize("card", ["", "\n", "<p>{{ customer.name[:0] }}</p>", "{# nothing #}", "<script>x</script>"])
+@pytest.mark.parametrize(
+    "card", ["", "\n", "<p>{{ customer.name[:0] }}</p>", "{# nothing #}", "<script>x</script>"], ids=repr
+)
 def test_a_card_that_shows_nothing(folder, card):
     (folder / "card.html").write_text(card)
     with opened(folder) as session:

@@ -70,7 +70,7 @@ def test_every_fault_is_said_up_to_a_number():
     assert [line.partition(": ")[0] for line in lines] == [f"f:{number}" for number in range(1, MAX_ERRORS + 1)]
 
 
-@pytest.mark.parametrize("lines", [[], [b"\n", b" \r\n"]])
+@pytest.mark.parametrize("lines", [[], [b"\n", b" \r\n"]], ids=["empty", "blank lines"])
 def test_an_empty_file(lines):
     with pytest.raises(CorpusError, match="f:1: contains no request; make some with sidebard requests"):
         read_lines("f", lines)

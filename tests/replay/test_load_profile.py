@@ -39,7 +39,9 @@ def test_what_it_is_compared_with(expect, status):
     assert (request.status, request.body) == (status, Refusal.BAD_SIGNATURE.reply.body)
 
 
-@pytest.mark.parametrize(("connections", "processes", "each"), [(10, 1, [10]), (10, 3, [4, 3, 3]), (2, 2, [1, 1])])
+@pytest.mark.parametrize(
+    ("connections", "processes", "each"), [(10, 1, [10]), (10, 3, [4, 3, 3]), (2, 2, [1, 1])], ids=repr
+)
 def test_connections_are_shared_out(connections, processes, each):
     profile = LoadProfile(duration=1, connections=connections, processes=processes, rate=None)
     assert [profile.connections_of(process) for process in range(processes)] == each
