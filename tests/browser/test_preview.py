@@ -133,7 +133,7 @@ def test_a_fault_of_the_template_stands_above_the_last_good_card(page, folder):
 def test_a_template_that_fails_on_a_customer_says_what_agents_get(page, folder):
     (folder / "card.html").write_text("\n{{ customer.nothing }}")
     expect(page.locator(".fault strong")).to_have_text("card.html:2")
-    expect(page.locator("#note")).to_have_text(re.compile("Agents get this card instead"))
+    expect(page.locator("#note")).to_have_text(re.compile("Agents see this card instead"))
 
 
 def test_a_fault_of_the_config_is_told(page, folder):
@@ -307,5 +307,5 @@ def test_a_link_in_a_card_opens_beside_and_is_told_nothing(page, folder):
 
 def test_the_page_says_when_the_preview_has_ended(page, running, complaints):
     assert running.stop() == 0
-    expect(page.locator("#connection")).to_have_text(re.compile("Ended"))
+    expect(page.locator("#connection")).to_have_text(re.compile("Disconnected"))
     complaints.said.clear()  # that it cannot connect any more

@@ -1,4 +1,4 @@
-// The search box and the customers that it finds: a combobox whose list is always open (WAI-ARIA 1.2, combobox).
+// The search box and its results: a combobox whose list is always open (WAI-ARIA 1.2, combobox).
 
 import { debounced, element } from "./preview.js";
 

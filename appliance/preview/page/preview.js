@@ -1,4 +1,4 @@
-// The page: the request in the editor is answered again whenever it, or anything that the server looks at, changes.
+// The page: the request in the editor is sent again whenever it changes, or anything that the server watches.
 
 import { Card } from "./card.js";
 import { Customers } from "./customers.js";
@@ -23,11 +23,11 @@ const card = new Card($("card"));
 const customers = new Customers($("search"), $("customers"), ({ body }) => ask(body, "live"));
 let state = null;
 let answer = null;
-let data = "live"; // what the customers are taken to be
+let data = "live"; // the state of the customer data that is shown
 let asHtml = false;
 let asked = 0;
 
-// What is asked
+// Requests
 
 function ask(body, taken) {
   $("request").value = body;
@@ -48,7 +48,7 @@ async function send() {
   drawFaults();
 }
 
-// What is shown
+// Rendering
 
 function drawAnswer() {
   const { status, outcome, size, milliseconds, html, shown, text } = answer;
@@ -107,7 +107,7 @@ function drawConversation() {
   try {
     message = JSON.parse($("request").value) ?? {};
   } catch {
-    return; // half typed: what was shown stays
+    return; // half typed: nothing changes
   }
   const { ticket, customer, mailbox } = message;
   const name = [customer?.fname, customer?.lname].filter(Boolean).join(" ") || "No name";
@@ -128,7 +128,7 @@ function connect(text, kind) {
   $("connection").className = `connection ${kind}`;
 }
 
-// What happens
+// Events
 
 const events = new EventSource("events");
 events.addEventListener("open", () => connect("Live", "live"));
