@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from appliance.sidebar.reply import Outcome, Reply
+from appliance.outcomes import Outcome, Reply
 
 
 class NoCounters:

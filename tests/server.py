@@ -137,9 +137,10 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
         log = RequestLog(lines, count(1_790_000_000.0).__next__)  # no second has too many refusals
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, log, time.perf_counter, NoCounters()),
+            application=make_application(mounts, log, time.perf_counter, NoCounters(), lambda app, request: None),
             request_log=log,
             counters=NoCounters(),
+            sample_refusal=lambda app, request: None,
             timer=time.perf_counter,
             clock=time.time,
         )

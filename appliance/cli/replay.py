@@ -14,9 +14,12 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import FAILED, common
-from appliance.config import ConfigError
+from appliance.config.schema import ConfigError
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.http_client import Unreachable, Url, UrlError, parse_url
+from appliance.outcomes import Response
 from appliance.replay.corpus_line import CorpusError, CorpusRequest, read_lines
 from appliance.replay.load_profile import LoadProfile, PreparedRequest, prepare_requests
 from appliance.replay.report import as_page
@@ -25,8 +28,7 @@ from appliance.replay.target import LoadTarget, ResumingContext, reach
 from appliance.replay.text import as_text
 from appliance.replay.timeline import Timeline, TimelinePoint
 from appliance.replay.worker_pool import LoadTestError, WorkerPool
-from appliance.service.wiring import make_mounts
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
+from appliance.sidebar.protocols.base import Message
 
 _FILE = click.Path(path_type=Path)
 _ABOVE_ZERO = click.FloatRange(0, min_open=True)
@@ -159,7 +161,7 @@ def _read(file: str) -> tuple[CorpusRequest, ...]:
 
 def _answerer(
     config: Path | None, customers: Path | None, secret_file: Path | None, url: Url
-) -> Callable[[CorpusRequest], Reply]:
+) -> Callable[[CorpusRequest], Response]:
     """Return a function that makes the response of a service with this config and these customers."""
     try:
         settings = common.find_settings(config, customers, secret_file)
@@ -170,14 +172,15 @@ def _answerer(
     for mount in mounts.values():
         mount.app.use(snapshot)
 
-    def answer(request: CorpusRequest) -> Reply:
+    def answer(request: CorpusRequest) -> Response:
         mount = mounts.get((request.path or url.path or "/").partition("?")[0])
         if mount is None:
-            return Refusal.NOT_FOUND.reply
+            return Refusal.NOT_FOUND.reply.response
         if len(request.body) > MAX_BODY_BYTES:
-            return Refusal.BODY_TOO_LARGE.reply
+            return Refusal.BODY_TOO_LARGE.reply.response
         is_signed = request.signature is not None and request.header.lower() == mount.signature_header.lower()
-        return mount.app.answer(request.body, request.signature.encode() if is_signed and request.signature else None)
+        signature = request.signature.encode() if is_signed and request.signature else None
+        return mount.app.answer(Message(request.body, signature)).response
 
     return answer
 

@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from appliance.http_client import Url
+from appliance.outcomes import Response
 from appliance.replay.corpus_line import CorpusRequest
-from appliance.sidebar.reply import Reply
 
 MAX_STEP: Final = 1.0
 _STEPS: Final = 20
@@ -57,13 +57,17 @@ class PreparedRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 def prepare_requests(
-    requests: Sequence[CorpusRequest], url: Url, *, close: bool, answer: Callable[[CorpusRequest], Reply] | None = None
+    requests: Sequence[CorpusRequest],
+    url: Url,
+    *,
+    close: bool,
+    answer: Callable[[CorpusRequest], Response] | None = None,
 ) -> tuple[PreparedRequest, ...]:
     """Return each request ready to be sent; `answer` makes the response that the service's is compared with."""
     return tuple(_prepare(request, url, close, answer(request) if answer else None) for request in requests)
 
 
-def _prepare(request: CorpusRequest, url: Url, close: bool, reply: Reply | None) -> PreparedRequest:
+def _prepare(request: CorpusRequest, url: Url, close: bool, response: Response | None) -> PreparedRequest:
     lines = [
         f"POST {request.path or url.path or '/'} HTTP/1.1",
         f"Host: {url.authority}",
@@ -74,9 +78,9 @@ def _prepare(request: CorpusRequest, url: Url, close: bool, reply: Reply | None)
         lines.append(f"{request.header}: {request.signature}")
     if close:
         lines.append("Connection: close")
-    status = reply.status if reply is not None and request.expect is None else request.expect
+    status = response.status if response is not None and request.expect is None else request.expect
     data = "\r\n".join([*lines, "", ""]).encode("ascii") + request.body
-    return PreparedRequest(data, request.number, status, reply.body if reply is not None else None)
+    return PreparedRequest(data, request.number, status, response.body if response is not None else None)
 
 
 class OpenLoop:

@@ -13,9 +13,13 @@ from typing import Final
 
 import uvloop
 
-from appliance.config import Settings
-from appliance.customers.importer import open_newest
+from appliance.bootstrap.deployment import Setup
+from appliance.bootstrap.sockets import is_local
+from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.wiring import trail_file
+from appliance.config.schema import Settings
 from appliance.customers.snapshot import Snapshot
+from appliance.customers.snapshot_store import open_newest
 from appliance.edge.listener import Listener
 from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.web import make_application
@@ -26,10 +30,7 @@ from appliance.observe.shared_counters import ChildRow
 from appliance.observe.shared_value import SharedValue
 from appliance.observe.writer import Writer
 from appliance.service.heartbeat import BEAT_EVERY
-from appliance.service.refusals import RefusalWatch
-from appliance.service.setup import Setup
-from appliance.service.sockets import is_local
-from appliance.service.wiring import snapshot_folder, trail_file
+from appliance.service.refusal_sampler import RefusalSampler
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """A request leaves no cycles behind; looking for them every 700 objects takes 2 % of the time."""
@@ -64,11 +65,13 @@ class Worker:
         self._trail = AuditTrail(file, self._counters, time.time) if file is not None else None
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail) if sink is not None])
         mounts = post.setup.mounts
+        sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, sinks, time.perf_counter, self._counters),
+            application=make_application(mounts, sinks, time.perf_counter, self._counters, sampler),
             request_log=sinks,
             counters=self._counters,
+            sample_refusal=sampler,
             timer=time.perf_counter,
             clock=time.time,
         )
@@ -89,7 +92,6 @@ class Worker:
         loop = asyncio.get_running_loop()
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
-        self._watch_refusals(loop)
         self._tick(loop)
         for listener in self._listeners:
             listener.start()
@@ -105,13 +107,6 @@ class Worker:
         self._status.ready = False
         self._post.wake()
         await self._finish(hurry)
-
-    def _watch_refusals(self, loop: asyncio.AbstractEventLoop) -> None:
-        for mount in self._post.setup.mounts:
-            watch = RefusalWatch(
-                mount.app, self._counters, timer=time.monotonic, clock=time.time, call_soon=loop.call_soon
-            )
-            mount.app.tell_refusals(watch)
 
     async def _finish(self, hurry: asyncio.Event) -> None:
         draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
@@ -154,7 +149,7 @@ class Worker:
         """
         current = self._snapshot
         after = current.generation if current is not None and current.in_place() else 0
-        newer = open_newest(self._folder, self._post.setup.plan, after)
+        newer = open_newest(self._folder, self._post.setup.plan.digest(), after)
         if newer is None:
             return
         for mount in self._post.setup.mounts:

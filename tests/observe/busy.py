@@ -12,8 +12,7 @@ from appliance.observe.health import CertificateInfo, Health, Import, SnapshotIn
 from appliance.observe.history import EVERY, History
 from appliance.observe.shared_counters import CauseCount, SharedCounters
 from appliance.observe.status_page import PageData
-from appliance.sidebar.diagnosis import Cause
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Cause, Outcome
 from tests.factory import NOW
 
 WAYS = (

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.observe.history import EVERY, KEPT, History, Interval, total
 from appliance.observe.shared_counters import BUCKETS, SharedCounters
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Outcome
 
 NOON = 1_790_000_040.0 // 60 * 60  # a full minute
 

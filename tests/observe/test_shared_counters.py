@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from appliance.observe.shared_counters import BUCKETS, CauseCount, SharedCounters
-from appliance.sidebar.diagnosis import Cause
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Cause, Outcome
 from tests.observe.examined import health
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from appliance.http_client import parse_url
 from appliance.replay.corpus_line import HEADER, CorpusRequest
 from appliance.replay.load_profile import ClosedLoop, LoadProfile, OpenLoop, prepare_requests
-from appliance.sidebar.reply import Refusal
+from appliance.sidebar.protocols.base import BAD_SIGNATURE
 
 URL = parse_url("https://card.example:8443/hook?a=b")
 
@@ -35,8 +35,8 @@ def test_what_a_line_leaves_out():
 @pytest.mark.parametrize(("expect", "status"), [(None, 403), (200, 200)])
 def test_what_it_is_compared_with(expect, status):
     request = CorpusRequest("", b"x", HEADER, None, expect, 1)
-    (request,) = prepare_requests([request], URL, close=False, answer=lambda _: Refusal.BAD_SIGNATURE.reply)
-    assert (request.status, request.body) == (status, Refusal.BAD_SIGNATURE.reply.body)
+    (request,) = prepare_requests([request], URL, close=False, answer=lambda _: BAD_SIGNATURE.response)
+    assert (request.status, request.body) == (status, BAD_SIGNATURE.response.body)
 
 
 @pytest.mark.parametrize(
