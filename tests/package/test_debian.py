@@ -261,7 +261,6 @@ def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):
     config = machine.root / "etc/sidebard/sidebard.toml"
     good = config.read_text()
     config.write_text(good + '\n[log]\ntrail = "/var/lib/sidebard/trail"\n')
-    machine.run("command -v logrotate || apt-get install --yes logrotate")
     machine.run("systemctl restart sidebard.service")
     folder = machine.root / "var/lib/sidebard"
     with machine.asked() as outcome:
