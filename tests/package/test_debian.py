@@ -272,6 +272,9 @@ def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):
     machine.run("systemctl stop sidebard.service")
     assert machine.run("journalctl --output=cat --unit=sidebard.service | grep -c trail_ || true").strip() == "0"
     assert {file.stat().st_mode & 0o777 for file in folder.glob("trail*")} == {0o600}
+    found = machine.run("cd /var/lib/sidebard && cat trail trail.1 && zcat trail.*.gz").splitlines()
+    assert all(line.startswith('{"timestamp":') and line.endswith("}") for line in found)
+    assert len(found) >= outcome["answered"]
     config.write_text(good)
     machine.run("systemctl restart sidebard.service")
 
