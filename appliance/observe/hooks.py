@@ -25,7 +25,7 @@ _MAX_PLACES: Final = 100
 
 
 class Unraisable:
-    """Logs exceptions that nobody could catch: in finalizers, and in callbacks from C such as the one for SNI."""
+    """Logs exceptions that could not be caught: in finalizers, and in callbacks from C such as the one for SNI."""
 
     def __init__(self, timer: Callable[[], float]) -> None:
         """`timer` returns seconds."""
