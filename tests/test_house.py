@@ -11,8 +11,8 @@ MODULES = sorted((ROOT / "appliance").rglob("*.py"))
 # A room -> the rooms that it may import. What stands higher is never imported by what stands lower.
 ROOMS = {
     "errors": (),
-    "outcomes": (),
     "http_client": (),
+    "outcomes": (),
     "observe": ("errors", "outcomes"),
     "system": ("errors", "observe"),
     "config": ("errors", "system"),

@@ -15,8 +15,8 @@ from appliance.bootstrap.wiring import make_mounts, plan_of, prepare_trail
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import Facts
 from appliance.customers.snapshot_store import newest
+from appliance.edge.site import Mount
 from appliance.edge.tls import load_libraries
-from appliance.edge.web import Mount
 from appliance.ingest.spec import Plan
 from appliance.observe.health import CertificateInfo
 from appliance.observe.logs import log

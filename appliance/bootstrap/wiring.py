@@ -15,7 +15,7 @@ from appliance.config.files import read_card, read_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
-from appliance.edge.web import Mount
+from appliance.edge.site import Mount
 from appliance.errors import StartFault
 from appliance.ingest.spec import Plan, RelatedPlan
 from appliance.observe.audit_file import AuditFile

@@ -147,7 +147,7 @@ class Session:
         )
 
     def _removed(self) -> tuple[str, ...]:
-        """Return what Help Scout removes from the template as it is in its file."""
+        """Return what the help desk removes from the template as it is in its file."""
         if not self._protocol.removes_html:
             return ()
         try:

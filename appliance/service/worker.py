@@ -66,7 +66,7 @@ class Worker:
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail) if sink is not None])
         mounts = post.setup.mounts
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
-        site = Site(
+        self._site = Site(
             mounts=by_path(mounts),
             application=make_application(mounts, sinks, time.perf_counter, self._counters, sampler),
             request_log=sinks,
@@ -77,8 +77,8 @@ class Worker:
         )
         limits = limits_of(settings)
         groups = ((limits, False), (replace(limits, max_per_source=None), True))
-        self._listeners = [
-            Listener(group, post.setup.context, site, its_limits)
+        self._groups = [
+            (group, its_limits)
             for its_limits, local in groups
             if (group := [one for one in sockets if is_local(one) is local])
         ]
@@ -93,7 +93,9 @@ class Worker:
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
         self._tick(loop)
-        for listener in self._listeners:
+        context = self._post.setup.context
+        listeners = [Listener(group, context, self._site, limits, loop) for group, limits in self._groups]
+        for listener in listeners:
             listener.start()
         # What is here now stays: left out of every collection, and out of the pages that a collection would copy.
         gc.collect()
@@ -102,14 +104,14 @@ class Worker:
         self._status.ready = True
         self._post.wake()
         await ending.wait()
-        for listener in self._listeners:
+        for listener in listeners:
             listener.stop()
         self._status.ready = False
         self._post.wake()
-        await self._finish(hurry)
+        await self._finish(listeners, hurry)
 
-    async def _finish(self, hurry: asyncio.Event) -> None:
-        draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
+    async def _finish(self, listeners: Sequence[Listener], hurry: asyncio.Event) -> None:
+        draining = asyncio.gather(*(listener.drain(self._drain) for listener in listeners))
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
@@ -118,7 +120,7 @@ class Worker:
         else:
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
-            cut = sum([await listener.drain(0) for listener in self._listeners])
+            cut = sum([await listener.drain(0) for listener in listeners])
         if cut:
             log.warning("requests_cut_off", count=cut)
         self._request_log.close()

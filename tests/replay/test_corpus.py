@@ -18,7 +18,7 @@ PROTOCOL = HelpScoutApp([SECRET.encode()])
 SHAPES = {shape.name: index for index, shape in enumerate(PROTOCOL.shapes)}
 ANN = Conversation(number=7, addresses=("ann@example.com", "ann.lee@example.org"), agent=3)
 OUTCOMES = {
-    "a draft to nobody yet": Outcome.DRAFT,
+    "a draft without a recipient": Outcome.DRAFT,
     "no address at all": Outcome.NO_ADDRESS,
 }
 
