@@ -63,7 +63,8 @@ def customers(context: CheckContext) -> Iterator[Finding]:
 def _read(context: CheckContext, trial: DryRun) -> Finding:
     source = context.plan.source
     if trial.whole:
-        return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
+        noun = "customer" if trial.rows == 1 else "customers"
+        return ok(f"{source}: {trial.rows:,} {noun}, {trial.with_address:,} with an address")
     return ok(
         f"{source}: the first {trial.rows:,} customers and the end of the file are good. The file is large, so the"
         " rest was neither read nor compared with the last good copy; `sidebard import` does that"

@@ -51,7 +51,7 @@ def test_import_as_json(files):
     }
 
 
-@pytest.mark.parametrize("flags", [[], ["--json"]])
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
 def test_a_refused_import_keeps_what_was_there(flags, files):
     assert run("import", "--config", files / "sidebard.toml").returncode == 0
     write_csv(files / "customers.csv", [("email", "name"), ("none", "X"), ("ann@example.com", "Y")])
