@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from appliance.cards.layout import title_of
-from appliance.cards.template import CardTemplate, TemplateFault
+from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.config.files import read_card, read_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
-from appliance.customers.lookup import Lookup
-from appliance.edge.web import Mount
+from appliance.edge.site import Mount
 from appliance.errors import StartError
 from appliance.ingest.spec import ImportSpec, RelatedSpec
-from appliance.observe.trail_file import TrailFile
-from appliance.sidebar.app import Card, Finished, Rules, SidebarApp, weigh
-from appliance.sidebar.protocols.diagnosis import Diagnoser
-from appliance.sidebar.protocols.signature import Secret, Verifier
+from appliance.observe.audit_file import AuditFile
+from appliance.sidebar.answer_cache import AnswerCache
+from appliance.sidebar.app import Card, Rules, SidebarApp
+from appliance.sidebar.protocols import PROTOCOLS
+from appliance.sidebar.protocols.base import HelpDesk
 from appliance.sidebar.subject import SubjectRule
 
 
@@ -54,24 +54,16 @@ def import_spec_of(settings: Settings) -> ImportSpec:
     )
 
 
+def make_protocol(app: App, secrets: Sequence[bytes], others: Mapping[str, Sequence[bytes]] | None = None) -> HelpDesk:
+    """Make the protocol of an app with these secrets. `others` are the secrets of each other app by its name."""
+    return PROTOCOLS[app.protocol](secrets, header=app.signature_header, vary=app.vary, others=others)
+
+
 def make_app(
-    settings: Settings,
-    app: App,
-    verifier: Verifier,
-    log_key: bytes,
-    diagnoser: Diagnoser | None = None,
-    clock: Callable[[], float] = time.time,
+    settings: Settings, app: App, protocol: HelpDesk, log_key: bytes = b"", clock: Callable[[], float] = time.time
 ) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
-    lookup: Lookup[Finished] = Lookup(
-        size=cache.size,
-        ttl=cache.ttl,
-        unknown_size=cache.unknown_size,
-        unknown_ttl=cache.unknown_ttl,
-        timer=time.monotonic,
-        weigh=weigh,
-    )
     rules = Rules(
         frozenset(map(normalise_domain, customers.ignore_domains)),
         customers.plus_addressing,
@@ -81,13 +73,18 @@ def make_app(
     )
     return SidebarApp(
         app.name,
-        verifier,
-        lookup,
+        protocol,
+        AnswerCache(
+            size=cache.size,
+            ttl=cache.ttl,
+            unknown_size=cache.unknown_size,
+            unknown_ttl=cache.unknown_ttl,
+            timer=time.monotonic,
+        ),
         clock=clock,
         log_key=log_key,
         rules=rules,
         card=card_of(settings, app),
-        diagnoser=diagnoser,
         names_addresses=settings.log.trail is not None and settings.log.trail_addresses,
     )
 
@@ -113,7 +110,7 @@ def make_template(app: App) -> CardTemplate | None:
     try:
         with _unheard():
             return CardTemplate(text, app.card.name)
-    except TemplateFault as fault:
+    except TemplateError as fault:
         why, todo = f"{app.card.parent}/{fault.sentence}", fault.hint or "correct the template"
         raise ConfigError([Fault(None, None, "", why, None, todo)]) from None
 
@@ -134,22 +131,20 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
     secrets_of = {app.name: read_secrets(app, environ) for app in settings.apps}
     mounts = []
     for app in settings.apps:
-        own = secrets_of[app.name]
-        verifier = Verifier([Secret(value) for value in own])
-        diagnoser = Diagnoser(own, {name: theirs for name, theirs in secrets_of.items() if name != app.name})
-        made = make_app(settings, app, verifier, log_key, diagnoser)
-        mounts.append(Mount(app.path, app.signature_header, made))
+        others = {name: theirs for name, theirs in secrets_of.items() if name != app.name}
+        protocol = make_protocol(app, secrets_of[app.name], others)
+        made = make_app(settings, app, protocol, log_key)
+        mounts.append(Mount(app.path, protocol.header, made))
     return tuple(mounts)
 
 
-def trail_file(settings: Settings) -> TrailFile | None:
-    """Give the file of the access trail, not yet opened; None without one."""
-    kept = settings.log
-    return TrailFile(kept.trail, kept.trail_size, kept.trail_files) if kept.trail is not None else None
+def trail_file(settings: Settings) -> AuditFile | None:
+    """Return the file of the audit trail, not yet opened; None without one."""
+    return AuditFile(settings.log.trail) if settings.log.trail is not None else None
 
 
 def prepare_trail(settings: Settings) -> None:
-    """See that the access trail can be written, if there is to be one: nobody should look before. Raises StartError."""
+    """Check that the audit trail can be written, if there is one: no card may be shown before. Raises StartError."""
     file = trail_file(settings)
     if file is None:
         return
@@ -158,6 +153,6 @@ def prepare_trail(settings: Settings) -> None:
         file.close()
     except OSError as error:
         raise StartError(
-            f"{file.path}: the access trail cannot be written: {error.strerror};"
+            f"{file.path}: the audit trail cannot be written: {error.strerror};"
             " name another file in log.trail, or let the user that runs sidebard write there"
         ) from None

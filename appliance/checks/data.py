@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance.bootstrap.column_faults import column_faults
-from appliance.bootstrap.wiring import card_of
-from appliance.cards.help_scout_html import is_cleaned, removals_of, sentences
+from appliance.bootstrap.wiring import card_of, make_protocol
+from appliance.cards.help_scout_html import removals_of, sentences
 from appliance.cards.template import CardTemplate
 from appliance.cards.template_check import faults_of, is_always_blank
 from appliance.cards.vary import Vary
@@ -99,7 +99,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
 def _removed(app: App) -> Iterator[str]:
     """Yield what Help Scout removes from an app's own card."""
     text = read_card(app)
-    if text is not None and is_cleaned(app.signature_header):
+    if text is not None and make_protocol(app, ()).removes_html:
         yield from sentences(str(app.card), removals_of(text))
 
 
@@ -110,7 +110,7 @@ def _try(context: CheckContext, trial: DryRun, app: App, template: CardTemplate,
     yield from (fault(f"{file.parent}/{each}") for each in faults)
     if faults:
         return
-    cleaned = is_cleaned(app.signature_header)
+    cleaned = make_protocol(app, ()).removes_html
     if is_always_blank(template, trial.sample, vary=vary, as_of=now, now=now, cleaned=cleaned):
         yield warning(
             f"{file}: the card is empty, so agents see nothing; add content, or remove app.card to use the built-in"

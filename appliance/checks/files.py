@@ -12,7 +12,8 @@ from appliance.bootstrap import certificates
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Status, fault, ok, warning
 from appliance.checks.registry import check
-from appliance.edge.tls import CertificateFault, load_pair
+from appliance.edge.certificate import CertificateFault
+from appliance.edge.tls import load_pair
 
 
 @check("certificate")
@@ -53,7 +54,7 @@ _PROTECTED: Final = {"config": Status.WARNING, "secret": Status.WARNING, "key": 
 def permissions(context: CheckContext) -> Iterator[Finding]:
     """Files are protected from other users.
 
-    Not every user can read secrets, keys and the access trail, and only their owners can change the config, secrets,
+    Not every user can read secrets, keys and the audit trail, and only their owners can change the config, secrets,
     keys and cards.
     """
     good = True

@@ -30,7 +30,7 @@ _PROBE_BYTES: Final = 4096
 
 @check("state", at_start=True, as_root=True)
 def state(context: CheckContext) -> Iterator[Finding]:
-    """The state folder can be written, synced and read back, and the access trail can be written.
+    """The state folder can be written, synced and read back, and the audit trail can be written.
 
     This is checked as the service's user, except for what root does at the start: it creates the folder, or gives it to
     that user.
@@ -98,7 +98,7 @@ def _trail(file: Path) -> Finding:
         return fault(f"{file.parent} does not exist; create it, or choose another file in log.trail")
     if not os.access(file if there else file.parent, os.W_OK, effective_ids=True):
         return fault(f"this user cannot write to {file}; choose another in log.trail, or correct its owner")
-    return ok(f"{file}: the access trail can be written")
+    return ok(f"{file}: the audit trail can be written")
 
 
 @check("space", at_start=True)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
+from appliance.bootstrap.wiring import make_protocol
 from appliance.cli import common
 from appliance.cli.curl import reach
 from appliance.config.files import read_secrets
 from appliance.config.schema import Settings, from_flags
 from appliance.errors import FAILURE
-from appliance.sidebar.protocols.signature import Secret, Verifier
+from appliance.sidebar.protocols.base import Message
 
 
 @click.command("sign", short_help="Print or verify the signature of a message.")
@@ -39,18 +40,18 @@ def command(
         raise click.UsageError("--header, --curl and --verify cannot be combined")
     settings = _settings(config, secret_file)
     app = common.find_app(settings, app_name)
-    secrets = [Secret(value) for value in read_secrets(app, os.environ)]
+    protocol = make_protocol(app, read_secrets(app, os.environ))
     body = common.read_input(file)
-    signed = secrets[0].sign(body).decode("ascii")
+    signed = protocol.sign(body)
     if signature is not None:
-        if not Verifier(secrets).verify(body, signature.encode("utf-8", "surrogateescape")):
+        if not protocol.authenticate(Message(body, signature.encode("utf-8", "surrogateescape"))):
             click.echo("invalid: different secret or different bytes")
             sys.exit(FAILURE)
         click.echo("valid")
     elif header:
-        click.echo(f"{app.signature_header}: {signed}")
+        click.echo(f"{protocol.header}: {signed}")
     elif url is not None:
-        click.echo(curl_command(settings, url, app.signature_header, signed, body, file))
+        click.echo(curl_command(settings, url, protocol.header, signed, body, file))
     else:
         click.echo(signed)
 

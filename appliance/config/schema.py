@@ -12,7 +12,7 @@ import keyword
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
@@ -130,14 +130,12 @@ class Cache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """[log]. A `trail_size` of None: it is never rotated."""
+    """[log]."""
 
     requests: bool = value(values.parse_bool, True)
     level: str = value(values.one_of(*values.LEVELS), "info")
     trail: Path | None = value(values.optional(values.parse_path), "")
     trail_addresses: bool = value(values.parse_bool, False)
-    trail_size: int | None = value(values.optional(values.parse_size), "64MiB")
-    trail_files: int = value(values.integer(1, 1000), 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +179,10 @@ class App:
         values.list_of(parse_secret, 1, 2, "two are for the time in which one replaces the other"),
         example='["file:secret"]',
     )
-    signature_header: str = value(values.parse_header, "X-HelpScout-Signature")
+    protocol: str = value(values.parse_name, "helpscout")
+    signature_header: str = value(values.or_empty(values.parse_header), "")
     card: Path | None = value(values.optional(values.parse_path), "")
-    vary: tuple[str, ...] = value(values.list_of(values.one_of(*values.VARY)), [])
+    vary: tuple[str, ...] = value(values.list_of(values.parse_text), [])
     display: Display = table(Display)
     subject: tuple[Subject, ...] = array(Subject)
     file: Path | None = field(default=None, compare=False)
@@ -205,7 +204,11 @@ class Settings:
     apps: tuple[App, ...] = array(App, example='[[app]] with secrets = ["file:secret"]')
 
 
-def load(file: Path, environ: Mapping[str, str]) -> Settings:
+Check = Callable[["Settings", Reader], None]
+"""Tells the reader what is wrong with settings by rules of another room; they may have holes, which hold None."""
+
+
+def load(file: Path, environ: Mapping[str, str], checks: Sequence[Check] = ()) -> Settings:
     """Read a config file. `environ` names the state folder, where the file does not. Opens nothing that it names.
 
     Raises ConfigError with every fault, and never another exception, whatever the file holds.
@@ -216,7 +219,7 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
         tree = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError([_file_fault(file, error, text)]) from None
-    settings, reader = _resolve(tree, file.absolute().parent, environ, file.absolute())
+    settings, reader = _resolve(tree, file.absolute().parent, environ, file.absolute(), checks)
     if reader.faults:
         located = locate(reader.faults, file, text)
         raise ConfigError(sorted(located, key=lambda fault: (fault.line is None, fault.line or 0)))
@@ -263,7 +266,11 @@ def with_overrides(settings: Settings, listen: Sequence[str] | None, workers: in
 
 
 def _resolve(
-    tree: Mapping[str, object], folder: Path, environ: Mapping[str, str], file: Path | None
+    tree: Mapping[str, object],
+    folder: Path,
+    environ: Mapping[str, str],
+    file: Path | None,
+    checks: Sequence[Check] = (),
 ) -> tuple[Settings, Reader]:
     """Decode, fill in what depends on other keys or on the environment, and check across tables."""
     server = tree.get("server", {})
@@ -278,6 +285,8 @@ def _resolve(
         apps=tuple(replace(app, file=file, index=index) for index, app in enumerate(settings.apps)),
     )
     _check(settings, reader)
+    for check in checks:
+        check(settings, reader)
     return settings, reader
 
 

@@ -21,12 +21,10 @@ SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h"
 SQLITE_SUFFIXES: Final = frozenset({".db", ".sqlite", ".sqlite3"})
 SOURCE_SUFFIXES: Final = frozenset({".csv", ".tsv"}) | SQLITE_SUFFIXES
 # What of a request, besides its customer, a card may depend on.
-VARY: Final = ("user.id", "user.role", "mailbox.id", "mailbox.email", "ticket.subject", "ticket.number")
 SIZES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
-_SIZE: Final = re.compile(r"([1-9][0-9]{0,5})(KiB|MiB|GiB)")
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _URL_PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")  # RFC 3986, 3.3, without percent encoding
@@ -185,16 +183,6 @@ def parse_duration_or_zero(value: object) -> float:
             "must be a duration", 'write a number and its unit in quotes: "500ms", "60s", "10m", "1h", "2d"'
         )
     return float(Decimal(match[1]) * SECONDS[match[2]])
-
-
-def parse_size(value: object) -> int:
-    """Parse a size such as "64MiB", into bytes."""
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise InvalidValueError(
-            "must be a size", 'write a whole number and its unit in quotes: "512KiB", "64MiB", "1GiB"'
-        )
-    return int(match[1]) * SIZES[match[2]]
 
 
 def parse_share(value: object) -> float:

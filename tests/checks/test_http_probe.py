@@ -15,7 +15,7 @@ from appliance.checks.http_probe import target_of
         ("ftp://x.example/", "enter the URL that Help Scout uses"),
         ("https:///helpscout", "enter the URL that Help Scout uses"),
         ("https://x.example/helpscout?a=b", "enter the URL that Help Scout uses"),
-        ("https://x.example:port/", "is not a URL"),
+        ("https://x.example:port/", "enter the URL that Help Scout uses"),
     ],
 )
 def test_what_is_no_target(url: str, why: str) -> None:

@@ -26,8 +26,10 @@ from appliance.checks.live import check_live
 from appliance.cli.common import trust
 from appliance.config.schema import Settings, load
 from appliance.customers.snapshot import Snapshot, file_of
-from appliance.outcomes import Refusal, Reply
+from appliance.edge.refusals import Refusal
+from appliance.outcomes import Reply
 from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.protocols.base import Message
 from tests.checks.running import settings
 from tests.daemon import Daemon, free_port
 from tests.factory import CUSTOMERS, SECRET, kept, make_app, run_import, write_csv
@@ -36,7 +38,7 @@ HEADER = "X-HelpScout-Signature"
 NOW = datetime.now().astimezone()
 
 
-class Message(NamedTuple):
+class Came(NamedTuple):
     """What came to the server, to be changed before the app sees it."""
 
     path: str
@@ -44,15 +46,15 @@ class Message(NamedTuple):
     signature: bytes | None
 
 
-Way = Callable[[SidebarApp, Message], tuple[int, bytes]]
+Way = Callable[[SidebarApp, Came], tuple[int, bytes]]
 
 
-def answer(app: SidebarApp, message: Message) -> tuple[int, bytes]:
+def answer(app: SidebarApp, message: Came) -> tuple[int, bytes]:
     """Answer as sidebard does."""
     if message.path != "/helpscout":
-        return Refusal.NOT_FOUND.reply.status, Refusal.NOT_FOUND.reply.body
-    reply: Reply = app.answer(message.body, message.signature)
-    return reply.status, reply.body
+        return Refusal.NOT_FOUND.reply.response.status, Refusal.NOT_FOUND.reply.response.body
+    reply: Reply = app.answer(Message(message.body, message.signature))
+    return reply.response.status, reply.response.body
 
 
 @contextlib.contextmanager
@@ -64,7 +66,7 @@ def serving(made: Callable[[], SidebarApp], way: Way = answer, context: ssl.SSLC
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             signature = self.headers[HEADER]
-            status, text = way(app(), Message(self.path, body, signature.encode() if signature else None))
+            status, text = way(app(), Came(self.path, body, signature.encode() if signature else None))
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
@@ -112,24 +114,24 @@ def app_of(home: Settings, *secrets: str, generation: int = 1) -> Callable[[], S
     return lambda: make_app(snapshot, secrets or (SECRET,))
 
 
-def rewritten(app: SidebarApp, message: Message) -> tuple[int, bytes]:
+def rewritten(app: SidebarApp, message: Came) -> tuple[int, bytes]:
     return answer(app, message._replace(body=json.dumps(json.loads(message.body)).encode()))
 
 
-def unsigned(app: SidebarApp, message: Message) -> tuple[int, bytes]:
+def unsigned(app: SidebarApp, message: Came) -> tuple[int, bytes]:
     return answer(app, message._replace(signature=None))
 
 
-def pretty(app: SidebarApp, message: Message) -> tuple[int, bytes]:
+def pretty(app: SidebarApp, message: Came) -> tuple[int, bytes]:
     status, body = answer(app, message)
     return status, json.dumps(json.loads(body), indent=2).encode()
 
 
-def other_card(app: SidebarApp, message: Message) -> tuple[int, bytes]:
+def other_card(app: SidebarApp, message: Came) -> tuple[int, bytes]:
     return 200, b'{"html":"<p>Another</p>"}'
 
 
-def empty(app: SidebarApp, message: Message) -> tuple[int, bytes]:
+def empty(app: SidebarApp, message: Came) -> tuple[int, bytes]:
     return 200, json.dumps({"html": not_loaded()}, separators=(",", ":")).encode()
 
 
@@ -150,10 +152,10 @@ def empty(app: SidebarApp, message: Message) -> tuple[int, bytes]:
         pytest.param(lambda *_: (302, b""), "fault", "a 302 that sidebard does not send", id="redirect"),
         pytest.param(lambda *_: (403, b"no"), "fault", "a 403 that sidebard does not send", id="firewall"),
         pytest.param(
-            lambda *_: (503, Refusal.OVERLOADED.reply.body),
+            lambda *_: (500, Refusal.INTERNAL_ERROR.reply.response.body),
             "fault",
-            "it answers 503: Too busy; try again. Check",
-            id="busy",
+            "it answers 500: Something went wrong here; the log says what. Check",
+            id="internal error",
         ),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import schema
+from appliance.bootstrap import settings
 from appliance.config.schema import ConfigError, Settings
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "sidebard.toml"
@@ -17,7 +17,7 @@ MINIMAL = '[customers]\nsource = "c.csv"\naddresses = ["email"]\n[[app]]\nsecret
 def load(folder: Path, text: str | bytes = MINIMAL, environ: dict[str, str] = ENVIRON) -> Settings:
     file = folder / "sidebard.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return schema.load(file, environ)
+    return settings.load(file, environ)
 
 
 def faults(folder: Path, text: str | bytes) -> str:
