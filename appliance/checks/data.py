@@ -51,7 +51,9 @@ def customers(context: CheckContext) -> Iterator[Finding]:
                 f"{source}: no customer has an email address in {names}; name the right columns in customers.addresses"
             )
     if trial.bad_rows:
-        yield warning(f"{trial.bad_rows:,} bad rows would be left out; correct them, or these customers have no card")
+        yield warning(
+            f"bad rows, which would be left out: {trial.bad_rows:,}; correct them, or these customers have no card"
+        )
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
     if trial.unclear_rows:
         yield warning(
@@ -83,7 +85,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
         try:
             made = card_of(context.settings, app)
         except ConfigError as error:
-            yield from (fault(str(each)) for each in error.faults)
+            yield from map(fault, error.sentences)
             continue
         yield from map(warning, _removed(app))
         if isinstance(trial, ImportRefused) or not trial.columns:
