@@ -47,7 +47,7 @@ _PRIVATE: Final = ("secret", "key", "trail")
 """What not every user may read."""
 
 _PROTECTED: Final = {"config": Status.WARNING, "secret": Status.WARNING, "key": Status.WARNING, "card": Status.FAULT}
-"""What nobody but its owner may change, and how bad it is if others can: a card is code that runs here."""
+"""What only its owner may change, and how bad it is if others can: a card is code that runs here."""
 
 
 @check("permissions", at_start=True)
