@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from appliance.customers.account import todo_of
+from appliance.edge.trust import Verdict
 from appliance.observe.health import NOT_ACCEPTED
 
 if TYPE_CHECKING:
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 _RSA_BITS: Final = 2048
 _CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
 SELF_SIGNED: Final = "signed by itself"
-_NEAR: Final = 14 * _DAY
+# Later than any automatic renewal, which comes after two thirds of the lifetime, or half of a short one.
+_NEAR_SHARE: Final = 6
+_NEAR_MOST: Final = 14 * _DAY
 
 
 class CertificateFault(Exception):
@@ -43,9 +47,14 @@ class Validity(NamedTuple):
         """Give how many days it is still good for; below zero when it is over."""
         return (self.ends - now) / _DAY
 
+    @property
+    def renewal(self) -> datetime:
+        """From when on it is near its end: in the last sixth of its lifetime, and at most 14 days before."""
+        return self.ends - min(_NEAR_MOST, (self.ends - self.begins) / _NEAR_SHARE)
+
     def is_near_end(self, now: datetime) -> bool:
-        """Whether it is time to renew it; one that lives for six days has never more than those."""
-        return self.ends - now < min(_NEAR, (self.ends - self.begins) / 3)
+        """Whether it should have been renewed by now."""
+        return now >= self.renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,15 @@ class Certificate:
 
     names: tuple[str, ...]
     validity: Validity
+    """That of the certificate that ends first: its own, or that of one in its chain."""
+
+    renewal: datetime
+    """From when on one of them is near its end."""
+
     file: Path
+    issuer: str = ""
+    """The name of the certificate of the chain that ends first; "" if none ends before the server's own."""
+
     flaws: tuple[Flaw, ...] = ()
     distrust: str = ""
     """Why Help Scout does not accept it, as far as can be told; "" if it may."""
@@ -67,11 +84,18 @@ class Certificate:
         return name in self.names or f"*.{name.partition('.')[2]}" in self.names
 
 
-def read_certificate(file: Path, now: datetime) -> Certificate:
-    """Give what the first certificate in `file` says, the others being its chain. Raises CertificateFault.
+class _Link(NamedTuple):
+    """One certificate of a chain."""
 
-    One that is over or not yet good is served with a warning, for no answer at all helps nobody: but health shows it.
-    """
+    number: int
+    """Where it stands in the file; the first is the server's own."""
+
+    name: str
+    validity: Validity
+
+
+def read_chain(file: Path) -> Sequence[x509.Certificate]:
+    """Return the certificates in `file`, the server's own first. Raises CertificateFault."""
     from cryptography import x509  # 40 ms, and only needed where certificates are read
 
     try:
@@ -80,13 +104,30 @@ def read_certificate(file: Path, now: datetime) -> Certificate:
         raise CertificateFault(f"{file}: tls.certificate cannot be read: {error.strerror}; {todo_of(error)}") from None
     except ValueError:
         raise CertificateFault(f"{file} is not a PEM file with a certificate; convert it, or issue it again") from None
-    leaf = chain[0]
-    _check_key(file, leaf)
+    _check_key(file, chain[0])
     _check_order(file, chain)
-    names, validity = _names(leaf), Validity(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
-    distrust = SELF_SIGNED if leaf.issuer == leaf.subject else ""
-    flaws = tuple(_flaws(file, chain, names, validity, now))
-    return Certificate(names, validity, file, flaws, distrust, is_chained=len(chain) > 1)
+    return chain
+
+
+def judge(file: Path, chain: Sequence[x509.Certificate], verdict: Verdict, now: datetime) -> Certificate:
+    """Return what a chain is good for. `verdict` is what a client here makes of it.
+
+    One that is over or not yet good is served with a warning, for no answer at all helps nobody: but health shows it.
+    """
+    leaf = chain[0]
+    names, links = _names(leaf), _needed(chain, verdict)
+    first = min(links, key=lambda link: link.validity.ends)
+    distrust = SELF_SIGNED if leaf.issuer == leaf.subject else verdict.distrust
+    return Certificate(
+        names,
+        first.validity,
+        min(link.validity.renewal for link in links),
+        file,
+        first.name if first.number > 1 else "",
+        tuple(_flaws(file, chain, names, links, distrust, now)),
+        distrust,
+        is_chained=len(chain) > 1,
+    )
 
 
 def distrusted(file: Path, why: str) -> Flaw:
@@ -132,19 +173,68 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return (*names, *map(str, alternatives.get_values_for_type(x509.IPAddress)))
 
 
+def _needed(chain: Sequence[x509.Certificate], verdict: Verdict) -> list[_Link]:
+    """Return the certificates that a client needs: all, or those on its way to an authority that it knows.
+
+    A way that leads through an intermediate of this machine's own store says nothing of other clients.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    encoded = [one.public_bytes(Encoding.DER) for one in chain]
+    needed = frozenset(encoded)
+    if verdict.path is not None:
+        others = map(x509.load_der_x509_certificate, verdict.path - needed)
+        if all(one.issuer == one.subject for one in others):
+            needed &= verdict.path
+    return [
+        _Link(number, _common_name(one), Validity(one.not_valid_before_utc, one.not_valid_after_utc))
+        for number, (one, der) in enumerate(zip(chain, encoded, strict=True), 1)
+        if der in needed or number == 1
+    ]
+
+
+def _common_name(one: x509.Certificate) -> str:
+    from cryptography.x509.oid import NameOID
+
+    found = one.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else one.subject.rfc4514_string()
+
+
 def _flaws(
-    file: Path, chain: Sequence[x509.Certificate], names: Sequence[str], validity: Validity, now: datetime
+    file: Path,
+    chain: Sequence[x509.Certificate],
+    names: Sequence[str],
+    links: Sequence[_Link],
+    distrust: str,
+    now: datetime,
 ) -> Iterator[Flaw]:
     leaf = chain[0]
-    if now > validity.ends:
-        yield Flaw(f"{file}: expired on {validity.ends:%Y-%m-%d}; renew it", True)
-    elif validity.is_near_end(now):
-        yield Flaw(f"{file}: ends in {validity.days_left(now):.1f} days; renew it", False)
-    if now < validity.begins:
-        yield Flaw(f"{file}: not valid before {validity.begins:%Y-%m-%d %H:%M} UTC; is the clock right?", True)
+    for link in links:
+        yield from _flaws_of_dates(file, link, now)
     if not names:
         yield Flaw(f"{file}: names no server, so no client accepts it; issue it with a subjectAltName", True)
-    if leaf.issuer == leaf.subject:
-        yield distrusted(file, SELF_SIGNED)
-    elif len(chain) == 1:
+    if distrust:
+        yield distrusted(file, distrust)
+    if leaf.issuer != leaf.subject and len(chain) == 1:
         yield Flaw(f"{file}: the certificate that issued it is not in the file; use the full chain", False)
+
+
+def _flaws_of_dates(file: Path, link: _Link, now: datetime) -> Iterator[Flaw]:
+    validity, whose, todo = link.validity, "", "renew it"
+    if link.number > 1:
+        whose = f"certificate {link.number} of the chain ({link.name}) "
+        todo = "use the chain that the authority issues today"
+    if now > validity.ends:
+        yield Flaw(f"{file}: {whose}expired on {validity.ends:%Y-%m-%d}; {todo}", True)
+    elif validity.is_near_end(now):
+        yield Flaw(f"{file}: {whose}ends in {time_left(validity.ends - now)}; {todo}", False)
+    if now < validity.begins:
+        yield Flaw(
+            f"{file}: {whose}is not valid before {validity.begins:%Y-%m-%d %H:%M} UTC; is the clock right?", True
+        )
+
+
+def time_left(left: timedelta) -> str:
+    """Return a short time as text: in days, or in hours where there are few."""
+    return f"{left / _DAY:.1f} days" if left >= _DAY else f"{left / _HOUR:.1f} hours"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from appliance.customers.account import todo_of
-from appliance.edge.certificate import Certificate, CertificateFault, distrusted, read_certificate
-from appliance.edge.trust import distrust
+from appliance.edge.certificate import Certificate, CertificateFault, judge, read_chain
+from appliance.edge.trust import Verdict, verify
 
 __all__ = [
     "Certificate",
@@ -49,10 +48,10 @@ def load_pairs(pairs: Sequence[Pair], now: datetime) -> tuple[ssl.SSLContext, tu
 def load_pair(pair: Pair, now: datetime) -> tuple[ssl.SSLContext, Certificate]:
     """Make a context that serves one pair, and say what it serves. Raises CertificateFault."""
     file, key = pair
-    certificate, context = read_certificate(file, now), server_context(file, key)
-    if certificate.is_chained and not certificate.distrust and (why := distrust(context)):
-        certificate = replace(certificate, distrust=why, flaws=(*certificate.flaws, distrusted(file, why)))
-    return context, certificate
+    chain, context = read_chain(file), server_context(file, key)
+    # Without its chain no client accepts it, and one that is signed by itself is known as such.
+    verdict = verify(context) if len(chain) > 1 else Verdict()
+    return context, judge(file, chain, verdict, now)
 
 
 def _chooser(

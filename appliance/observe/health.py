@@ -18,12 +18,21 @@ _GET_ONE: Final = "name one from a public authority in tls.certificate and tls.k
 
 
 class Served(msgspec.Struct, frozen=True):
-    """A certificate in use: some of the names it is for, how many more there are, and when it ends."""
+    """A certificate in use: some of the names it is for, how many more there are, and when it ends.
+
+    It ends when the first of its chain does.
+    """
 
     names: tuple[str, ...]
     more: int
     ends: float  # seconds since 1970
     distrust: str = ""  # why Help Scout does not accept it, as far as can be told
+    renewal: float | None = None  # from when on it, or one of its chain, is near its end; None if that is not known
+    issuer: str = ""  # which of its chain ends first; "" for the server's own
+
+    def is_near_end(self, now: float) -> bool:
+        """Whether it, or one of its chain, should have been renewed by `now`."""
+        return self.renewal is not None and now >= self.renewal
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +90,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     data: Data | None
     last_import: Import | None
     certificate_days_left: float | None
+    certificate_near_end: bool | None = None
+    """Whether a certificate in use, or one of its chain, should have been renewed by now; None without TLS."""
     workers: Workers
     refusals: dict[str, dict[str, Refusals]] = {}
     """By app and likely cause: wrong signatures that were looked at. Anybody can send them, so they are no reason."""
@@ -109,7 +120,6 @@ def examine(
             "the customer data is older than customers.max_age",
         ),
         (bool(last_import and last_import.refused), f"the last import was refused: {_why(last_import)}"),
-        (days_left is not None and days_left <= 0, "the certificate has expired"),
         (bool(situation.certificate_fault), f"the new certificate is not used: {situation.certificate_fault}"),
         (bool(situation.reload_fault), f"the new config is not used: {situation.reload_fault}"),
         (
@@ -119,22 +129,45 @@ def examine(
         (bool(situation.start_fault), situation.start_fault),
         (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers answer"),
     )
-    reasons = [*troubles, *(reason for applies, reason in rules if applies)]
+    certificates = situation.certificates
+    expired = dict.fromkeys(_expired(served) for served in certificates if served.ends <= now)
+    reasons = [*troubles, *(reason for applies, reason in rules if applies), *expired]
+    near = [_near(served, now) for served in certificates if served.is_near_end(now) and served.ends > now]
     return Health(
         status="degraded" if reasons else "ok",
         reasons=reasons,
-        warnings=[_warning(served) for served in situation.certificates if served.distrust],
+        warnings=[*(_warning(served) for served in certificates if served.distrust), *near],
         data=data,
         last_import=last_import,
         certificate_days_left=days_left,
+        certificate_near_end=any(served.is_near_end(now) for served in certificates) if certificates else None,
         workers=workers,
         refusals=_by_app(refusals),
     )
 
 
 def _warning(served: Served) -> str:
-    names = ", ".join(served.names) or "no name"
-    return f"the certificate for {names} is {served.distrust}, so {NOT_ACCEPTED}; {_GET_ONE}"
+    return f"the certificate for {_names(served)} is {served.distrust}, so {NOT_ACCEPTED}; {_GET_ONE}"
+
+
+def _expired(served: Served) -> str:
+    if served.issuer:
+        return f"in the chain of the certificate for {_names(served)}, that of {served.issuer} has expired"
+    return "the certificate has expired"
+
+
+def _near(served: Served, now: float) -> str:
+    days = days_until(served.ends, now)
+    if served.issuer:
+        return (
+            f"in the chain of the certificate for {_names(served)}, that of {served.issuer} ends in {days} days; use"
+            " the chain that the authority issues today"
+        )
+    return f"the certificate for {_names(served)} ends in {days} days; renew it"
+
+
+def _names(served: Served) -> str:
+    return ", ".join(served.names) or "no name"
 
 
 def days_until(ends: float, now: float) -> float:

@@ -12,7 +12,7 @@ from tornado.template import DictLoader
 
 from appliance.observe import chart
 from appliance.observe.chart import Series, latency, short
-from appliance.observe.health import DAY, NOT_ACCEPTED, Health, Situation, days_until
+from appliance.observe.health import DAY, NOT_ACCEPTED, Health, Served, Situation, days_until
 from appliance.observe.history import MINUTES, Span, total
 from appliance.observe.metrics import Totals
 from appliance.sidebar.diagnosis import ADVICE, Cause
@@ -22,7 +22,7 @@ FOLDER: Final = Path(__file__).parent / "page"
 _MARK_EVERY: Final = 15
 _UNITS: Final = ((2 * DAY, DAY, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
 _USUAL: Final = (0.0001, 0.001)
-_SOON: Final = 14.0
+_TENTHS_BELOW: Final = 14.0  # days
 _MOST: Final = 45.0  # seconds of a minute
 
 
@@ -130,7 +130,8 @@ def _certificate(status: Status) -> Tile:
     days = status.health.certificate_days_left
     if any(served.distrust for served in status.situation.certificates):
         return Tile("Certificate", "not accepted", "by Help Scout")
-    return Tile("Certificate", _maybe(days, _days), "left" if days is not None else "none: TLS is off")
+    left = "left: renew it" if status.health.certificate_near_end else "left"
+    return Tile("Certificate", _maybe(days, _days), left if days is not None else "none: TLS is off")
 
 
 # The charts
@@ -194,7 +195,7 @@ def _tables(status: Status) -> Iterator[Facts]:
         (
             (", ".join(served.names) or "no name") + (f" and {served.more} more" if served.more else ""),
             f"{_moment(served.ends):%Y-%m-%d}",
-            f"{served.distrust}; {NOT_ACCEPTED}" if served.distrust else _days(days_until(served.ends, status.now)),
+            f"{served.distrust}; {NOT_ACCEPTED}" if served.distrust else _left(served, status.now),
         )
         for served in situation.certificates
     ]
@@ -217,6 +218,13 @@ def _tables(status: Status) -> Iterator[Facts]:
             ("version", health.version),
         ],
     )
+
+
+def _left(served: Served, now: float) -> str:
+    left = _days(days_until(served.ends, now)) if served.ends > now else "expired"
+    if served.issuer:
+        left += f" (that of {served.issuer} in its chain)"
+    return f"{left}; renew it" if served.is_near_end(now) else left
 
 
 def _outcomes(status: Status) -> Facts:
@@ -284,7 +292,7 @@ def _share(value: float) -> str:
 
 
 def _days(days: float) -> str:
-    return f"{days:,.0f} days" if days >= _SOON else f"{days:.1f} days"
+    return f"{days:,.0f} days" if days >= _TENTHS_BELOW else f"{days:.1f} days"
 
 
 def _moment(seconds: float) -> datetime:

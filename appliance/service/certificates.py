@@ -81,4 +81,11 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
 def _describe(certificate: Certificate) -> Served:
     names = certificate.names
     shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
-    return Served(shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust)
+    return Served(
+        shown,
+        max(0, len(names) - _NAMES),
+        certificate.validity.ends.timestamp(),
+        certificate.distrust,
+        certificate.renewal.timestamp(),
+        certificate.issuer[:_NAME_LENGTH],
+    )

@@ -158,11 +158,38 @@ def test_a_certificate_that_is_not_accepted(distrust: str, number: int) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("served", "warning"),
+    [
+        (Served(("a.example",), 0, 9e9, renewal=8e9), ""),
+        (Served(("a.example",), 0, 9e9), ""),
+        (
+            Served(("a.example",), 0, 1060 + 5 * 86400.0, renewal=1000.0),
+            "the certificate for a.example ends in 5.0 days; renew it",
+        ),
+        (
+            Served(("a.example", "b.example"), 0, 1060 + 5 * 86400.0, renewal=1000.0, issuer="E7"),
+            "in the chain of the certificate for a.example, b.example, that of E7 ends in 5.0 days; use the chain that"
+            " the authority issues today",
+        ),
+    ],
+    ids=["long", "not known", "near its end", "an issuer near its end"],
+)
+def test_a_certificate_near_its_end(served: Served, warning: str) -> None:
+    situation = Situation(workers=1, certificates=(Served((), 0, 9e9, renewal=8e9), served))
+    told = health(situation=situation)
+    assert (told.reasons, told.warnings) == ([], [warning] if warning else [])
+    assert told.certificate_near_end is bool(warning)
+    text = expose(Table([], 1).totals(), told, situation).decode()
+    assert f"sidebard_certificate_near_end {float(bool(warning))}" in text
+
+
 def test_shows_no_number_for_what_is_not_there() -> None:
     text = expose(Table([], 1).totals(), health(data=None), Situation()).decode()
     assert "data_rows" not in text
     assert "certificate_days_left" not in text
     assert "certificate_not_accepted" not in text
+    assert "certificate_near_end" not in text
 
 
 REASONS = {
@@ -177,6 +204,14 @@ REASONS = {
     ),
     "an ended certificate": (
         {"situation": Situation(certificates=(Served((), 0, 1000.0),))},
+        ["the certificate has expired"],
+    ),
+    "an ended issuer": (
+        {"situation": Situation(certificates=(Served(("a.example",), 0, 1000.0, "", 900.0, "E7"),))},
+        ["in the chain of the certificate for a.example, that of E7 has expired"],
+    ),
+    "two ended certificates": (
+        {"situation": Situation(certificates=(Served((), 0, 900.0), Served((), 0, 1000.0)))},
         ["the certificate has expired"],
     ),
     "a bad certificate": (

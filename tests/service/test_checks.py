@@ -23,7 +23,7 @@ from appliance.service.checks.table import CHECKS, run
 from appliance.service.privileges import eyes_of, owner_of
 from appliance.service.wiring import StartFault
 from tests.daemon import Daemon
-from tests.edge.test_tls import BETWEEN, NOW, ROOT, leaf, root_is_trusted, write
+from tests.edge.test_tls import BETWEEN, NEW_ROOT_SIGNED_BY_OLD, NOW, ROOT, issuer, leaf, root_is_trusted, write
 from tests.factory import CUSTOMERS, write_csv
 from tests.service.checks import ground, look, only, settings, told
 
@@ -119,6 +119,42 @@ CERTIFICATES: list[tuple[str, Callable[[Path], object], str, str]] = [
         lambda folder: write(folder, leaf(begin=-5, days=6), BETWEEN),
         "warning",
         "ends in 1.0 days",
+    ),
+    (
+        "45 days, eight left",
+        lambda folder: write(folder, leaf(begin=-37, days=45), BETWEEN),
+        "ok",
+        "8 days left",
+    ),
+    (
+        "45 days, seven left",
+        lambda folder: write(folder, leaf(begin=-38, days=45), BETWEEN),
+        "warning",
+        "ends in 7.0 days; renew it",
+    ),
+    (
+        "hours left",
+        lambda folder: write(folder, leaf(begin=-6.5, days=7), BETWEEN),
+        "warning",
+        "ends in 12.0 hours; renew it",
+    ),
+    (
+        "an expired issuer",
+        lambda folder: write(folder, *issuer(days=5)),
+        "fault",
+        "a.crt: certificate 2 of the chain (issuer) expired on 2026-09-16; use the chain",
+    ),
+    (
+        "an issuer near its end",
+        lambda folder: write(folder, *issuer(begin=-995, days=1000)),
+        "warning",
+        "a.crt: certificate 2 of the chain (issuer) ends in 5.0 days",
+    ),
+    (
+        "an old cross-signed root",
+        lambda folder: write(folder, *issuer(), NEW_ROOT_SIGNED_BY_OLD),
+        "ok",
+        "for support.example.com, 89 days left",
     ),
     (
         "missing",
