@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from appliance.customers.account import todo_of
+from appliance.edge import pem
 from appliance.edge.trust import Verdict
 from appliance.observe.health import NOT_ACCEPTED
 
 if TYPE_CHECKING:
     from cryptography import x509
 
+T = TypeVar("T")
+_KINDS: Final = {"certificate": "certificate", "key": "private key"}
 _RSA_BITS: Final = 2048
 _CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _DAY: Final = timedelta(days=1)
@@ -98,15 +101,27 @@ def read_chain(file: Path) -> Sequence[x509.Certificate]:
     """Return the certificates in `file`, the server's own first. Raises CertificateFault."""
     from cryptography import x509  # 40 ms, and only needed where certificates are read
 
-    try:
-        chain = x509.load_pem_x509_certificates(file.read_bytes())
-    except OSError as error:
-        raise CertificateFault(f"{file}: tls.certificate cannot be read: {error.strerror}; {todo_of(error)}") from None
-    except ValueError:
-        raise CertificateFault(f"{file} is not a PEM file with a certificate; convert it, or issue it again") from None
+    chain = []
+    for number, der in enumerate(read_pem(file, "certificate", pem.certificates), 1):
+        try:
+            chain.append(x509.load_der_x509_certificate(der))
+        except ValueError:
+            raise CertificateFault(
+                f"{file}: certificate {number} is damaged; copy it again, or issue it again"
+            ) from None
     _check_key(file, chain[0])
     _check_order(file, chain)
     return chain
+
+
+def read_pem(file: Path, what: Literal["certificate", "key"], find: Callable[[bytes], T]) -> T:
+    """Return what `find` finds in a file; `what` is the key of the config that names it. Raises CertificateFault."""
+    try:
+        return find(file.read_bytes())
+    except OSError as error:
+        raise CertificateFault(f"{file}: tls.{what} cannot be read: {error.strerror}; {todo_of(error)}") from None
+    except pem.PemFault as fault:
+        raise CertificateFault(f"{file} is not a PEM file with a {_KINDS[what]}: {fault}") from None
 
 
 def judge(file: Path, chain: Sequence[x509.Certificate], verdict: Verdict, now: datetime) -> Certificate:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.customers.account import todo_of
-from appliance.edge.certificate import Certificate, CertificateFault, judge, read_chain
+from appliance.edge import pem
+from appliance.edge.certificate import Certificate, CertificateFault, judge, read_chain, read_pem
 from appliance.edge.trust import Verdict, verify
 
 __all__ = [
@@ -81,11 +81,9 @@ class DirectSSLObject(ssl.SSLObject):
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """Make a context that serves this pair. Raises CertificateFault."""
-    for file, name in ((certificate, "certificate"), (key, "key")):
-        try:
-            file.read_bytes()
-        except OSError as error:
-            raise CertificateFault(f"{file}: tls.{name} cannot be read: {error.strerror}; {todo_of(error)}") from None
+    chain_data, chain = read_pem(certificate, "certificate", lambda data: (data, pem.certificates(data)))
+    key_data, (label, key_der) = read_pem(key, "key", lambda data: (data, pem.private_key(data)))
+    chain_pem, key_pem = [pem.written("CERTIFICATE", der) for der in chain], [pem.written(label, key_der)]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
@@ -93,21 +91,16 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.sslobject_class = DirectSSLObject
     try:
-        # Without a callback OpenSSL asks for a pass phrase on the terminal.
-        context.load_cert_chain(certificate, key, password=_no_pass_phrase)
+        with pem.readable(certificate, chain_data, chain_pem) as first, pem.readable(key, key_data, key_pem) as second:
+            # Without a callback OpenSSL asks for a pass phrase on the terminal.
+            context.load_cert_chain(first, second, password=_no_pass_phrase)
     except ssl.SSLError as error:
         raise CertificateFault(_sentence(error, certificate, key)) from None
-    except _PassPhrase:
-        raise CertificateFault(f"{key}: tls.key is encrypted; write it without a pass phrase, mode 0600") from None
     return context
 
 
-class _PassPhrase(Exception):
-    """The key is encrypted."""
-
-
 def _no_pass_phrase() -> str:
-    raise _PassPhrase
+    raise AssertionError("an encrypted key is not given to OpenSSL")
 
 
 def _sentence(error: ssl.SSLError, certificate: Path, key: Path) -> str:

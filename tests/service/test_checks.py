@@ -162,7 +162,7 @@ CERTIFICATES: list[tuple[str, Callable[[Path], object], str, str]] = [
         "fault",
         "tls.certificate cannot be read: No such file or directory; put it there",
     ),
-    ("cut", _cut, "fault", "is not a PEM file with a certificate; convert it"),
+    ("cut", _cut, "fault", "is not a PEM file with a certificate: its last block, CERTIFICATE, has no END"),
 ]
 
 
