@@ -33,6 +33,7 @@ from appliance.service.sockets import address_of, open_sockets
 from appliance.service.steward import Steward
 from appliance.service.systemd import Notifier
 from appliance.service.terminal import Meaning, Terminal, has_terminal
+from appliance.service.unpacked import UnpackedWatch
 from appliance.service.wiring import StartFault
 from appliance.service.worker import Post, Worker
 
@@ -71,6 +72,7 @@ class Supervisor:
         self._timer: Callable[[], float] = time.monotonic
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._terminal_end = Terminal(self._timer, nohup=nohup, is_there=has_terminal)
+        self._unpacked = UnpackedWatch(self._timer)
         self._notifier = Notifier(environ)
         self._told = self._timer()
         self._setup: Setup | None = None
@@ -131,6 +133,7 @@ class Supervisor:
                 self._look_for_changes()
             self._fleet.turn()
         self._write_note()
+        self._unpacked.look()
         self._keep_in_touch()
         self._writer.flush()
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from appliance.config_values import Endpoint
-from appliance.service.checks.finding import Finding, fault, not_checked, ok
+from appliance.service.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground, existing
 from appliance.service.checks.units import failed_units
 from appliance.service.sockets import todo_for
+from appliance.service.unpacked import GONE_TODO, emptied_folder
 
 _LISTENS: Final = "0A"
-_OURS: Final = frozenset({"sidebard", "systemd"})
+SIDEBARD: Final = "sidebard"
+_OURS: Final = frozenset({SIDEBARD, "systemd"})
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group (unix(7), SO_PEERCRED)
 
 
@@ -37,6 +39,7 @@ def sockets(ground: Ground) -> Iterator[Finding]:
         wanted.append((ground.settings.admin.listen, "admin.listen"))
     for endpoint, key in wanted:
         yield _unix(endpoint, endpoint.unix, key) if endpoint.unix is not None else _tcp(endpoint, key)
+    yield from _emptied()
     yield from failed_units(ground.environ)
 
 
@@ -57,6 +60,14 @@ def _tcp(endpoint: Endpoint, key: str) -> Finding:
         why = os.strerror(error.errno or 0)
         return fault(f"{endpoint}: cannot listen there: {why}; {todo_for(error, key)}")
     return ok(f"{endpoint} is free")
+
+
+def _emptied() -> Iterator[Finding]:
+    """Say of each service that runs here whether what its executable has unpacked was removed."""
+    processes = [int(process) for process in os.listdir("/proc") if process.isdigit()]
+    found = {emptied_folder(process) for process in processes if _name_of(process) == SIDEBARD}
+    for folder in sorted(found - {""}):
+        yield warning(f"{folder}: what the running service has unpacked there was removed; it goes on; {GONE_TODO}")
 
 
 def _unix(endpoint: Endpoint, file: Path, key: str) -> Finding:
@@ -133,6 +144,6 @@ def _name_of(process: int) -> str:
             return Path("/proc/1/comm").read_text().strip()
         words = [os.path.basename(word) for word in Path(f"/proc/{process}/cmdline").read_text().split("\0")]
         if "sidebard" in words[:3] or "appliance" in words:
-            return "sidebard"
+            return SIDEBARD
         return words[0]
     return ""
