@@ -18,12 +18,13 @@ or where the share of a turn ends) does no harm, for llhttp alone decides what t
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import Final
 
 import httptools
 import msgspec
 
-from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, Refused, check_head
+from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, Refused, check_head, content_encoding
 from appliance.edge.state import Lane
 from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
 
@@ -329,6 +330,8 @@ class RequestParser:
         except Refused as refused:
             self._stop(refused.refusal)
         else:
+            if self._lane is not None and (encoding := content_encoding(self._saved)):
+                self._lane = self._lane._replace(answer=partial(self._lane.answer, encoding=encoding))
             self._host = head.host
             self._left = head.length or 0
             if head.waits:

@@ -19,9 +19,12 @@ TURN: Final = 8
 
 
 class Lane(NamedTuple):
-    """A mount, taken apart for the fast lane. `line` is the request line of a POST to it."""
+    """A mount, taken apart for the fast lane. `line` is the request line of a POST to it.
 
-    answer: Callable[[bytes, bytes | None], Reply]
+    `answer` takes a body and a signature, and may take their `encoding`.
+    """
+
+    answer: Callable[..., Reply]
     name: str
     signature_name: bytes
     line: bytes

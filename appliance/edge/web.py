@@ -7,6 +7,7 @@ from typing import Any
 
 from tornado.web import Application, RequestHandler, stream_request_body
 
+from appliance.edge.http_rules import content_encoding
 from appliance.edge.site import Counters, Mount, RequestWriter
 from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
 
@@ -87,7 +88,10 @@ class SidebarHandler(RequestHandler):
         signatures = self.request.headers.get_list(self._mount.signature_header)
         # Two are malformed: whoever checks the first and whoever checks the last would see different requests.
         signature = signatures[0].encode("latin-1", "replace") if len(signatures) == 1 else None
-        self._send(self._mount.app.answer(bytes(self._body), signature))
+        encodings = self.request.headers.get_list("Content-Encoding")
+        encoding = content_encoding([(b"content-encoding", value.encode("latin-1", "replace")) for value in encodings])
+        more = {"encoding": encoding} if encoding else {}
+        self._send(self._mount.app.answer(bytes(self._body), signature, **more))
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """Answer what Tornado itself refuses from the same table."""

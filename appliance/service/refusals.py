@@ -8,7 +8,6 @@ from typing import Any, Final
 from appliance.observe.logs import log
 from appliance.observe.metrics import Row
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.diagnosis import ADVICE
 
 EVERY: Final = 10.0
 """Seconds between two looks of a worker at an app's refusals: a flood of them costs no more than one each."""
@@ -39,16 +38,18 @@ class RefusalWatch:
         self._call_soon = call_soon
         self._next = timer()
 
-    def __call__(self, body: bytes, signature: bytes | None) -> None:
+    def __call__(self, body: bytes, signature: bytes | None, encoding: str) -> None:
         """Take a refused request; look at it if none was looked at lately."""
         now = self._timer()
         if now >= self._next:
             self._next = now + EVERY
-            self._call_soon(self._look, body, signature)
+            self._call_soon(self._look, body, signature, encoding)
 
-    def _look(self, body: bytes, signature: bytes | None) -> None:
-        cause, other = self._app.diagnose(body, signature)
-        why, todo = ADVICE[cause]
+    def _look(self, body: bytes, signature: bytes | None, encoding: str) -> None:
+        (cause, other), (why, todo) = self._app.explain(body, signature, encoding)
         self._row.refusal(self._app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}
-        log.warning("wrong_signature", app=self._app.name, cause=cause, why=why, todo=todo, **of)
+        if self._app.accepts(body, signature):
+            log.warning("compressed_body", app=self._app.name, cause=cause, why=why, todo=todo)
+        else:
+            log.warning("wrong_signature", app=self._app.name, cause=cause, why=why, todo=todo, **of)

@@ -21,7 +21,7 @@ from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
 from appliance.sidebar import card
-from appliance.sidebar.diagnosis import Diagnoser, Diagnosis
+from appliance.sidebar.diagnosis import Advice, Diagnoser, Diagnosis
 from appliance.sidebar.layout import Display, Layout
 from appliance.sidebar.payload import BadPayload, Id, Payload, Ticket, parse
 from appliance.sidebar.reply import CARD_STATUS, CARD_TYPE, Outcome, Refusal, Reply
@@ -116,7 +116,7 @@ class SidebarApp:
         self._subject_rules = self._card.subject
         self._names_addresses = names_addresses
         self._diagnoser = diagnoser or Diagnoser((), {})
-        self._refused: Callable[[bytes, bytes | None], None] = lambda body, signature: None
+        self._refused: Callable[[bytes, bytes | None, str], None] = lambda body, signature, encoding: None
         self._told_of_damage = False
         self._layout = Layout(())
         self._reader = AddressReader((), Columns(()), fold_plus=False)
@@ -136,25 +136,35 @@ class SidebarApp:
         """Remove cached answers whose time is over. To be called now and then."""
         self._lookup.expire()
 
-    def tell_refusals(self, to: Callable[[bytes, bytes | None], None]) -> None:
-        """Call `to` with the body and signature of each refused request. It must take no time of its own."""
+    def tell_refusals(self, to: Callable[[bytes, bytes | None, str], None]) -> None:
+        """Call `to` with the body, signature and Content-Encoding of each refused request.
+
+        That is also one that is rightly signed, and compressed. It must take no time of its own.
+        """
         self._refused = to
 
-    def diagnose(self, body: bytes, signature: bytes | None) -> Diagnosis:
-        """Say why a refused signature may be wrong: for the operator, never for the client."""
-        return self._diagnoser.diagnose(body, signature)
+    def accepts(self, body: bytes, signature: bytes | None) -> bool:
+        """Return whether a message is rightly signed."""
+        return self._verifier.verify(body, signature)
 
-    def answer(self, body: bytes, signature: bytes | None) -> Reply:
+    def explain(self, body: bytes, signature: bytes | None, encoding: str) -> tuple[Diagnosis, Advice]:
+        """Return why a refused request may be wrong, and what to do: for the operator, never for the client."""
+        return self._diagnoser.explain(body, signature, encoding)
+
+    def answer(self, body: bytes, signature: bytes | None, encoding: str = "") -> Reply:
         """Give the answer to one POST: `body` as it came, `signature` the header's value or None.
 
-        The signature is checked over the raw bytes before anything reads them. Raises nothing, whatever the bytes.
+        The signature is checked over the raw bytes before anything reads them. `encoding` is the Content-Encoding, of
+        which only the diagnosis takes note. Raises nothing, whatever the bytes.
         """
         if not self._verifier.verify(body, signature):
-            self._refused(body, signature)
+            self._refused(body, signature, encoding)
             return Refusal.BAD_SIGNATURE.reply
         try:
             payload = parse(body)
         except BadPayload:
+            if encoding:
+                self._refused(body, signature, encoding)
             return Refusal.BAD_PAYLOAD.reply
         keyed = len(body) <= _MAX_KEYED
         finished, cache = self._by_address(payload, keyed=keyed)

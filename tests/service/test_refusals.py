@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 from pathlib import Path
 
@@ -41,6 +42,30 @@ class Loop:
 @pytest.fixture
 def app() -> SidebarApp:
     return make_app(None)
+
+
+@pytest.mark.parametrize(
+    ("signature", "event"),
+    [(sign(ANN), "wrong_signature"), (sign(gzip.compress(ANN, mtime=0)), "compressed_body")],
+    ids=["signed before it was compressed", "signed as it came"],
+)
+def test_a_compressed_message(signature: bytes, event: str, app: SidebarApp, logged: Logged) -> None:
+    table, timer, loop = Table(["helpscout"], 1), Timer(50.0), Loop()
+    app.tell_refusals(RefusalWatch(app, table.row(0), timer=timer, clock=lambda: 1000.0, call_soon=loop.call_soon))
+    refusal = Refusal.BAD_SIGNATURE if event == "wrong_signature" else Refusal.BAD_PAYLOAD
+    assert app.answer(gzip.compress(ANN, mtime=0), signature, "gzip") is refusal.reply
+    assert loop.turn() == 1
+    said = logged.take(event)
+    assert (said["cause"], said["why"]) == (
+        "content_encoding",
+        f"{ADVICE[Cause.CONTENT_ENCODING].why} (Content-Encoding: gzip)",
+    )
+    assert table.totals().refusals == {("helpscout", Cause.CONTENT_ENCODING): Refusals(1, 1000)}
+
+
+def test_a_message_that_is_no_json_is_not_looked_at(app: SidebarApp) -> None:
+    app.tell_refusals(lambda *_: pytest.fail("told"))
+    assert app.answer(b"x", sign(b"x")) is Refusal.BAD_PAYLOAD.reply
 
 
 def test_looks_at_one_now_and_then_after_the_answer(app: SidebarApp, logged: Logged) -> None:

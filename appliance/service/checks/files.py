@@ -17,8 +17,8 @@ from appliance.edge.tls import CertificateFault, load_pair
 from appliance.service import certificates
 from appliance.service.checks.finding import Finding, Status, fault, not_checked, ok, warning
 from appliance.service.checks.ground import Ground
-from appliance.service.checks.secret_shapes import odd_shapes
 from appliance.service.privileges import entry_of
+from appliance.sidebar.secret_shapes import odd_shapes
 
 _READ_BY_ANYBODY: Final = stat.S_IROTH
 _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
