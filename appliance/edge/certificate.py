@@ -9,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
-from appliance.customers.account import todo_of
 from appliance.edge import pem
 from appliance.edge.trust import Verdict
 from appliance.observe.health import NOT_ACCEPTED
+from appliance.system.account import todo_of
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -18,15 +18,14 @@ or where the share of a turn ends) does no harm, for llhttp alone decides what t
 from __future__ import annotations
 
 import enum
-from functools import partial
 from typing import Final
 
 import httptools
 import msgspec
 
 from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, Refused, check_head, content_encoding
+from appliance.edge.refusals import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
 from appliance.edge.state import Lane
-from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
 
 # Framing may be larger than what it frames: chunk sizes, extensions and trailers count against this.
 MAX_RAW_BODY_BYTES: Final = 4 * MAX_BODY_BYTES
@@ -63,6 +62,11 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     keeps: bool
     lane: Lane | None
     signature: bytes | None
+
+    @property
+    def encoding(self) -> str:
+        """The body's Content-Encoding, "" for none."""
+        return content_encoding(self.fields)
 
 
 class Continue(enum.Enum):
@@ -330,8 +334,6 @@ class RequestParser:
         except Refused as refused:
             self._stop(refused.refusal)
         else:
-            if self._lane is not None and (encoding := content_encoding(self._saved)):
-                self._lane = self._lane._replace(answer=partial(self._lane.answer, encoding=encoding))
             self._host = head.host
             self._left = head.length or 0
             if head.waits:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from appliance.config import load
+from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.wiring import plan_of
+from appliance.config.schema import load
+from appliance.outcomes import Outcome
 from appliance.preview.examples import Data
 from appliance.preview.session import Session
-from appliance.service.wiring import plan_of, snapshot_folder
-from appliance.sidebar.reply import Outcome
 from tests.factory import CUSTOMERS, body_for, run_import, write_csv
 from tests.preview.live import CONFIG, write_files
 
@@ -97,7 +98,7 @@ def test_every_state_has_an_example_that_leads_to_it(folder):
         "Old data": Outcome.FOUND,
         "Data not loaded": Outcome.NOT_LOADED,
     }
-    assert "This is old" in old
+    assert "This data is out of date" in old
 
 
 def test_one_customer_gives_no_example_of_several(folder):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.service.unpacked import (
+from appliance.system.frozen import (
     EVERY,
     UnpackedWatch,
     as_child_of_bootloader,
@@ -87,7 +87,7 @@ sys.path[:0] = [str(library), str(folder / "lib-dynload"), str(folder)]
 sys._MEIPASS = str(folder)
 import letters.a
 
-from appliance.service.unpacked import keep_unpacked
+from appliance.system.frozen import keep_unpacked
 
 assert sys.argv[2] not in sys.modules
 if sys.argv[3] == "keep":
