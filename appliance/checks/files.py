@@ -16,6 +16,7 @@ from appliance.checks.finding import Finding, Status, fault, not_checked, ok, wa
 from appliance.config.files import read_secrets
 from appliance.config.schema import ConfigError
 from appliance.config.values import SecretSource
+from appliance.edge import pem
 from appliance.edge.tls import CertificateFault, load_pair
 from appliance.sidebar.protocols.secret_shapes import odd_shapes
 from appliance.system.privileges import entry_of
@@ -141,4 +142,15 @@ def _named(ground: Ground) -> Iterator[tuple[str, Path]]:
             yield "card", app.card
     if settings.log.trail is not None:
         yield "trail", settings.log.trail
-    yield from (("key", key) for _certificate, key in certificates.named_pairs(settings))
+    for certificate, key in certificates.named_pairs(settings):
+        yield "key", key
+        if certificate != key and _holds_key(certificate):
+            yield "key", certificate
+
+
+def _holds_key(file: Path) -> bool:
+    try:
+        pem.private_key(file.read_bytes())
+    except (OSError, pem.PemFault):
+        return False
+    return True

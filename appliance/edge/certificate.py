@@ -213,7 +213,8 @@ def _common_name(one: x509.Certificate) -> str:
     from cryptography.x509.oid import NameOID
 
     found = one.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else one.subject.rfc4514_string()
+    name = str(found[0].value) if found else one.subject.rfc4514_string()
+    return "".join(each for each in name if each.isprintable())
 
 
 def _flaws(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.bootstrap import certificates
 from appliance.checks import sockets
 from appliance.checks.context import Ground
 from appliance.checks.finding import Status, worst
@@ -23,6 +24,7 @@ from appliance.errors import StartFault
 from appliance.ingest import dry_run, validation
 from appliance.system.privileges import eyes_of, owner_of
 from tests.checks.running import ground, look, only, settings, told
+from tests.conftest import Logged
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, NEW_ROOT_SIGNED_BY_OLD, NOW, ROOT, issuer, leaf, root_is_trusted, write
 from tests.factory import CUSTOMERS, write_csv
@@ -183,6 +185,16 @@ def test_a_certificate_too_many_is_not_in_the_way_of_the_others(tmp_path: Path) 
     assert [status for status, _ in found] == ["fault", "ok"]
 
 
+def test_health_is_told_of_the_chain(tmp_path: Path, logged: Logged) -> None:
+    """What check says of a chain, a running service serves with: the first end, from when on it is near, and whose."""
+    write(tmp_path, *issuer(days=5))
+    _context, (served,) = certificates.load(settings(tmp_path, tls='certificate = "a.crt"\nkey = "a.key"'))
+    assert (served.names, served.issuer) == (("support.example.com",), "issuer")
+    assert served.ends == (NOW - timedelta(days=5)).timestamp()
+    assert served.renewal == (NOW - timedelta(days=5 + 5 / 6)).timestamp()
+    assert "certificate 2 of the chain (issuer) expired" in str(logged.take("certificate_warning")["message"])
+
+
 def test_no_certificate(tmp_path: Path) -> None:
     made_here = only(look("certificate", ground(tmp_path)))
     assert made_here.status is Status.WARNING
@@ -224,6 +236,21 @@ def test_modes(file: str, mode: int, status: str, tmp_path: Path) -> None:
     assert finding.status.value == status
     assert status == "ok" or (
         f"{tmp_path / file} (mode {mode:04o}): " in finding.sentence and "chmod" in finding.sentence
+    )
+
+
+@pytest.mark.parametrize("key", ["a.key", "a.crt"], ids=["also in its own file", "in one file"])
+def test_the_mode_of_a_certificate_with_its_key(key: str, tmp_path: Path) -> None:
+    one = leaf()
+    write(tmp_path, one, BETWEEN)
+    (tmp_path / "a.key").chmod(0o600)
+    (tmp_path / "a.crt").write_bytes((one.pem + one.key_pem).replace(b"-----\n-----", b"----------"))
+    (tmp_path / "a.crt").chmod(0o644)
+    where = ground(tmp_path, tls=f'certificate = "a.crt"\nkey = "{key}"')
+    finding = only(look("permissions", where))
+    assert (finding.status, "a.crt (mode 0644): everybody on this machine can read the key" in finding.sentence) == (
+        Status.WARNING,
+        True,
     )
 
 
