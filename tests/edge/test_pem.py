@@ -49,7 +49,7 @@ WAYS: dict[str, Callable[[bytes], bytes]] = {
     "joined, and CRLF": lambda text: text.replace(b"-----\n-----", b"----------").replace(b"\n", b"\r\n"),
     "text before, between and behind": lambda text: b"of 2026\n" + text.replace(b"-----\n-", b"-----\n s:CN\n-") + b"x",
     "text on the line of BEGIN": lambda text: text.replace(b"-----BEGIN", b"next: -----BEGIN"),
-    "text on the line of END": lambda text: re.sub(rb"(-----END .*)", rb"\1 that was it", text),
+    "text on the line of END": lambda text: re.sub(rb"(-----END [A-Z0-9 ]+-----)", rb"\1 that was it", text),
     "a sentence with BEGIN": lambda text: b"# behind -----BEGIN CERTIFICATE----- is the chain\n" + text,
     "UTF-8 byte order mark": lambda text: codecs.BOM_UTF8 + text,
     "a mark in the middle, of two files": lambda text: (
