@@ -127,7 +127,7 @@ class UnpackedWatch:
         if not self._files or self._timer() < self._next:
             return
         self._next = self._timer() + EVERY
-        missing = sum(not path.exists() for path in self._files)
+        missing = sum(map(_is_gone, self._files))
         if missing:
             log.warning(
                 "unpacked_files_gone",
@@ -136,6 +136,17 @@ class UnpackedWatch:
                 todo=GONE_TODO,
             )
             self._files = ()
+
+
+def _is_gone(file: Path) -> bool:
+    """Return whether a file is not there; one that this user may not look for may well be."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 GONE_TODO: Final = (

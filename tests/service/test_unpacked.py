@@ -141,6 +141,20 @@ def test_files_that_are_gone_are_said_once(tmp_path: Path, logged: Logged) -> No
     watch.look()
 
 
+def test_what_may_not_be_looked_for_is_not_called_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that root has become may not enter the folder above."""
+    (tmp_path / "base_library.zip").touch()
+    timer = Timer()
+    watch = UnpackedWatch(timer, tmp_path)
+
+    def refuse(_self: Path) -> os.stat_result:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    timer.now += EVERY
+    watch.look()  # nothing is said
+
+
 def test_from_source_nothing_is_looked_at() -> None:
     timer = Timer()
     watch = UnpackedWatch(timer)
