@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.observe.metrics import Refusals, Table
+from appliance.observe.shared_counters import CauseCount, SharedCounters
 from appliance.outcomes import ADVICE, Cause
 from appliance.service.refusal_sampler import EVERY, RefusalSampler
 from appliance.sidebar.app import SidebarApp
@@ -30,15 +30,15 @@ def app() -> SidebarApp:
 
 
 def test_looks_at_one_now_and_then_after_the_answer(app: SidebarApp, logged: Logged) -> None:
-    table, timer = Table(["helpscout"], 1), Timer(50.0)
-    sample = RefusalSampler([app], table.row(0), timer=timer, clock=lambda: 1000.0)
+    shared, timer = SharedCounters(["helpscout"], 1), Timer(50.0)
+    sample = RefusalSampler([app], shared.worker(0).counters, timer=timer, clock=lambda: 1000.0)
 
     async def refuse() -> None:
         for _ in range(100):
             sample("helpscout", Message(ANN, b"wrong"))
-        assert table.totals().refusals == {}  # all were answered before any is looked at
+        assert shared.totals().refusals == {}  # all were answered before any is looked at
         await asyncio.sleep(0)
-        assert table.totals().refusals == {("helpscout", Cause.MALFORMED): Refusals(1, 1000)}
+        assert shared.totals().refusals == {("helpscout", Cause.MALFORMED): CauseCount(1, 1000)}
         said = logged.take("wrong_signature")
         assert (said["level"], said["app"], said["cause"]) == ("warning", "helpscout", "malformed")
         assert (said["why"], said["todo"]) == ADVICE[Cause.MALFORMED]
@@ -59,8 +59,8 @@ def test_looks_at_one_now_and_then_after_the_answer(app: SidebarApp, logged: Log
     ids=["signed before it was compressed", "signed as it came"],
 )
 def test_a_compressed_message(signature: bytes, event: str, app: SidebarApp, logged: Logged) -> None:
-    table = Table(["helpscout"], 1)
-    sample = RefusalSampler([app], table.row(0), timer=Timer(50.0), clock=lambda: 1000.0)
+    shared = SharedCounters(["helpscout"], 1)
+    sample = RefusalSampler([app], shared.worker(0).counters, timer=Timer(50.0), clock=lambda: 1000.0)
 
     async def refuse() -> None:
         sample("helpscout", Message(gzip.compress(ANN, mtime=0), signature, "gzip"))
@@ -71,7 +71,7 @@ def test_a_compressed_message(signature: bytes, event: str, app: SidebarApp, log
     why, todo = ADVICE[Cause.CONTENT_ENCODING]
     assert (said["app"], said["cause"]) == ("helpscout", "content_encoding")
     assert (said["why"], said["todo"]) == (f"{why} (Content-Encoding: gzip)", todo)
-    assert table.totals().refusals == {("helpscout", Cause.CONTENT_ENCODING): Refusals(1, 1000)}
+    assert shared.totals().refusals == {("helpscout", Cause.CONTENT_ENCODING): CauseCount(1, 1000)}
 
 
 def test_the_log_and_health_name_the_cause_and_the_client_learns_nothing(tmp_path: Path) -> None:
