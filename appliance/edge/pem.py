@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-_MARKER: Final = re.compile(r"-----[ ]*(BEGIN|END)[ ]+([A-Z0-9][A-Z0-9 ]*?)[ ]*-----")
+_MARKER: Final = re.compile(r"----- *(BEGIN|END) +([A-Z0-9]+(?: [A-Z0-9]+)*) *-----")
 # White space of any kind, characters without width, and line ends that were written as \n in JSON or a shell.
 _BETWEEN: Final = re.compile(r"(?:\s|\\[rn]|[\u200b\u200c\u200d\u2060\ufeff])+")
 _DER: Final = "M"  # how every DER structure, which is a sequence (0x30), begins in base64
