@@ -29,6 +29,7 @@ from appliance.replay.text import as_text
 from appliance.replay.timeline import Timeline, TimelinePoint
 from appliance.replay.worker_pool import LoadTestError, WorkerPool
 from appliance.sidebar.protocols.base import Message
+from appliance.system.frozen import keep_unpacked
 
 _FILE = click.Path(path_type=Path)
 _ABOVE_ZERO = click.FloatRange(0, min_open=True)
@@ -118,6 +119,7 @@ def command(
         raise click.UsageError("--config, --customers and --secret-file are for --compare")
     if resume and not url.is_secure:
         raise click.UsageError("--resume is for https://")
+    keep_unpacked()
     kind = ResumingContext if resume else ssl.SSLContext
     context = common.trust(kind(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     profile = LoadProfile(

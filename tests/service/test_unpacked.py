@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from appliance.system.frozen import (
     remove_stale,
 )
 from tests.conftest import Logged
+from tests.daemon import ROOT
 from tests.factory import Timer
 
 NOBODY = "ffffffff"  # above every pid
@@ -117,6 +119,35 @@ def test_what_is_imported_after_the_folder_is_emptied(kept: bool, tmp_path: Path
         assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, ["b", "c", "alone"], "")
     else:
         assert "No module named 'letters.b'" in ended.stderr
+
+
+def test_the_files_of_the_program_are_read_at_import() -> None:
+    """None is read when it is needed first: its folder may be empty by then."""
+    sources = {file: ast.parse(file.read_text()) for file in sorted((ROOT / "appliance").rglob("*.py"))}
+    places = {
+        (".".join(file.relative_to(ROOT).with_suffix("").parts), node.target.id)
+        for file, tree in sources.items()
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if "__file__" in (text := ast.unparse(node)) and ".read_" not in text
+    }
+    assert {name for _module, name in places} == {"STYLE", "FOLDER", "_FOLDER"}
+    late = []
+    for file, tree in sources.items():
+        module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        imported = {
+            alias.name
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if (node.module, alias.name) in places
+        }
+        known = imported | {name for there, name in places if there == module} | {"__file__"}
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                names = [name for name in ast.walk(function) if isinstance(name, ast.Name)]
+                late += [f"{file}:{name.lineno}" for name in names if name.id in known]
+    assert late == []
 
 
 def test_files_that_are_gone_are_said_once(tmp_path: Path, logged: Logged) -> None:
