@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from appliance.edge import pem
 from appliance.edge.trust import Verdict
+from appliance.errors import SidebardError
 from appliance.observe.health import NOT_ACCEPTED
 from appliance.system.account import todo_of
 
@@ -29,7 +30,7 @@ _NEAR_SHARE: Final = 6
 _NEAR_MOST: Final = 14 * _DAY
 
 
-class CertificateFault(Exception):
+class CertificateFault(SidebardError):
     """The certificate or key cannot be used; the text is a sentence that says which file and what to do."""
 
 
