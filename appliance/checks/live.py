@@ -107,10 +107,18 @@ def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
 
 
 def _certificate(context: CheckContext, answer: Answer) -> Iterator[Finding]:
-    if answer.validity is not None:
-        now = datetime.fromtimestamp(context.now, UTC)
-        sentence = f"its certificate is accepted, {answer.validity.days_left(now):.0f} days left"
-        yield warning(f"{sentence}; renew it") if answer.validity.is_near_end(now) else ok(sentence)
+    if not answer.validities:
+        return
+    now = datetime.fromtimestamp(context.now, UTC)
+    own, *issuers = answer.validities
+    sentence = f"its certificate is accepted, {own.days_left(now):.0f} days left"
+    yield warning(f"{sentence}; renew it") if own.is_near_end(now) else ok(sentence)
+    for issuer in issuers:
+        if issuer.is_near_end(now):
+            yield warning(
+                f"one of its chain has {issuer.days_left(now):.0f} days left; use the chain that the authority issues"
+                " today"
+            )
 
 
 def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], plain: Answer) -> str:

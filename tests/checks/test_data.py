@@ -189,4 +189,4 @@ def test_an_unterminated_last_line_says_what_accepts_it(tmp_path: Path) -> None:
     assert 'everything else is whole; if this program always writes it so: unterminated_last_line = "accept"' in said
     where = context(tmp_path, customers='unterminated_last_line = "accept"')
     (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
-    assert only(run_check("customers", where)).sentence.endswith("1 customers, 1 with an address")
+    assert only(run_check("customers", where)).sentence.endswith("1 customer, 1 with an address")
