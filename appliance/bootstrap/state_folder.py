@@ -12,8 +12,10 @@ from typing import Final
 from appliance.config.schema import Server, Settings
 from appliance.errors import StartFault
 from appliance.observe.logs import log
+from appliance.system.files import write_atomically
 from appliance.system.privileges import become, eyes_of, hand_over
 
+_LOG_KEY: Final = "log.key"
 _LOG_KEY_BYTES: Final = 32
 
 
@@ -49,49 +51,61 @@ def give(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
 
 
 def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
-    """Make the state folder and the key of the log's hashes, if they are not there; give the key.
+    """Make the state folder and the key of the log's hashes, if they are not there; return the key.
 
     The key is kept, so that a customer has the same hash in every line that this installation ever writes. `known` is
-    the key in use: should somebody have removed it while the service runs, it is put back.
+    the key in use: should the file be removed or damaged while the service runs, it is put back.
     Raises StartFault.
     """
     state = settings.server.state
-    file = state / "log.key"
     try:
         try:
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-        key = _read_log_key(file)
-        if not key:
-            _write_log_key(file, known or secrets.token_bytes(_LOG_KEY_BYTES))
-            if known:
-                log.warning("log_key_restored", file=str(file), why="it was removed; customers keep their hashes")
-            key = _read_log_key(file)
+        if known:
+            return _restore_log_key(state, known)
+        key = read_log_key(state)
+        if key is None:
+            key = secrets.token_bytes(_LOG_KEY_BYTES)
+            write_atomically(state / _LOG_KEY, key)
     except OSError as error:
         raise StartFault(state_sentence(state, error)) from None
     return key
 
 
-def _read_log_key(file: Path) -> bytes:
+def read_log_key(state: Path) -> bytes | None:
+    """Return the key of the log's hashes, or None if none was made yet.
+
+    Raises StartFault if the file does not hold a whole key, and OSError. With an empty key the log's hashes would be
+    ones that anybody can compute.
+    """
+    file = state / _LOG_KEY
     try:
-        return file.read_bytes()[:64]
+        with open(file, "rb") as binary:
+            key = binary.read(_LOG_KEY_BYTES + 1)
     except FileNotFoundError:
-        return b""
+        return None
+    if len(key) != _LOG_KEY_BYTES:
+        size = f"{len(key)} bytes" if len(key) < _LOG_KEY_BYTES else "more"
+        raise StartFault(
+            f"{file}: the key of the hashes in the log is damaged: it has {size} instead of {_LOG_KEY_BYTES} bytes;"
+            " restore it from a backup, or remove it: then a new key is made, and every customer gets another hash"
+        )
+    return key
 
 
-def _write_log_key(file: Path, key: bytes) -> None:
-    """Write it whole or not at all: a full disk must not leave an empty one, which would hash without a key."""
-    unfinished = file.with_name(f"log.key.{os.getpid()}.tmp")
+def _restore_log_key(state: Path, known: bytes) -> bytes:
+    """Return the key of the file, after writing the `known` one if there is none or it is damaged."""
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as binary:
-            binary.write(key)
-            binary.flush()
-            os.fsync(descriptor)
-        unfinished.rename(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        key, what = read_log_key(state), "removed"
+    except StartFault:
+        key, what = None, "damaged"
+    if key is None:
+        key = known
+        write_atomically(state / _LOG_KEY, key)
+        log.warning("log_key_restored", file=str(state / _LOG_KEY), why=f"it was {what}; customers keep their hashes")
+    return key
 
 
 def state_fault(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from appliance.bootstrap.state_folder import state_sentence
+from appliance.bootstrap.state_folder import read_log_key, state_sentence
 from appliance.checks.context import Ground, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.errors import StartFault
@@ -83,6 +83,7 @@ def _write_and_read(folder: Path) -> Finding:
         return fault(state_sentence(folder, error))
     if read != written:
         return fault(f"{folder}: what was written there could not be read back; check the disk")
+    read_log_key(folder)  # raises what is wrong with it
     return ok(f"{folder}: written, synced, read back")
 
 

@@ -17,7 +17,7 @@ from appliance.ingest.fingerprint import fingerprint, wal_of
 from appliance.ingest.snapshot_builder import Builder, Tally
 from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.spec import Plan, Refused, Report
-from appliance.system.files import fingerprint_of
+from appliance.system.files import fingerprint_of, open_private, sync
 
 KEEP: Final = 2
 """Generations kept: the newest, and the one that a worker may still be reading."""
@@ -56,11 +56,11 @@ def import_customers(
             with closing(Snapshot(unfinished, generation)) as written:
                 written.check()
             at_step("sync")
-            _sync(unfinished)
+            sync(unfinished)
             at_step("rename")
             unfinished.rename(snapshot.file_of(folder, generation))
             at_step("sync folder")
-            _sync(folder)
+            sync(folder)
             at_step("prune")
             for old in snapshot.generations(folder)[KEEP:]:
                 snapshot.file_of(folder, old).unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def _build(
     last = snapshot_store.newest(folder, plan.digest()) or last
     before = fingerprint(plan)
     validation.check_before(plan, folder)
-    os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
+    os.close(open_private(unfinished, os.O_WRONLY | os.O_EXCL))
     Builder(plan, unfinished, tally, progress).build(_ages(plan, folder, clock()), before)
     if fingerprint(plan) != before:
         raise Refused(
@@ -122,7 +122,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = _create(folder / "lock", os.O_RDWR)
+        descriptor = open_private(folder / "lock", os.O_RDWR)
     except OSError as error:
         raise Refused(
             f"{folder} cannot be written: {error.strerror}; correct server.state or its owner", transient=True
@@ -133,36 +133,5 @@ def _locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Refused("another import is running; wait for it to end", transient=True) from None
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _create(file: Path, flags: int) -> int:
-    """Open a file, made if it is not there, for its owner alone: the folder's owner, even if this is root.
-
-    Only what is made here changes its owner, and no link is followed, neither at the file nor in place of its folder.
-    """
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        flags |= os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            descriptor = os.open(file.name, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
-        except FileExistsError:
-            if flags & os.O_EXCL:
-                raise
-            return os.open(file.name, flags, dir_fd=folder)
-        if os.geteuid() == 0:
-            owner = os.fstat(folder)
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        return descriptor
-    finally:
-        os.close(folder)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -116,6 +116,14 @@ def test_a_worker_that_is_never_ready_ends_the_start_with_3(tmp_path: Path) -> N
         assert {line["event"] for line in daemon.lines} >= {"crash", "worker_died"}
 
 
+def test_a_damaged_log_key_ends_the_start_with_3(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "log.key").touch()
+    with Daemon(tmp_path) as daemon:
+        assert f"{tmp_path}/state/log.key: the key of the hashes" in str(daemon.wait_for("start_failed")["message"])
+        assert daemon.end() == 3
+
+
 LAUNCHER = """
 import os, sys
 os.dup2({descriptor}, 3)
