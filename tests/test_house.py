@@ -16,17 +16,17 @@ ROOMS = {
     "system": ("errors", "observe"),
     "config": ("errors", "system"),
     "customers": ("errors",),
-    "cards": ("customers",),
+    "cards": ("customers", "errors"),
     "sidebar": ("cards", "customers", "outcomes"),
     "ingest": ("customers", "errors", "sidebar", "system"),
-    "replay": ("customers", "observe", "outcomes", "sidebar"),
+    "replay": ("customers", "errors", "observe", "outcomes", "sidebar"),
     "edge": ("errors", "observe", "outcomes", "sidebar", "system"),
 }
 ROOMS["bootstrap"] = tuple(room for room in ROOMS if room != "replay")
 ROOMS["checks"] = (*ROOMS["bootstrap"], "bootstrap")
-ROOMS["service"] = (*ROOMS["checks"], "checks")
+ROOMS["service"] = ROOMS["checks"]  # but not the checks: a start is handed them
 ROOMS["preview"] = (*ROOMS["service"], "service")
-ROOMS["cli"] = (*ROOMS["preview"], "preview", "replay")
+ROOMS["cli"] = (*ROOMS["preview"], "checks", "preview", "replay")
 PURE = ("cards", "customers", "outcomes", "sidebar")
 # What the pure rooms may not touch: event loops, sockets, loggers, clocks.
 IMPURE = ("asyncio", "logging", "socket", "ssl", "structlog", "time", "tornado", "uvloop")

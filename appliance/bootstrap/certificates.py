@@ -11,7 +11,7 @@ from typing import Final
 from appliance.bootstrap.state_folder import certificate_folder
 from appliance.config.schema import Settings
 from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.observe.health import NOT_ACCEPTED, Served
 from appliance.observe.logs import log
 from appliance.system.files import fingerprint_of
@@ -49,7 +49,7 @@ def signature(settings: Settings) -> str:
 def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]:
     """Make the TLS context that the settings ask for, and give what it serves, the one that ends first at the front.
 
-    Without TLS there is neither. Raises StartFault.
+    Without TLS there is neither. Raises StartError.
     """
     if not settings.tls.enabled:
         return None, ()
@@ -67,9 +67,9 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
             )
         context, certificates = load_pairs(pairs, now)
     except CertificateFault as fault:
-        raise StartFault(str(fault)) from None
+        raise StartError(str(fault)) from None
     except OSError as error:
-        raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
+        raise StartError(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
     if made_here:  # which has been said
         certificates = tuple(replace(each, flaws=(), distrust=MADE_HERE) for each in certificates)
     for certificate in certificates:

@@ -40,7 +40,7 @@ def column_faults(settings: Settings, facts: Tables) -> tuple[Fault, ...]:
     for app in settings.apps:
         missing = []
         for path, table, name in _names(app, list(tables)):
-            if columns[table].position(name) is None:
+            if columns[table].find_index(name) is None:
                 near = difflib.get_close_matches(f"{table}.{name}" if table else name, known, 1)
                 todo = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
                 whose = f"[related.{table}]" if table else "the customers"

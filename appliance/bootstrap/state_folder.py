@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from appliance.config.schema import Server, Settings
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.observe.logs import log
 from appliance.system.files import write_atomically
-from appliance.system.privileges import become, eyes_of, hand_over
+from appliance.system.privileges import become, file_user, hand_over
 
 _LOG_KEY: Final = "log.key"
 _LOG_KEY_BYTES: Final = 32
@@ -32,9 +32,9 @@ def certificate_folder(settings: Settings) -> Path:
 def become_owner(server: Server) -> None:
     """Become who owns the state folder, if this is root and that is another: for an import by hand.
 
-    Raises StartFault.
+    Raises StartError.
     """
-    user = eyes_of(server.user, server.state)
+    user = file_user(server.user, server.state)
     if user is None:
         return
     if server.user:
@@ -43,11 +43,11 @@ def become_owner(server: Server) -> None:
 
 
 def give(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
-    """Hand over, as `hand_over` does. Raises StartFault."""
+    """Hand over, as `hand_over` does. Raises StartError."""
     try:
         hand_over(user, state, trail)
     except OSError as error:
-        raise StartFault(state_sentence(state, error)) from None
+        raise StartError(state_sentence(state, error)) from None
 
 
 def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
@@ -55,7 +55,7 @@ def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
 
     The key is kept, so that a customer has the same hash in every line that this installation ever writes. `known` is
     the key in use: should the file be removed or damaged while the service runs, it is put back.
-    Raises StartFault.
+    Raises StartError.
     """
     state = settings.server.state
     try:
@@ -70,14 +70,14 @@ def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
             key = secrets.token_bytes(_LOG_KEY_BYTES)
             write_atomically(state / _LOG_KEY, key)
     except OSError as error:
-        raise StartFault(state_sentence(state, error)) from None
+        raise StartError(state_sentence(state, error)) from None
     return key
 
 
 def read_log_key(state: Path) -> bytes | None:
     """Return the key of the log's hashes, or None if none was made yet.
 
-    Raises StartFault if the file does not hold a whole key, and OSError. With an empty key the log's hashes would be
+    Raises StartError if the file does not hold a whole key, and OSError. With an empty key the log's hashes would be
     ones that anybody can compute.
     """
     file = state / _LOG_KEY
@@ -88,7 +88,7 @@ def read_log_key(state: Path) -> bytes | None:
         return None
     if len(key) != _LOG_KEY_BYTES:
         size = f"{len(key)} bytes" if len(key) < _LOG_KEY_BYTES else "more"
-        raise StartFault(
+        raise StartError(
             f"{file}: the key of the hashes in the log is damaged: it has {size} instead of {_LOG_KEY_BYTES} bytes;"
             " restore it from a backup, or remove it: then a new key is made, and every customer gets another hash"
         )
@@ -99,7 +99,7 @@ def _restore_log_key(state: Path, known: bytes) -> bytes:
     """Return the key of the file, after writing the `known` one if there is none or it is damaged."""
     try:
         key, what = read_log_key(state), "removed"
-    except StartFault:
+    except StartError:
         key, what = None, "damaged"
     if key is None:
         key = known

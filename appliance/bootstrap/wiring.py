@@ -17,8 +17,8 @@ from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
 from appliance.customers.lookup import Lookup
 from appliance.edge.web import Mount
-from appliance.errors import StartFault
-from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.errors import StartError
+from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.observe.trail_file import TrailFile
 from appliance.sidebar.app import Card, Finished, Rules, SidebarApp, weigh
 from appliance.sidebar.protocols.diagnosis import Diagnoser
@@ -26,17 +26,17 @@ from appliance.sidebar.protocols.signature import Secret, Verifier
 from appliance.sidebar.subject import SubjectRule
 
 
-def plan_of(settings: Settings) -> Plan:
+def import_spec_of(settings: Settings) -> ImportSpec:
     """Give what an import has to do by these settings."""
     customers = settings.customers
-    return Plan(
+    return ImportSpec(
         source=customers.source,
         table=customers.table,
         addresses=customers.addresses,
         encoding=customers.encoding,
         plus_addressing=customers.plus_addressing,
         related=tuple(
-            RelatedPlan(
+            RelatedSpec(
                 name=related.name,
                 source=related.source,
                 table=related.table,
@@ -151,7 +151,7 @@ def trail_file(settings: Settings) -> TrailFile | None:
 
 
 def prepare_trail(settings: Settings) -> None:
-    """See that the access trail can be written, if there is to be one: nobody should look before. Raises StartFault."""
+    """See that the access trail can be written, if there is to be one: nobody should look before. Raises StartError."""
     file = trail_file(settings)
     if file is None:
         return
@@ -159,7 +159,7 @@ def prepare_trail(settings: Settings) -> None:
         file.open()
         file.close()
     except OSError as error:
-        raise StartFault(
+        raise StartError(
             f"{file.path}: the access trail cannot be written: {error.strerror};"
             " name another file in log.trail, or let the user that runs sidebard write there"
         ) from None

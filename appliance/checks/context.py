@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Final
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import plan_of
+from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import Settings
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
-from appliance.ingest.dry_run import Trial, try_out
-from appliance.ingest.spec import Refused
+from appliance.ingest.dry_run import DryRun, dry_run
+from appliance.ingest.spec import ImportRefused
 from appliance.system.account import account
 
 
-class Ground:
+class CheckContext:
     """One look at one installation. Nothing that it is asked for changes anything there."""
 
     def __init__(
@@ -29,18 +29,18 @@ class Ground:
         settings: Settings,
         environ: Mapping[str, str],
         clock: Callable[[], float] = time.time,
-        eyes: pwd.struct_passwd | None = None,
+        file_user: pwd.struct_passwd | None = None,
     ) -> None:
-        """`clock` gives seconds since 1970; `eyes` is the user to look at files as, if this is root's process."""
+        """`clock` gives seconds since 1970; `file_user` is the user to read files as, if this is root's process."""
         self.settings: Final = settings
         self.environ: Final = environ
         self.now: Final = clock()
-        self.plan: Final = plan_of(settings)
-        self.eyes: Final = eyes
+        self.plan: Final = import_spec_of(settings)
+        self.file_user: Final = file_user
 
     @cached_property
-    def last_import(self) -> Facts | OSError | None:
-        """Facts of the snapshot that an import would be compared with; the error if this user cannot read it."""
+    def last_import(self) -> SnapshotMetadata | OSError | None:
+        """The snapshot that an import would be compared with; the error if this user cannot read it."""
         folder = snapshot_folder(self.settings)
         try:
             os.listdir(folder)  # to a service, a folder that it cannot read is one without snapshots
@@ -50,21 +50,21 @@ class Ground:
         except OSError as error:
             return error
 
-    def read_what_is_handed_over(self) -> None:
+    def read_owned_after_start(self) -> None:
         """Read now, with all the rights of this process, what the start gives to server.user."""
         _ = self.last_import
 
     @cached_property
-    def trial(self) -> Trial | Refused:
+    def trial(self) -> DryRun | ImportRefused:
         """A trial import into a folder of its own; made once."""
-        last = self.last_import if isinstance(self.last_import, Facts) else None
+        last = self.last_import if isinstance(self.last_import, SnapshotMetadata) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
-                return try_out(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
-        except Refused as refused:
+                return dry_run(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
+        except ImportRefused as refused:
             return refused
         except OSError as error:  # no folder for temporary files, or one that this user may not enter
-            return Refused(explain(error))
+            return ImportRefused(explain(error))
 
 
 def explain(error: OSError) -> str:

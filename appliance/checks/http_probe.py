@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from appliance.edge.certificate import Validity
+from appliance.errors import SidebardError
 
 _TIMEOUT: Final = 10.0
 _MAX_ANSWER: Final = 4 * 1024 * 1024
@@ -47,7 +48,7 @@ class Answer(NamedTuple):
     validity: Validity | None
 
 
-class Unreachable(Exception):
+class UnreachableError(SidebardError):
     """No answer came; the text is a sentence that says why and what to do."""
 
 
@@ -82,7 +83,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -> Answer:
-    """Send a message, once. Raises Unreachable."""
+    """Send a message, once. Raises UnreachableError."""
     connection = (
         http.client.HTTPSConnection(target.host, target.port, timeout=_TIMEOUT, context=target.context)
         if target.context
@@ -97,7 +98,7 @@ def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -
         answer = connection.getresponse()
         return Answer(answer.status, answer.read(_MAX_ANSWER), time.monotonic() - began, validity)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"{target.where}: {_sentence(error)}") from None
+        raise UnreachableError(f"{target.where}: {_sentence(error)}") from None
     finally:
         connection.close()
 

@@ -12,10 +12,10 @@ import msgspec
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import make_app
 from appliance.cards.builtin import not_loaded
-from appliance.checks.context import Ground
-from appliance.checks.files import is_hidden
+from appliance.checks.config import is_hidden
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
-from appliance.checks.http_probe import Answer, Target, Unreachable, ask
+from appliance.checks.http_probe import Answer, Target, UnreachableError, ask
 from appliance.config.files import read_secrets
 from appliance.config.schema import App
 from appliance.customers.address import domain_of
@@ -38,23 +38,23 @@ _REFUSALS: Final = {(refusal.reply.status, refusal.reply.body): refusal for refu
 _SEARCHED: Final = 100
 
 
-def ask_itself(ground: Ground, target: Target) -> Iterator[Finding]:
+def check_live(context: CheckContext, target: Target) -> Iterator[Finding]:
     """Send a signed message about a customer of the newest snapshot, and compare the answer with the one made here."""
-    app = _app_at(ground, target)
-    if any(is_hidden(source, ground) for source in app.secrets):
+    app = _app_at(context, target)
+    if any(is_hidden(source, context) for source in app.secrets):
         yield not_checked("systemd passes the secret to the service alone, so nothing can be signed")
         return
-    secrets = [Secret(value) for value in read_secrets(app, ground.environ)]
-    newest, address = _somebody(ground)
+    secrets = [Secret(value) for value in read_secrets(app, context.environ)]
+    newest, address = _somebody(context)
     try:
-        yield from _ask_about(address, newest, ground, target, app, secrets)
+        yield from _ask_about(address, newest, context, target, app, secrets)
     finally:
         if newest is not None:
             newest.close()
 
 
 def _ask_about(
-    address: str, newest: Snapshot | None, ground: Ground, target: Target, app: App, secrets: Sequence[Secret]
+    address: str, newest: Snapshot | None, context: CheckContext, target: Target, app: App, secrets: Sequence[Secret]
 ) -> Iterator[Finding]:
     body = (_BODY % msgspec.json.encode({"email": address}).decode()).encode()
     path = target.path or app.path
@@ -63,49 +63,49 @@ def _ask_about(
         first = plain = answers[0]
         if first.status != CARD_STATUS:
             plain = ask(target, path, _PLAIN, app.signature_header, secrets[0].sign(_PLAIN))
-    except Unreachable as error:
+    except UnreachableError as error:
         yield fault(str(error))
         return
-    yield from _certificate(ground, first)
+    yield from _certificate(context, first)
     if first.status != CARD_STATUS:
-        yield fault(_refused(ground, target, answers, plain))
+        yield fault(_refused(context, target, answers, plain))
         return
-    here = make_app(ground.settings, app, Verifier(secrets), b"")
+    here = make_app(context.settings, app, Verifier(secrets), b"")
     here.use(newest)
-    yield _compare(ground, first, here, (body, secrets[0].sign(body)))
-    if newest is not None and newest.facts.signature != fingerprint(ground.plan):
-        yield warning(f"{ground.plan.source} has changed since it was imported; wait, or see import_refused in the log")
+    yield _compare(context, first, here, (body, secrets[0].sign(body)))
+    if newest is not None and newest.facts.fingerprint != fingerprint(context.plan):
+        yield warning(f"{context.plan.source} has changed since its import; wait, or see import_refused in the log")
 
 
-def _app_at(ground: Ground, target: Target) -> App:
+def _app_at(context: CheckContext, target: Target) -> App:
     """Give the app whose path the URL has, or else the first: its answer will tell."""
-    apps = ground.settings.apps
+    apps = context.settings.apps
     return next((app for app in apps if app.path == target.path), apps[0])
 
 
-def _somebody(ground: Ground) -> tuple[Snapshot | None, str]:
+def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
     """Give the newest snapshot, and an address of somebody in it; without any, one that nobody has."""
-    ignored = ground.settings.customers.ignore_domains
+    ignored = context.settings.customers.ignore_domains
     try:
-        newest = open_newest(snapshot_folder(ground.settings), ground.plan.digest())
+        newest = open_newest(snapshot_folder(context.settings), context.plan.digest())
         sample = newest.sample(_SEARCHED) if newest else ()
     except (OSError, SnapshotFault):
         return None, _NOBODY
-    cells = (read_cell(record[name]) for record in sample for name in ground.plan.addresses)
+    cells = (read_cell(record[name]) for record in sample for name in context.plan.addresses)
     for address in (address for cell in cells for address in cell.addresses):
         if domain_of(address) not in ignored:
             return newest, address
     return newest, _NOBODY
 
 
-def _certificate(ground: Ground, answer: Answer) -> Iterator[Finding]:
+def _certificate(context: CheckContext, answer: Answer) -> Iterator[Finding]:
     if answer.validity is not None:
-        now = datetime.fromtimestamp(ground.now, UTC)
+        now = datetime.fromtimestamp(context.now, UTC)
         sentence = f"its certificate is accepted, {answer.validity.days_left(now):.0f} days left"
         yield warning(f"{sentence}; renew it") if answer.validity.is_near_end(now) else ok(sentence)
 
 
-def _refused(ground: Ground, target: Target, answers: Sequence[Answer], plain: Answer) -> str:
+def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], plain: Answer) -> str:
     """Say what an answer that is no card means, and what to do.
 
     `answers` are those to the same message, signed with each secret; `plain` is the one to a message that nothing in
@@ -119,7 +119,7 @@ def _refused(ground: Ground, target: Target, answers: Sequence[Answer], plain: A
             " message must reach sidebard without a redirect, log-in or filter"
         )
     if refusal is Refusal.NOT_FOUND:
-        paths = ", ".join(app.path for app in ground.settings.apps)
+        paths = ", ".join(app.path for app in context.settings.apps)
         return f"it serves nothing at {target.path or '/'}, and the config has {paths}; correct the URL, or reload it"
     if refusal is not Refusal.BAD_SIGNATURE:
         return f"it says {first.status}: {first.body.decode().strip()} Look at its log"
@@ -136,7 +136,7 @@ def _refused(ground: Ground, target: Target, answers: Sequence[Answer], plain: A
     )
 
 
-def _compare(ground: Ground, answer: Answer, here: SidebarApp, message: tuple[bytes, bytes]) -> Finding:
+def _compare(context: CheckContext, answer: Answer, here: SidebarApp, message: tuple[bytes, bytes]) -> Finding:
     """Judge a card by the one that is made here."""
     try:
         html = msgspec.json.decode(answer.body, type=dict[str, str])["html"]
@@ -149,14 +149,14 @@ def _compare(ground: Ground, answer: Answer, here: SidebarApp, message: tuple[by
         return warning("the card is right, but something in between writes the answer anew; have it not do so")
     if expected == _NOT_LOADED:
         return not_checked("it answers with a card; there is no snapshot here to compare it with")
-    return fault(_why_other(ground, answer, here, message))
+    return fault(_why_other(context, answer, here, message))
 
 
-def _why_other(ground: Ground, answer: Answer, here: SidebarApp, message: tuple[bytes, bytes]) -> str:
+def _why_other(context: CheckContext, answer: Answer, here: SidebarApp, message: tuple[bytes, bytes]) -> str:
     """Say why a card may not be the one made here, and what to do."""
     if answer.body == _NOT_LOADED:
         return "it has no customers yet; its log says why (import_refused), and `sidebard check`"
-    folder = snapshot_folder(ground.settings)
+    folder = snapshot_folder(context.settings)
     for number in generations(folder)[1:]:
         with suppress(SnapshotFault), closing(Snapshot(file_of(folder, number), number)) as old:
             here.use(old)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from appliance.bootstrap.state_folder import read_log_key, state_sentence
-from appliance.checks.context import Ground, existing
+from appliance.checks.context import CheckContext, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
-from appliance.errors import StartFault
+from appliance.checks.registry import check
+from appliance.errors import StartError
 from appliance.ingest import validation
 from appliance.system.privileges import as_owner, can_give
 
@@ -27,25 +28,26 @@ _AHEAD: Final = 60.0
 _PROBE_BYTES: Final = 4096
 
 
-def state(ground: Ground) -> Iterator[Finding]:
-    """Write into the state folder, and read back what was written; look whether the access trail could be written.
+@check("state", at_start=True, as_root=True)
+def state(context: CheckContext) -> Iterator[Finding]:
+    """The state folder can be written, synced and read back, and an access trail could be written.
 
-    All of it as the user of the service, but what the start does as root: to make the folder, or to give it to them.
+    Checked as the service's user, except for what root does at the start: create the folder, or give it to that user.
     """
-    state = ground.settings.server.state
-    user = ground.settings.server.user if ground.eyes is not None else ""
+    state = context.settings.server.state
+    user = context.settings.server.user if context.file_user is not None else ""
     given = bool(user) and can_give(state)
-    with as_owner(ground.eyes):
+    with as_owner(context.file_user):
         try:
-            yield from _state(ground, user if given else "")
+            yield from _state(context, user if given else "")
         except OSError as error:  # a folder on the way that this user may not enter
             yield fault(state_sentence(state, error))
 
 
-def _state(ground: Ground, given_to: str) -> Iterator[Finding]:
-    if ground.settings.log.trail is not None:
-        yield _trail(ground.settings.log.trail)
-    state = ground.settings.server.state
+def _state(context: CheckContext, given_to: str) -> Iterator[Finding]:
+    if context.settings.log.trail is not None:
+        yield _trail(context.settings.log.trail)
+    state = context.settings.server.state
     folder = existing(state)
     if given_to:
         if not os.access(state.parent if folder == state else folder, os.X_OK, effective_ids=True):
@@ -99,21 +101,23 @@ def _trail(file: Path) -> Finding:
     return ok(f"{file}: the access trail can be written")
 
 
-def space(ground: Ground) -> Iterator[Finding]:
-    """Ask as an import does whether the disk has room for one. A lack of it is raised as Refused."""
-    state = ground.settings.server.state
+@check("space", at_start=True)
+def space(context: CheckContext) -> Iterator[Finding]:
+    """The disk has room for an import."""
+    state = context.settings.server.state
     try:
         folder = existing(state)
-        validation.check_room(ground.plan, folder)
+        validation.check_room(context.plan, folder)
     except OSError as error:
-        raise StartFault(state_sentence(state, error)) from None
+        raise StartError(state_sentence(state, error)) from None
     yield ok(f"{folder}: room for an import")
 
 
-def clock(ground: Ground) -> Iterator[Finding]:
-    """Compare the clock with what is known of the time."""
-    now = datetime.fromtimestamp(ground.now, UTC)
-    late = [file for file, changed in _state_files(ground) if changed > ground.now + _AHEAD]
+@check("clock", at_start=True)
+def clock(context: CheckContext) -> Iterator[Finding]:
+    """The clock is not earlier than this build, and no state file is from the future."""
+    now = datetime.fromtimestamp(context.now, UTC)
+    late = [file for file, changed in _state_files(context) if changed > context.now + _AHEAD]
     if now.year < _RELEASED:
         yield fault(f"it is {now:%Y-%m-%d} by the clock, before this version was built; set the clock (timedatectl)")
     elif late:
@@ -122,15 +126,16 @@ def clock(ground: Ground) -> Iterator[Finding]:
         yield ok(f"{now:%Y-%m-%d %H:%M} UTC")
 
 
-def _state_files(ground: Ground) -> Iterator[tuple[Path, float]]:
+def _state_files(context: CheckContext) -> Iterator[tuple[Path, float]]:
     with suppress(OSError):  # a folder that cannot be listed is for the check "state"
-        for file in ground.settings.server.state.rglob("*"):
+        for file in context.settings.server.state.rglob("*"):
             yield file, file.stat().st_mtime
 
 
-def descriptors(ground: Ground) -> Iterator[Finding]:
-    """Compare how many files a process may open here with how many connections a worker is to hold."""
-    wanted = ground.settings.server.max_connections
+@check("descriptors", at_start=True)
+def descriptors(context: CheckContext) -> Iterator[Finding]:
+    """A process may open enough files for `max_connections`."""
+    wanted = context.settings.server.max_connections
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         yield ok("enough for max_connections in each worker")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from appliance.bootstrap.sockets import todo_for
-from appliance.checks.context import Ground, existing
+from appliance.checks.context import CheckContext, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok
+from appliance.checks.registry import check
 from appliance.checks.units import failed_units
 from appliance.config.values import Endpoint
 
@@ -30,14 +31,15 @@ class _Listener(NamedTuple):
     inode: str
 
 
-def sockets(ground: Ground) -> Iterator[Finding]:
-    """Try each address that is to be listened on, for the public and for the admin pages."""
-    wanted = [(endpoint, "server.listen") for endpoint in ground.settings.server.listen]
-    if ground.settings.admin.listen is not None:
-        wanted.append((ground.settings.admin.listen, "admin.listen"))
+@check("sockets", as_root=True)
+def sockets(context: CheckContext) -> Iterator[Finding]:
+    """Each address is free, or held by sidebard or systemd, and then left alone; no systemd unit has failed."""
+    wanted = [(endpoint, "server.listen") for endpoint in context.settings.server.listen]
+    if context.settings.admin.listen is not None:
+        wanted.append((context.settings.admin.listen, "admin.listen"))
     for endpoint, key in wanted:
         yield _unix(endpoint, endpoint.unix, key) if endpoint.unix is not None else _tcp(endpoint, key)
-    yield from failed_units(ground.environ)
+    yield from failed_units(context.environ)
 
 
 def _tcp(endpoint: Endpoint, key: str) -> Finding:

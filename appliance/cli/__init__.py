@@ -12,6 +12,7 @@ import click
 
 from appliance import __version__
 from appliance.cli import interrupts, streams
+from appliance.errors import CONFIG_INVALID, FAILURE, INTERNAL_ERROR, SUCCESS, WRONG_USAGE, SidebardError
 
 # Command -> module here that holds it as `command`.
 COMMANDS: Final = {
@@ -27,11 +28,6 @@ COMMANDS: Final = {
 
 _TAKE_INTERRUPTS: Final = ("serve", "preview")  # themselves
 
-FAILED: Final = 1
-START_FAILED: Final = 3
-BUG: Final = 70
-CONFIG_WRONG: Final = 78
-
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -43,6 +39,11 @@ class _Commands(click.Group):
         module = importlib.import_module(f"appliance.cli.{COMMANDS[cmd_name]}")
         command: click.Command = module.command
         return command
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 fault", "3 faults"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _print_version(*, verbose: bool) -> None:
@@ -73,8 +74,8 @@ def _print_version(*, verbose: bool) -> None:
 def cli(context: click.Context, version: bool, verbose: bool) -> None:
     """Answer Help Scout sidebar requests from a local customer list, over HTTPS.
 
-    Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 the answer is no, 2 wrong usage,
-    3 the start failed, 70 a bug, 78 the config is wrong.
+    Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 negative result, 2 wrong usage,
+    3 start failed, 70 internal error, 78 invalid configuration.
     """
     if context.invoked_subcommand not in _TAKE_INTERRUPTS:
         interrupts.allow()
@@ -85,7 +86,7 @@ def cli(context: click.Context, version: bool, verbose: bool) -> None:
         raise click.UsageError("--verbose goes with --version")
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
-        context.exit(2)
+        context.exit(WRONG_USAGE)
 
 
 def main() -> NoReturn:
@@ -98,18 +99,29 @@ def main() -> NoReturn:
         finally:
             sys.stdout.flush()
             interrupts.ignore()
-    except KeyboardInterrupt:  # at the last moment: click deals with those of before
+    except KeyboardInterrupt:  # at the last moment: click handles earlier ones
         interrupts.ignore()
-        sys.exit(FAILED)
+        sys.exit(FAILURE)
+    except SidebardError as error:
+        click.echo(_text_of(error), err=True)
+        sys.exit(error.exit_code)
     except Exception as error:
-        # standalone_mode has dealt with usage and with our own faults; what is left is a bug, or nobody to tell it.
-        if isinstance(error, OSError) and streams.is_their_fault(error):
+        # click has handled wrong usage; what is left is an output that cannot be written, or a bug.
+        if isinstance(error, OSError) and streams.is_output_error(error):
             with suppress(OSError):
                 if not isinstance(error, BrokenPipeError):
                     click.echo(f"sidebard: the output cannot be written: {error.strerror}", err=True)
-            streams.give_up()
-            sys.exit(FAILED)
+            streams.discard_output()
+            sys.exit(FAILURE)
         traceback.print_exc()
-        click.echo(f"sidebard: a bug, {type(error).__name__}; please report it with the lines above", err=True)
-        sys.exit(BUG)
-    sys.exit(0)
+        name = type(error).__name__
+        click.echo(f"sidebard: internal error ({name}); please report it with the lines above", err=True)
+        sys.exit(INTERNAL_ERROR)
+    sys.exit(SUCCESS)
+
+
+def _text_of(error: SidebardError) -> str:
+    """Return what is wrong, and for a config, which may have many faults, how many there are."""
+    if error.exit_code != CONFIG_INVALID:
+        return str(error)
+    return f"{error}\n{counted(len(error.sentences), 'fault')}"

@@ -13,9 +13,10 @@ import click
 import msgspec
 
 from appliance.bootstrap.wiring import make_app
-from appliance.cli import FAILED, common
-from appliance.config.schema import ConfigError, Settings
+from appliance.cli import common
+from appliance.config.schema import Settings
 from appliance.customers.address import normalise
+from appliance.errors import FAILURE
 from appliance.outcomes import CARD_STATUS, Outcome, Reply
 from appliance.sidebar.protocols.signature import Secret, Verifier
 
@@ -45,14 +46,11 @@ def command(
     if html and response:
         raise click.UsageError("--html and --response exclude each other")
     body = common.read_input(payload) if payload else msgspec.json.encode({"customer": {"email": _readable(address)}})
-    try:
-        reply = _answer(common.settings_without_secret(config, customers), app_name, body)
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    reply = _answer(common.settings_without_secret(config, customers), app_name, body)
     _print(reply, html=html, response=response)
     if reply.fault:
         click.echo(f"the card failed, so this is the built-in one: {reply.fault}", err=True)
-    sys.exit(0 if reply.outcome is Outcome.FOUND else FAILED)
+    sys.exit(0 if reply.outcome is Outcome.FOUND else FAILURE)
 
 
 def _readable(address: str | None) -> str:

@@ -16,16 +16,16 @@ from typing import Any, Final
 import click
 import msgspec
 
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Result, Status, fault, worst
 from appliance.checks.http_probe import target_of
-from appliance.checks.live import ask_itself
-from appliance.checks.registry import CHECKS, CONFIG, Check, run
-from appliance.cli import CONFIG_WRONG, FAILED, common
+from appliance.checks.live import check_live
+from appliance.checks.registry import CONFIG, Check, all_checks, run_checks
+from appliance.cli import common, counted
 from appliance.config.schema import ConfigError, Settings
-from appliance.errors import StartFault
+from appliance.errors import FAILURE, StartError
 from appliance.observe import logs
-from appliance.system.privileges import eyes_of
+from appliance.system.privileges import file_user
 
 _WORDS: Final = {
     Status.OK: ("ok", "green"),
@@ -34,7 +34,6 @@ _WORDS: Final = {
     Status.FAULT: ("FAULT", "red"),
 }
 _LEVELS: Final = {Status.WARNING: "warning", Status.FAULT: "error"}
-_NAME_WIDTH: Final = max(len(check.name) for check in CHECKS)
 _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 
 
@@ -64,21 +63,22 @@ def command(
         settings = common.find_settings(config)
     except ConfigError as error:
         if not as_json:
-            raise common.ConfigStop(error) from None
-        _print_json([Result(CONFIG, tuple(fault(str(each)) for each in error.faults))])
-        sys.exit(CONFIG_WRONG)
-    ground = Ground(settings, os.environ, eyes=_eyes(settings))
+            raise
+        _print_json([Result(CONFIG, tuple(map(fault, error.sentences)))])
+        sys.exit(error.exit_code)
+    context = CheckContext(settings, os.environ, file_user=_file_user(settings))
     results = []
-    for result in run(ground, checks):
+    width = max(len(each.name) for each in checks)
+    for result in run_checks(context, checks):
         results.append(result)
         if not as_json:
-            _print(result, quiet=quiet)
+            _print(result, width, quiet=quiet)
     if as_json:
         _print_json([result for result in results if not quiet or _is_news(result.status)])
     elif not quiet and url is None:
         _print_sum(results)
     if worst(result.status for result in results) is Status.FAULT:
-        sys.exit(FAILED)
+        sys.exit(FAILURE)
 
 
 def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ...]:
@@ -86,29 +86,29 @@ def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: boo
     if url is None:
         if connect is not None or ca is not None or insecure:
             raise click.UsageError("--connect, --ca and --insecure belong to --self URL")
-        return CHECKS
+        return all_checks()
     context = common.trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     try:
         target = target_of(url, context, connect or "")
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return (Check("self", partial(ask_itself, target=target)),)
+    return (Check("self", partial(check_live, target=target)),)
 
 
-def _eyes(settings: Settings) -> pwd.struct_passwd | None:
+def _file_user(settings: Settings) -> pwd.struct_passwd | None:
     """Give the user to look at files as: root can read everything, which says nothing of what the service can."""
-    with suppress(StartFault):  # that there is no such user is for the check "config" to say
-        return eyes_of(settings.server.user, settings.server.state)
+    with suppress(StartError):  # that there is no such user is for the check "config" to say
+        return file_user(settings.server.user, settings.server.state)
     return None
 
 
-def _print(result: Result, *, quiet: bool) -> None:
+def _print(result: Result, width: int, *, quiet: bool) -> None:
     """Print a line for each finding, as soon as it is known; the check's name stands before the first."""
     name = result.name
     for finding in result.findings:
         if quiet and not _is_news(finding.status):
             continue
-        click.echo(f"{name:<{_NAME_WIDTH}}  {_word(finding)}  {finding.sentence}", color=_colours())
+        click.echo(f"{name:<{width}}  {_word(finding)}  {finding.sentence}", color=_colours())
         name = name if quiet else ""
 
 
@@ -129,11 +129,11 @@ def _colours() -> bool | None:
 def _print_sum(results: Iterable[Result]) -> None:
     counts = Counter(result.status for result in results)
     parts = [
-        common.counted(counts[status], word.lower()) if _is_news(status) else f"{counts[status]} {word}"
+        counted(counts[status], word.lower()) if _is_news(status) else f"{counts[status]} {word}"
         for status, (word, _colour) in _WORDS.items()
         if counts[status]
     ]
-    click.echo(f"{common.counted(sum(counts.values()), 'check')}: {', '.join(parts)}")
+    click.echo(f"{counted(sum(counts.values()), 'check')}: {', '.join(parts)}")
 
 
 def _print_json(results: Iterable[Result]) -> None:

@@ -1,4 +1,4 @@
-"""What the commands share: finding the settings, and turning faults into sentences and exit codes."""
+"""What the commands share: their common options, and finding settings, apps and customers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Final
 import click
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import plan_of
-from appliance.cli import CONFIG_WRONG, FAILED, START_FAILED
-from appliance.config.schema import App, ConfigError, Settings, from_flags, load
+from appliance.bootstrap.wiring import import_spec_of
+from appliance.config.schema import App, Settings, from_flags, load
 from appliance.config.values import BadValue, parse_duration
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
+from appliance.errors import SidebardError
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import ImportRefused, ImportSpec
 
 DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
 
@@ -36,11 +36,6 @@ secret_option: Final = click.option(
 ca_option: Final = click.option("--ca", type=_FILE, metavar="FILE", help="Trust the authorities in it alone.")
 insecure_option: Final = click.option("--insecure", is_flag=True, help="Trust any certificate.")
 app_option: Final = click.option("--app", "app_name", metavar="NAME", help="Which [[app]]; default: the first.")
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: "1 fault", "3 faults"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 class Duration(click.ParamType[float]):
@@ -65,30 +60,8 @@ class Duration(click.ParamType[float]):
             )
 
 
-class Stop(click.ClickException):
-    """A fault that ends the command with exit code 1: sentences on stderr that say where and what to do."""
-
-    exit_code = FAILED
-
-    def show(self, file: Any = None) -> None:
-        """Print the sentences as they are."""
-        click.echo(self.message, err=True)
-
-
-class ConfigStop(Stop):
-    """The settings cannot be used: every fault, one a line, and exit code 78."""
-
-    exit_code = CONFIG_WRONG
-
-    def __init__(self, error: ConfigError, end: str = "") -> None:
-        """`end` is what to say behind the number of faults."""
-        super().__init__(f"{error}\n{counted(len(error.faults), 'fault')}{end}")
-
-
-class StartStop(Stop):
-    """The start failed: exit code 3."""
-
-    exit_code = START_FAILED
+class CommandError(SidebardError):
+    """A command cannot do what it was asked to do."""
 
 
 def find_settings(config: Path | None, customers: Path | None = None, secret_file: Path | None = None) -> Settings:
@@ -156,23 +129,23 @@ def read_input(file: str) -> bytes:
 
 
 def open_customers(settings: Settings) -> Snapshot:
-    """Return the snapshot that the service answers from, or one made of the source for this once. Raises Stop.
+    """Return the snapshot that the service answers from, or one made of the source for this once. Raises CommandError.
 
     It is closed when the command ends.
     """
-    plan = plan_of(settings)
+    plan = import_spec_of(settings)
     opened = open_newest(snapshot_folder(settings), plan.digest()) or _import_for_once(plan)
     click.get_current_context().call_on_close(opened.close)
     return opened
 
 
-def _import_for_once(plan: Plan) -> Snapshot:
+def _import_for_once(plan: ImportSpec) -> Snapshot:
     with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
         try:
             import_customers(plan, Path(folder), clock=time.time, timer=time.monotonic)
-        except Refused as refused:
-            raise Stop("\n".join([str(refused), *map(str, refused.bad)])) from None
+        except ImportRefused as refused:
+            raise CommandError("\n".join([str(refused), *map(str, refused.bad)])) from None
         opened = open_newest(Path(folder), plan.digest())  # stays readable when the folder is gone
     if opened is None:
-        raise Stop(f"{plan.source} was read, but not written to {tempfile.gettempdir()}; look at that disk")
+        raise CommandError(f"{plan.source} was read, but not written to {tempfile.gettempdir()}; look at that disk")
     return opened

@@ -13,12 +13,11 @@ import click
 import msgspec
 
 from appliance.bootstrap.state_folder import become_owner, snapshot_folder
-from appliance.bootstrap.wiring import plan_of
-from appliance.cli import FAILED, common
-from appliance.config.schema import ConfigError
-from appliance.errors import StartFault
+from appliance.bootstrap.wiring import import_spec_of
+from appliance.cli import common
+from appliance.errors import FAILURE
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import MAX_LISTED, BadRow, Plan, Refused, Report
+from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, ImportSpec, Report
 from appliance.service.importing import limit
 
 _MANY: Final = 100_000
@@ -32,26 +31,21 @@ def command(config: Path | None, as_json: bool) -> None:
 
     Exits with 1 if the file was refused; what was served before then stays.
     """
-    try:
-        settings = common.find_settings(config)
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
-    plan = plan_of(settings)
+    settings = common.find_settings(config)
+    plan = import_spec_of(settings)
     try:
         become_owner(settings.server)
         folder = snapshot_folder(settings)
         limit(plan, folder)
         with _progress(plan) as progress:
             report = import_customers(plan, folder, clock=time.time, timer=time.monotonic, progress=progress)
-    except StartFault as fault:
-        raise common.StartStop(str(fault)) from None
-    except Refused as refused:
+    except ImportRefused as refused:
         if as_json:
             _print_json({"refused": str(refused), "bad": refused.bad})
         else:
             click.echo(f"refused: {refused}", err=True)
             _list(refused.bad, err=True)
-        sys.exit(FAILED)
+        sys.exit(FAILURE)
     if as_json:
         _print_json({**msgspec.structs.asdict(report), "rows_per_second": report.rows_per_second})
     else:
@@ -59,7 +53,7 @@ def command(config: Path | None, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress(plan: Plan) -> Iterator[Callable[[int, float], None]]:
+def _progress(plan: ImportSpec) -> Iterator[Callable[[int, float], None]]:
     """Show a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield _lines(plan)
@@ -78,7 +72,7 @@ def _progress(plan: Plan) -> Iterator[Callable[[int, float], None]]:
         yield lambda rows, share: bar.update(task, completed=share, rows=rows, refresh=True)
 
 
-def _lines(plan: Plan) -> Callable[[int, float], None]:
+def _lines(plan: ImportSpec) -> Callable[[int, float], None]:
     """Give a function that says how far it is with each tenth of a large file."""
     told = 0
 
@@ -95,7 +89,7 @@ def _print_json(values: dict[str, object]) -> None:
     click.echo(msgspec.json.encode(values).decode())
 
 
-def _print(plan: Plan, report: Report) -> None:
+def _print(plan: ImportSpec, report: Report) -> None:
     lines = [
         f"{plan.source}: {report.rows:,} customers with {report.addresses:,} addresses"
         f" in {report.seconds:.1f} s, {report.rows_per_second:,} rows/s",

@@ -18,8 +18,8 @@ from pathlib import Path
 import click
 
 from appliance.cli import common
-from appliance.config.schema import ConfigError
 from appliance.config.values import BadValue, Endpoint, parse_endpoint
+from appliance.errors import StartError
 from appliance.observe import hooks, logs
 from appliance.preview.server import ENDING, serve, url
 from appliance.preview.session import Session
@@ -38,10 +38,7 @@ def command(config: Path | None, customers: Path | None, app_name: str | None, l
     logs.configure(sys.stderr.buffer, time.time, terminal=sys.stderr.isatty())
     hooks.install(time.monotonic)
     endpoint = _endpoint(listen)
-    try:
-        settings = common.settings_without_secret(config, customers)
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    settings = common.settings_without_secret(config, customers)
     app = common.find_app(settings, app_name)
     token = secrets.token_urlsafe(24)
     with _bind(endpoint) as listener, tempfile.TemporaryDirectory(prefix="sidebard-preview-") as folder:
@@ -72,13 +69,13 @@ def _endpoint(listen: str) -> Endpoint:
 
 
 def _bind(endpoint: Endpoint) -> socket.socket:
-    """Listen. Raises StartStop."""
+    """Listen. Raises StartError."""
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     try:
         return socket.create_server((endpoint.host, endpoint.port), family=family)
     except OSError as error:
         why = os.strerror(error.errno or 0)
-        raise common.StartStop(f"{endpoint}: cannot listen: {why}; name another with --listen") from None
+        raise StartError(f"{endpoint}: cannot listen: {why}; name another with --listen") from None
 
 
 def _open(address: str, folder: Path, *, wanted: bool) -> None:

@@ -15,15 +15,15 @@ import click
 import msgspec
 
 from appliance.bootstrap.wiring import make_mounts
-from appliance.cli import FAILED, common
-from appliance.config.schema import ConfigError
+from appliance.cli import common
+from appliance.errors import FAILURE
 from appliance.outcomes import MAX_BODY_BYTES, Refusal, Reply
-from appliance.replay.crew import Crew, CrewFault
+from appliance.replay.crew import Crew
 from appliance.replay.line import LineFaults, Request, read_lines
 from appliance.replay.plan import Plan, Shot, make_shots
 from appliance.replay.report import as_page
 from appliance.replay.result import Course, Point, Result, show_ms, sum_up
-from appliance.replay.target import BadUrl, Resuming, Target, Unreachable, Url, parse_url, reach
+from appliance.replay.target import BadUrl, Resuming, Target, Url, parse_url, reach
 from appliance.replay.text import as_text
 
 _FILE = click.Path(path_type=Path)
@@ -126,18 +126,12 @@ def command(
     requests = _read(file)
     answer = _answerer(config, customers, secret_file, url) if compare else None
     shots = make_shots(requests, url, close=plan.close, answer=answer)
-    try:
-        target = reach(url, context if url.is_secure else None)
-    except Unreachable as fault:
-        raise common.Stop(str(fault)) from None
-    try:
-        result = _run(plan, target, shots, max_p99)
-    except CrewFault as fault:
-        raise common.Stop(str(fault)) from None
+    target = reach(url, context if url.is_secure else None)
+    result = _run(plan, target, shots, max_p99)
     click.echo(msgspec.json.encode(result) if as_json else as_text(result))
     if report is not None:
         _write(report, as_page(result))
-    sys.exit(0 if result.is_good else FAILED)
+    sys.exit(0 if result.is_good else FAILURE)
 
 
 def _read(file: str) -> tuple[Request, ...]:
@@ -159,11 +153,8 @@ def _answerer(
     config: Path | None, customers: Path | None, secret_file: Path | None, url: Url
 ) -> Callable[[Request], Reply]:
     """Give what answers as a service of this config would that answers from these customers."""
-    try:
-        settings = common.find_settings(config, customers, secret_file)
-        mounts = {mount.path: mount for mount in make_mounts(settings, os.environ, b"")}
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    settings = common.find_settings(config, customers, secret_file)
+    mounts = {mount.path: mount for mount in make_mounts(settings, os.environ, b"")}
     snapshot = common.open_customers(settings)
     for mount in mounts.values():
         mount.app.use(snapshot)
@@ -216,4 +207,4 @@ def _write(file: Path, page: str) -> None:
     try:
         file.write_text(page, "utf-8")
     except OSError as error:
-        raise common.Stop(f"{file}: {error.strerror}; the report was not written") from None
+        raise common.CommandError(f"{file}: {error.strerror}; the report was not written") from None

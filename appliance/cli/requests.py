@@ -11,7 +11,6 @@ import click
 
 from appliance.cli import common
 from appliance.config.files import read_secrets
-from appliance.config.schema import ConfigError
 from appliance.config.values import BadValue, parse_share
 from appliance.customers.snapshot import SnapshotFault
 from appliance.replay.corpus import Customers, make_lines
@@ -53,12 +52,9 @@ def command(
 
     They hold the customers' addresses, so keep them as you keep the customers file.
     """
-    try:
-        settings = common.find_settings(config, customers, secret_file)
-        app = common.find_app(settings, app_name)
-        secret = Secret(read_secrets(app, os.environ)[0])
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    settings = common.find_settings(config, customers, secret_file)
+    app = common.find_app(settings, app_name)
+    secret = Secret(read_secrets(app, os.environ)[0])
     snapshot = common.open_customers(settings)
     random = Random(seed)  # noqa: S311  # it draws examples
     drawn = Customers(snapshot, settings.customers.addresses, random, fold_plus=settings.customers.plus_addressing)
@@ -69,4 +65,4 @@ def command(
             sys.stdout.buffer.write(write_line(line))
         sys.stdout.buffer.flush()
     except SnapshotFault as fault:
-        raise common.Stop(f"{fault}; import again, with sidebard import") from None
+        raise common.CommandError(f"{fault}; import again, with sidebard import") from None

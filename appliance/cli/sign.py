@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
-from appliance.cli import FAILED, common
+from appliance.cli import common
 from appliance.cli.curl import reach
 from appliance.config.files import read_secrets
-from appliance.config.schema import ConfigError, Settings, from_flags
+from appliance.config.schema import Settings, from_flags
+from appliance.errors import FAILURE
 from appliance.sidebar.protocols.signature import Secret, Verifier
 
 
@@ -36,18 +37,15 @@ def command(
     """Print the signature that Help Scout would send with the body in FILE ("-", the default: stdin)."""
     if sum((header, url is not None, signature is not None)) > 1:
         raise click.UsageError("--header, --curl and --verify exclude each other")
-    try:
-        settings = _settings(config, secret_file)
-        app = common.find_app(settings, app_name)
-        secrets = [Secret(value) for value in read_secrets(app, os.environ)]
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    settings = _settings(config, secret_file)
+    app = common.find_app(settings, app_name)
+    secrets = [Secret(value) for value in read_secrets(app, os.environ)]
     body = common.read_input(file)
     signed = secrets[0].sign(body).decode("ascii")
     if signature is not None:
         if not Verifier(secrets).verify(body, signature.encode("utf-8", "surrogateescape")):
             click.echo("differs: another secret, or not these very bytes")
-            sys.exit(FAILED)
+            sys.exit(FAILURE)
         click.echo("right")
     elif header:
         click.echo(f"{app.signature_header}: {signed}")

@@ -18,12 +18,12 @@ def open_missing() -> None:
             setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))  # noqa: SIM115
 
 
-def is_their_fault(error: OSError) -> bool:
+def is_output_error(error: OSError) -> bool:
     """Whether this is what a write to a stream raises: no fault of a file that has a name."""
     return error.filename is None and (isinstance(error, BrokenPipeError) or error.errno in _NO_ROOM)
 
 
-def give_up() -> None:
+def discard_output() -> None:
     """Drop what is still to be written, which Python would try again at its end, and complain with exit code 120."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):

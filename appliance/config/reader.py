@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from appliance.config import values
 from appliance.config.values import BadValue, Parser, SecretSource
+from appliance.errors import CONFIG_INVALID, SidebardError
 
 T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
@@ -45,12 +46,19 @@ class Fault:
         return ": ".join(filter(None, (place, self.key, f"{self.why}{got}; {self.todo}")))
 
 
-class ConfigError(Exception):
+class ConfigError(SidebardError):
     """The settings cannot be used; `faults` holds everything that is wrong with them, and the text is one line each."""
+
+    exit_code = CONFIG_INVALID
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, self.faults)))
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """One for each fault."""
+        return tuple(map(str, self.faults))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from appliance.customers.address import normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.snapshot import Snapshot
-from appliance.ingest.spec import Plan
+from appliance.ingest.spec import ImportSpec
 
 SHOWN: Final = 20
 _LOOKED_AT: Final = 100_000  # records that are decoded for one search: half a second
@@ -30,7 +30,7 @@ class Person(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
 
 
-def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[Person, ...]:
+def search(snapshot: Snapshot, plan: ImportSpec, text: str) -> tuple[Person, ...]:
     """Give the first customers in whose columns every word of `text` stands, whatever the case; at most SHOWN.
 
     Those without an address are left out: nothing can be asked about them. A whole address is found in any snapshot;
@@ -57,7 +57,7 @@ def _candidates(snapshot: Snapshot, text: str) -> Iterator[Record]:
         yield from snapshot.find((address,))
     # SQLite compares ASCII without case and nothing else, so it picks by the longest plain piece of a word.
     pieces = [piece for word in text.split() for piece in _PLAIN.findall(word)]
-    for record in snapshot.like(f"%{max(pieces, key=len, default='')}%", _LOOKED_AT):
+    for record in snapshot.search(f"%{max(pieces, key=len, default='')}%", _LOOKED_AT):
         values = [_fold(value) for value in values_of(record)]
         if all(any(word in value for value in values) for word in words):
             yield record

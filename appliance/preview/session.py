@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import make_app, plan_of
+from appliance.bootstrap.wiring import import_spec_of, make_app
 from appliance.cards.help_scout_html import clean, is_cleaned, removals_of, sentences
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError, Settings
@@ -26,7 +26,7 @@ from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 from appliance.outcomes import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
@@ -94,7 +94,7 @@ class Session:
         self._snapshot: Snapshot | None = None
         self._tried = ""
         self.child: ImportChild | None = None
-        self._plan = plan_of(settings)
+        self._plan = import_spec_of(settings)
         self._stamp = self._look()
         self._make()
         self._open_kept()
@@ -228,7 +228,7 @@ class Session:
         if app is None:
             self._settings_faults = (Shown("", f'there is no app "{self._app.name}" any more; start again'),)
             return
-        self._settings, self._app, self._plan = settings, app, plan_of(settings)
+        self._settings, self._app, self._plan = settings, app, import_spec_of(settings)
         self._stamp = self._look()  # it may name another template now
         self._make()
 
@@ -256,7 +256,7 @@ class Session:
         """Use the service's own snapshot, at least until the files that have changed since are imported."""
         with suppress(OSError):  # it may be another user's
             self._snapshot = open_newest(snapshot_folder(self._settings), self._plan.digest())
-        if self._snapshot is not None and self._snapshot.facts.signature == fingerprint(self._plan):
+        if self._snapshot is not None and self._snapshot.facts.fingerprint == fingerprint(self._plan):
             self._tried = self._wanted()
 
     def _wanted(self) -> str:
@@ -271,7 +271,7 @@ class Session:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             # Rows are taken out and put back while a card is made: nothing is too few.
             self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
-        except (OSError, Refused) as error:  # the next look tries again
+        except (OSError, ImportRefused) as error:  # the next look tries again
             before, self._data_faults = self._data_faults, (show(_sentence(error, self._folder), None),)
             return self._data_faults != before
         self._tried = wanted
@@ -294,4 +294,4 @@ class Session:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    return str(error) if isinstance(error, Refused) else validation.explain(error, folder)
+    return str(error) if isinstance(error, ImportRefused) else validation.explain(error, folder)

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import uvloop
 
+from appliance.errors import SidebardError
 from appliance.replay.driver import Driver
 from appliance.replay.plan import Plan, Shot
 from appliance.replay.result import Course, Point
@@ -29,7 +30,7 @@ _SIGINT: Final = frozenset({signal.SIGINT})
 _GO: Final = msgspec.msgpack.Decoder(float)
 
 
-class CrewFault(Exception):
+class CrewFault(SidebardError):
     """The run cannot go on: a process of the generator died, or nothing works; the text is a sentence."""
 
 

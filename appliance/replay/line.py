@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from appliance.errors import SidebardError
+
 HEADER: Final = "X-HelpScout-Signature"
 MAX_FAULTS: Final = 20
 
@@ -43,7 +45,7 @@ class Request(msgspec.Struct, frozen=True):
     """The line that it stands on, from 1."""
 
 
-class LineFaults(ValueError):
+class LineFaults(SidebardError):
     """The corpus cannot be used. The text is a sentence a fault, the first MAX_FAULTS of them."""
 
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from appliance.errors import SidebardError
+
 _PATIENCE: Final = 10.0
 
 
-class BadUrl(ValueError):
+class BadUrl(SidebardError):
     """It is no URL of a service; the text says what one looks like."""
 
 
-class Unreachable(Exception):
+class Unreachable(SidebardError):
     """Nothing can be sent at all; the text is a sentence."""
 
 

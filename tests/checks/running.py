@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Result
-from appliance.checks.registry import CHECKS, run
+from appliance.checks.registry import all_checks, run_checks
 from appliance.config.schema import Settings, load
 from tests.factory import SECRET, write_csv
 
@@ -32,11 +32,11 @@ def write_home(
     return config
 
 
-def ground(
+def context(
     folder: Path, environ: Mapping[str, str] | None = None, now: float = 1_790_000_000.0, **parts: str
-) -> Ground:
-    """Give the ground of an installation that is written into `folder`."""
-    return Ground(settings(folder, **parts), environ or {}, clock=lambda: now)
+) -> CheckContext:
+    """Give the context of an installation that is written into `folder`."""
+    return CheckContext(settings(folder, **parts), environ or {}, clock=lambda: now)
 
 
 def settings(folder: Path, **parts: str) -> Settings:
@@ -44,9 +44,9 @@ def settings(folder: Path, **parts: str) -> Settings:
     return load(write_home(folder, **parts), {})
 
 
-def look(name: str, where: Ground) -> Result:
+def look(name: str, where: CheckContext) -> Result:
     """Give what the check of this name says."""
-    [result] = run(where, [check for check in CHECKS if check.name == name])
+    [result] = run_checks(where, [check for check in all_checks() if check.name == name])
     return result
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.ingest import dry_run
-from appliance.ingest.spec import Refused
-from tests.checks.running import ground, look, only, told
+from appliance.ingest.spec import ImportRefused
+from tests.checks.running import context, look, only, told
 from tests.factory import run_import, write_csv
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
@@ -25,9 +25,9 @@ def write(folder: Path, customers: int, orders: int) -> None:
     write_csv(folder / "orders.csv", [("email", "number"), *(("a1@example.com", f"{n}") for n in range(orders))])
 
 
-def imported(folder: Path, customers: int, orders: int, more: str = "", **parts: str) -> Ground:
+def imported(folder: Path, customers: int, orders: int, more: str = "", **parts: str) -> CheckContext:
     """Import 100 of each, then write so many."""
-    where = ground(folder, more=RELATED, customers=more, **parts)
+    where = context(folder, more=RELATED, customers=more, **parts)
     write(folder, 100, 100)
     run_import(where.plan, snapshot_folder(where.settings))
     write(folder, customers, orders)
@@ -58,7 +58,7 @@ def test_a_file_that_shrank_is_a_fault_in_the_words_of_an_import(
         assert finding.status is Status.OK
         return
     assert (finding.status, sentence in finding.sentence) == (Status.FAULT, True)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImportRefused) as caught:
         run_import(where.plan, snapshot_folder(where.settings))
     assert str(caught.value) == finding.sentence
 
@@ -69,7 +69,7 @@ def test_what_may_shrink_is_compared_with_what_the_config_allows(tmp_path: Path)
 
 def test_a_copy_made_by_another_config_is_not_compared(tmp_path: Path) -> None:
     imported(tmp_path, 29, 100)
-    other = ground(tmp_path, more=RELATED, customers="plus_addressing = true")
+    other = context(tmp_path, more=RELATED, customers="plus_addressing = true")
     write(tmp_path, 29, 100)
     assert only(look("customers", other)).status is Status.OK
 
@@ -97,7 +97,7 @@ def test_a_copy_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     folder = snapshot_folder(where.settings)
     folder.chmod(0o700)
     open_to_others(tmp_path)
-    as_nobody = Ground(where.settings, {}, eyes=pwd.getpwnam("nobody"))
+    as_nobody = CheckContext(where.settings, {}, file_user=pwd.getpwnam("nobody"))
     found = told(look("customers", as_nobody))
     assert found[0][0] == "not_checked"
     assert f"{folder}: the last good copy cannot be read by this user" in found[0][1]
@@ -113,5 +113,5 @@ def test_a_copy_that_the_start_hands_over_is_compared(tmp_path: Path, monkeypatc
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     for file in tmp_path.glob("*.csv"):
         file.chmod(0o644)
-    finding = only(look("customers", Ground(where.settings, {}, eyes=pwd.getpwnam("nobody"))))
+    finding = only(look("customers", CheckContext(where.settings, {}, file_user=pwd.getpwnam("nobody"))))
     assert "shrank by 71%" in finding.sentence

@@ -17,12 +17,12 @@ import pytest
 import trustme
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import plan_of
+from appliance.bootstrap.wiring import import_spec_of
 from appliance.cards.builtin import not_loaded
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.checks.http_probe import target_of
-from appliance.checks.live import ask_itself
+from appliance.checks.live import check_live
 from appliance.cli.common import trust
 from appliance.config.schema import Settings, load
 from appliance.customers.snapshot import Snapshot, file_of
@@ -93,7 +93,7 @@ def serving(made: Callable[[], SidebarApp], way: Way = answer, context: ssl.SSLC
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
     made = settings(tmp_path)
-    run_import(plan_of(made), snapshot_folder(made))
+    run_import(import_spec_of(made), snapshot_folder(made))
     return made
 
 
@@ -101,7 +101,7 @@ def asked(
     home: Settings, url: str, ca: Path | None = None, *, insecure: bool = False, connect: str = ""
 ) -> list[tuple[str, str]]:
     context = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
-    found = list(ask_itself(Ground(home, {}, clock=NOW.timestamp), target_of(url, context, connect)))
+    found = list(check_live(CheckContext(home, {}, clock=NOW.timestamp), target_of(url, context, connect)))
     return [(finding.status.value, finding.sentence) for finding in found]
 
 
@@ -170,7 +170,7 @@ def test_another_secret(home: Settings) -> None:
 def test_a_new_secret_that_the_service_has_not_read(tmp_path: Path) -> None:
     (tmp_path / "new").write_text("a new secret of the tests")
     home = settings(tmp_path, app='secrets = ["file:new", "file:secret"]')
-    run_import(plan_of(home), snapshot_folder(home))
+    run_import(import_spec_of(home), snapshot_folder(home))
     with serving(app_of(home, SECRET)) as url:
         [(status, said)] = asked(home, url)
     assert (status, said) == (
@@ -189,7 +189,7 @@ def test_another_path(home: Settings) -> None:
 
 def test_old_data(home: Settings) -> None:
     write_csv(home.customers.source, [CUSTOMERS[0], *((*row[:2], "Gold") for row in CUSTOMERS[1:])])
-    run_import(plan_of(home), snapshot_folder(home))
+    run_import(import_spec_of(home), snapshot_folder(home))
     with serving(app_of(home, generation=1)) as url:
         [(status, said)] = asked(home, url)
     assert (status, said) == ("fault", "it answers from old data, generation 1; restart it, and report this")
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_imported_yet(home: Settings) -> None:
     write_csv(home.customers.source, CUSTOMERS[:3])
     with serving(app_of(home)) as url:
         (first, _), (second, said) = asked(home, url)
-    assert (first, second, "has changed since it was imported" in said) == ("ok", "warning", True)
+    assert (first, second, "has changed since its import" in said) == ("ok", "warning", True)
 
 
 def test_without_a_snapshot_here(tmp_path: Path, home: Settings) -> None:

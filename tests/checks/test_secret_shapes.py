@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.checks.secret_shapes import SHAPES, odd_shapes
-from tests.checks.running import ground, look, told
+from tests.checks.running import context, look, told
 
 GOOD = "3f6c1d9e8b7a4c5d2e1f0a9b"
 
@@ -61,7 +61,7 @@ ODD: list[tuple[str, bytes | str, str]] = [
 
 @pytest.mark.parametrize(("content", "sentence"), [pytest.param(*case[1:], id=case[0]) for case in ODD])
 def test_an_odd_shape_is_a_warning(content: bytes | str, sentence: str, tmp_path: Path) -> None:
-    where = ground(tmp_path)
+    where = context(tmp_path)
     (tmp_path / "secret").write_bytes((content.encode() if isinstance(content, str) else content) + b"\n")
     found = told(look("secrets", where))
     assert {status for status, _ in found} == {"warning"}

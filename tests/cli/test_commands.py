@@ -88,7 +88,7 @@ def test_help_names_every_command_and_goes_to_stdout():
     assert result.returncode == 0
     text = result.stdout.decode()
     assert [name for name in COMMANDS if not re.search(rf"(?m)^  {name} ", text)] == []
-    assert "78 the config is wrong" in " ".join(text.split())
+    assert "78 invalid configuration" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])

@@ -17,10 +17,10 @@ import pytest
 from appliance.bootstrap import certificates
 from appliance.bootstrap.deployment import make_setup, with_new_certificate
 from appliance.bootstrap.state_folder import prepare_state, state_fault
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.config.schema import Settings, from_flags
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from tests.checks.running import look, only
 from tests.conftest import Logged
 from tests.service.test_files import in_child, killed_before
@@ -68,7 +68,7 @@ def test_a_damaged_key_is_refused_and_kept(left: bytes, settings: Settings) -> N
     file = settings.server.state / "log.key"
     file.parent.mkdir()
     file.write_bytes(left)
-    with pytest.raises(StartFault) as caught:
+    with pytest.raises(StartError) as caught:
         prepare_state(settings)
     size = "more" if len(left) > 32 else f"{len(left)} bytes"
     assert str(caught.value) == (
@@ -76,7 +76,7 @@ def test_a_damaged_key_is_refused_and_kept(left: bytes, settings: Settings) -> N
         " backup, or remove it: then a new key is made, and every customer gets another hash"
     )
     assert file.read_bytes() == left
-    finding = only(look("state", Ground(settings, {})))
+    finding = only(look("state", CheckContext(settings, {})))
     assert (finding.status, finding.sentence) == (Status.FAULT, str(caught.value))
 
 
@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_no_empty_key(settings: Settings, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StartFault, match="the state folder cannot be used: No space left on device"):
+    with pytest.raises(StartError, match="the state folder cannot be used: No space left on device"):
         prepare_state(settings)
     assert list(settings.server.state.iterdir()) == []
 
@@ -164,7 +164,7 @@ def test_a_file_in_its_place(name: str, settings: Settings) -> None:
     file.touch()
     assert ": Not a directory;" in state_fault(settings)
     if not name:
-        with pytest.raises(StartFault, match=": Not a directory;"):
+        with pytest.raises(StartError, match=": Not a directory;"):
             prepare_state(settings)
 
 

@@ -11,7 +11,7 @@ from appliance.cards.template import CardTemplate
 from appliance.cards.vary import Vary
 from appliance.config.values import parse_pattern
 from appliance.customers.lookup import CacheState
-from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.outcomes import Outcome
 from appliance.sidebar.app import Card, Rules
 from appliance.sidebar.protocols.payload import Payload, Ticket
@@ -31,11 +31,11 @@ LICENCE = SubjectRule(parse_pattern("[A-Z]{2}-[0-9]{2}"), "licence", "licence")
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
     folder = tmp_path_factory.mktemp("subject")
-    orders = RelatedPlan(
+    orders = RelatedSpec(
         name="orders", source=write_csv(folder / "orders.csv", ORDERS), table="", key="customer", on="id"
     )
     source = write_csv(folder / "customers.csv", CUSTOMERS)
-    plan = Plan(source=source, related=(orders,), keys=("orders.number", "licence"))
+    plan = ImportSpec(source=source, related=(orders,), keys=("orders.number", "licence"))
     run_import(plan, folder / "state")
     return open_snapshot(folder / "state", plan)
 
