@@ -28,8 +28,8 @@ class Outcome(enum.StrEnum):
     NOT_FOUND = "not_found"
     BAD_METHOD = "bad_method"
     BAD_REQUEST = "bad_request"
-    OVERLOADED = "overloaded"
     CARD_FAULT = "card_fault"
+    INTERNAL_ERROR = "internal_error"
 
 
 CARD_TYPE: Final = "application/json; charset=utf-8"
@@ -79,8 +79,8 @@ class Refusal(enum.Enum):
     NOT_TLS = _refusal(
         Outcome.BAD_REQUEST, 400, "This port speaks HTTPS: begin the address with https://.", closes=True
     )
-    FAULT = _refusal(Outcome.CARD_FAULT, 500, "Something went wrong here; the log says what.", closes=True)
-    OVERLOADED = _refusal(Outcome.OVERLOADED, 503, "Too busy; try again.", closes=True, Retry_After="1")
+    # A bug of our own; what is wrong with the operator's card is CARD_FAULT, and gets the built-in card.
+    INTERNAL_ERROR = _refusal(Outcome.INTERNAL_ERROR, 500, "Something went wrong here; the log says what.", closes=True)
 
     @property
     def reply(self) -> Reply:

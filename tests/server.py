@@ -26,8 +26,8 @@ from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.tls import server_context
 from appliance.edge.web import Mount, make_application
 from appliance.observe.logs import RequestLine, RequestLog
-from appliance.outcomes import Outcome
 from appliance.sidebar.app import SidebarApp
+from tests.fakes import NoCounters
 
 
 @dataclass
@@ -37,28 +37,6 @@ class Response:
     status: int
     headers: dict[str, str]
     body: bytes
-
-
-class NoCounters:
-    """Counts nothing."""
-
-    def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
-        """See Counters."""
-
-    def connection_opened(self) -> None:
-        """See Counters."""
-
-    def connection_closed(self) -> None:
-        """See Counters."""
-
-    def handshake_failed(self) -> None:
-        """See Counters."""
-
-    def accept_rejected(self) -> None:
-        """See Counters."""
-
-    def dropped(self) -> None:
-        """See Counters."""
 
 
 class Lines(BytesIO):

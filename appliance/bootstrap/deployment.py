@@ -18,9 +18,9 @@ from appliance.customers.snapshot_store import newest
 from appliance.edge.tls import load_libraries
 from appliance.edge.web import Mount
 from appliance.ingest.spec import ImportSpec
-from appliance.observe.health import Served
+from appliance.observe.health import CertificateInfo
 from appliance.observe.logs import log
-from appliance.observe.metrics import Table
+from appliance.observe.shared_counters import SharedCounters
 from appliance.system.privileges import as_owner
 
 
@@ -33,8 +33,8 @@ class Setup:
     mounts: tuple[Mount, ...]
     context: ssl.SSLContext | None
     certificate: str  # what its files looked like
-    served: tuple[Served, ...]  # the certificates in use, the one that ends first at the front
-    table: Table
+    served: tuple[CertificateInfo, ...]  # the certificates in use, the one that ends first at the front
+    counters: SharedCounters
     log_key: bytes
 
     @property
@@ -71,7 +71,7 @@ def make_setup(
         log_key = prepare_state(settings, before.log_key if before is not None else b"")
         prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
-    layout = (tuple(mount.app.name for mount in mounts), worker_count(settings))
+    shape = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     certificate = certificates.signature(settings)
     if before is not None and before.certificate == certificate and before.settings.tls == settings.tls:
         context, served = before.context, before.served
@@ -86,7 +86,7 @@ def make_setup(
         context=context,
         certificate=certificate,
         served=served,
-        table=before.table if before is not None and before.table.layout == layout else Table(*layout),
+        counters=before.counters if before is not None and before.counters.shape == shape else SharedCounters(*shape),
         log_key=log_key,
     )
 

@@ -291,7 +291,7 @@ class Connection(asyncio.Protocol):
     def fault(self, error: BaseException) -> None:
         """Answer for an error of our own."""
         log.error("request_fault", **describe(error))
-        self.give_up(Refusal.FAULT)
+        self.give_up(Refusal.INTERNAL_ERROR)
 
     # Ends.
 
@@ -322,7 +322,7 @@ class Connection(asyncio.Protocol):
         """End it if it sends much and says little."""
         # What waits while reading is paused is not said yet.
         if self._received is not None and self._phase not in PAUSED and self._received.exceeds(self._said):
-            self._state.site.counters.dropped()
+            self._state.site.counters.connection_dropped()
             self.drop()
 
     def expire(self, now: float) -> None:
@@ -331,7 +331,7 @@ class Connection(asyncio.Protocol):
         limits = self._state.limits
         age = now - self.since
         if self._blocked is not None and now - self._blocked >= limits.write_timeout:
-            self._state.site.counters.dropped()
+            self._state.site.counters.connection_dropped()
             self.drop()
         elif self._phase is CLOSING:
             # The other side need not answer the end of TLS; what is unsent it may still take.

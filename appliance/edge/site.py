@@ -46,7 +46,7 @@ class Counters(Protocol):
     def accept_rejected(self) -> None:
         """Count a connection closed at once: its source has too many."""
 
-    def dropped(self) -> None:
+    def connection_dropped(self) -> None:
         """Count a connection that had to make room for a new one, took no answer, or sent much and said little."""
 
 

@@ -158,7 +158,7 @@ class ServerState:
         if client is None:
             return False
         self._victims.pop()
-        self.site.counters.dropped()
+        self.site.counters.connection_dropped()
         client.drop()
         return True
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tornado.web import Application, RequestHandler, stream_request_body
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from appliance.edge.site import Counters, Mount, RequestWriter
+from appliance.observe.logs import describe, log
 from appliance.outcomes import MAX_BODY_BYTES, Refusal, Reply
 
 __all__ = ["Mount", "SidebarHandler", "make_application"]
@@ -94,9 +95,16 @@ class SidebarHandler(RequestHandler):
         if status_code == 405:
             self._send(Refusal.BAD_METHOD.reply if self._mount else Refusal.NOT_FOUND.reply)
         elif status_code >= 500:
-            self._send(Refusal.FAULT.reply)
+            self._send(Refusal.INTERNAL_ERROR.reply)
         else:
             self._send(Refusal.BAD_REQUEST.reply)
+
+    def log_exception(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        """Log a bug of our own as the fast path does."""
+        if isinstance(error, HTTPError):
+            super().log_exception(kind, error, trace)
+        else:
+            log.error("request_fault", **describe(error))
 
     def _send(self, reply: Reply) -> None:
         self.set_status(reply.status)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from appliance.observe.logs import log
-from appliance.observe.metrics import Row
+from appliance.observe.shared_counters import WorkerCounters
 from appliance.outcomes import ADVICE
 from appliance.sidebar.app import SidebarApp
 
@@ -25,7 +25,7 @@ class RefusalWatch:
     def __init__(
         self,
         app: SidebarApp,
-        row: Row,
+        counters: WorkerCounters,
         *,
         timer: Callable[[], float],
         clock: Callable[[], float],
@@ -33,7 +33,7 @@ class RefusalWatch:
     ) -> None:
         """`timer` gives seconds for measuring, `clock` seconds since 1970; `call_soon` is the loop's."""
         self._app = app
-        self._row = row
+        self._counters = counters
         self._timer = timer
         self._clock = clock
         self._call_soon = call_soon
@@ -49,6 +49,6 @@ class RefusalWatch:
     def _look(self, body: bytes, signature: bytes | None) -> None:
         cause, other = self._app.diagnose(body, signature)
         why, todo = ADVICE[cause]
-        self._row.refusal(self._app.name, cause, self._clock())
+        self._counters.refusal(self._app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}
         log.warning("wrong_signature", app=self._app.name, cause=cause, why=why, todo=todo, **of)

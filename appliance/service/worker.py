@@ -23,11 +23,11 @@ from appliance.customers.snapshot_store import open_newest
 from appliance.edge.listener import Listener
 from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.web import make_application
-from appliance.observe.health import Situation
-from appliance.observe.logs import RequestLog, log
-from appliance.observe.metrics import Row
-from appliance.observe.note import Note
-from appliance.observe.trail import Trail
+from appliance.observe.audit_trail import AuditTrail
+from appliance.observe.health import SupervisorStatus
+from appliance.observe.logs import RequestLog, RequestSinks, log
+from appliance.observe.shared_counters import ChildRow
+from appliance.observe.shared_value import SharedValue
 from appliance.observe.writer import Writer
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.refusals import RefusalWatch
@@ -41,8 +41,8 @@ class Post:
     """What the supervisor gives a child."""
 
     setup: Setup
-    row: Row
-    situation: Note[Situation]
+    row: ChildRow
+    supervisor: SharedValue[SupervisorStatus]
     writer: Writer
     terminal: bool
     wake: Callable[[], None]
@@ -56,20 +56,20 @@ class Worker:
         """Serve on `sockets`, which listen already."""
         settings = post.setup.settings
         self._post = post
-        self._row = post.row
+        self._status, self._counters = post.row.status, post.row.counters
         self._folder = snapshot_folder(settings)
         self._drain = settings.server.drain
         self._snapshot: Snapshot | None = None
         self._request_log = RequestLog(post.writer, time.time, on=settings.log.requests, terminal=post.terminal)
         file = trail_file(settings)
-        self._trail = Trail(file, post.row, time.time, self._request_log.write) if file is not None else None
-        request_log = self._trail or self._request_log
+        self._trail = AuditTrail(file, self._counters, time.time) if file is not None else None
+        sinks = RequestSinks([sink for sink in (self._request_log, self._trail) if sink is not None])
         mounts = post.setup.mounts
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, request_log, time.perf_counter, post.row),
-            request_log=request_log,
-            counters=post.row,
+            application=make_application(mounts, sinks, time.perf_counter, self._counters),
+            request_log=sinks,
+            counters=self._counters,
             timer=time.perf_counter,
             clock=time.time,
         )
@@ -90,7 +90,6 @@ class Worker:
         loop = asyncio.get_running_loop()
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
-        self._post.writer.schedule_by(loop.call_later)
         self._watch_refusals(loop)
         self._tick(loop)
         for listener in self._listeners:
@@ -99,18 +98,20 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
-        self._row.ready = True
+        self._status.ready = True
         self._post.wake()
         await ending.wait()
         for listener in self._listeners:
             listener.stop()
-        self._row.ready = False
+        self._status.ready = False
         self._post.wake()
         await self._finish(hurry)
 
     def _watch_refusals(self, loop: asyncio.AbstractEventLoop) -> None:
         for mount in self._post.setup.mounts:
-            watch = RefusalWatch(mount.app, self._row, timer=time.monotonic, clock=time.time, call_soon=loop.call_soon)
+            watch = RefusalWatch(
+                mount.app, self._counters, timer=time.monotonic, clock=time.time, call_soon=loop.call_soon
+            )
             mount.app.tell_refusals(watch)
 
     async def _finish(self, hurry: asyncio.Event) -> None:
@@ -135,7 +136,7 @@ class Worker:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do what is done once a second; a beat that is missing says that the loop does not go round."""
         loop.call_later(BEAT_EVERY, self._tick, loop)
-        self._row.beat()
+        self._status.beat()
         self._take_newest()
         self._request_log.tick()
         for mount in self._post.setup.mounts:
@@ -144,7 +145,7 @@ class Worker:
         writer.flush()  # what another thread has said
         if writer.dropped:
             dropped, writer.dropped = writer.dropped, 0
-            self._row.lines_dropped(dropped)
+            self._counters.lines_dropped(dropped)
             log.warning("log_lines_dropped", count=dropped)
 
     def _take_newest(self) -> None:
@@ -162,7 +163,7 @@ class Worker:
         if self._snapshot is not None:
             self._snapshot.close()
         self._snapshot = newer
-        self._row.generation = newer.generation
+        self._status.generation = newer.generation
         log.debug("snapshot", generation=newer.generation, rows=newer.facts.rows, addresses=newer.facts.addresses)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from appliance.observe.status import render
+from appliance.observe.status_page import render
 from tests.observe.busy import busy_status, health
 from tests.observe.live import Server
 

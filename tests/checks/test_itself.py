@@ -148,10 +148,10 @@ def empty(app: SidebarApp, message: Message) -> tuple[int, bytes]:
         pytest.param(lambda *_: (302, b""), "fault", "a 302 that is not sidebard's", id="redirect"),
         pytest.param(lambda *_: (403, b"no"), "fault", "a 403 that is not sidebard's", id="firewall"),
         pytest.param(
-            lambda *_: (503, Refusal.OVERLOADED.reply.body),
+            lambda *_: (500, Refusal.INTERNAL_ERROR.reply.body),
             "fault",
-            "it says 503: Too busy; try again. Look",
-            id="busy",
+            "it says 500: Something went wrong here; the log says what. Look",
+            id="internal error",
         ),
     ],
 )

@@ -200,7 +200,7 @@ class TestPeers:
             with contextlib.suppress(OSError):  # it may be dropped within
                 for byte in raw[:-1]:
                     connection.sendall(bytes([byte]))
-            running.wait_for(lambda: "dropped" in running.site.counters.events)
+            running.wait_for(lambda: "connection_dropped" in running.site.counters.events)
             assert is_over(connection)
             assert running.outcomes == ["found"]
             assert good(running) < 1
@@ -213,7 +213,7 @@ class TestPeers:
                 connection.sendall(raw[at : at + 10])
             running.call(running.listener.state.check_overhead)
             assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
-            assert "dropped" not in running.site.counters.events
+            assert "connection_dropped" not in running.site.counters.events
 
     def test_silent_ones_end(self, short):
         silent = [short.connect(plain=True) for _ in range(20)] + [short.connect() for _ in range(5)]
@@ -253,7 +253,7 @@ class TestBelowHTTP:
     def test_key_updates(self, forger):
         running, *_ = forger
         self.flood(forger, lambda forged: forged.record(HANDSHAKE, KEY_UPDATE), 5_000)
-        assert running.site.counters.events.count("dropped") == 1
+        assert running.site.counters.events.count("connection_dropped") == 1
 
     def test_empty_records(self, forger):
         """OpenSSL takes 32 in a row."""
@@ -271,7 +271,7 @@ class TestBelowHTTP:
             return padded + b"".join(forged.record(APPLICATION, b"") for _ in range(empty))
 
         self.flood(forger, make, 5_000)
-        assert running.site.counters.events.count("dropped") == 1
+        assert running.site.counters.events.count("connection_dropped") == 1
 
 
 def test_a_thousand_silent_connections(make_apps, tmp_path):
@@ -283,7 +283,7 @@ def test_a_thousand_silent_connections(make_apps, tmp_path):
         running.wait_for(lambda: running.listener.connections >= 990)
         assert max(good(running) for _ in range(20)) < 1
         assert running.listener.connections <= 1000
-        assert running.site.counters.events.count("dropped") >= 1
+        assert running.site.counters.events.count("connection_dropped") >= 1
 
 
 def test_too_many_from_one_address(make_apps):

@@ -5,48 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from appliance.edge.connection import Connection
 from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.state import ServerState
 from appliance.edge.web import Mount, make_application
-from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
 from tests.factory import Timer
+from tests.fakes import RecordingCounters, RecordingSink
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]+\r\n((?:[A-Za-z-]+: [^\r\n]+\r\n)*)\r\n")
-
-
-@dataclass
-class Written:
-    """A request log that keeps what it is told."""
-
-    lines: list[tuple[Reply, str, str]] = field(default_factory=list)
-
-    def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
-        assert duration_us >= 0
-        self.lines.append((reply, app, peer))
-
-
-@dataclass
-class Counted:
-    """Counters that keep what they are told."""
-
-    requests: list[tuple[str, Outcome, str]] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
-
-    def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
-        self.requests.append((app, outcome, cache))
-
-    def __getattr__(self, name: str) -> object:
-        return lambda: self.events.append(name)
 
 
 def make_site(apps: dict[str, SidebarApp], timer: Timer | None = None, fast: bool = True) -> Site:
     """Give a site that serves these apps; not `fast`: by the application alone."""
     mounts = [Mount(path, "X-HelpScout-Signature", app) for path, app in apps.items()]
-    log, counters = Written(), Counted()
+    log, counters = RecordingSink(), RecordingCounters()
     timer = timer or Timer()
     return Site(
         mounts=by_path(mounts) if fast else {},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.observe.metrics import Refusals, Table
+from appliance.observe.shared_counters import CauseCount, SharedCounters
 from appliance.outcomes import ADVICE, Cause, Refusal
 from appliance.service.refusals import EVERY, RefusalWatch
 from appliance.sidebar.app import SidebarApp
@@ -43,13 +43,15 @@ def app() -> SidebarApp:
 
 
 def test_looks_at_one_now_and_then_after_the_answer(app: SidebarApp, logged: Logged) -> None:
-    table, timer, loop = Table(["helpscout"], 1), Timer(50.0), Loop()
-    app.tell_refusals(RefusalWatch(app, table.row(0), timer=timer, clock=lambda: 1000.0, call_soon=loop.call_soon))
+    shared, timer, loop = SharedCounters(["helpscout"], 1), Timer(50.0), Loop()
+    app.tell_refusals(
+        RefusalWatch(app, shared.worker(0).counters, timer=timer, clock=lambda: 1000.0, call_soon=loop.call_soon)
+    )
     for _ in range(100):
         assert app.answer(ANN, b"wrong") is Refusal.BAD_SIGNATURE.reply
-    assert table.totals().refusals == {}  # all were answered before any is looked at
+    assert shared.totals().refusals == {}  # all were answered before any is looked at
     assert loop.turn() == 1
-    assert table.totals().refusals == {("helpscout", Cause.MALFORMED): Refusals(1, 1000)}
+    assert shared.totals().refusals == {("helpscout", Cause.MALFORMED): CauseCount(1, 1000)}
     said = logged.take("wrong_signature")
     assert (said["level"], said["app"], said["cause"]) == ("warning", "helpscout", "malformed")
     assert (said["why"], said["todo"]) == ADVICE[Cause.MALFORMED]

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from appliance.observe.health import Import, Served, Situation
-from appliance.observe.history import MINUTES, Span
-from appliance.observe.status import KINDS, Status, _duration, _rates, render
+from appliance.observe.health import CertificateInfo, Import, SupervisorStatus
+from appliance.observe.history import MINUTES, Interval
+from appliance.observe.status_page import OUTCOME_GROUPS, PageData, _duration, _rates, render
 from appliance.outcomes import Outcome
 from tests.observe.busy import busy_status, health
 
@@ -55,12 +55,12 @@ class Page(HTMLParser):
                 self.rows[-1].append(text)
 
 
-def page(status: Status) -> Page:
-    return Page(render(status))
+def page(data: PageData) -> Page:
+    return Page(render(data))
 
 
-def test_every_outcome_is_of_one_kind() -> None:
-    assert sorted(outcome for kind in KINDS for outcome in kind.outcomes) == sorted(Outcome)
+def test_every_outcome_is_in_one_group() -> None:
+    assert sorted(outcome for group in OUTCOME_GROUPS for outcome in group.outcomes) == sorted(Outcome)
 
 
 def test_says_what_there_is_to_know() -> None:
@@ -73,30 +73,30 @@ def test_says_what_there_is_to_know() -> None:
         ["cards.example.com, helpdesk.example.com", "2026-11-21", "61 days"],
         ["old.example.com, older.example.com, oldest.example.com and 4 more", "2026-12-10", "80 days"],
         ["helpscout: it is right, but written in hex; the sender must write the digest in base64", "1", "09-21 14:13"],
-        ["workers that answer", "2 of 2"],
-        ["answer from snapshot", "17, 17"],
+        ["workers ready", "2 of 2"],
+        ["snapshots in use", "17, 17"],
     ):
         assert row in shown.rows
     counted = {row[0]: row[1:] for row in shown.rows if len(row) == 3}
     hour, since = (int(cell.replace(",", "")) for cell in counted["found"])
     assert 0 < hour < since
     figures = dict(zip(shown.texts, shown.texts[1:], strict=False))
-    assert (figures["Age of the data"], figures["Certificate"], figures["From the cache"]) == ("42 s", "61 days", "64%")
+    assert (figures["Age of the data"], figures["Certificate"], figures["Cache hits"]) == ("42 s", "61 days", "64%")
 
 
 def test_the_charts_and_the_figures_tell_the_same() -> None:
     status = busy_status()
     titles = re.findall(r"<title>\d\d:\d\d: ([^<]*)</title>", render(status).decode())
     found = [int(number.replace(",", "")) for title in titles for number in re.findall(r"([\d,]+) found", title)]
-    assert sum(found) == sum(span.count([Outcome.FOUND]) for span in status.minutes)
+    assert sum(found) == sum(minute.count([Outcome.FOUND]) for minute in status.minutes)
     assert titles.count("no requests") == 2  # the pause
 
 
-def spans(*counted: tuple[int, float]) -> list[Span]:
-    """Give an hour that ends with minutes of so many found requests, in so many seconds that were looked at."""
+def hour(*counted: tuple[int, float]) -> list[Interval]:
+    """Return an hour that ends with these minutes: each so many found requests, in so many seconds."""
     outcomes = [[number if each is Outcome.FOUND else 0 for each in Outcome] for number, _ in counted]
-    ended = [Span(seconds, tuple(one)) for one, (_, seconds) in zip(outcomes, counted, strict=True)]
-    return [*[Span()] * (MINUTES - len(counted)), *ended]
+    ended = [Interval(seconds, tuple(one)) for one, (_, seconds) in zip(outcomes, counted, strict=True)]
+    return [*[Interval()] * (MINUTES - len(counted)), *ended]
 
 
 @pytest.mark.parametrize(
@@ -113,19 +113,19 @@ def spans(*counted: tuple[int, float]) -> list[Span]:
 def test_a_bar_shows_what_came_and_not_what_might_yet(
     counted: list[tuple[int, float]], bars: list[float | None]
 ) -> None:
-    assert _rates(spans(*counted), KINDS[0])[-len(counted) :] == bars
+    assert _rates(hour(*counted), OUTCOME_GROUPS[0])[-len(counted) :] == bars
 
 
-@pytest.mark.parametrize("status", [busy_status(0), busy_status(4, 1)], ids=["quiet", "new"])
-def test_a_service_that_nobody_asks_has_a_page_too(status: Status) -> None:
-    shown = page(status)
+@pytest.mark.parametrize("data", [busy_status(0), busy_status(4, 1)], ids=["quiet", "new"])
+def test_a_service_that_nobody_asks_has_a_page_too(data: PageData) -> None:
+    shown = page(data)
     assert "–" in shown.texts
-    assert "Outcomes" not in shown.texts or status.totals.opened
+    assert "Outcomes" not in shown.texts or data.totals.opened
 
 
 def test_without_data_and_tls() -> None:
-    nothing = msgspec.structs.replace(health(situation=Situation(), last=None), data=None)
-    shown = page(busy_status(health=nothing, situation=Situation()))
+    nothing = msgspec.structs.replace(health(supervisor=SupervisorStatus(), last=None), data=None)
+    shown = page(busy_status(health=nothing, supervisor=SupervisorStatus()))
     assert {"Customers", "Last import", "Certificates"} & set(shown.texts) == set()
     assert "none: TLS is off" in shown.texts
 
@@ -140,9 +140,9 @@ def test_reasons_and_a_refused_import_are_told_in_their_words() -> None:
 
 
 def test_a_certificate_that_help_scout_does_not_accept() -> None:
-    served = Served(("localhost",), 0, 1e10, "made here")
-    situation = Situation(certificates=(*busy_status().situation.certificates, served))
-    shown = page(busy_status(health=health(situation=situation), situation=situation))
+    served = CertificateInfo(("localhost",), 0, 1e10, "made here")
+    supervisor = SupervisorStatus(certificates=(*busy_status().supervisor.certificates, served))
+    shown = page(busy_status(health=health(supervisor=supervisor), supervisor=supervisor))
     figures = dict(zip(shown.texts, shown.texts[1:], strict=False))
     assert "Healthy" not in shown.texts
     assert "(!) sidebard" in shown.texts
@@ -154,10 +154,10 @@ def test_a_certificate_that_help_scout_does_not_accept() -> None:
 
 
 def test_hostile_names_stay_names() -> None:
-    situation = Situation(certificates=(Served((HOSTILE,), 0, 1e9),))
+    supervisor = SupervisorStatus(certificates=(CertificateInfo((HOSTILE,), 0, 1e9),))
     last = Import(at=0.0, refused=HOSTILE, bad=(HOSTILE,))
-    plain = page(busy_status(health=health(["x"], last=Import(at=0.0, refused="x", bad=("x",))), situation=situation))
-    html = render(busy_status(health=health([HOSTILE], situation, last), situation=situation))
+    plain = page(busy_status(health=health(["x"], last=Import(at=0.0, refused="x", bad=("x",))), supervisor=supervisor))
+    html = render(busy_status(health=health([HOSTILE], supervisor, last), supervisor=supervisor))
     shown = Page(html)
     assert b"<script>alert" not in html
     assert b"<img" not in html
