@@ -1,4 +1,4 @@
-"""The state folder: where things lie in it, who owns it, and the key of the log's hashes."""
+"""The state folder: what is where in it, who owns it, and the key of the log's hashes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from appliance.config.schema import Server, Settings
 from appliance.errors import StartError
 from appliance.observe.logs import log
 from appliance.system.files import write_atomically
-from appliance.system.privileges import become, file_user, hand_over
+from appliance.system.privileges import drop_privileges, file_user, hand_over
 
 _LOG_KEY: Final = "log.key"
 _LOG_KEY_BYTES: Final = 32
 
 
 def snapshot_folder(settings: Settings) -> Path:
-    """Give where the snapshots are kept."""
+    """Return the folder of the snapshots."""
     return settings.server.state / "customers"
 
 
 def certificate_folder(settings: Settings) -> Path:
-    """Give where the self-signed certificate is kept."""
+    """Return the folder of the self-signed certificate."""
     return settings.server.state / "self-signed"
 
 
 def become_owner(server: Server) -> None:
-    """Become who owns the state folder, if this is root and that is another: for an import by hand.
+    """Become the owner of the state folder, if this is root and the owner is not: for `sidebard import`.
 
     Raises StartError.
     """
@@ -38,12 +38,12 @@ def become_owner(server: Server) -> None:
     if user is None:
         return
     if server.user:
-        give(user, server.state, None)
-    become(user)
+        hand_over_state(user, server.state, None)
+    drop_privileges(user)
 
 
-def give(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
-    """Hand over, as `hand_over` does. Raises StartError."""
+def hand_over_state(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
+    """Make this user the owner, as `privileges.hand_over` does. Raises StartError."""
     try:
         hand_over(user, state, trail)
     except OSError as error:
@@ -51,7 +51,7 @@ def give(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
 
 
 def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
-    """Make the state folder and the key of the log's hashes, if they are not there; return the key.
+    """Make the state folder and the key of the log's hashes, if they are missing; return the key.
 
     The key is kept, so that a customer has the same hash in every line that this installation ever writes. `known` is
     the key in use: should the file be removed or damaged while the service runs, it is put back.
@@ -109,7 +109,7 @@ def _restore_log_key(state: Path, known: bytes) -> bytes:
 
 
 def state_fault(settings: Settings) -> str:
-    """Say why the state folder cannot be written, "" if it can; what is not there can be made."""
+    """Return why the state folder cannot be written, or "" if it can; what is missing can be made."""
     state = settings.server.state
     try:
         for folder in (state, snapshot_folder(settings)):
@@ -132,8 +132,8 @@ def _check_writable(folder: Path) -> None:
 
 
 def state_sentence(folder: Path, error: OSError) -> str:
-    """Say that the state folder cannot be used, and what to do."""
+    """Return a sentence: the state folder cannot be used, why, and what to do."""
     return (
         f"{folder}: the state folder cannot be used: {error.strerror};"
-        " name another in server.state, or correct its owner"
+        " set server.state to another folder, or correct its owner"
     )

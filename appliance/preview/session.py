@@ -31,7 +31,7 @@ from appliance.outcomes import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
 from appliance.preview.people import Person, search
-from appliance.service.importing import Failed, ImportChild, Result
+from appliance.service.import_child import ImportChild, ImportFailed, ImportResult
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.signature import Secret, Verifier
 from appliance.system.files import fingerprint_of
@@ -277,8 +277,8 @@ class Session:
         self._tried = wanted
         return True
 
-    def _adopt(self, result: Result) -> None:
-        if isinstance(result, Failed):
+    def _adopt(self, result: ImportResult) -> None:
+        if isinstance(result, ImportFailed):
             sentences = [result.sentence, *map(str, result.bad)]
             self._data_faults = tuple(show(sentence, None) for sentence in sentences)
             return

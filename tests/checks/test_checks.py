@@ -26,6 +26,7 @@ from tests.checks.running import context, look, only, settings, told
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, NOW, ROOT, leaf, root_is_trusted, write
 from tests.factory import CUSTOMERS, write_csv
+from tests.permissions import open_to_others
 
 __all__ = ["root_is_trusted"]  # a fixture that every test here uses
 
@@ -407,7 +408,7 @@ def test_a_column_that_the_built_in_card_is_to_show(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(dry_run, "WHOLE", size)
         result = look("card", context(tmp_path, app='[app.display]\ncolumns = ["plan", "nmae"]'))
         assert [status for status, _ in told(result)] == ["ok", "warning"]
-        assert '"nmae" is no column of the customers; did you mean "name"?' in told(result)[1][1]
+        assert '"nmae" is not a column of the customers; did you mean "name"?' in told(result)[1][1]
 
 
 def test_a_card_with_related_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,7 +437,7 @@ def test_the_state_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert "state is not there yet, and will be made" in only(look("state", where)).sentence
     (tmp_path / "state").touch()
     finding = only(look("state", where))
-    assert (finding.status, "name another in server.state" in finding.sentence) == (Status.FAULT, True)
+    assert (finding.status, "set server.state to another folder" in finding.sentence) == (Status.FAULT, True)
 
 
 @needs_root
@@ -446,9 +447,7 @@ def test_root_looks_with_the_eyes_of_the_state_folders_owner(tmp_path: Path) -> 
     os.chown(tmp_path / "state", 65534, 65534)
     eyes = owner_of(made.server.state)
     assert eyes is not None
-    tmp_path.chmod(0o755)
-    for folder in list(tmp_path.parents)[:3]:
-        folder.chmod(folder.stat().st_mode | 0o011)
+    open_to_others(tmp_path)
     where = CheckContext(made, {}, file_user=eyes)
     assert eyes.pw_name in told(look("config", where))[1][1]
     assert "Permission denied" in only(look("secrets", where)).sentence
@@ -461,8 +460,7 @@ def test_root_looks_with_the_eyes_of_the_user_whom_it_becomes(tmp_path: Path) ->
     made = settings(tmp_path, server='user = "nobody"')
     (tmp_path / "customers.csv").chmod(0o600)
     (tmp_path / "state").chmod(0o700)
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        folder.chmod(folder.stat().st_mode | 0o011)
+    open_to_others(tmp_path)
     where = CheckContext(made, {}, file_user=file_user(made.server.user, made.server.state))
     assert "looked at as nobody, whom server.user names" in told(look("config", where))[1][1]
     assert "Permission denied" in only(look("customers", where)).sentence
@@ -472,7 +470,7 @@ def test_root_looks_with_the_eyes_of_the_user_whom_it_becomes(tmp_path: Path) ->
 @needs_root
 def test_a_user_who_is_not_there(tmp_path: Path) -> None:
     made = settings(tmp_path, server='user = "no-such-user"')
-    fault = 'server.user: there is no user "no-such-user" here; create it, or name another'
+    fault = 'server.user: there is no user "no-such-user" on this machine; create it, or name another'
     with pytest.raises(StartError, match=fault):
         file_user(made.server.user, made.server.state)
     assert told(look("config", CheckContext(made, {})))[-1] == ("fault", fault)

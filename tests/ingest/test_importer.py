@@ -22,6 +22,7 @@ from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.importer import STEPS, import_customers
 from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
 from tests.factory import CUSTOMERS, NOW, Timer, open_snapshot, run_import, write_csv
+from tests.permissions import open_to_others
 
 
 @pytest.fixture
@@ -304,15 +305,14 @@ except ImportRefused as refused:
         ("closed", ""),
         (
             "unreadable",
-            "c.db cannot be opened: Permission denied; let the user nobody read it, and enter the folders above it",
+            "c.db cannot be opened: Permission denied; let the user nobody read it and enter the folders above it",
         ),
     ],
 )
 def test_a_folder_that_may_not_be_written(leave, sentence, tmp_path_factory):
     """As the service's own user: a file in WAL mode is read as it lies if its writer is gone."""
     with_permissions = tmp_path_factory.mktemp("data")
-    for parent in (with_permissions, *with_permissions.parents[:3]):  # also that of a worker of pytest-xdist
-        parent.chmod(0o755)
+    open_to_others(with_permissions)
     state = tmp_path_factory.mktemp("mine")
     os.chown(state, 65534, 65534)
     source = make_database(with_permissions / "c.db")

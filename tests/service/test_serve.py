@@ -82,7 +82,7 @@ def _serve_without_a_config(tmp_path, *, is_taken):
         assert (serving["addresses"], serving["workers"]) == ([listen], 1)
         if is_taken:
             (off,) = [line for line in daemon.lines if line["event"] == "admin_pages_off"]
-            assert f"127.0.0.1:{ADMIN_PORT}: cannot listen there: Address already in use" in off["why"]
+            assert f"127.0.0.1:{ADMIN_PORT}: cannot listen: Address already in use" in off["why"]
         daemon.port = int(listen.partition(":")[2])
         assert "Ann Lee" in daemon.ask()
 

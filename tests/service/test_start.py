@@ -74,7 +74,7 @@ def test_an_address_in_use_ends_the_start_with_3(tmp_path: Path, what: str) -> N
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with Daemon(tmp_path, **{what: address}) as daemon:
             fault = str(daemon.wait_for("start_failed")["message"])
-            assert fault.startswith(f"{address}: cannot listen there: Address already in use; ")
+            assert fault.startswith(f"{address}: cannot listen: Address already in use; ")
             assert daemon.end() == 3
 
 

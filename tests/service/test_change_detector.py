@@ -1,17 +1,17 @@
-"""When the source is imported."""
+"""When changed files are used."""
 
 import pytest
 
-from appliance.service.refresh import Watch
+from appliance.service.change_detector import ChangeDetector
 
 
-def decisions(watch, *looks, again=False):
+def decisions(detector, *looks, retry=False):
     """Look at the source and import whenever it is due; give what was decided at each look."""
     decided = []
     for look in looks:
-        due = watch.due(look)
+        due = detector.due(look)
         if due:
-            watch.ended(look, again)
+            detector.finished(look, retry)
         decided.append(due)
     return decided
 
@@ -20,6 +20,7 @@ def decisions(watch, *looks, again=False):
     ("imported", "looks", "decided"),
     [
         pytest.param("", ["a", "a"], [True, False], id="no snapshot: at once"),
+        pytest.param("", ["a", "a", "b", "b"], [True, False, False, True], id="no snapshot, refused, and then changed"),
         pytest.param("a", ["a", "a"], [False, False], id="nothing new"),
         pytest.param("a", ["b", "b", "b"], [False, True, False], id="new, and at rest at the second look"),
         pytest.param("a", ["b", "c", "d", "d"], [False, False, False, True], id="still being written"),
@@ -28,37 +29,37 @@ def decisions(watch, *looks, again=False):
     ],
 )
 def test_due(imported, looks, decided):
-    assert decisions(Watch(imported), *looks) == decided
+    assert decisions(ChangeDetector(imported), *looks) == decided
 
 
 def test_after_a_refusal_that_may_pass_every_look_tries():
-    watch = Watch("a")
-    assert decisions(watch, "b", "b", "b", "b", again=True) == [False, True, True, True]
-    watch.ended("b")
-    assert decisions(watch, "b") == [False]
+    detector = ChangeDetector("a")
+    assert decisions(detector, "b", "b", "b", "b", retry=True) == [False, True, True, True]
+    detector.finished("b")
+    assert decisions(detector, "b") == [False]
 
 
-def test_settling():
-    watch = Watch("a")
-    watch.due("a")
-    assert not watch.settling
-    watch.due("b")
-    assert watch.settling
-    watch.due("b")
-    watch.ended("b")
-    assert not watch.settling
+def test_pending():
+    detector = ChangeDetector("a")
+    detector.due("a")
+    assert not detector.pending
+    detector.due("b")
+    assert detector.pending
+    detector.due("b")
+    detector.finished("b")
+    assert not detector.pending
 
 
 def test_a_source_that_is_being_written_is_not_due():
-    watch = Watch("a")
-    assert [watch.due("b", rested=rested) for rested in (True, False, False, True)] == [False, False, False, True]
-    nothing = Watch()
-    assert [nothing.due("b", rested=rested) for rested in (False, True)] == [False, True]
+    detector = ChangeDetector("a")
+    assert [detector.due("b", stable=stable) for stable in (True, False, False, True)] == [False, False, False, True]
+    nothing = ChangeDetector()
+    assert [nothing.due("b", stable=stable) for stable in (False, True)] == [False, True]
 
 
 def test_what_may_pass_is_not_read_in_the_middle_of_a_change():
-    watch = Watch("a")
-    assert decisions(watch, "b", "b", "c", "d", "d", again=True) == [False, True, False, False, True]
+    detector = ChangeDetector("a")
+    assert decisions(detector, "b", "b", "c", "d", "d", retry=True) == [False, True, False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -70,15 +71,15 @@ def test_what_may_pass_is_not_read_in_the_middle_of_a_change():
     ],
 )
 def test_a_snapshot_that_was_removed_is_made_again(has, looks, decided):
-    watch = Watch("a")
-    decisions(watch, "b", "b")
-    watch.has("b")
-    watch.has(has)
-    assert decisions(watch, *looks) == decided
+    detector = ChangeDetector("a")
+    decisions(detector, "b", "b")
+    detector.set_current("b")
+    detector.set_current(has)
+    assert decisions(detector, *looks) == decided
 
 
 def test_a_bad_source_without_a_snapshot_is_read_once():
-    watch = Watch()
+    detector = ChangeDetector()
     for decided in (True, False, False):
-        watch.has("")
-        assert decisions(watch, "b") == [decided]
+        detector.set_current("")
+        assert decisions(detector, "b") == [decided]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from appliance.bootstrap import certificates
-from appliance.bootstrap.deployment import make_setup, with_new_certificate
+from appliance.bootstrap.deployment import make_deployment, with_new_certificate
 from appliance.bootstrap.state_folder import prepare_state, state_fault
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
@@ -23,6 +23,7 @@ from appliance.config.schema import Settings, from_flags
 from appliance.errors import StartError
 from tests.checks.running import look, only
 from tests.conftest import Logged
+from tests.permissions import open_to_others
 from tests.service.test_files import in_child, killed_before
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
@@ -137,13 +138,13 @@ def read_only(folder: Path) -> Iterator[None]:
 def test_a_folder_that_may_not_be_written(name: str, settings: Settings, tmp_path: Path) -> None:
     folder = settings.server.state / name
     folder.mkdir(parents=True)
-    for above in (tmp_path, *tmp_path.parents):
-        if not above.stat().st_mode & 0o001:  # pytest's own folders are private
-            above.chmod(above.stat().st_mode | 0o001)
+    open_to_others(tmp_path)
     settings.server.state.chmod(0o777)
     folder.chmod(0o555)
     said = as_nobody(lambda: state_fault(settings))
-    assert said.startswith(f"{settings.server.state}: the state folder cannot be used: Permission denied; name another")
+    assert said.startswith(
+        f"{settings.server.state}: the state folder cannot be used: Permission denied; set server.state to"
+    )
     folder.chmod(0o777)
     assert as_nobody(lambda: state_fault(settings)) == ""
 
@@ -174,17 +175,17 @@ def test_what_is_not_there_can_be_made(settings: Settings) -> None:
 
 def test_a_self_signed_certificate_that_was_removed_is_made_again_once(settings: Settings, logged: Logged) -> None:
     """What was made is what the next look compares with: else all workers would be replaced a second time."""
-    setup = make_setup(settings, {})
+    deployment = make_deployment(settings, {})
     shutil.rmtree(settings.server.state)
-    again = with_new_certificate(setup)
-    assert setup.certificate != again.certificate == certificates.signature(settings)
+    again = with_new_certificate(deployment)
+    assert deployment.certificate_fingerprint != again.certificate_fingerprint == certificates.fingerprint(settings)
     for event in ("self_signed_certificate",) * 2:
         logged.take(event)
 
 
 def test_killed_between_key_and_certificate_both_are_made_again(settings: Settings, logged: Logged) -> None:
     """A certificate with the key of another would stop every later start."""
-    setup = make_setup(settings, {})
+    deployment = make_deployment(settings, {})
     folder = settings.server.state / "self-signed"
     for call in count():
         (folder / "localhost.key").unlink()
@@ -192,6 +193,6 @@ def test_killed_between_key_and_certificate_both_are_made_again(settings: Settin
         assert certificates.load(settings)[0] is not None
         if code == 0:
             break
-    assert setup.served
+    assert deployment.certificates
     while logged.rest():
         logged.take("self_signed_certificate")
