@@ -16,7 +16,7 @@ from appliance.observe.health import NOT_ACCEPTED, CertificateInfo
 from appliance.observe.logs import log
 from appliance.system.files import fingerprint_of
 
-MADE_HERE: Final = "made here"
+SELF_SIGNED: Final = "self-signed by sidebard"
 
 # So much of the certificates fits the shared status, however many there are and whatever names they have.
 _SHOWN: Final = 10
@@ -71,7 +71,7 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateIn
     except OSError as error:
         raise StartError(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
     if is_self_signed:  # which was logged above
-        certificates = tuple(replace(each, flaws=(), distrust=MADE_HERE) for each in certificates)
+        certificates = tuple(replace(each, flaws=(), distrust=SELF_SIGNED) for each in certificates)
     for certificate in certificates:
         for flaw in certificate.flaws:
             log.warning("certificate_warning", file=str(certificate.file), message=flaw.sentence)

@@ -144,4 +144,6 @@ def bind_hint(error: OSError, key: str) -> str:
     """Return what to do if `key`, a key of the config, has an address on which nothing can listen."""
     if isinstance(error, PermissionError):
         return "ports below 1024 need a socket unit of systemd, or root"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"set {key} to an address of this machine"
     return f"set {key} to another address, or stop the process that listens there"

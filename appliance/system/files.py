@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags for open(2): a folder to work in by its descriptor, and no link to one."""
 
 
 def write_atomically(file: Path, content: bytes) -> None:
@@ -22,7 +23,7 @@ def write_atomically(file: Path, content: bytes) -> None:
 
     It is written beside, synced, renamed, and then the folder is synced. Raises OSError.
     """
-    folder = os.open(file.parent, _FOLDER)
+    folder = os.open(file.parent, OPEN_FOLDER)
     unfinished = f"{file.name}.{os.getpid()}.tmp"
     try:
         _remove_leftovers(folder, file.name)
@@ -43,7 +44,7 @@ def open_private(file: Path, flags: int) -> int:
 
     Only what is made here changes its owner. Raises OSError.
     """
-    folder = os.open(file.parent, _FOLDER)
+    folder = os.open(file.parent, OPEN_FOLDER)
     try:
         return _open_private(folder, file.name, flags)
     finally:

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from appliance.errors import StartError
+from appliance.system.files import OPEN_FOLDER
 from appliance.system.frozen import let_others_read
 
 _PR_SET_DUMPABLE: Final = 4
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _MOST_CAPABILITIES: Final = 64
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAKE: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _libc: Final = ctypes.CDLL(None)
@@ -99,7 +99,7 @@ def _give_folder(state: Path, user: pwd.struct_passwd) -> None:
         try:
             for number, name in enumerate(missing, 1):
                 os.mkdir(name, 0o700 if number == len(missing) else 0o755, dir_fd=folder)
-                above, folder = folder, os.open(name, _FOLDER, dir_fd=folder)
+                above, folder = folder, os.open(name, OPEN_FOLDER, dir_fd=folder)
                 os.close(above)
             _own(folder, user)
         finally:
@@ -118,7 +118,7 @@ def _trusted(path: Path) -> Iterator[int | None]:
 
 def _open_folder(name: str, above: int | None, opened: ExitStack) -> int | None:
     try:
-        folder = os.open(name, _FOLDER, dir_fd=above)
+        folder = os.open(name, OPEN_FOLDER, dir_fd=above)
     except OSError:
         return None
     opened.callback(os.close, folder)
@@ -141,7 +141,7 @@ def _own(folder: int, user: pwd.struct_passwd) -> None:
         return
     for name in os.listdir(folder):
         try:
-            below = os.open(name, _FOLDER, dir_fd=folder)
+            below = os.open(name, OPEN_FOLDER, dir_fd=folder)
         except OSError:
             _hand_over(name, user, folder)
             continue

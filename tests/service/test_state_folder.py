@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.bootstrap import certificates
-from appliance.bootstrap.deployment import make_deployment, with_new_certificate
 from appliance.bootstrap.state_folder import prepare_state, state_fault
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
@@ -171,28 +169,3 @@ def test_a_file_in_its_place(name: str, settings: Settings) -> None:
 
 def test_what_is_not_there_can_be_made(settings: Settings) -> None:
     assert state_fault(settings) == ""
-
-
-def test_a_self_signed_certificate_that_was_removed_is_made_again_once(settings: Settings, logged: Logged) -> None:
-    """What was made is what the next look compares with: else all workers would be replaced a second time."""
-    deployment = make_deployment(settings, {})
-    shutil.rmtree(settings.server.state)
-    again = with_new_certificate(deployment)
-    assert deployment.certificate_fingerprint != again.certificate_fingerprint == certificates.fingerprint(settings)
-    for event in ("self_signed_certificate",) * 2:
-        logged.take(event)
-
-
-def test_killed_between_key_and_certificate_both_are_made_again(settings: Settings, logged: Logged) -> None:
-    """A certificate with the key of another would stop every later start."""
-    deployment = make_deployment(settings, {})
-    folder = settings.server.state / "self-signed"
-    for call in count():
-        (folder / "localhost.key").unlink()
-        code = in_child(killed_before(lambda: certificates.load(settings), call))
-        assert certificates.load(settings)[0] is not None
-        if code == 0:
-            break
-    assert deployment.certificates
-    while logged.rest():
-        logged.take("self_signed_certificate")

@@ -231,16 +231,17 @@ def test_one_that_is_asked_for_during_a_rollout_comes_after_it(world: World, log
     logged.take("reloaded")
 
 
-CONFIG_FAULTS = ConfigError([Fault(None, number, "key", "is wrong", None, "correct it") for number in (1, 2)])
+def config_error(faults: int) -> ConfigError:
+    return ConfigError([Fault(None, None, f"key_{number}", "unknown", None, "correct it") for number in range(faults)])
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        pytest.param(CONFIG_FAULTS, id="a wrong config"),
+        pytest.param(config_error(2), id="a wrong config"),
+        pytest.param(config_error(1000), id="a config with a thousand faults"),
         pytest.param(StartError("no state folder"), id="what a start would end with"),
         pytest.param(OSError(24, "Too many open files"), id="no descriptors"),
-        pytest.param(StartError("x" * 100_000), id="more than the status holds"),
     ],
 )
 def test_a_new_state_that_is_not_valid_changes_nothing(error: Exception, world: World, logged: Logged) -> None:
