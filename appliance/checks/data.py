@@ -51,7 +51,8 @@ def customers(context: CheckContext) -> Iterator[Finding]:
         yield warning(f"{trial.bad_rows:,} bad rows would be left out; mend them, or they have no card")
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
     if trial.unclear_rows:
-        yield warning(f"{trial.unclear_rows:,} rows have a value beside an address that is not one; it is ignored")
+        what = "that is no address or domain" if context.plan.company_domain else "beside an address that is not one"
+        yield warning(f"{trial.unclear_rows:,} rows have a value {what}; it is ignored")
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 
 

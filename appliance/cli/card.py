@@ -50,7 +50,7 @@ def command(
     _print(reply, html=html, response=response)
     if reply.fault:
         click.echo(f"the card failed, so this is the built-in one: {reply.fault}", err=True)
-    sys.exit(0 if reply.outcome is Outcome.FOUND else FAILURE)
+    sys.exit(0 if reply.outcome in (Outcome.FOUND, Outcome.COMPANY) else FAILURE)
 
 
 def _readable(address: str | None) -> str:

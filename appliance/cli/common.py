@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 
+from appliance.bootstrap.sources import check_sources
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import App, Settings, from_flags, load
@@ -72,10 +73,10 @@ def find_settings(config: Path | None, customers: Path | None = None, secret_fil
     if config is not None and (customers or secret_file):
         raise click.UsageError("--config names a file that says all; leave out --customers and --secret-file")
     if customers is None:
-        return load(config or Path(DEFAULT_CONFIG), os.environ)
+        return load(config or Path(DEFAULT_CONFIG), os.environ, check_sources)
     if secret_file is None:
         raise click.UsageError("--customers needs --secret-file FILE, the secret that Help Scout signs with")
-    return from_flags(customers, secret_file, os.environ, Path.cwd())
+    return from_flags(customers, secret_file, os.environ, Path.cwd(), check_sources)
 
 
 def settings_without_secret(config: Path | None, customers: Path | None) -> Settings:
@@ -87,7 +88,7 @@ def settings_without_secret(config: Path | None, customers: Path | None) -> Sett
         return find_settings(config)
     if config is not None:
         raise click.UsageError("--config names a file that says all; leave out --customers")
-    return from_flags(customers, Path(os.devnull), os.environ, Path.cwd())  # the secret is never read
+    return from_flags(customers, Path(os.devnull), os.environ, Path.cwd(), check_sources)  # the secret is never read
 
 
 def find_app(settings: Settings, name: str | None) -> App:

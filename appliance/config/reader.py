@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
 
 from appliance.config import values
-from appliance.config.values import BadValue, Parser, SecretSource
+from appliance.config.values import BadValue, Parser, SecretSource, SourceLocation
 from appliance.errors import CONFIG_INVALID, SidebardError
 
 T = TypeVar("T")
@@ -280,7 +280,7 @@ def _located(value: Any, folder: Path) -> Any:
     """Make every path in a value absolute: what a config file names is relative to its own folder."""
     if isinstance(value, Path):
         return folder / value
-    if isinstance(value, SecretSource) and value.path is not None:
+    if isinstance(value, SecretSource | SourceLocation) and value.path is not None:
         return replace(value, path=folder / value.path)
     return tuple(_located(item, folder) for item in value) if isinstance(value, tuple) else value
 

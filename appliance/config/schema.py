@@ -12,7 +12,7 @@ import keyword
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
@@ -32,7 +32,7 @@ from appliance.config.reader import (
     setting,
     syntax_hint,
 )
-from appliance.config.values import Endpoint, SecretSource
+from appliance.config.values import Endpoint, SecretSource, SourceLocation
 
 __all__ = [
     "App",
@@ -92,7 +92,7 @@ class Tls:
 class Customers:
     """[customers]. Durations are seconds, shares 0 to 1."""
 
-    source: Path = setting(values.parse_source, example='"customers.csv"')
+    source: SourceLocation = setting(values.parse_source, example='"customers.csv"')
     table: str = setting(values.parse_text, "customers")
     addresses: tuple[str, ...] = setting(values.list_of(values.parse_text, least=1), example='["email"]')
     refresh: float = setting(values.parse_duration, "60s")
@@ -100,10 +100,15 @@ class Customers:
     max_bad_rows: float = setting(values.parse_share, "1%")
     max_age: float | None = setting(values.optional(values.parse_duration), "")
     encoding: str = setting(values.or_empty(values.parse_encoding), "")
+    skip_lines: int = setting(values.integer(0, 1000), 0)
+    unterminated_last_line: str = setting(values.one_of("refuse", "accept"), "refuse")
+    null_values: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
     ready_file: Path | None = setting(values.optional(values.parse_path), "")
     checksum_file: Path | None = setting(values.optional(values.parse_path), "")
     ignore_domains: tuple[str, ...] = setting(values.list_of(values.parse_domain), [])
     plus_addressing: bool = setting(values.parse_bool, False)
+    gmail_dots: bool = setting(values.parse_bool, False)
+    company_domain: str = setting(values.or_empty(values.parse_text), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +116,13 @@ class Related:
     """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-"."""
 
     name: str
-    source: Path = setting(values.parse_source, example='"orders.csv"')
+    source: SourceLocation = setting(values.parse_source, example='"orders.csv"')
     table: str = setting(values.or_empty(values.parse_text), "")
     key: str = setting(values.parse_text, example='"customer_id"')
     on: str = setting(values.parse_text, example='"id"')
     order_by: str = setting(values.or_empty(values.parse_text), "")
     limit: int = setting(values.integer(1, 1000), 10)
+    skip_lines: int = setting(values.integer(0, 1000), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +210,15 @@ class Settings:
     apps: tuple[App, ...] = sections(App, example='[[app]] with secrets = ["file:secret"]')
 
 
-def load(file: Path, environ: Mapping[str, str]) -> Settings:
+Check = Callable[[Settings, Reader], None]
+"""Says to the reader what is wrong by rules that only the rooms above know."""
+
+
+def no_more(_settings: Settings, _reader: Reader) -> None:
+    """Check nothing more."""
+
+
+def load(file: Path, environ: Mapping[str, str], check: Check = no_more) -> Settings:
     """Read a config file. `environ` names the state folder, where the file does not. Opens nothing that it names.
 
     Raises ConfigError with every fault, and never another exception, whatever the file holds.
@@ -215,7 +229,7 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
         tree = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError([_file_fault(file, error, text)]) from None
-    settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute())
+    settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute(), check)
     if reader.faults:
         lines = lines_of(text)
         placed = [replace(fault, file=file, line=line_of(lines, path)) for path, fault in reader.faults]
@@ -223,7 +237,9 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path) -> Settings:
+def from_flags(
+    customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path, check: Check = no_more
+) -> Settings:
     """Give the settings of `serve --customers FILE --secret-file FILE`: for the rest, the defaults.
 
     Raises ConfigError.
@@ -232,7 +248,7 @@ def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], c
         "customers": {"source": str(customers), "addresses": ["email"]},
         "app": [{"secrets": [f"file:{secret_file}"]}],
     }
-    settings, reader = _settle(tree, cwd.absolute(), environ, None)
+    settings, reader = _settle(tree, cwd.absolute(), environ, None, check)
     if reader.faults:
         flags = {"customers": "--customers", "app": "--secret-file"}
         raise ConfigError(replace(fault, key=flags.get(str(path[0]), fault.key)) for path, fault in reader.faults)
@@ -263,7 +279,7 @@ def with_overrides(settings: Settings, listen: Sequence[str] | None, workers: in
 
 
 def _settle(
-    tree: Mapping[str, object], folder: Path, environ: Mapping[str, str], file: Path | None
+    tree: Mapping[str, object], folder: Path, environ: Mapping[str, str], file: Path | None, check: Check
 ) -> tuple[Settings, Reader]:
     """Decode, fill in what hangs on other keys or on the environment, and check across sections."""
     server = tree.get("server", {})
@@ -278,6 +294,7 @@ def _settle(
         apps=tuple(replace(app, file=file, index=index) for index, app in enumerate(settings.apps)),
     )
     _check(settings, reader)
+    check(settings, reader)
     return settings, reader
 
 

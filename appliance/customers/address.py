@@ -115,13 +115,36 @@ def readable(address: str) -> str:
     return text if normalise(text) == address else address
 
 
-def normalise_domain(domain: str) -> str:
-    """Give the form in which `domain_of` gives this domain; one that is none stays as it is, and matches nothing."""
+def normalise_domain(domain: str, *, gmail_dots: bool = False) -> str:
+    """Return the form in which `domain_of` gives this domain; one that is none stays as it is, and matches nothing."""
     address = normalise(f"x@{domain}")
-    return domain_of(address) if address else domain
+    return domain_of(fold(address, plus=False, gmail_dots=gmail_dots)) if address else domain
+
+
+def fold(address: str, *, plus: bool, gmail_dots: bool) -> str:
+    """Return the one form of all addresses (normal forms) that the operator takes for one person's.
+
+    `plus`: without a "+tag". `gmail_dots`: Gmail's without dots, and googlemail.com as gmail.com.
+    """
+    if plus:
+        address = fold_plus(address)
+    if gmail_dots:
+        address = _fold_gmail(address)
+    return address
 
 
 def fold_plus(address: str) -> str:
-    """Give a normal form without its "+tag": another person's at some providers, so only where the operator asks."""
-    local, _, domain = address.partition("@")
+    """Return a normal form without its "+tag": another person's at some providers, so only where the operator asks."""
+    local, _, domain = address.rpartition("@")
+    if local.startswith('"'):
+        return address
     return f"{local.partition('+')[0] or local}@{domain}"
+
+
+def _fold_gmail(address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    if domain not in ("gmail.com", "googlemail.com"):
+        return address
+    if not local.startswith('"'):
+        local = local.replace(".", "")
+    return f"{local}@gmail.com"

@@ -13,12 +13,12 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
-from appliance.customers.address import fold_plus
+from appliance.customers.address import domain_of, fold
 from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns, Record, Rows
 from appliance.errors import SidebardError
@@ -34,6 +34,7 @@ CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER
                      record TEXT NOT NULL, PRIMARY KEY(relation, key, place)) WITHOUT ROWID;
 CREATE TABLE customer_key(number INTEGER NOT NULL, key TEXT NOT NULL, customer INTEGER NOT NULL,
                           PRIMARY KEY(number, key, customer)) WITHOUT ROWID;
+CREATE TABLE company(domain TEXT PRIMARY KEY, members INTEGER NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
 """
 _FIND: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM address
 JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer LIMIT ?"""
@@ -46,6 +47,7 @@ MAX_FOUND: Final = 20
 MAX_JOIN_KEYS: Final = 50
 """Addresses of one customer by which related rows are found: 9,000 in a cell would make a card of 16 MB."""
 
+_FIND_COMPANY: Final = "SELECT members, CAST(record AS BLOB) FROM company WHERE domain = ?"
 _LIKE: Final = "SELECT CAST(record AS BLOB) FROM customer WHERE number <= ? AND record LIKE ? ORDER BY number LIMIT ?"
 _SEARCHED: Final = 1_000_000  # 0.5 s
 _RELATED: Final = "SELECT CAST(record AS BLOB), total FROM related WHERE relation = ? AND key = ? ORDER BY place"
@@ -69,6 +71,7 @@ class Relation(msgspec.Struct, frozen=True):
     by_address: bool  # `on` holds addresses, so both sides are compared in normal form
     key: str = ""  # the column of its own that is compared
     fold_plus: bool = False  # and without their tags
+    gmail_dots: bool = False  # and without Gmail's dots
 
 
 class SourceVersion(msgspec.Struct, frozen=True):
@@ -91,12 +94,22 @@ class SnapshotMetadata(msgspec.Struct, frozen=True):
     rows: int
     related_rows: dict[str, int]
     addresses: int
+    companies: int  # domains of companies
     checksum: int  # by add_to_checksum, over all records in order
 
     @property
     def as_of(self) -> float:
         """When the data was read, seconds since 1970: the oldest of its files decides."""
         return min(version.as_of for version in self.versions.values())
+
+
+class Company(NamedTuple):
+    """The customers of one company, in one record: what they all have, with empty cells for what differs."""
+
+    domain: str
+    members: int
+    record: Record
+    """Its related rows are there only if all of them are joined by one value."""
 
 
 class SnapshotFault(SidebardError):
@@ -164,6 +177,21 @@ class Snapshot:
         As `find` does otherwise. Raises KeyError for another name.
         """
         return self._found(_FIND_BY_KEY, [(self._keys[name], key, MAX_FOUND + 1) for name, key in keys])
+
+    def find_company(self, addresses: Iterable[str]) -> Company | None:
+        """Return the company of the first of `addresses` (normal form) whose domain customers name as their company's.
+
+        Raises SnapshotFault if the file is damaged.
+        """
+        if not self.facts.companies:
+            return None
+        try:
+            for domain in dict.fromkeys(map(domain_of, addresses)):
+                if (row := self._execute(_FIND_COMPANY, (domain,)).fetchone()) is not None:
+                    return Company(domain, row[0], self._record(_DECODER.decode(row[1])))
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+        return None
 
     def _found(self, statement: str, wanted: Iterable[tuple[int | str, ...]]) -> tuple[Record, ...]:
         found: dict[int, Record] = {}
@@ -234,11 +262,10 @@ class Snapshot:
             rows += some
             checksum = add_to_checksum(records or b"", checksum)
         addresses = self._execute("SELECT count(*) FROM address").fetchone()[0]
-        if complaint != "ok" or (rows, addresses, checksum) != (
-            self.facts.rows,
-            self.facts.addresses,
-            self.facts.checksum,
-        ):
+        companies = self._execute("SELECT count(*) FROM company").fetchone()[0]
+        facts = self.facts
+        written = (facts.rows, facts.addresses, facts.companies, facts.checksum)
+        if complaint != "ok" or (rows, addresses, companies, checksum) != written:
             raise SnapshotFault(f"what was written could not be read back ({complaint}); check the disk")
 
     def close(self) -> None:
@@ -269,7 +296,8 @@ def related_keys(text: str, relation: Relation, limit: int | None = None) -> lis
     if not relation.by_address:
         return [text.strip()] if text.strip() else []
     addresses = read_cell(text, limit).addresses
-    return list(dict.fromkeys(fold_plus(one) if relation.fold_plus else one for one in addresses))[:limit]
+    folded = (fold(one, plus=relation.fold_plus, gmail_dots=relation.gmail_dots) for one in addresses)
+    return list(dict.fromkeys(folded))[:limit]
 
 
 def add_to_checksum(records: bytes, checksum: int) -> int:

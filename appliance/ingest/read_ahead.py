@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from appliance.ingest.encode import EncodedBatch, Header
+from appliance.ingest.encode import EncodedBatch, Ending, Header
 from appliance.ingest.sources.base import SourceFault
 
 _PIPE_BYTES: Final = 1024 * 1024
@@ -26,11 +26,11 @@ class _End(msgspec.Struct, frozen=True, tag=True):
     pass
 
 
-_DECODER: Final = msgspec.msgpack.Decoder(Header | EncodedBatch | _Fault | _End)
+_DECODER: Final = msgspec.msgpack.Decoder(Header | EncodedBatch | Ending | _Fault | _End)
 
 
-def read_ahead(items: Iterator[Header | EncodedBatch]) -> Iterator[Header | EncodedBatch]:
-    """Give what `items` gives, made in a forked child. Raises SourceFault, as `items` does.
+def read_ahead(items: Iterator[Header | EncodedBatch | Ending]) -> Iterator[Header | EncodedBatch | Ending]:
+    """Return what `items` holds, made in a forked child. Raises SourceFault, as `items` does.
 
     If there can be no child now, they are made here: that only takes longer. The calling process must have no other
     threads.
@@ -64,7 +64,7 @@ def read_ahead(items: Iterator[Header | EncodedBatch]) -> Iterator[Header | Enco
     raise SourceFault("the process that reads the file was ended; look for what ended it", transient=True)
 
 
-def _produce(items: Iterator[Header | EncodedBatch], write_end: int) -> NoReturn:
+def _produce(items: Iterator[Header | EncodedBatch | Ending], write_end: int) -> NoReturn:
     """Write every item to the pipe, then end the process: nothing of the parent's may run in it."""
     code = 1
     try:
@@ -82,7 +82,9 @@ def _produce(items: Iterator[Header | EncodedBatch], write_end: int) -> NoReturn
         os._exit(code)
 
 
-def _with_end(items: Iterator[Header | EncodedBatch]) -> Iterator[Header | EncodedBatch | _Fault | _End]:
+def _with_end(
+    items: Iterator[Header | EncodedBatch | Ending],
+) -> Iterator[Header | EncodedBatch | Ending | _Fault | _End]:
     try:
         yield from items
     except SourceFault as fault:

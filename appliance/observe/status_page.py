@@ -34,7 +34,7 @@ class OutcomeGroup(NamedTuple):
 
 
 OUTCOME_GROUPS: Final = (
-    OutcomeGroup("found", "found", (Outcome.FOUND,)),
+    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY)),
     OutcomeGroup("no customer", "nobody", (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.DRAFT)),
     OutcomeGroup(
         "refused",

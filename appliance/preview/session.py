@@ -24,9 +24,9 @@ from appliance.config.schema import App, ConfigError, Settings
 from appliance.customers.address import readable
 from appliance.customers.snapshot import Snapshot, SnapshotFault
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest import validation
+from appliance.ingest import resources
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.spec import ImportRefused
+from appliance.ingest.spec import ImportRefused, ImportSpec
 from appliance.outcomes import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
@@ -92,7 +92,7 @@ class Session:
         self._data_faults: tuple[Shown, ...] = ()
         self._apps: dict[Data, SidebarApp] = {}
         self._snapshot: Snapshot | None = None
-        self._tried = ""
+        self._tried: tuple[ImportSpec, str] | None = None
         self.child: ImportChild | None = None
         self._plan = import_spec_of(settings)
         self._stamp = self._look()
@@ -106,10 +106,10 @@ class Session:
     def state(self) -> State:
         """What is true now."""
         facts = self._snapshot.facts if self._snapshot else None
-        files = [self._settings.file, self._app.card, *self._plan.files]
+        files = [file.name for file in (self._settings.file, self._app.card) if file]
         return State(
             app=self._app.name,
-            files=tuple(dict.fromkeys(file.name for file in files if file)),
+            files=tuple(dict.fromkeys([*files, *(source.name for source in self._plan.sources)])),
             rows=facts.rows if facts else None,
             as_of=facts.as_of if facts else None,
             importing=self.child is not None,
@@ -259,9 +259,9 @@ class Session:
         if self._snapshot is not None and self._snapshot.facts.fingerprint == fingerprint(self._plan):
             self._tried = self._wanted()
 
-    def _wanted(self) -> str:
-        """Give a name for what an import would read now."""
-        return f"{self._plan.digest()} {fingerprint(self._plan)}"
+    def _wanted(self) -> tuple[ImportSpec, str]:
+        """Return all that decides how an import would end now: also what its spec allows."""
+        return self._plan, fingerprint(self._plan)
 
     def _import_if_changed(self) -> bool:
         wanted = self._wanted()
@@ -294,4 +294,4 @@ class Session:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    return str(error) if isinstance(error, ImportRefused) else validation.explain(error, folder)
+    return str(error) if isinstance(error, ImportRefused) else resources.explain(error, folder)

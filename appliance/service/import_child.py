@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from appliance.errors import INTERNAL_ERROR
-from appliance.ingest import validation
+from appliance.ingest import resources
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
@@ -101,11 +101,10 @@ def _run(spec: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
 
 def limit(spec: ImportSpec, folder: Path) -> None:
     """Limit the memory, CPU time and file size of this process; a file that needs more is refused."""
-    data = sum(file.stat().st_size for file in spec.files if file.is_file())
     limits = (
         (resource.RLIMIT_AS, MAX_MEMORY),
         (resource.RLIMIT_CPU, MAX_SECONDS),
-        (resource.RLIMIT_FSIZE, FILE_FACTOR * data + FILE_BASE),
+        (resource.RLIMIT_FSIZE, FILE_FACTOR * spec.size() + FILE_BASE),
     )
     for what, wanted in limits:
         hard = resource.getrlimit(what)[1]
@@ -122,4 +121,4 @@ def run_import(spec: ImportSpec, folder: Path) -> ImportResult:
     except ImportRefused as refused:
         return ImportFailed(str(refused), refused.bad, refused.transient)
     except (OSError, sqlite3.Error, MemoryError) as error:
-        return ImportFailed(validation.explain(error, folder))
+        return ImportFailed(resources.explain(error, folder))

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers.snapshot import SnapshotMetadata
-from appliance.ingest.sources.csv_file import CSV_SUFFIXES
+from appliance.ingest.sources.base import Source
 from appliance.ingest.spec import ImportSpec
-from appliance.system.files import size_in
 from appliance.system.write_monitor import WriteMonitor
 
 QUIET_PERIOD: Final = 10.0
@@ -43,7 +42,7 @@ class StabilityCheck:
         self._seen = ""
         self._changed = timer()
         self._waiting_since: float | None = None
-        self._waiting_for: Path | None = None
+        self._waiting_for: Source | None = None
 
     def is_stable(self, fingerprint: str, imported: SnapshotMetadata | None) -> bool:
         """Return whether the files, which have this fingerprint now, can be read.
@@ -85,24 +84,16 @@ class StabilityCheck:
             " or set customers.ready_file"
         )
 
-    def _incomplete(self, imported: SnapshotMetadata | None) -> Path | None:
-        """Return the first file that looks incomplete."""
-        spec = self._spec
-        if spec.ready_file is not None or spec.checksum_file is not None:
-            return None
-        texts = (file for file in spec.files if file.suffix.lower() in CSV_SUFFIXES)
-        return next((file for file in texts if self._writes.is_open(file) or _has_shrunk(file, imported)), None)
+    def _incomplete(self, imported: SnapshotMetadata | None) -> Source | None:
+        """Return the first source that looks incomplete."""
+        for source in () if self._spec.is_marked else self._spec.sources:
+            version = imported.versions.get(source.describe()) if imported else None
+            if source.unfinished(version.fingerprint if version else "", self._writes):
+                return source
+        return None
 
     def _last_write(self) -> float:
         return max((_modified(file) for file in self._spec.files), default=0.0)
-
-
-def _has_shrunk(file: Path, imported: SnapshotMetadata | None) -> bool:
-    version = imported.versions.get(str(file)) if imported else None
-    try:
-        return version is not None and os.stat(file).st_size < size_in(version.fingerprint)
-    except OSError:
-        return False  # the import reports it
 
 
 def _modified(file: Path) -> float:

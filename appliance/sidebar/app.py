@@ -18,13 +18,14 @@ from appliance.cards import builtin
 from appliance.cards.layout import Display, Layout
 from appliance.cards.template import CardTemplate, TemplateFault
 from appliance.cards.vary import Vary
-from appliance.customers.address import domain_of, fold_plus, normalise
+from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.lookup import CacheState, Lookup, NotLoaded
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
-from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
+from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotFault
 from appliance.outcomes import CARD_STATUS, CARD_TYPE, Outcome, Refusal, Reply
+from appliance.sidebar.company import of_company
 from appliance.sidebar.protocols.diagnosis import Diagnoser, Diagnosis
 from appliance.sidebar.protocols.payload import BadPayload, Id, Payload, Ticket, parse
 from appliance.sidebar.protocols.signature import Verifier
@@ -62,6 +63,7 @@ class Rules:
     max_age: float | None = None
     zone: tzinfo = UTC
     address_columns: tuple[str, ...] = ()
+    gmail_dots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,9 @@ class SidebarApp:
             rules = self._rules
             self._layout = Layout(facts.columns, facts.relations, self._card.display, rules.zone)
             columns = Columns(facts.columns)
-            self._reader = AddressReader(rules.address_columns, columns, fold_plus=rules.plus_addressing)
+            self._reader = AddressReader(
+                rules.address_columns, columns, fold_plus=rules.plus_addressing, gmail_dots=rules.gmail_dots
+            )
         self._lookup.use(snapshot)
 
     def expire_cache(self) -> None:
@@ -229,10 +233,14 @@ class SidebarApp:
         addresses, cut = question.addresses, question.cut
         named = [(one.title, one.value) for one in question.named] if question.named else ()
         fault = ""
+        company: Company | None = None
         if records:
             outcome, html, fault = self._found(snapshot, records, question)
             if named:
                 html = builtin.found_by(named) + html
+        elif (company := snapshot.find_company(addresses)) is not None:
+            outcome, html, fault = self._found(snapshot, (company.record,), question)
+            outcome, html = of_company(company, outcome, html)
         elif addresses:
             outcome, html = Outcome.UNKNOWN, builtin.unknown(addresses, cut, named)
         else:
@@ -241,6 +249,8 @@ class SidebarApp:
             now = self._clock()
             html += builtin.old(self._since.at(snapshot.facts.as_of, now), now, self._rules.zone)
         whom = self._named(records[0], question) if named and records else next(iter(addresses), None)
+        if company is not None:  # whose data is shown, as far as it is one customer's
+            whom = self._reader.read([values_of(company.record)]).main[0] or company.domain
         if whom is None:
             return _finish(outcome, html, None, fault)
         return _finish(outcome, html, self._hash(whom), fault, whom if self._names_addresses else "")
@@ -290,7 +300,7 @@ def asked_for(payload: Payload, rules: Rules) -> tuple[tuple[str, ...], bool]:
     texts: Sequence[str] = customer.emails or ()
     if customer.email:
         texts = (customer.email, *texts)
-    form = _folded if rules.plus_addressing else normalise
+    form = partial(_folded, rules) if rules.plus_addressing or rules.gmail_dots else normalise
     own = form(mailbox.email) if (mailbox := payload.mailbox) is not None and mailbox.email else None
     addresses: dict[str, None] = {}
     for text in texts[:_MAX_TEXTS]:
@@ -302,9 +312,9 @@ def asked_for(payload: Payload, rules: Rules) -> tuple[tuple[str, ...], bool]:
     return distinct[:MAX_ADDRESSES], cut
 
 
-def _folded(text: str) -> str | None:
+def _folded(rules: Rules, text: str) -> str | None:
     address = normalise(text)
-    return None if address is None else fold_plus(address)
+    return None if address is None else fold(address, plus=rules.plus_addressing, gmail_dots=rules.gmail_dots)
 
 
 def _number(identifier: Id | None) -> int | None:
@@ -326,7 +336,7 @@ def weigh(finished: Finished) -> int:
     return 1 + len(finished.body) // CACHE_PLACE
 
 
-_NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS)
+_NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.COMPANY)
 _DRAFT: Final = _finish(Outcome.DRAFT, builtin.draft())
 _NO_ADDRESS: Final = _finish(Outcome.NO_ADDRESS, builtin.no_address())
 _NOT_LOADED: Final = _finish(Outcome.NOT_LOADED, builtin.not_loaded())

@@ -20,7 +20,7 @@ from appliance.checks.registry import all_checks, run_checks
 from appliance.config.schema import load
 from appliance.config.values import Endpoint
 from appliance.errors import StartError
-from appliance.ingest import dry_run, validation
+from appliance.ingest import dry_run, resources
 from appliance.system.privileges import file_user, owner_of
 from tests.checks.running import context, look, only, settings, told
 from tests.daemon import Daemon
@@ -330,6 +330,16 @@ def test_customers_in_a_large_file(
     test_customers(text, status, sentence, tmp_path)
 
 
+def test_an_unterminated_last_line_says_what_accepts_it(tmp_path: Path) -> None:
+    where = context(tmp_path)
+    (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
+    said = only(look("customers", where)).sentence
+    assert 'everything else is whole; if this program always writes it so: unterminated_last_line = "accept"' in said
+    where = context(tmp_path, customers='unterminated_last_line = "accept"')
+    (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
+    assert only(look("customers", where)).sentence.endswith("1 customers, 1 with an address")
+
+
 def test_the_end_of_a_large_file_in_utf_16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run, "WHOLE", -1)
     where = context(tmp_path)
@@ -479,7 +489,7 @@ def test_a_user_who_is_not_there(tmp_path: Path) -> None:
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = context(tmp_path)
     assert look("space", where).status is Status.OK
-    monkeypatch.setattr(validation, "_ROOM", 1 << 60)
+    monkeypatch.setattr(resources, "_ROOM", 1 << 60)
     finding = only(look("space", where))
     assert (finding.status, "make room there" in finding.sentence) == (Status.FAULT, True)
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.bootstrap.sources import check_sources
 from appliance.config import files as config_files
 from appliance.config import reader, values
 from appliance.config import schema as config
@@ -28,7 +29,7 @@ MINIMAL = '[customers]\nsource = "c.csv"\naddresses = ["email"]\n[[app]]\nsecret
 def load(folder: Path, text: str | bytes = MINIMAL, environ: dict[str, str] = ENVIRON) -> config.Settings:
     file = folder / "sidebard.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return config.load(file, environ)
+    return config.load(file, environ, check_sources)
 
 
 def faults(folder: Path, text: str | bytes) -> str:
@@ -49,7 +50,7 @@ def test_mistakes_and_their_messages(case: Path, tmp_path: Path) -> None:
 def test_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert settings.file == tmp_path / "sidebard.toml"
-    assert settings.customers.source == tmp_path / "c.csv"
+    assert settings.customers.source.path == tmp_path / "c.csv"
     assert settings.server.state == Path("/home/op/.local/state/sidebard")
     assert [str(endpoint) for endpoint in settings.server.listen] == ["0.0.0.0:443"]
     assert (settings.tls.certificate, settings.customers.max_age, settings.apps[0].card) == (None, None, None)
@@ -159,14 +160,14 @@ def test_deep_dotted_key(tmp_path: Path) -> None:
 def test_from_flags(tmp_path: Path) -> None:
     settings = config.from_flags(Path("c.csv"), Path("/s"), ENVIRON, tmp_path)
     assert settings.file is None
-    assert settings.customers.source == tmp_path / "c.csv"
+    assert settings.customers.source.path == tmp_path / "c.csv"
     assert settings.customers.addresses == ("email",)
     assert settings.apps[0].secrets[0].path == Path("/s")
 
 
 def test_from_flags_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match=r"^--customers: has none of the endings"):
-        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path)
+        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path, check_sources)
 
 
 def test_overrides(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,17 @@ from appliance.customers.address import normalise
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_JOIN_KEYS, Snapshot, SnapshotFault, file_of, generation_of, generations
 from appliance.customers.snapshot_store import newest
+from appliance.ingest import dry_run, importer
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.importer import STEPS, import_customers
-from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
-from tests.factory import CUSTOMERS, NOW, Timer, open_snapshot, run_import, write_csv
+from appliance.ingest.importer import import_customers
+from appliance.ingest.spec import ImportRefused
+from tests.factory import CUSTOMERS, NOW, Timer, import_spec, open_snapshot, related_spec, run_import, write_csv
 from tests.permissions import open_to_others
 
 
 @pytest.fixture
 def spec(tmp_path):
-    return ImportSpec(source=write_csv(tmp_path / "customers.csv"))
+    return import_spec(source=write_csv(tmp_path / "customers.csv"))
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def names(folder, spec, *addresses):
 
 
 def write(spec, rows):
-    write_csv(spec.source, rows)
+    write_csv(spec.source.path, rows)
     return spec
 
 
@@ -73,7 +75,7 @@ def test_several_columns_and_several_addresses_in_a_cell(folder, spec):
         ("ann@example.com", "Di", ""),
         ("", "Ed", ""),
     ]
-    spec = ImportSpec(source=write(spec, rows).source, addresses=("Email", "other"))
+    spec = import_spec(source=write(spec, rows).source.path, addresses=("Email", "other"))
     report = run_import(spec, folder)
     assert (report.rows, report.addresses, report.without_address, report.shared_addresses) == (5, 7, 1, 1)
     assert names(folder, spec, "a.lee@example.org") == names(folder, spec, "ann@example.net") == ["Ann"]
@@ -90,11 +92,41 @@ def test_a_cell_of_two_lines(folder, spec):
     assert names(folder, spec, "cy@example.com") == ["Cy"]
 
 
+def test_dots_of_gmail_are_other_people_unless_the_operator_says_so(folder, spec):
+    rows = [
+        ("email", "name"),
+        ("A.da@GoogleMail.com", "Ada"),
+        ("b.ob@example.com", "Bob"),
+        ("ada@gmail.com", "Also Ada"),
+    ]
+    write(spec, rows)
+    run_import(spec, folder)
+    assert names(folder, spec, "ada@gmail.com") == ["Also Ada"]
+    folded = replace(spec, gmail_dots=True)
+    report = run_import(folded, folder)
+    assert report.shared_addresses == 1
+    assert names(folder, folded, "ada@gmail.com") == ["Ada", "Also Ada"]
+    assert names(folder, folded, "a.da@googlemail.com", "bob@example.com") == []  # a request's are folded, too
+    assert names(folder, folded, "b.ob@example.com") == ["Bob"]
+
+
+def test_related_rows_are_joined_by_addresses_without_dots(folder, tmp_path):
+    source = write_csv(tmp_path / "c.csv", [("email",), ("ada.l@gmail.com",)])
+    orders = write_csv(
+        tmp_path / "o.csv", [("mail", "number"), ("a.d.a.l@googlemail.com", "1"), ("adal@gmail.com", "2")]
+    )
+    related = related_spec(name="orders", source=orders, table="", key="mail", on="email")
+    spec = import_spec(source=source, related=(related,), gmail_dots=True)
+    run_import(spec, folder)
+    (ada,) = open_snapshot(folder, spec).find(("adal@gmail.com",))
+    assert [order.number for order in ada.orders] == ["1", "2"]
+
+
 def test_tags_are_other_people_unless_the_operator_says_so(folder, spec):
     rows = [("email", "name"), ("ann+shop@example.com", "Ann"), ("ann@example.com", "Other Ann")]
     run_import(write(spec, rows), folder)
     assert names(folder, spec, "ann@example.com") == ["Other Ann"]
-    folded = ImportSpec(source=spec.source, plus_addressing=True)
+    folded = import_spec(source=spec.source.path, plus_addressing=True)
     run_import(folded, folder)
     assert names(folder, folded, "ann@example.com") == ["Ann", "Other Ann"]
 
@@ -117,7 +149,7 @@ def test_every_dialect(encoding, delimiter, line_end, suffix, tmp_path):
     for begin in ("", f"sep={delimiter}{line_end}"):
         source = tmp_path / f"c{suffix}"
         source.write_bytes(encode(begin + text.getvalue(), encoding))
-        spec = ImportSpec(source=source, encoding="cp1252" if encoding == "cp1252" else "")
+        spec = import_spec(source=source, encoding="cp1252" if encoding == "cp1252" else "")
         run_import(spec, tmp_path / "state")
         snapshot = open_snapshot(tmp_path / "state", spec)
         (record,) = snapshot.find(("jürgen@example.com",))
@@ -145,7 +177,7 @@ def test_any_rows_are_found_again(rows, delimiter, line_end, encoding, quoting, 
     with open(source, "w", encoding=encoding, newline="") as text:
         writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end, quoting=quoting)
         writer.writerows([("email", "name", "note"), *rows])
-    spec = ImportSpec(source=source, max_shrink=1.0)
+    spec = import_spec(source=source, max_shrink=1.0)
     report = run_import(spec, tmp_path / "any")
     assert report.rows == len(rows)
     snapshot = open_snapshot(tmp_path / "any", spec)
@@ -210,9 +242,9 @@ def make_database(file, rows=CUSTOMERS, *more):
 def test_a_table_and_a_view(tmp_path, folder):
     view = """CREATE VIEW "paying customers" AS SELECT email AS "E-Mail", name FROM customers WHERE plan = 'Pro'"""
     source = make_database(tmp_path / "c.sqlite3", CUSTOMERS, view)
-    spec = ImportSpec(source=source, table="Customers")
+    spec = import_spec(source=source, table="Customers")
     assert run_import(spec, folder).rows == 6
-    paying = ImportSpec(source=source, table="paying customers", addresses=("e-mail",))
+    paying = import_spec(source=source, table="paying customers", addresses=("e-mail",))
     assert run_import(paying, folder).rows == 3
     assert names(folder, paying, "ann@example.com", "jackie.chan@example.com") == ["Ann Lee"]
     assert sorted(file.name for file in folder.iterdir()) == ["00000001.db", "00000002.db", "lock"]
@@ -225,7 +257,7 @@ def test_values_become_texts(tmp_path, folder):
         values = ("x@example.com", 7, 7.0, 0.1, None, "Jürgen".encode(), -(2**63), b"\xff" * 2000)
         database.execute("INSERT INTO customers VALUES(?, ?, ?, ?, ?, ?, ?, ?)", values)
     database.close()
-    spec = ImportSpec(source=source)
+    spec = import_spec(source=source)
     run_import(spec, folder)
     snapshot = open_snapshot(folder, spec)
     (record,) = snapshot.find(("x@example.com",))
@@ -238,7 +270,7 @@ def test_values_become_texts(tmp_path, folder):
 def test_a_database_in_use(tmp_path, folder):
     """In WAL mode what is committed is seen, whatever its writer is doing; nothing is left beside the file."""
     source = make_database(tmp_path / "c.db")
-    spec = ImportSpec(source=source)
+    spec = import_spec(source=source)
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
     writer.execute("INSERT INTO customers VALUES('new@example.com', 'New', '')")
@@ -259,7 +291,7 @@ def test_a_link_to_a_database_in_use(tmp_path, folder):
     (tmp_path / "elsewhere").mkdir()
     source = make_database(tmp_path / "elsewhere" / "real.db")
     (tmp_path / "c.db").symlink_to(source)
-    spec = ImportSpec(source=tmp_path / "c.db")
+    spec = import_spec(source=tmp_path / "c.db")
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
     before = fingerprint(spec)
@@ -276,10 +308,10 @@ def test_a_locked_database(tmp_path, folder, monkeypatch):
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
     with pytest.raises(ImportRefused, match=r"c\.db is locked by what writes it; it will be looked at again") as caught:
-        run_import(ImportSpec(source=source), folder)
+        run_import(import_spec(source=source), folder)
     assert caught.value.transient
     writer.close()
-    assert run_import(ImportSpec(source=source), folder).rows == 6
+    assert run_import(import_spec(source=source), folder).rows == 6
 
 
 AS_NOBODY = """
@@ -287,11 +319,11 @@ import os, sys, tests.factory
 from pathlib import Path
 from appliance.ingest.fingerprint import fingerprint
 from appliance.customers.address import normalise
-from appliance.ingest.spec import ImportSpec, ImportRefused
+from appliance.ingest.spec import ImportRefused
 normalise("x@exämple.com")  # loads what nobody may not be able to read
 os.setgid(65534); os.setuid(65534)
 try:
-    tests.factory.run_import(ImportSpec(source=Path(sys.argv[1])), Path(sys.argv[2]))
+    tests.factory.run_import(tests.factory.import_spec(Path(sys.argv[1])), Path(sys.argv[2]))
 except ImportRefused as refused:
     print(refused)
 """
@@ -365,7 +397,7 @@ ORDERS = [
 def test_related_rows(order_by, limit, numbers, tmp_path, folder):
     """Those of a customer, in order: numbers by size, empty ones last, no more than the limit."""
     customers = write_csv(tmp_path / "c.csv", [("ID", "email"), ("7", "ann@example.com"), ("9", "bob@example.com")])
-    orders = RelatedSpec(
+    orders = related_spec(
         name="orders",
         source=write_csv(tmp_path / "o.csv", ORDERS),
         table="orders",
@@ -374,7 +406,7 @@ def test_related_rows(order_by, limit, numbers, tmp_path, folder):
         order_by=order_by,
         limit=limit,
     )
-    spec = ImportSpec(source=customers, related=(orders,))
+    spec = import_spec(source=customers, related=(orders,))
     assert run_import(spec, folder).related == {"orders": 7}
     snapshot = open_snapshot(folder, spec)
     ann, bob = snapshot.find(("ann@example.com", "bob@example.com"))
@@ -387,8 +419,8 @@ def test_related_by_address(tmp_path, folder):
     """Rows that name an address are matched in its normal form."""
     customers = write_csv(tmp_path / "c.csv", [("email", "name"), ("Ann@Example.com", "Ann")])
     tickets = write_csv(tmp_path / "t.csv", [("mail", "text"), ("ANN@example.com", "one"), ("bob@example.com", "two")])
-    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on="email")
-    spec = ImportSpec(source=customers, related=(related,))
+    related = related_spec(name="tickets", source=tickets, table="", key="mail", on="email")
+    spec = import_spec(source=customers, related=(related,))
     run_import(spec, folder)
     snapshot = open_snapshot(folder, spec)
     (ann,) = snapshot.find(("ann@example.com",))
@@ -399,8 +431,8 @@ def test_related_by_address(tmp_path, folder):
 def test_bad_rows_of_a_related_file_count_too(tmp_path, folder):
     customers = write_csv(tmp_path / "c.csv", [("id", "email"), ("7", "ann@example.com")])
     orders = write_csv(tmp_path / "o.csv", [("id",), ("7", "two cells")])
-    spec = ImportSpec(
-        source=customers, related=(RelatedSpec(name="orders", source=orders, table="", key="id", on="id"),)
+    spec = import_spec(
+        source=customers, related=(related_spec(name="orders", source=orders, table="", key="id", on="id"),)
     )
     with pytest.raises(ImportRefused, match=r"1 of 1 rows are bad.*o\.csv:2: 2 cells"):
         run_import(spec, folder)
@@ -411,8 +443,8 @@ def test_related_by_any_of_several_addresses(tmp_path, folder):
     tickets = write_csv(
         tmp_path / "t.csv", [("mail", "text"), ("A.Lee@example.org", "one"), ("ann@example.com", "two")]
     )
-    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on=" Email ")
-    spec = ImportSpec(source=customers, related=(related,), plus_addressing=True)
+    related = related_spec(name="tickets", source=tickets, table="", key="mail", on=" Email ")
+    spec = import_spec(source=customers, related=(related,), plus_addressing=True)
     run_import(spec, folder)
     snapshot = open_snapshot(folder, spec)
     (ann,) = snapshot.find(("ann@example.com",))
@@ -425,8 +457,8 @@ def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
     addresses = [f"a{number}@example.com" for number in range(MAX_JOIN_KEYS + 1)]
     customers = write_csv(tmp_path / "c.csv", [("email",), (" ".join(addresses),)])
     tickets = write_csv(tmp_path / "t.csv", [("mail",), *((address,) for address in addresses)])
-    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on="email")
-    spec = ImportSpec(source=customers, related=(related,))
+    related = related_spec(name="tickets", source=tickets, table="", key="mail", on="email")
+    spec = import_spec(source=customers, related=(related,))
     run_import(spec, folder)
     snapshot = open_snapshot(folder, spec)
     (found,) = snapshot.find((addresses[-1],))
@@ -448,12 +480,12 @@ def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
 def test_a_related_file_is_guarded_by_itself(orders, sentence, tmp_path, folder):
     """However many customers there are: cards would say in silence that somebody has no orders."""
     source = write_csv(tmp_path / "c.csv", [("id", "email"), *((str(n), f"a{n}@example.com") for n in range(20_000))])
-    related = RelatedSpec(
+    related = related_spec(
         name="orders", source=write_csv(tmp_path / "o.csv", [("id",), *[("1",)] * 100]), table="", key="id", on="id"
     )
-    spec = ImportSpec(source=source, related=(related,))
+    spec = import_spec(source=source, related=(related,))
     assert run_import(spec, folder).related == {"orders": 100}
-    write_csv(related.source, [("id",), *orders])
+    write_csv(related.source.path, [("id",), *orders])
     with pytest.raises(ImportRefused, match=sentence):
         run_import(spec, folder)
 
@@ -468,16 +500,16 @@ def test_tables_of_one_file_are_guarded_each_by_itself(tmp_path, folder):
         database.execute("CREATE TABLE orders(id)")
         database.executemany("INSERT INTO orders VALUES(?)", ((n,) for n in range(20)))
     database.close()
-    related = RelatedSpec(name="orders", source=source, table="orders", key="id", on="id")
-    report = run_import(ImportSpec(source=source, related=(related,)), folder)
+    related = related_spec(name="orders", source=source, table="orders", key="id", on="id")
+    report = run_import(import_spec(source=source, related=(related,)), folder)
     assert (report.rows, report.bad_rows, report.related) == (1000, 5, {"orders": 20})
 
 
 def test_good_related_rows_outweigh_few_bad_ones(tmp_path, folder):
     source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
     rows = [("id",), *[("1",)] * 1000, ("x", "y")]
-    related = RelatedSpec(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
-    report = run_import(ImportSpec(source=source, related=(related,)), folder)
+    related = related_spec(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
+    report = run_import(import_spec(source=source, related=(related,)), folder)
     assert (report.bad_rows, report.related) == (1, {"orders": 1000})
 
 
@@ -501,20 +533,20 @@ def test_shrinking(rows, refused, spec, folder):
         ):
             run_import(spec, folder)
         assert newest(folder, spec.digest()).rows == 100
-        assert run_import(ImportSpec(source=spec.source, max_shrink=1.0), folder).rows == rows
+        assert run_import(import_spec(source=spec.source.path, max_shrink=1.0), folder).rows == rows
     else:
         assert run_import(spec, folder).rows == rows
 
 
 def test_no_room(spec, folder, monkeypatch):
-    monkeypatch.setattr("appliance.ingest.validation._ROOM", 1 << 62)
+    monkeypatch.setattr("appliance.ingest.resources._ROOM", 1 << 62)
     with pytest.raises(ImportRefused, match=r"has [\d,]+ MiB free, and the import needs [\d,]+ MiB; make room there"):
         run_import(spec, folder)
 
 
 def test_a_file_that_changes_while_it_is_read(spec, folder):
     def append(rows, share):
-        with open(spec.source, "a") as text:
+        with open(spec.source.path, "a") as text:
             text.write("late@example.com,Late,\n")
 
     with pytest.raises(ImportRefused, match="changed while it was read") as caught:
@@ -525,26 +557,26 @@ def test_a_file_that_changes_while_it_is_read(spec, folder):
 
 def test_ready_file(spec, folder, tmp_path):
     ready = tmp_path / "customers.ok"
-    spec = ImportSpec(source=spec.source, ready_file=ready)
+    spec = import_spec(source=spec.source.path, ready_file=ready)
     with pytest.raises(ImportRefused, match="is not there yet"):
         run_import(spec, folder)
     ready.touch()
     os.utime(ready, (1, 1))
     with pytest.raises(ImportRefused, match=r"customers\.csv is newer than .*customers\.ok"):
         run_import(spec, folder)
-    os.utime(spec.source, (1, 1))
+    os.utime(spec.source.path, (1, 1))
     assert run_import(spec, folder).rows == 6
 
 
 @pytest.mark.parametrize("binary", [" ", "*"])
 def test_checksum_file(binary, spec, folder, tmp_path):
     sums = tmp_path / "SHA256SUMS"
-    spec = ImportSpec(source=spec.source, checksum_file=sums)
-    digest = subprocess.run(["sha256sum", spec.source], capture_output=True, check=True).stdout[:64].decode()
+    spec = import_spec(source=spec.source.path, checksum_file=sums)
+    digest = subprocess.run(["sha256sum", spec.source.path], capture_output=True, check=True).stdout[:64].decode()
     sums.write_text(f"{'0' * 64}  other.csv\n{digest.upper()} {binary}customers.csv\n")
     assert run_import(spec, folder).rows == 6
-    content = spec.source.read_bytes()
-    spec.source.write_bytes(content.replace(b"Ann Lee", b"Ann Lea"))
+    content = spec.source.path.read_bytes()
+    spec.source.path.write_bytes(content.replace(b"Ann Lee", b"Ann Lea"))
     with pytest.raises(ImportRefused, match="does not have the checksum"):
         run_import(spec, folder)
     sums.write_text("nonsense\n")
@@ -554,17 +586,63 @@ def test_checksum_file(binary, spec, folder, tmp_path):
 
 @pytest.mark.parametrize("proof", ["ready_file", "checksum_file"])
 def test_a_proven_file_needs_no_last_line_end(proof, spec, folder, tmp_path):
-    content = spec.source.read_bytes().removesuffix(b"\r\n")
-    spec.source.write_bytes(content)
+    content = spec.source.path.read_bytes().removesuffix(b"\r\n")
+    spec.source.path.write_bytes(content)
     with pytest.raises(ImportRefused, match="may be cut short"):
         run_import(spec, folder)
     mark = tmp_path / "mark"
-    sums = subprocess.run(["sha256sum", spec.source], capture_output=True, check=True).stdout
+    sums = subprocess.run(["sha256sum", spec.source.path], capture_output=True, check=True).stdout
     mark.write_bytes(sums)
-    assert run_import(ImportSpec(source=spec.source, **{proof: mark}), folder).rows == 6
+    assert run_import(import_spec(source=spec.source.path, **{proof: mark}), folder).rows == 6
 
 
 # Generations
+
+
+UNTERMINATED = {
+    "a line feed": (b"\n", ""),
+    "Windows": (b"\r\n", ""),
+    "an old Mac": (b"\r", ""),
+    "UTF-16": (b"\n", "utf-16"),
+}
+
+
+@pytest.mark.parametrize(("line_end", "encoding"), UNTERMINATED.values(), ids=UNTERMINATED.keys())
+@pytest.mark.parametrize("large", [False, True], ids=["small", "as if large"])
+def test_an_unterminated_last_line_is_accepted_where_the_config_says_so(
+    large, line_end, encoding, tmp_path, folder, monkeypatch
+):
+    monkeypatch.setattr("appliance.ingest.snapshot_builder._LARGE", -1 if large else 1 << 40)
+    text = line_end.join([b"email,name", b"ann@example.com,Ann", b'bob@example.com,"Bob"']).decode()
+    source = tmp_path / "c.csv"
+    source.write_bytes(text.encode(encoding or "utf-8"))
+    with pytest.raises(
+        ImportRefused, match=r"c\.csv:3: the last line has no line end, .*; everything else is whole; .*accept"
+    ):
+        run_import(import_spec(source=source), folder)
+    spec = import_spec(source=source, unterminated_last_line="accept")
+    assert run_import(spec, folder).rows == 2
+    (bob,) = open_snapshot(folder, spec).find(("bob@example.com",))
+    assert bob.name == "Bob"
+
+
+def test_a_large_unterminated_file_is_looked_at_by_its_end(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(dry_run, "WHOLE", -1)
+    source = tmp_path / "c.csv"
+    source.write_bytes(b"email,name\nann@example.com,Ann")
+    clocks = {"clock": lambda: NOW, "timer": Timer()}
+    with pytest.raises(ImportRefused, match=r'end it with one, .*unterminated_last_line = "accept"'):
+        dry_run.dry_run(import_spec(source=source), folder, **clocks)
+    assert dry_run.dry_run(import_spec(source=source, unterminated_last_line="accept"), folder, **clocks).rows == 1
+
+
+def test_a_shrunk_file_without_a_last_line_end_is_called_cut(spec, folder):
+    run_import(spec, folder)
+    spec.source.path.write_bytes(b"email,name,plan\nann@example.com,Ann,Pro")
+    with pytest.raises(ImportRefused, match="may be cut short"):
+        run_import(spec, folder)
+    with pytest.raises(ImportRefused, match="shrank by"):
+        run_import(import_spec(spec.source.path, unterminated_last_line="accept"), folder)
 
 
 def test_two_generations_are_kept(spec, folder):
@@ -584,14 +662,14 @@ def test_a_folder_that_is_none_holds_nothing(spec, tmp_path):
             run_import(spec, folder)
 
 
-def test_what_becomes_of_the_folder_during_an_import_is_a_refusal(spec, folder, tmp_path):
-    def replace_folder(step):
-        if step == "sync":
-            folder.rename(tmp_path / "elsewhere")
-            folder.touch()
+def test_what_becomes_of_the_folder_during_an_import_is_a_refusal(spec, folder, tmp_path, monkeypatch):
+    def replace_folder(_running):
+        folder.rename(tmp_path / "elsewhere")
+        folder.touch()
 
+    put_before("_sync", replace_folder, monkeypatch)
     with pytest.raises(ImportRefused) as caught:
-        run_import(spec, folder, at_step=replace_folder)
+        run_import(spec, folder)
     assert caught.value.transient
 
 
@@ -669,15 +747,15 @@ def test_unchanged_data_does_not_grow_younger(spec, folder):
 def test_the_oldest_file_decides_the_age(tmp_path, folder):
     """Neither a new file of orders nor another setting makes old customers young."""
     source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
-    related = RelatedSpec(
+    related = related_spec(
         name="orders", source=write_csv(tmp_path / "o.csv", [("id",), ("1",)]), table="", key="id", on="id"
     )
-    spec = ImportSpec(source=source, related=(related,))
+    spec = import_spec(source=source, related=(related,))
     run_import(spec, folder)
-    write_csv(related.source, [("id",), ("1",), ("1",)])
+    write_csv(related.source.path, [("id",), ("1",), ("1",)])
     run_import(spec, folder, clock=lambda: NOW + 1000)
     assert newest(folder, spec.digest()).as_of == NOW
-    other = ImportSpec(source=source, related=(related,), plus_addressing=True)
+    other = import_spec(source=source, related=(related,), plus_addressing=True)
     run_import(other, folder, clock=lambda: NOW + 2000)
     assert newest(folder, other.digest()).as_of == NOW
 
@@ -685,12 +763,13 @@ def test_the_oldest_file_decides_the_age(tmp_path, folder):
 def test_a_snapshot_of_other_settings_is_not_used(spec, folder, tmp_path):
     run_import(spec, folder)
     for other in (
-        ImportSpec(source=write_csv(tmp_path / "other.csv")),
-        ImportSpec(source=spec.source, addresses=("name",)),
-        ImportSpec(source=spec.source, plus_addressing=True),
+        import_spec(source=write_csv(tmp_path / "other.csv")),
+        import_spec(source=spec.source.path, addresses=("name",)),
+        import_spec(source=spec.source.path, plus_addressing=True),
+        import_spec(source=spec.source.path, gmail_dots=True),
     ):
         assert open_snapshot(folder, other) is None
-    assert newest(folder, ImportSpec(source=spec.source, max_shrink=0.5).digest()) is not None
+    assert newest(folder, import_spec(source=spec.source.path, max_shrink=0.5).digest()) is not None
 
 
 def test_a_damaged_snapshot_is_passed_over(spec, folder):
@@ -751,21 +830,28 @@ def in_child(function):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_killed_before_a_step(step, spec, folder):
+NAMES = [step.__name__ for step in importer.STEPS]
+
+
+def put_before(name, step, monkeypatch):
+    """Have an import run a step of the test's before the one of this name."""
+    at = NAMES.index(name)
+    monkeypatch.setattr(importer, "STEPS", (*importer.STEPS[:at], step, *importer.STEPS[at:]))
+
+
+@pytest.mark.parametrize("step", NAMES)
+def test_killed_before_a_step(step, spec, folder, monkeypatch):
     """The next start finds the old snapshot or the new one, whole, and the next import leaves nothing behind."""
     run_import(spec, folder)
     write(spec, [*CUSTOMERS, ("new@example.com", "New", "")])
 
-    def kill(reached):
-        if reached == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    assert in_child(lambda: run_import(spec, folder, at_step=kill)) == -signal.SIGKILL
+    with monkeypatch.context() as patched:
+        put_before(step, lambda _running: os.kill(os.getpid(), signal.SIGKILL), patched)
+        assert in_child(lambda: run_import(spec, folder)) == -signal.SIGKILL
     snapshot = open_snapshot(folder, spec)
     snapshot.check()
-    renamed = STEPS.index(step) > STEPS.index("rename")
-    assert (snapshot.generation, snapshot.facts.rows) == ((2, 7) if renamed else (1, 6))
+    published = NAMES.index(step) > NAMES.index("_publish")
+    assert (snapshot.generation, snapshot.facts.rows) == ((2, 7) if published else (1, 6))
     snapshot.close()
     assert run_import(spec, folder).rows == 7
     assert {file.suffix for file in folder.iterdir()} == {".db", ""}
@@ -797,7 +883,7 @@ def test_a_limit_on_file_size(limit, spec, folder):
 def test_a_full_disk(spec, folder, tmp_path, monkeypatch):
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", folder], check=True)
-    monkeypatch.setattr("appliance.ingest.validation._ROOM", 0)
+    monkeypatch.setattr("appliance.ingest.resources._ROOM", 0)
     try:
         run_import(spec, folder)
         filler = folder / "filler"
@@ -853,8 +939,8 @@ HEADERS = {
 def test_headers_of_common_programs(content, names, tmp_path, folder):
     source = tmp_path / "customers.csv"
     source.write_bytes(content)
-    report = run_import(ImportSpec(source=source), folder)
-    snapshot = open_snapshot(folder, ImportSpec(source=source))
+    report = run_import(import_spec(source=source), folder)
+    snapshot = open_snapshot(folder, import_spec(source=source))
     assert (snapshot.facts.columns, report.bad_rows) == (names, 0)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [value for _, value in fields_of(ann)] == ["ann@example.com", "Ann"]
@@ -874,4 +960,4 @@ def test_a_value_under_no_name_is_never_dropped(content, tmp_path, folder):
     source = tmp_path / "customers.csv"
     source.write_bytes(content)
     with pytest.raises(ImportRefused, match="name the other columns there, or quote a cell that contains a delimiter"):
-        run_import(ImportSpec(source=source), folder)
+        run_import(import_spec(source=source), folder)

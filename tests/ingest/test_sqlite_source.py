@@ -7,8 +7,8 @@ import pytest
 
 from appliance.customers.record import values_of
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest.spec import ImportRefused, ImportSpec
-from tests.factory import run_import
+from appliance.ingest.spec import ImportRefused
+from tests.factory import import_spec, run_import
 
 TABLE = "CREATE TABLE customers(email, name)"
 ADA = "INSERT INTO customers VALUES('ada@example.com', 'Ada')"
@@ -27,7 +27,7 @@ def make(file, *statements):
 
 def read(file, folder, table="customers", *addresses):
     """Import, and return the report and the values of who is found."""
-    spec = ImportSpec(source=file, table=table)
+    spec = import_spec(source=file, table=table)
     report = run_import(spec, folder)
     with closing(open_newest(folder, spec.digest())) as snapshot:
         return report, [tuple(values_of(one)) for one in snapshot.find(addresses or ("ada@example.com",))]

@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from appliance.ingest.sources.base import SourceFault, open_regular
+from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.sources.file_kinds import HEAD, kind_of
+from appliance.ingest.sources.local_file import open_regular
 
 _PATIENCE: Final = 5000  # milliseconds that the file may be locked by its writer
 _PAUSE: Final = 50  # milliseconds between two tries
 _MAGIC: Final = b"SQLite format 3\0"
 _WAL: Final = b"\x02"  # the file format's read version, at byte 19 of the header
+
+
+def wal_of(file: Path) -> Path:
+    """Return where SQLite keeps the write-ahead log of a database: beside the file itself, not beside a link to it."""
+    return Path(os.path.realpath(file) + "-wal")
 
 
 def copy_database(file: Path, copy: Path) -> None:
@@ -30,8 +36,8 @@ def copy_database(file: Path, copy: Path) -> None:
         raise SourceFault(f"{file} is empty; export it again")
     if not header.startswith(_MAGIC):
         raise SourceFault(f"{file}: {_no_database(header)}")
-    file = Path(os.path.realpath(file))  # a -wal lies beside the file itself, not beside a link to it
-    wal = file.with_name(file.name + "-wal").exists()
+    file = Path(os.path.realpath(file))
+    wal = wal_of(file).exists()
     # Without a -wal nobody has a database in WAL mode open, so it may be read as it lies; mode=ro would put files
     # beside it, or fail where it may not. In the other modes the writer's locks are there to be respected.
     immutable = not wal and header[19:20] == _WAL

@@ -16,14 +16,17 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from appliance.customers.record import ColumnFault, Columns
-from appliance.ingest.sources.base import BATCH, Batch, SourceFault, require
-from appliance.ingest.sources.sqlite_copy import copy_database, damaged
+from appliance.ingest.sources.base import BATCH, Batch, OpenSource, SourceFault, SourceKind, Wanted, require
+from appliance.ingest.sources.local_file import LocalFile
+from appliance.ingest.sources.sqlite_copy import copy_database, damaged, wal_of
+from appliance.system.files import fingerprint_of
 
 _MAX_CELL: Final = 1024 * 1024
 _ALSO_HARMLESS: Final = {"->", "->>", "match", "bm25", "highlight", "snippet"}
@@ -46,14 +49,52 @@ class _NotText:
 _NOT_TEXT: Final = _NotText()
 
 
-class SqliteSource:
+@dataclass(frozen=True)
+class SqliteTable(LocalFile):
+    """A table or view of an SQLite file.
+
+    It is read in a transaction of its own, so it is never half written, and its writer may have it open for ever.
+    """
+
+    table: str = "customers"
+
+    @classmethod
+    def parse(cls, path: Path, _section: str, *, table: str) -> SqliteTable:
+        """Return the table as the settings name it."""
+        return cls(path, table)
+
+    def identity(self) -> tuple[str, ...]:
+        """Return the file and the table."""
+        return (str(self.path), self.table)
+
+    def fingerprint(self) -> str:
+        """Return what the file system says of the file and of its write-ahead log, which changes first."""
+        return fingerprint_of((self.path, wal_of(self.path)))
+
+    @property
+    def is_streamed(self) -> bool:
+        """It is copied whole before its first row is read."""
+        return False
+
+    def open(self, wanted: Wanted, scratch: Path) -> OpenTable:
+        """Copy the file to `scratch`, and look at the table. Raises SourceFault."""
+        return OpenTable(self.path, self.table, wanted, scratch)
+
+
+KIND: Final = SourceKind(
+    title="SQLite",
+    parse=SqliteTable.parse,
+    suffixes=(".db", ".sqlite", ".sqlite3"),
+    keys=("table",),
+    about="a table or view of a database, copied in one read transaction",
+)
+
+
+class OpenTable(OpenSource):
     """One table or view of an SQLite file."""
 
-    def __init__(self, file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path) -> None:
-        """Copy `file` to `copy` and look at `table`, which must have the `wanted` columns, named by the key `setting`.
-
-        Raises SourceFault.
-        """
+    def __init__(self, file: Path, table: str, wanted: Wanted, copy: Path) -> None:
+        """Copy `file` to `copy` and look at `table`, which must have the `wanted` columns. Raises SourceFault."""
         self._file = file
         self._copy = copy
         self._number = 0
@@ -75,7 +116,7 @@ class SqliteSource:
             self._from = _quoted(table) if self._careful else f"{_quoted(table)} NOT INDEXED"
             self._database.set_authorizer(_Authorizer(self._database))
             self.columns = Columns(self._names())
-            require(self.columns, wanted, setting)
+            require(self.columns, wanted)
             self._count: int = self._execute(f"SELECT count(*) FROM {self._from}").fetchone()[0]
         except sqlite3.Error as error:
             self.close()
