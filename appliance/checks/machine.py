@@ -9,10 +9,11 @@ import resource
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
+from appliance import __released__
 from appliance.bootstrap.state_folder import read_log_key, state_sentence
 from appliance.checks.context import CheckContext, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
@@ -20,9 +21,6 @@ from appliance.checks.registry import check
 from appliance.errors import StartError
 from appliance.ingest import resources
 from appliance.system.privileges import as_owner, can_give
-
-_RELEASED: Final = 2026
-"""The year in which this version was built: no clock that is right shows an earlier one."""
 
 _AHEAD: Final = 60.0
 _PROBE_BYTES: Final = 4096
@@ -118,7 +116,7 @@ def clock(context: CheckContext) -> Iterator[Finding]:
     """The clock is not earlier than this build, and no state file is from the future."""
     now = datetime.fromtimestamp(context.now, UTC)
     late = [file for file, changed in _state_files(context) if changed > context.now + _AHEAD]
-    if now.year < _RELEASED:
+    if now.date() < date.fromisoformat(__released__):
         yield fault(f"it is {now:%Y-%m-%d} by the clock, before this version was built; set the clock (timedatectl)")
     elif late:
         yield warning(f"{late[0]} was written in the future; was the clock set back? (timedatectl)")
