@@ -82,10 +82,11 @@ def read_log_key(state: Path) -> bytes | None:
     """
     file = state / _LOG_KEY
     try:
-        with open(file, "rb") as binary:
-            key = binary.read(_LOG_KEY_BYTES + 1)
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block
     except FileNotFoundError:
         return None
+    with open(descriptor, "rb") as binary:
+        key = binary.read(_LOG_KEY_BYTES + 1)
     if len(key) != _LOG_KEY_BYTES:
         size = f"{len(key)} bytes" if len(key) < _LOG_KEY_BYTES else "more"
         raise StartError(

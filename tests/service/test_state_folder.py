@@ -79,6 +79,21 @@ def test_a_damaged_key_is_refused_and_kept(left: bytes, settings: Settings) -> N
     assert (finding.status, finding.sentence) == (Status.FAULT, str(caught.value))
 
 
+def test_what_is_no_file_is_no_key(settings: Settings, logged: Logged) -> None:
+    """It blocks nobody, and a key in use takes the place of what can be replaced."""
+    file = settings.server.state / "log.key"
+    file.mkdir(parents=True)
+    for known in (b"", KEY):
+        with pytest.raises(StartError, match="the state folder cannot be used: Is a directory"):
+            prepare_state(settings, known)
+    file.rmdir()
+    os.mkfifo(file)
+    with pytest.raises(StartError, match="is damaged: it has 0 bytes"):
+        prepare_state(settings)
+    assert prepare_state(settings, KEY) == KEY == prepare_state(settings)
+    logged.take("log_key_restored")
+
+
 def test_killed_at_any_step_a_start_leaves_a_whole_key_or_none(settings: Settings) -> None:
     for call in count():
         code = in_child(killed_before(lambda: prepare_state(settings), call))
