@@ -1,4 +1,4 @@
-"""The listening sockets that the service opens itself; test_start.py has those that systemd passes."""
+"""The listening sockets that the service opens itself; test_startup.py has those that systemd passes."""
 
 from __future__ import annotations
 
