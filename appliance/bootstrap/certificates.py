@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from appliance.bootstrap.state_folder import certificate_folder
+from appliance.bootstrap.state_folder import certificate_folder, state_sentence
 from appliance.config.schema import Settings
 from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
 from appliance.errors import StartError
@@ -69,7 +69,7 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateIn
     except CertificateFault as fault:
         raise StartError(str(fault)) from None
     except OSError as error:
-        raise StartError(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
+        raise StartError(state_sentence(settings.server.state, error)) from None
     if is_self_signed:  # which was logged above
         certificates = tuple(replace(each, flaws=(), distrust=SELF_SIGNED) for each in certificates)
     for certificate in certificates:
