@@ -36,7 +36,7 @@ import enum
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,9 +53,6 @@ STEWARD: Final = ChildKind.STEWARD
 
 _GRACE: Final = 2.0
 """Seconds that a child may take to end after SIGTERM, besides what its requests may take."""
-
-_DIED: Final[Mapping[ChildKind, str]] = {WORKER: "worker_died", STEWARD: "steward_died"}
-_STUCK: Final[Mapping[ChildKind, str]] = {WORKER: "worker_stuck", STEWARD: "steward_stuck"}
 
 Start = Callable[[ChildKind, Deployment, ChildRow], int]
 """Forks a child of a deployment, which reports in the row, and returns its pid. Raises OSError."""
@@ -201,7 +198,13 @@ class Fleet:
             return
         self.restarts[child.kind] += 1
         how = {"signal": -code} if code < 0 else {"code": code}
-        log.error(_DIED[child.kind], pid=child.pid, **how, ready=child.was_ready, restart_in=delay)
+        log.error(
+            "worker_died" if child.kind is WORKER else "steward_died",
+            pid=child.pid,
+            **how,
+            ready=child.was_ready,
+            restart_in=delay,
+        )
         if child.kind is STEWARD:
             self.steward_failed = True
         elif not child.was_ready and child.deployment is not self._proven:
@@ -219,7 +222,11 @@ class Fleet:
                     os.kill(child.pid, signal.SIGKILL)
             elif child.state is not State.STUCK and child.heartbeat.is_stuck(child.row.status.beats):
                 child.state = State.STUCK
-                log.error(_STUCK[child.kind], pid=child.pid, seconds=self._stuck_after)
+                log.error(
+                    "worker_stuck" if child.kind is WORKER else "steward_stuck",
+                    pid=child.pid,
+                    seconds=self._stuck_after,
+                )
                 os.kill(child.pid, signal.SIGKILL)
 
     def _stop_obsolete(self) -> None:
