@@ -90,7 +90,5 @@ def test_one_that_is_made_is_told_to_be_so(settings: Settings, logged: Logged) -
 
 def test_a_folder_that_cannot_be_written_is_refused_with_a_sentence(settings: Settings) -> None:
     settings.server.state.touch()
-    with pytest.raises(
-        StartError, match="state: the state folder cannot be used: Not a directory; set server.state to"
-    ):
+    with pytest.raises(StartError, match=r"the state folder cannot be used: Not a directory; set server\.state to"):
         certificates.load(replace(settings, tls=replace(settings.tls, certificate=None, key=None)))
