@@ -283,7 +283,6 @@ class Fleet:
 
     def _fork(self, kind: ChildKind, deployment: Deployment, row: ChildRow) -> bool:
         """Start a child, and return whether it was started. The reason why not is logged once."""
-        row.reset_gauges()
         heartbeat = Heartbeat(self._timer, self._stuck_after)
         try:
             pid = self._start(kind, deployment, row)
@@ -307,4 +306,4 @@ class Fleet:
 
 def _has_same_steward(one: Deployment, other: Deployment | None) -> bool:
     """Whether the steward of one is as good for the other: it has nothing to do with certificates."""
-    return one is other or (other is not None and one.settings is other.settings and one.counters is other.counters)
+    return other is not None and one.settings is other.settings

@@ -183,8 +183,6 @@ class Supervisor:
     def _commit(self, deployment: Deployment) -> None:
         is_first = self._current is None
         self._current, self._next = deployment, None
-        # Not before: a reload that is rolled back has used no new certificate.
-        self._certificate = ChangeDetector(deployment.certificate_fingerprint)
         addresses = [format_address(each) for each in self._sockets.public]
         snapshot = deployment.snapshot_metadata()
         log.info(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,27 @@ def test_a_step_that_fails_leaves_the_old_file_and_nothing_else(
         with pytest.raises(OSError, match="No space left"):
             write_atomically(file, NEW)
     assert (file.read_bytes(), os.listdir(tmp_path)) == (OLD, ["file"])
+
+
+def test_the_content_is_synced_before_the_rename_and_the_name_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave the name with no content, or neither."""
+    done: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def counted_fsync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def counted_rename(*values: Any, **named: Any) -> None:
+        done.append("rename")
+        rename(*values, **named)
+
+    monkeypatch.setattr(os, "fsync", counted_fsync)
+    monkeypatch.setattr(os, "rename", counted_rename)
+    write_atomically(tmp_path / "file", NEW)
+    assert done == ["file", "rename", "folder"]
 
 
 def test_a_disk_that_takes_a_little_at_a_time_gets_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,9 +148,9 @@ def test_a_rollout_replaces_workers_one_by_one_and_never_has_fewer(made: Made) -
     assert made.ready(1003) == [WORKER]
     assert made.signalled() == [(1001, signal.SIGTERM)]
     assert not made.fleet.is_complete
-    made.system.rows[1002].status.ready = True
     made.ready(1005)
     assert made.signalled() == [(1002, signal.SIGTERM)]
+    assert not made.fleet.is_complete  # the old ones still accept
     for pid in (1001, 1002):
         made.system.rows[pid].status.ready = False
     made.reconcile()
@@ -223,6 +223,16 @@ def test_only_workers_that_never_were_ready_fail_a_startup(made: Made, logged: L
         logged.take("worker_died")
 
 
+def test_a_steward_that_is_ready_says_nothing_of_the_workers(made: Made, logged: Logged) -> None:
+    wanted = Wanted(1)
+    made.want(wanted)
+    made.reconcile()
+    made.ready(1000)
+    made.exits(1001, 70)
+    assert made.fleet.failed_startup is wanted
+    logged.take("worker_died")
+
+
 def test_a_steward_that_dies_is_said_and_replaced(made: Made, logged: Logged) -> None:
     made.want(Wanted(1))
     made.reconcile()
@@ -231,6 +241,8 @@ def test_a_steward_that_dies_is_said_and_replaced(made: Made, logged: Logged) ->
     assert made.fleet.steward_failed
     assert made.reconcile(DELAYS[0]) == [STEWARD]
     assert made.fleet.failed_startup is None
+    made.want(Wanted(1))
+    assert not made.fleet.steward_failed
 
 
 def test_who_was_told_to_end_by_somebody_else_is_replaced_without_a_word(made: Made) -> None:
@@ -257,15 +269,17 @@ def test_who_does_not_end_in_time_is_killed(made: Made) -> None:
     assert made.fleet.is_empty
 
 
-def test_a_second_order_to_end_shortens_the_wait(made: Made) -> None:
-    made.want(Wanted(1))
+@pytest.mark.parametrize("after", [0.0, DRAIN + 1.0], ids=["soon", "late"])
+def test_a_second_order_to_end_shortens_the_wait_and_never_prolongs_it(after: float, made: Made) -> None:
+    made.fleet.roll_out(Wanted(1))  # type: ignore[arg-type]
     made.reconcile()
-    made.ready(1001)
+    made.ready(1000)
     made.fleet.end()
+    made.reconcile(after)
     made.fleet.end()
-    made.signalled()
-    made.reconcile(module._GRACE)
-    assert made.signalled() == [(1000, signal.SIGKILL), (1001, signal.SIGKILL)]
+    assert made.signalled() == [(1000, signal.SIGTERM)] * 2
+    made.reconcile(min(module._GRACE, DRAIN + module._GRACE - after))
+    assert made.signalled() == [(1000, signal.SIGKILL)]
 
 
 @pytest.mark.parametrize(
@@ -290,6 +304,22 @@ def test_a_failed_fork_is_said_once_and_tried_again(number: int, todo: str, made
     logged.take("start_of_process_works")
     assert made.fleet.start_fault == ""
     assert made.fleet.failed_startup is None
+
+
+def test_it_is_not_over_while_a_steward_is_missing(made: Made, logged: Logged) -> None:
+    made.want(Wanted(1))
+    made.reconcile()
+    made.ready(1000, 1001)
+    made.system.fault = errno.EAGAIN
+    made.exits(1000, 9)
+    logged.take("steward_died")
+    assert made.reconcile(PAUSE) == [STEWARD]
+    logged.take("start_of_process_failed")
+    made.reconcile(NO_PROCESS / 2)
+    assert made.fleet.start_fault
+    made.system.fault = 0
+    assert made.reconcile(NO_PROCESS) == [STEWARD]
+    logged.take("start_of_process_works")
 
 
 def test_it_is_over_too_when_nothing_more_is_wanted(made: Made, logged: Logged) -> None:
