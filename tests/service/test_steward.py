@@ -131,6 +131,16 @@ def test_what_is_being_written_waits_and_that_is_said_once(world: World, logged:
     logged.take("import")
 
 
+def test_a_change_that_is_taken_back_is_not_waited_for(world: World, logged: Logged) -> None:
+    world.source, world.stability.stable, world.stability.warning = "b", False, "c.csv has been written to for long"
+    world.polls()
+    logged.take("import_waits")
+    assert world.changes.pending
+    world.source = "a"
+    assert world.polls() == [0]
+    assert (world.changes.pending, world.stability.warning) == (False, "")
+
+
 def test_data_from_the_future_is_said_once_and_again_when_it_comes_back(world: World, logged: Logged) -> None:
     for ahead in (3600.0, 3600.0, 0.0, 3600.0):
         world.snapshot.as_of = time.time() + ahead
