@@ -38,6 +38,6 @@ class ChangeDetector:
 
     def finished(self, fingerprint: str, retry: bool = False) -> None:
         """Record that these files were tried. `retry` if they were refused and may be accepted the next time."""
-        self._tried = fingerprint
+        self._seen = self._tried = fingerprint
         self._retry = retry
         self._at_once = False

@@ -50,6 +50,14 @@ def test_pending():
     assert not detector.pending
 
 
+def test_a_change_that_is_taken_back_is_no_longer_pending():
+    """Else the source would be polled each second for ever."""
+    detector = ChangeDetector("a")
+    detector.due("b")
+    detector.finished("a")
+    assert not detector.pending
+
+
 def test_a_source_that_is_being_written_is_not_due():
     detector = ChangeDetector("a")
     assert [detector.due("b", stable=stable) for stable in (True, False, False, True)] == [False, False, False, True]
