@@ -44,7 +44,7 @@ def command(
     body = common.read_input(file)
     signed = protocol.sign(body)
     if signature is not None:
-        if not protocol.authenticate(Message(body, signature.encode("utf-8", "surrogateescape"))):
+        if protocol.authenticate(Message(body, signature.encode("utf-8", "surrogateescape"))) is None:
             click.echo("invalid: different secret or different bytes")
             sys.exit(FAILURE)
         click.echo("valid")

@@ -49,7 +49,7 @@ class RefusalSampler:
         (cause, other), (why, todo) = app.explain(request)
         self._counters.refusal(app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}
-        if app.protocol.authenticate(request):
+        if app.protocol.authenticate(request) is not None:
             log.warning("compressed_body", app=app.name, cause=cause, why=why, todo=todo)
         else:
             log.warning("wrong_signature", app=app.name, cause=cause, why=why, todo=todo, **of)

@@ -33,6 +33,7 @@ from appliance.sidebar.protocols.base import (
     Diagnosis,
     HelpDesk,
     InquiryError,
+    RequestRefused,
     SignedRequest,
 )
 from appliance.sidebar.subject import SubjectMatch, SubjectRule, match_subject
@@ -108,9 +109,7 @@ class SidebarApp:
         self._card = card or Card()
         self._subject_rules = self._card.subject
         self._names_addresses = names_addresses
-        self._draft = self._finish(Outcome.DRAFT, builtin.draft())
-        self._no_address = self._finish(Outcome.NO_ADDRESS, builtin.no_address())
-        self._not_loaded = self._finish(Outcome.NOT_LOADED, builtin.not_loaded())
+        self._nobody = {outcome: self._finish(outcome, html()) for outcome, html in _NOTICES.items()}
         self.use(None)
 
     def use(self, snapshot: Snapshot | None) -> None:
@@ -142,12 +141,15 @@ class SidebarApp:
 
         The request is authenticated over its raw bytes before anything reads them.
         """
-        if not self._authenticate(request):
-            return BAD_SIGNATURE
         try:
-            inquiry = self._parse(request)
+            signed = self._authenticate(request)
+            if signed is None:
+                return BAD_SIGNATURE
+            inquiry = self._parse(signed)
         except InquiryError:
             return BAD_PAYLOAD
+        except RequestRefused as refused:
+            return refused.reply
         cacheable = len(request.body) <= _MAX_CACHEABLE
         answer, cache = self._by_address(inquiry, cacheable=cacheable)
         if self._subject_rules and answer.outcome in _NOBODY:
@@ -173,7 +175,7 @@ class SidebarApp:
             return cached, CacheState.HIT
         addresses, truncated = addresses_of(inquiry, self._rules)
         if not addresses:
-            return (self._draft if inquiry.is_draft else self._no_address), ""
+            return self._nobody[inquiry.otherwise], ""
         return self._look_up(_Query(addresses, truncated, stale, inquiry.varied), key if cacheable else None)
 
     def _by_subject(
@@ -192,7 +194,7 @@ class SidebarApp:
         """Find the customers, make the answer of them, and keep it under `key`, unless that is None."""
         snapshot = self._snapshot
         if snapshot is None:
-            return self._not_loaded, ""
+            return self._nobody[Outcome.NOT_LOADED], ""
         try:
             if query.matches:
                 records = snapshot.find_by_keys([(match.column, match.key) for match in query.matches])
@@ -274,6 +276,12 @@ class SidebarApp:
 
 
 _NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.COMPANY)
+_NOTICES: Final = {
+    Outcome.DRAFT: builtin.draft,
+    Outcome.NO_ADDRESS: builtin.no_address,
+    Outcome.NOT_LOADED: builtin.not_loaded,
+}
+"""The cards that depend on nothing but the outcome."""
 
 
 def addresses_of(inquiry: Inquiry, rules: Rules) -> tuple[tuple[str, ...], bool]:

@@ -17,8 +17,8 @@ class Inquiry(msgspec.Struct, frozen=True, gc=False):
     """The inbox's own, which is no customer's, though it stands in mail that was forwarded to it."""
 
     subject: str = ""
-    is_draft: bool = False
-    """The conversation has not been sent yet."""
+    otherwise: Outcome = Outcome.NO_ADDRESS
+    """What the answer says if there is nobody to look up."""
 
     varied: tuple[str, ...] = ()
     """The values of what the app's `vary` names, in its order; "" for what was not sent."""

@@ -4,7 +4,7 @@ from appliance.cli import main
 from appliance.outcomes import CARD_STATUS, Response
 from appliance.sidebar.inquiry import Answer, Inquiry
 from appliance.sidebar.protocols import PROTOCOLS
-from appliance.sidebar.protocols.base import Conversation, InquiryError, SignedRequest
+from appliance.sidebar.protocols.base import Conversation, InquiryError
 from appliance.sidebar.protocols.body_signed import BodySigned
 
 
@@ -14,9 +14,9 @@ class Toy(BodySigned):
     name = "toy"
     header = "X-Toy-Seal"
 
-    def parse(self, request: SignedRequest) -> Inquiry:
+    def parse(self, signed: bytes) -> Inquiry:
         try:
-            return Inquiry(addresses=tuple(request.body.decode().splitlines()))
+            return Inquiry(addresses=tuple(signed.decode().splitlines()))
         except UnicodeDecodeError as error:
             raise InquiryError from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from appliance.outcomes import ADVICE, Advice, Cause, Outcome, Reply, Response, refusal
 from appliance.sidebar.inquiry import Answer, Inquiry
@@ -24,7 +24,7 @@ class SignedRequest(Protocol):
 
     @property
     def body(self) -> bytes:
-        """The raw body."""
+        """The raw body; of a request that has none, its raw query."""
 
     @property
     def signature(self) -> bytes | None:
@@ -54,6 +54,14 @@ class InquiryError(ValueError):
     """An authenticated request asks nothing that can be understood."""
 
 
+class RequestRefused(Exception):
+    """A request is refused before its signature is looked at."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.outcome)
+        self.reply: Final = reply
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """What a sample is about. `addresses` are the customer's, the main one first."""
@@ -74,11 +82,17 @@ class Shape(NamedTuple):
 
 
 class HelpDesk(abc.ABC):
-    """One protocol, with the secrets of one app. Its `name` is what `protocol` of an `[[app]]` says."""
+    """One protocol, with the secrets of one app. Its `name` is what `protocol` of an `[[app]]` says.
+
+    What `authenticate` returns is all that `parse` is given, so nothing that is not signed can decide an answer.
+    """
 
     name: ClassVar[str]
+    methods: ClassVar[tuple[str, ...]] = ("POST",)
+    """The methods of its requests: an app that speaks several protocols at one path tells them apart by these."""
+
     header: str
-    """The request header that carries the signature."""
+    """The request header that carries the signature; "" if another part of the request does."""
 
     vary: ClassVar[tuple[str, ...]] = ()
     """What `vary` of an `[[app]]` may name: `user`, `mailbox` or `ticket`, a dot, and an attribute."""
@@ -89,11 +103,14 @@ class HelpDesk(abc.ABC):
     shapes: ClassVar[tuple[Shape, ...]] = (Shape("the usual one", 100),)
 
     @abc.abstractmethod
-    def authenticate(self, request: SignedRequest) -> bool:
-        """Return whether the request comes from who knows a secret of the app. Raises nothing, whatever the bytes."""
+    def authenticate(self, request: SignedRequest) -> Any:
+        """Return what of the request was signed with a secret of the app, None if the signature is missing or wrong.
+
+        Raises RequestRefused for what is refused whatever its signature is, and nothing else, whatever the bytes.
+        """
 
     @abc.abstractmethod
-    def parse(self, request: SignedRequest) -> Inquiry:
+    def parse(self, signed: Any) -> Inquiry:
         """Return what an authenticated request asks. Raises InquiryError, and nothing else."""
 
     @abc.abstractmethod

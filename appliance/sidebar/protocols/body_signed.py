@@ -32,9 +32,10 @@ class BodySigned(HelpDesk):
         self._diagnoser = Diagnoser(secrets, others or {})
         self._varied = tuple(name.split(".") for name in vary)
 
-    def authenticate(self, request: SignedRequest) -> bool:
-        """Return whether the signature is the body's."""
-        return self._verify(request.body, request.signature)
+    def authenticate(self, request: SignedRequest) -> bytes | None:
+        """Return the body if the signature is the body's."""
+        body = request.body
+        return body if self._verify(body, request.signature) else None
 
     def sign(self, body: bytes, secret: int = 0) -> str:
         """Return the header's value for this body."""

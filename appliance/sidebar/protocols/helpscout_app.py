@@ -15,9 +15,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from appliance.outcomes import CARD_STATUS, Response
+from appliance.outcomes import CARD_STATUS, Outcome, Response
 from appliance.sidebar.inquiry import Answer, Inquiry
-from appliance.sidebar.protocols.base import Conversation, InquiryError, Shape, SignedRequest
+from appliance.sidebar.protocols.base import Conversation, InquiryError, Shape
 from appliance.sidebar.protocols.body_signed import BodySigned
 from appliance.sidebar.protocols.json_repair import repair
 
@@ -306,12 +306,12 @@ class HelpScoutApp(BodySigned):
         """Help Scout does, FreeScout does not."""
         return self.header.lower() == HelpScoutApp.header.lower()
 
-    def parse(self, request: SignedRequest) -> Inquiry:
+    def parse(self, signed: bytes) -> Inquiry:
         """Return what the JSON object in the body asks."""
         try:
-            payload = _DECODER.decode(request.body)  # nearly always; half a microsecond less
+            payload = _DECODER.decode(signed)  # nearly always; half a microsecond less
         except _FAULTS:
-            payload = decode(request.body)
+            payload = decode(signed)
         ticket, customer, user, mailbox = payload.ticket, payload.customer, payload.user, payload.mailbox
         addresses: tuple[str, ...] = ()
         if customer is not None:
@@ -322,7 +322,7 @@ class HelpScoutApp(BodySigned):
             addresses=addresses,
             own_address=(mailbox.email or "") if mailbox is not None else "",
             subject=(ticket.subject or "") if isinstance(ticket, Ticket) else "",
-            is_draft=ticket is False,
+            otherwise=Outcome.DRAFT if ticket is False else Outcome.NO_ADDRESS,
             varied=self._values_of(payload) if self._varied else (),
             conversation=_number(ticket.id) if isinstance(ticket, Ticket) else None,
             mailbox=_number(mailbox.id) if mailbox is not None else None,
