@@ -114,6 +114,7 @@ def make_app(
     template: CardTemplate | None = None,
     names_addresses: bool = False,
     protocol: HelpDesk | None = None,
+    others: Sequence[HelpDesk] = (),
     **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
@@ -121,7 +122,10 @@ def make_app(
     cached = AnswerCache(**sizes, timer=timer or Timer())
     app = SidebarApp(
         "helpscout",
-        protocol or HelpScoutApp([one.encode() for one in secrets], vary=card.vary.names if card else ()),
+        [
+            protocol or HelpScoutApp([one.encode() for one in secrets], vary=card.vary.names if card else ()),
+            *others,
+        ],
         cached,
         clock=clock,
         log_key=b"a log key",

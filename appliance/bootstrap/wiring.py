@@ -75,7 +75,7 @@ def make_app(
     )
     return SidebarApp(
         app.name,
-        protocol,
+        [protocol],
         AnswerCache(
             size=cache.size,
             ttl=cache.ttl,

@@ -8,7 +8,7 @@ No socket, no logger, no clock of its own. `serve`, `card`, `preview`, `replay` 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import partial
@@ -71,6 +71,7 @@ class Card:
 class _Query(NamedTuple):
     """What is looked up for one inquiry, and what its answer depends on besides the customers."""
 
+    protocol: HelpDesk  # its answer cannot be another's
     addresses: tuple[str, ...]
     truncated: bool  # there were more
     stale: bool  # the data is
@@ -79,12 +80,12 @@ class _Query(NamedTuple):
 
 
 class SidebarApp:
-    """One `[[app]]`: its protocol, its customers, its card."""
+    """One `[[app]]`: its protocols, its customers, its card. All protocols share the customers and the cache."""
 
     def __init__(
         self,
         name: str,
-        protocol: HelpDesk,
+        protocols: Sequence[HelpDesk],
         cache: AnswerCache,
         *,
         clock: Callable[[], float],
@@ -93,14 +94,14 @@ class SidebarApp:
         card: Card | None = None,
         names_addresses: bool = False,
     ) -> None:
-        """`clock` returns seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs.
+        """The first of `protocols` is the one that `protocol` of the `[[app]]` names.
 
+        `clock` returns seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs.
         `names_addresses` has every reply hold the address that it is about, for an audit trail that names it.
         """
         self.name: Final = name
-        self.protocol: Final = protocol
-        self._authenticate = protocol.authenticate
-        self._parse = protocol.parse
+        self.protocols: Final = tuple(protocols)
+        self.protocol: Final = self.protocols[0]
         self._cache = cache
         self._clock = clock
         self._since = Since()
@@ -109,7 +110,11 @@ class SidebarApp:
         self._card = card or Card()
         self._subject_rules = self._card.subject
         self._names_addresses = names_addresses
-        self._nobody = {outcome: self._finish(outcome, html()) for outcome, html in _NOTICES.items()}
+        self._notices = {
+            (protocol, outcome): self._finish(protocol, outcome, html())
+            for protocol in self.protocols
+            for outcome, html in _NOTICES.items()
+        }
         self.use(None)
 
     def use(self, snapshot: Snapshot | None) -> None:
@@ -136,24 +141,26 @@ class SidebarApp:
         """Return why a refused request may be wrong, and what to do: for the operator, never for the client."""
         return self.protocol.explain(request)
 
-    def answer(self, request: SignedRequest) -> Reply:
-        """Return the reply to one request. Raises nothing, whatever the bytes.
+    def answer(self, request: SignedRequest, protocol: HelpDesk | None = None) -> Reply:
+        """Return the reply to one request, by the first of the app's protocols or the one given.
 
-        The request is authenticated over its raw bytes before anything reads them.
+        The request is authenticated over its raw bytes before anything reads them. Raises nothing, whatever the bytes.
         """
+        if protocol is None:
+            protocol = self.protocol
         try:
-            signed = self._authenticate(request)
+            signed = protocol.authenticate(request)
             if signed is None:
                 return BAD_SIGNATURE
-            inquiry = self._parse(signed)
+            inquiry = protocol.parse(signed)
         except InquiryError:
             return BAD_PAYLOAD
         except RequestRefused as refused:
             return refused.reply
         cacheable = len(request.body) <= _MAX_CACHEABLE
-        answer, cache = self._by_address(inquiry, cacheable=cacheable)
+        answer, cache = self._by_address(protocol, inquiry, cacheable=cacheable)
         if self._subject_rules and answer.outcome in _NOBODY:
-            answer, cache = self._by_subject(inquiry, answer, cache, cacheable=cacheable)
+            answer, cache = self._by_subject(protocol, inquiry, answer, cache, cacheable=cacheable)
         return Reply(
             response=answer.response,
             outcome=answer.outcome,
@@ -166,26 +173,35 @@ class SidebarApp:
             fault=answer.fault if cache != CacheState.HIT else "",  # said once, not for as long as it is cached
         )
 
-    def _by_address(self, inquiry: Inquiry, *, cacheable: bool) -> tuple[CachedAnswer, CacheState | str]:
+    def _by_address(
+        self, protocol: HelpDesk, inquiry: Inquiry, *, cacheable: bool
+    ) -> tuple[CachedAnswer, CacheState | str]:
         """Return the answer for the addresses, and where it came from."""
         stale = self._is_stale()
         # The texts as they came decide the addresses, so they are the key: normal forms cost 1.5 us a request.
-        key = (inquiry.addresses, inquiry.own_address, stale, inquiry.varied)
+        key = (protocol, inquiry.addresses, inquiry.own_address, stale, inquiry.varied)
         if cacheable and (cached := self._cache.find(key)) is not None:
             return cached, CacheState.HIT
         addresses, truncated = addresses_of(inquiry, self._rules)
         if not addresses:
-            return self._nobody[inquiry.otherwise], ""
-        return self._look_up(_Query(addresses, truncated, stale, inquiry.varied), key if cacheable else None)
+            return self._notices[protocol, inquiry.otherwise], ""
+        query = _Query(protocol, addresses, truncated, stale, inquiry.varied)
+        return self._look_up(query, key if cacheable else None)
 
     def _by_subject(
-        self, inquiry: Inquiry, nobody: CachedAnswer, cache: CacheState | str, *, cacheable: bool
+        self,
+        protocol: HelpDesk,
+        inquiry: Inquiry,
+        nobody: CachedAnswer,
+        cache: CacheState | str,
+        *,
+        cacheable: bool,
     ) -> tuple[CachedAnswer, CacheState | str]:
         """Return the answer for what the subject names, or `nobody` if it names nothing."""
         matches = match_subject(inquiry.subject, self._subject_rules)
         if not matches:
             return nobody, cache
-        query = _Query(*addresses_of(inquiry, self._rules), self._is_stale(), inquiry.varied, matches)
+        query = _Query(protocol, *addresses_of(inquiry, self._rules), self._is_stale(), inquiry.varied, matches)
         if cacheable and (cached := self._cache.find(query)) is not None:
             return cached, CacheState.HIT
         return self._look_up(query, query if cacheable else None)
@@ -194,7 +210,7 @@ class SidebarApp:
         """Find the customers, make the answer of them, and keep it under `key`, unless that is None."""
         snapshot = self._snapshot
         if snapshot is None:
-            return self._nobody[Outcome.NOT_LOADED], ""
+            return self._notices[query.protocol, Outcome.NOT_LOADED], ""
         try:
             if query.matches:
                 records = snapshot.find_by_keys([(match.column, match.key) for match in query.matches])
@@ -203,7 +219,8 @@ class SidebarApp:
             company = None if records else snapshot.find_company(query.addresses)
         except SnapshotError as error:  # treated as not loaded: nobody is called unknown by it
             first, self._told_of_damage = not self._told_of_damage, True
-            return self._finish(Outcome.NOT_LOADED, builtin.not_loaded(), fault=str(error) if first else ""), ""
+            fault = str(error) if first else ""
+            return self._finish(query.protocol, Outcome.NOT_LOADED, builtin.not_loaded(), fault=fault), ""
         answer = self._render(query, snapshot, records, company)
         if key is not None:
             self._cache.store(key, answer, found=bool(records))
@@ -235,7 +252,7 @@ class SidebarApp:
             identity = self._reader.read([values_of(records[0])]).main[0] or query.matches[0].key
         if company is not None:  # whose data is shown, as far as it is one customer's
             identity = self._reader.read([values_of(company.record)]).main[0] or company.domain
-        return self._finish(outcome, html, identity, fault)
+        return self._finish(query.protocol, outcome, html, identity, fault)
 
     def _render_records(
         self, query: _Query, snapshot: Snapshot, records: tuple[Record, ...]
@@ -256,8 +273,10 @@ class SidebarApp:
         html = builtin.found(records, self._layout, query.truncated)
         return Outcome.CARD_FAULT if fault else Outcome.FOUND, html, fault
 
-    def _finish(self, outcome: Outcome, html: str, identity: str | None = None, fault: str = "") -> CachedAnswer:
-        response = self.protocol.render(Answer(outcome, html))
+    def _finish(
+        self, protocol: HelpDesk, outcome: Outcome, html: str, identity: str | None = None, fault: str = ""
+    ) -> CachedAnswer:
+        response = protocol.render(Answer(outcome, html))
         if identity is None:
             return CachedAnswer(outcome, response, None, fault)
         return CachedAnswer(outcome, response, self._hash(identity), fault, identity if self._names_addresses else "")
