@@ -15,4 +15,5 @@ def cases(name: str) -> list:
 
 BODY_SIGNATURES = cases("body_signatures.json")
 QUERY_SIGNATURES = cases("query_signatures.json")
+PAGE_QUERIES = cases("page_queries.json")
 PAYLOADS = cases("payloads.json")

@@ -2,7 +2,7 @@
 
 base64(HMAC-SHA1(secret, json)), where json is PHP's json_encode of the decoded parameters in order of arrival, without
 the signature and without the callback URL's own parameters. Source: developer.helpscout.com/apps/guides/
-signature-validation/, and PHP 8.2 for what json_encode writes. No page is served with it yet.
+signature-validation/, and PHP 8.2 for what json_encode writes.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ class BadQuery(ValueError):
     """The query cannot be what Help Scout signed."""
 
 
-def verify_query(query: str, verifier: Verifier, own: Collection[str] = ()) -> bool:
-    """Return whether the raw query text (no leading "?") carries a right signature.
+def signed_parameters(query: str, verifier: Verifier, own: Collection[str] = ()) -> dict[str, str] | None:
+    """Return the parameters that are signed, and no other; None if the signature is missing or wrong.
 
-    `own` names the callback URL's own parameters: they are not signed.
+    `query` is the raw text, without a leading "?"; `own` names the callback URL's own parameters, which nobody signs.
     """
     try:
         parameters = parse_query(query)
     except BadQuery:
-        return False
+        return None
     signature = parameters.pop(PARAMETER, None)
     if signature is None or not signature.isascii():
-        return False
+        return None
     signed = {name: value for name, value in parameters.items() if name not in own}
-    return verifier.verify(php_json(signed).encode("ascii"), signature.encode("ascii"))
+    return signed if verifier.verify(php_json(signed).encode("ascii"), signature.encode("ascii")) else None
 
 
 def parse_query(query: str) -> dict[str, str]:
