@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from appliance.cards.template import CardTemplate
 from appliance.customers.snapshot import Snapshot
@@ -19,6 +20,7 @@ from appliance.sidebar.answer_cache import AnswerCache
 from appliance.sidebar.app import Card, Rules, SidebarApp
 from appliance.sidebar.protocols.base import HelpDesk, Message
 from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
+from appliance.sidebar.protocols.query_signed import QuerySigned, Visit
 from appliance.sidebar.protocols.signature import Secret
 
 SECRET = "a secret of the tests"
@@ -82,9 +84,9 @@ def run_import(spec: ImportSpec, folder: Path, **options: object) -> Report:
     return import_customers(spec, folder, **{"clock": lambda: NOW, "timer": Timer(), **options})
 
 
-def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Snapshot:
-    """Give a snapshot of these rows."""
-    spec = import_spec(source=write_csv(folder / "customers.csv", rows))
+def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **given: Any) -> Snapshot:
+    """Give a snapshot of these rows, by the fields of ImportSpec that are given."""
+    spec = import_spec(source=write_csv(folder / "customers.csv", rows), **given)
     run_import(spec, folder / "state")
     snapshot = open_snapshot(folder / "state", spec)
     assert snapshot is not None
@@ -145,6 +147,12 @@ def sign(body: bytes, secret: str = SECRET) -> bytes:
 def signed(body: bytes, signature: bytes | None = None) -> Message:
     """Make the request of a body: with this signature, or else the right one."""
     return Message(body, sign(body) if signature is None else signature)
+
+
+def visit_for(page: QuerySigned, **parameters: object) -> Visit:
+    """Make the visit of an agent's browser to a page; a parameter's "_" is a hyphen."""
+    named = {name.replace("_", "-"): str(value) for name, value in parameters.items()}
+    return Visit(page.signed_query(urlencode(named).encode()).encode())
 
 
 def body_for(*emails: str, **more: object) -> bytes:

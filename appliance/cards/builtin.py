@@ -99,6 +99,33 @@ def draft() -> str:
     )
 
 
+def no_customer() -> str:
+    """Return the card for a page of a conversation that has no customer."""
+    return _notice(
+        "No customer yet",
+        "This conversation is not saved yet, or nobody is in it.",
+        "The customer shows here once there is one and the conversation is opened again.",
+    )
+
+
+def unknown_id() -> str:
+    """Return the card for a customer of whom only Help Scout's id is known."""
+    return _notice(
+        "Customer not known yet",
+        "Help Scout has sent a number for this customer, and no email address is known for it here.",
+        "If it stays so, ask the sidebard administrator, who can say which column of the customer list holds it.",
+    )
+
+
+def other_inbox() -> str:
+    """Return the card for a page of an inbox that the app is not meant for."""
+    return _notice(
+        "Not for this inbox",
+        "Customers are not shown in this inbox.",
+        "If they should be, ask the sidebard administrator to add the inbox.",
+    )
+
+
 def not_loaded() -> str:
     """Return the card for the time before the customer list has been read."""
     return _notice(

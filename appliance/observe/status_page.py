@@ -35,13 +35,26 @@ class OutcomeGroup(NamedTuple):
 
 OUTCOME_GROUPS: Final = (
     OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY)),
-    OutcomeGroup("no customer", "nobody", (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.DRAFT)),
+    OutcomeGroup(
+        "no customer",
+        "nobody",
+        (
+            Outcome.UNKNOWN,
+            Outcome.NO_ADDRESS,
+            Outcome.DRAFT,
+            Outcome.NO_CUSTOMER,
+            Outcome.UNKNOWN_ID,
+            Outcome.OTHER_INBOX,
+        ),
+    ),
     OutcomeGroup(
         "refused",
         "refused",
         (
             Outcome.BAD_SIGNATURE,
             Outcome.BAD_PAYLOAD,
+            Outcome.OTHER_NETWORK,
+            Outcome.NOT_FRAMED,
             Outcome.TOO_LARGE,
             Outcome.TOO_SLOW,
             Outcome.NOT_FOUND,

@@ -47,7 +47,8 @@ _MAX_CACHEABLE: Final = 4 * 1024  # larger messages are not cached: 10,000 of th
 class Rules:
     """What `[customers]` says of asking and of age. `max_age` is seconds, or None for never.
 
-    `address_columns` are those whose first address a customer is logged by whom no address has found.
+    `address_columns` are those whose first address a customer is logged by whom no address has found. `id_column`, one
+    of the snapshot's `keys`, holds the help desk's id of a customer; "": none does.
     """
 
     ignore_domains: frozenset[str] = frozenset()
@@ -56,6 +57,7 @@ class Rules:
     zone: tzinfo = UTC
     address_columns: tuple[str, ...] = ()
     gmail_dots: bool = False
+    id_column: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class _Query(NamedTuple):
     stale: bool  # the data is
     varied: tuple[str, ...]
     matches: tuple[SubjectMatch, ...] = ()  # what the subject names; then it is looked up, and no address
+    customer: int | None = None  # the help desk's id, of a protocol that sends no address; then it is looked up
 
 
 class SidebarApp:
@@ -158,7 +161,10 @@ class SidebarApp:
         except RequestRefused as refused:
             return refused.reply
         cacheable = len(request.body) <= _MAX_CACHEABLE
-        answer, cache = self._by_address(protocol, inquiry, cacheable=cacheable)
+        if inquiry.customer is not None:
+            answer, cache = self._by_id(protocol, inquiry, inquiry.customer)
+        else:
+            answer, cache = self._by_address(protocol, inquiry, cacheable=cacheable)
         if self._subject_rules and answer.outcome in _NOBODY:
             answer, cache = self._by_subject(protocol, inquiry, answer, cache, cacheable=cacheable)
         return Reply(
@@ -188,6 +194,13 @@ class SidebarApp:
         query = _Query(protocol, addresses, truncated, stale, inquiry.varied)
         return self._look_up(query, key if cacheable else None)
 
+    def _by_id(self, protocol: HelpDesk, inquiry: Inquiry, customer: int) -> tuple[CachedAnswer, CacheState | str]:
+        """Return the answer for the customer whom the help desk knows by this id."""
+        query = _Query(protocol, (), False, self._is_stale(), inquiry.varied, customer=customer)
+        if (cached := self._cache.find(query)) is not None:
+            return cached, CacheState.HIT
+        return self._look_up(query, query)
+
     def _by_subject(
         self,
         protocol: HelpDesk,
@@ -214,6 +227,9 @@ class SidebarApp:
         try:
             if query.matches:
                 records = snapshot.find_by_keys([(match.column, match.key) for match in query.matches])
+            elif query.customer is not None:
+                column = self._rules.id_column
+                records = snapshot.find_by_keys([(column, str(query.customer))]) if column else ()
             else:
                 records = snapshot.find(query.addresses)
             company = None if records else snapshot.find_company(query.addresses)
@@ -242,6 +258,8 @@ class SidebarApp:
             html = builtin.of_company(company.domain, company.members) + html
         elif query.addresses:
             outcome, html = Outcome.UNKNOWN, builtin.unknown(query.addresses, query.truncated, named)
+        elif query.customer is not None:
+            outcome, html = Outcome.UNKNOWN_ID, builtin.unknown_id()
         else:
             outcome, html = Outcome.NO_ADDRESS, builtin.no_address(named)
         if query.stale:
@@ -249,9 +267,12 @@ class SidebarApp:
             html += builtin.stale(self._since.at(snapshot.facts.as_of, now), now, self._rules.zone)
         identity = next(iter(query.addresses), None)
         if query.matches and records:  # what the log knows a customer by whom the subject has named: not who writes
-            identity = self._reader.read([values_of(records[0])]).main[0] or query.matches[0].key
+            identity = self._main_addresses(records[:1])[0] or query.matches[0].key
+        if query.customer is not None:
+            identity = self._main_addresses(records[:1])[0] if records else None
+            identity = identity or f"id {query.customer}"
         if company is not None:  # whose data is shown, as far as it is one customer's
-            identity = self._reader.read([values_of(company.record)]).main[0] or company.domain
+            identity = self._main_addresses([company.record])[0] or company.domain
         return self._finish(query.protocol, outcome, html, identity, fault)
 
     def _render_records(
@@ -266,12 +287,19 @@ class SidebarApp:
             now = datetime.fromtimestamp(clock, zone)
             parts = self._card.vary.parts(query.varied) if query.varied else None
             try:
-                html = template.render(records[:MAX_FOUND], query.addresses, as_of, now, parts)
+                addresses = query.addresses
+                if query.customer is not None:  # a card that reads addresses finds those that it knows
+                    addresses = tuple(dict.fromkeys(filter(None, self._main_addresses(records[:MAX_FOUND]))))
+                html = template.render(records[:MAX_FOUND], addresses, as_of, now, parts)
                 return Outcome.FOUND, html, ""
             except TemplateError as error:
                 fault = str(error)
         html = builtin.found(records, self._layout, query.truncated)
         return Outcome.CARD_FAULT if fault else Outcome.FOUND, html, fault
+
+    def _main_addresses(self, records: Sequence[Record]) -> list[str | None]:
+        """Return the first address of each."""
+        return self._reader.read([values_of(record) for record in records]).main
 
     def _finish(
         self, protocol: HelpDesk, outcome: Outcome, html: str, identity: str | None = None, fault: str = ""
@@ -298,6 +326,8 @@ _NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.COMPANY)
 _NOTICES: Final = {
     Outcome.DRAFT: builtin.draft,
     Outcome.NO_ADDRESS: builtin.no_address,
+    Outcome.NO_CUSTOMER: builtin.no_customer,
+    Outcome.OTHER_INBOX: builtin.other_inbox,
     Outcome.NOT_LOADED: builtin.not_loaded,
 }
 """The cards that depend on nothing but the outcome."""

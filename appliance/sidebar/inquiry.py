@@ -13,6 +13,9 @@ class Inquiry(msgspec.Struct, frozen=True, gc=False):
     addresses: tuple[str, ...] = ()
     """The customer's, as they were sent and not yet in normal form; the main one first."""
 
+    customer: int | None = None
+    """The help desk's id of the customer, where no address is sent: then it is looked up."""
+
     own_address: str = ""
     """The inbox's own, which is no customer's, though it stands in mail that was forwarded to it."""
 

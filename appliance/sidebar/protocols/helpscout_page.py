@@ -1,0 +1,75 @@
+"""The page of Help Scout's current platform: the agent's browser loads it into a frame, with signed ids in the query.
+
+Source: developer.helpscout.com/apps, and parameters of real requests in public code. A parameter that does not apply is
+left out: a new conversation has neither a conversation nor a customer. No address, name, subject or role is ever sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from appliance.outcomes import CARD_STATUS, Outcome, Response
+from appliance.sidebar.inquiry import Answer, Inquiry
+from appliance.sidebar.protocols import page_document
+from appliance.sidebar.protocols.base import Conversation
+from appliance.sidebar.protocols.query_signed import QuerySigned
+
+_HTML: Final = "text/html; charset=utf-8"
+_ID: Final = re.compile(r"[1-9][0-9]{0,17}")  # no more, so that every reader of the log can hold it
+_CUSTOMER: Final = re.compile(r"[1-9][0-9]{0,19}")
+_PARAMETERS: Final = {"user.id": "user-id", "mailbox.id": "mailbox-id", "ticket.number": "conversation-number"}
+"""What of `vary` a page knows; the rest is "" here."""
+
+
+class HelpScoutPage(QuerySigned):
+    """The protocol. The customer is named by id alone."""
+
+    name = "helpscout_page"
+    vary = tuple(_PARAMETERS)
+
+    def parse(self, signed: Mapping[str, str]) -> Inquiry:
+        """Return whom the signed parameters ask about."""
+        mailbox = _id(signed, "mailbox-id")
+        is_ours = not self._inboxes or mailbox in self._inboxes
+        return Inquiry(
+            customer=_id(signed, "customer-id", _CUSTOMER) if is_ours else None,
+            otherwise=Outcome.NO_CUSTOMER if is_ours else Outcome.OTHER_INBOX,
+            varied=tuple(str(_id(signed, _PARAMETERS.get(name, "")) or "") for name in self._varied),
+            conversation=_id(signed, "conversation-id"),
+            mailbox=mailbox,
+            agent=_id(signed, "user-id"),
+        )
+
+    def render(self, answer: Answer) -> Response:
+        """Return the page that shows the card."""
+        return Response(CARD_STATUS, page_document.document(answer.html), _HTML, page_document.HEADERS)
+
+    def read_card(self, body: bytes) -> str:
+        """Return the card in such a page."""
+        return page_document.card_in(body)
+
+    def sample(self, conversation: Conversation, shape: int = 0) -> bytes:
+        """Return a query without its signature, in the order in which live requests have their parameters."""
+        of_customer = {
+            "conversation-id": 250_000_000 + conversation.number,
+            "conversation-number": conversation.number,
+            "customer-id": 95_000_000 + conversation.number,
+        }
+        everything = {
+            **({} if conversation.is_draft else of_customer),
+            "mailbox-id": 85001,
+            "user-id": 140_000 + conversation.agent,
+            "installation-ids": "AbCdEfGhIjKl",
+            "application-id": "MnOpQrStUvWx",
+            "application-slug": "85001-customer-card",
+        }
+        return urlencode(everything).encode()
+
+
+def _id(signed: Mapping[str, str], name: str, pattern: re.Pattern[str] = _ID) -> int | None:
+    """Return an id; Help Scout's are numbers, and any other text could be somebody's name."""
+    value = signed.get(name, "")
+    return int(value) if pattern.fullmatch(value) else None

@@ -1,0 +1,92 @@
+"""Protocols whose requests have no body, and a query that is signed as Help Scout's current platform signs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from appliance.outcomes import Outcome, Reply, refusal
+from appliance.sidebar.protocols.base import HelpDesk, RequestRefused, SignedRequest
+from appliance.sidebar.protocols.query_signature import PARAMETER, parse_query, php_json, signed_parameters
+from appliance.sidebar.protocols.signature import Secret, Verifier
+
+Network = IPv4Network | IPv6Network
+
+OTHER_NETWORK: Final[Reply] = refusal(Outcome.OTHER_NETWORK, 403, "This page is not served to your network.")
+NOT_FRAMED: Final[Reply] = refusal(Outcome.NOT_FRAMED, 403, "This page opens in Help Scout's sidebar only.")
+
+
+class Visit(NamedTuple):
+    """A request by a browser: the raw query, and from where and into what it is loaded."""
+
+    body: bytes
+    peer: str = ""
+    destination: str | None = None
+    """The value of Sec-Fetch-Dest (W3C Fetch Metadata), None if it was not sent."""
+
+    signature: bytes | None = None
+    encoding: str = ""
+
+
+class QuerySigned(HelpDesk):
+    """Authenticates by the query's signature."""
+
+    methods = ("GET", "HEAD")
+    header = ""
+
+    def __init__(
+        self,
+        secrets: Sequence[bytes],
+        *,
+        own_parameters: Collection[str] = (),
+        networks: Collection[Network] = (),
+        inboxes: Collection[int] = (),
+        vary: Sequence[str] = (),
+    ) -> None:
+        """Take the `secrets`, the names of an app's `vary`, and what `[app.page]` says."""
+        self._secrets = tuple(map(Secret, secrets))
+        self._verifier = Verifier(self._secrets)
+        self._own = frozenset(own_parameters)
+        self._networks = tuple(networks)
+        self._inboxes = frozenset(inboxes)
+        self._varied = tuple(vary)
+
+    def authenticate(self, request: SignedRequest) -> dict[str, str] | None:
+        """Return the signed parameters. Raises RequestRefused for a visit from elsewhere, or outside a frame.
+
+        Anybody can write Sec-Fetch-Dest; a browser that follows a pasted link tells the truth.
+        """
+        if isinstance(request, Visit):
+            if self._networks and not self._is_near(request.peer):
+                raise RequestRefused(OTHER_NETWORK)
+            if request.destination not in (None, "iframe"):
+                raise RequestRefused(NOT_FRAMED)
+        try:
+            query = request.body.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        return signed_parameters(query, self._verifier, self._own)
+
+    def _is_near(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:  # a Unix socket's peer has none
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)  # how an IPv4 client of a socket for both is seen
+        return any((mapped or address) in network for network in self._networks)
+
+    def sign(self, body: bytes, secret: int = 0) -> str:
+        """Return the value of the signature's parameter for a query without it.
+
+        Raises BadQuery, a ValueError, for a query that cannot be signed.
+        """
+        parameters = parse_query(body.decode("utf-8"))
+        signed = {name: value for name, value in parameters.items() if name not in self._own and name != PARAMETER}
+        return self._secrets[secret].sign(php_json(signed).encode("ascii")).decode("ascii")
+
+    def signed_query(self, body: bytes, secret: int = 0) -> str:
+        """Return this query with its signature behind it."""
+        query = body.decode("utf-8")
+        return f"{query}{'&' if query else ''}{PARAMETER}={quote(self.sign(body, secret), safe='')}"
