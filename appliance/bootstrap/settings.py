@@ -11,7 +11,7 @@ from appliance.config import schema
 from appliance.config.reader import Reader
 from appliance.config.schema import Settings
 from appliance.config.values import shown
-from appliance.sidebar.protocols import PROTOCOLS
+from appliance.sidebar.protocols import PAGES, PROTOCOLS
 
 
 def load(file: Path, environ: Mapping[str, str]) -> Settings:
@@ -32,6 +32,10 @@ def check_protocols(settings: Settings, reader: Reader) -> None:
             if app.protocol is not None:
                 reader.fault(("app", index, "protocol"), *_one_of(PROTOCOLS), shown(app.protocol))
             continue
+        if app.page is not None and app.protocol not in PAGES:
+            reader.fault(
+                ("app", index, "page"), "is not for this protocol", f"remove it, or use protocol {' or '.join(PAGES)}"
+            )
         for place, name in enumerate(app.vary or ()):
             if name not in protocol.vary:
                 reader.fault(("app", index, "vary", place), *_one_of(protocol.vary), shown(name))

@@ -11,7 +11,7 @@ from appliance.bootstrap.sources import source_of
 from appliance.cards.layout import title_of
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
-from appliance.config.files import read_card, read_secrets
+from appliance.config.files import read_card, read_page_secrets, read_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
@@ -21,8 +21,9 @@ from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.observe.audit_file import AuditFile
 from appliance.sidebar.answer_cache import AnswerCache
 from appliance.sidebar.app import Card, Rules, SidebarApp
-from appliance.sidebar.protocols import PROTOCOLS
+from appliance.sidebar.protocols import PAGES, PROTOCOLS
 from appliance.sidebar.protocols.base import HelpDesk
+from appliance.sidebar.protocols.query_signed import QuerySigned
 from appliance.sidebar.subject import SubjectRule
 
 
@@ -48,6 +49,7 @@ def import_spec_of(settings: Settings) -> ImportSpec:
             for related in settings.related
         ),
         keys=tuple(dict.fromkeys(rule.column for app in settings.apps for rule in app.subject)),
+        id_column=settings.helpscout.column,
         max_shrink=customers.max_shrink,
         max_bad_rows=customers.max_bad_rows,
         ready_file=customers.ready_file,
@@ -60,8 +62,27 @@ def make_protocol(app: App, secrets: Sequence[bytes], others: Mapping[str, Seque
     return PROTOCOLS[app.protocol](secrets, header=app.signature_header, vary=app.vary, others=others)
 
 
+def make_page(app: App, secrets: Sequence[bytes]) -> QuerySigned | None:
+    """Make the protocol of an app's page with these secrets; None without `[app.page]`."""
+    page = app.page
+    if page is None:
+        return None
+    return PAGES[app.protocol](
+        secrets,
+        own_parameters=page.own_parameters,
+        networks=page.networks,
+        inboxes=page.inboxes,
+        vary=app.vary,
+    )
+
+
 def make_app(
-    settings: Settings, app: App, protocol: HelpDesk, log_key: bytes = b"", clock: Callable[[], float] = time.time
+    settings: Settings,
+    app: App,
+    protocol: HelpDesk,
+    log_key: bytes = b"",
+    clock: Callable[[], float] = time.time,
+    page: HelpDesk | None = None,
 ) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
@@ -72,10 +93,11 @@ def make_app(
         settings.server.timezone,
         customers.addresses,
         customers.gmail_dots,
+        settings.helpscout.column,
     )
     return SidebarApp(
         app.name,
-        [protocol],
+        [protocol] if page is None else [protocol, page],
         AnswerCache(
             size=cache.size,
             ttl=cache.ttl,
@@ -135,7 +157,8 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
     for app in settings.apps:
         others = {name: theirs for name, theirs in secrets_of.items() if name != app.name}
         protocol = make_protocol(app, secrets_of[app.name], others)
-        made = make_app(settings, app, protocol, log_key)
+        page = make_page(app, read_page_secrets(app, environ)) if app.page is not None else None
+        made = make_app(settings, app, protocol, log_key, page=page)
         mounts.append(Mount(app.path, protocol.header, made))
     return tuple(mounts)
 

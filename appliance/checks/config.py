@@ -9,8 +9,8 @@ from dataclasses import replace
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import CONFIG, check
-from appliance.config.files import read_secrets
-from appliance.config.schema import ConfigError
+from appliance.config.files import read_page_secrets, read_secrets
+from appliance.config.schema import App, ConfigError
 from appliance.config.secret_source import SecretSource
 from appliance.sidebar.protocols.secret_shapes import odd_shapes
 from appliance.system.privileges import user_entry
@@ -35,18 +35,25 @@ def secrets(context: CheckContext) -> Iterator[Finding]:
     It has 16 to 40 bytes of UTF-8, without white space, quotes, byte order mark, `NAME=`, comment, second line or
     invisible characters around or in it.
     """
-    for app in context.settings.apps:
-        for source in app.secrets:
-            where = f"{app.name}, {source}"
-            if is_hidden(source, context):
-                yield not_checked(f"{where}: systemd passes it only to the service, when that starts")
-                continue
-            try:
-                (secret,) = read_secrets(replace(app, secrets=(source,)), context.environ)
-            except ConfigError as error:
-                yield from map(fault, error.sentences)
-                continue
-            yield from _judge(secret, where)
+    sources = [(app, source) for app in context.settings.apps for source in app.all_secrets]
+    for app, source in sources:
+        where = f"{app.name}, {source}"
+        if is_hidden(source, context):
+            yield not_checked(f"{where}: systemd passes it only to the service, when that starts")
+            continue
+        try:
+            (secret,) = _read(app, source, context)
+        except ConfigError as error:
+            yield from map(fault, error.sentences)
+            continue
+        yield from _judge(secret, where)
+
+
+def _read(app: App, source: SecretSource, context: CheckContext) -> tuple[bytes, ...]:
+    """Read a secret of an app or of its page; a message names the key that it stands under."""
+    if source in app.secrets or app.page is None:
+        return read_secrets(replace(app, secrets=(source,)), context.environ)
+    return read_page_secrets(replace(app, page=replace(app.page, secrets=(source,))), context.environ)
 
 
 def is_hidden(source: SecretSource, context: CheckContext) -> bool:

@@ -83,7 +83,7 @@ def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:
     if settings.file is not None:
         yield "config", settings.file
     for app in settings.apps:
-        yield from (("secret", source.path) for source in app.secrets if source.path is not None)
+        yield from (("secret", source.path) for source in app.all_secrets if source.path is not None)
         if app.card is not None:
             yield "card", app.card
     if settings.log.trail is not None:

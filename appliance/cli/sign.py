@@ -6,14 +6,15 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
-from appliance.bootstrap.wiring import make_protocol
+from appliance.bootstrap.wiring import make_page, make_protocol
 from appliance.cli import common
 from appliance.cli.curl import reach
-from appliance.config.files import read_secrets
-from appliance.config.schema import Settings, from_flags
+from appliance.config.files import read_page_secrets, read_secrets
+from appliance.config.schema import App, Settings, from_flags
 from appliance.errors import FAILURE
 from appliance.sidebar.protocols.base import Message
 
@@ -25,6 +26,7 @@ from appliance.sidebar.protocols.base import Message
 @common.app_option
 @click.option("--header", is_flag=True, help="Print the whole header line.")
 @click.option("--curl", "url", metavar="URL", help="Print a curl command that posts the signed body to URL.")
+@click.option("--page", "page_url", metavar="URL", help="Print URL, of a page, with the signature behind its query.")
 @click.option("--verify", "signature", metavar="SIGNATURE", help="Check whether this is the signature of the body.")
 def command(
     file: str,
@@ -33,13 +35,17 @@ def command(
     app_name: str | None,
     header: bool,
     url: str | None,
+    page_url: str | None,
     signature: str | None,
 ) -> None:
     """Print the signature that Help Scout would send with the body in FILE (default: "-", which is stdin)."""
-    if sum((header, url is not None, signature is not None)) > 1:
-        raise click.UsageError("--header, --curl and --verify cannot be combined")
+    if sum((header, url is not None, page_url is not None, signature is not None)) > 1:
+        raise click.UsageError("--header, --curl, --page and --verify cannot be combined")
     settings = _settings(config, secret_file)
     app = common.find_app(settings, app_name)
+    if page_url is not None:
+        click.echo(signed_url(app, page_url))
+        return
     protocol = make_protocol(app, read_secrets(app, os.environ))
     body = common.read_input(file)
     signed = protocol.sign(body)
@@ -62,6 +68,18 @@ def _settings(config: Path | None, secret_file: Path | None) -> Settings:
     if config is not None:
         raise click.UsageError("--config cannot be combined with --secret-file")
     return from_flags(Path("customers.csv"), secret_file, os.environ, Path.cwd())
+
+
+def signed_url(app: App, url: str) -> str:
+    """Return the URL that Help Scout would put into a frame for the parameters in `url`."""
+    page = make_page(app, read_page_secrets(app, os.environ))
+    if page is None:
+        raise click.UsageError(f'the app "{app.name}" has no page; add [app.page] below its [[app]] in the config')
+    parts = urlsplit(url)
+    try:
+        return parts._replace(query=page.signed_query(parts.query.encode()), fragment="").geturl()
+    except ValueError as error:  # the text says what of the query cannot be signed, and quotes none of it
+        raise click.UsageError(f"the query of URL cannot be Help Scout's: {error}") from None
 
 
 def curl_command(settings: Settings, url: str, header: str, signature: str, body: bytes, file: str) -> str:

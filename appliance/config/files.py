@@ -21,10 +21,22 @@ def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
 
     Raises ConfigError, which never contains any part of a secret.
     """
+    return _read_secrets(app, app.secrets, ("app", app.index, "secrets"), environ)
+
+
+def read_page_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Read the secrets of an app's page in the same way. Without any of its own they are the app's."""
+    if app.page is None or not app.page.secrets:
+        return read_secrets(app, environ)
+    return _read_secrets(app, app.page.secrets, ("app", app.index, "page", "secrets"), environ)
+
+
+def _read_secrets(
+    app: App, sources: Sequence[SecretSource], path: KeyPath, environ: Mapping[str, str]
+) -> tuple[bytes, ...]:
     secrets: list[bytes] = []
     faults: list[Fault] = []
-    path: KeyPath = ("app", app.index, "secrets")
-    for source in app.secrets:
+    for source in sources:
         try:
             secrets.append(_read_secret(source, environ))
         except InvalidValueError as error:

@@ -61,9 +61,12 @@ class ConfigError(SidebardError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a key is read: a value by `parse`, or else, by the class `table`, one table, an array or named tables."""
+    """How a key is read: a value by `parse`, or else, by the class `table`, one table, an array or named tables.
 
-    shape: Literal["value", "table", "array", "named"]
+    An optional table that is absent is None.
+    """
+
+    shape: Literal["value", "table", "optional", "array", "named"]
     parse: Parser[Any] | None = None
     default: object = None
     example: str = ""
@@ -81,6 +84,11 @@ def value(parse: Parser[T], default: object = REQUIRED, example: str = "") -> T:
 def table(of: type[T]) -> T:
     """Declare a table."""
     return cast(T, field(metadata={"rule": Rule("table", table=of)}))
+
+
+def optional_table(of: type[T]) -> T | None:
+    """Declare a table whose absence means something."""
+    return cast(T | None, field(default=None, metadata={"rule": Rule("optional", table=of)}))
 
 
 def array(of: type[T], example: str = "") -> tuple[T, ...]:
@@ -190,10 +198,12 @@ class Reader:
                 # The value is not shown, here or below: who takes `app` for a key may have written the secret there.
                 self.fault(path, "must be an array of tables", f"write {_header((*path, 0))}")
             return tuple(self.decode(of, item, (*path, index)) for index, item in enumerate(items))
+        if found is None and rule.shape == "optional":
+            return None
         if found is not None and not isinstance(found, dict):
             self.fault(path, "must be a table", f"write {_header(path)}")
         tree = found if isinstance(found, dict) else {}
-        if rule.shape == "table":
+        if rule.shape in ("table", "optional"):
             return self.decode(of, tree, path)
         for name in [name for name in tree if not isinstance(tree[name], dict)]:
             self.fault((*path, name), "must be a table", f"write [{path[-1]}.NAME], with a name of your choice")

@@ -20,7 +20,19 @@ from pathlib import Path
 from appliance.config import values
 from appliance.config.endpoint import Endpoint, parse_endpoint, parse_local_endpoint
 from appliance.config.lines import syntax_hint
-from appliance.config.reader import ConfigError, Fault, Reader, array, locate, rules, table, tables, value
+from appliance.config.platform import HelpScout, Page
+from appliance.config.reader import (
+    ConfigError,
+    Fault,
+    Reader,
+    array,
+    locate,
+    optional_table,
+    rules,
+    table,
+    tables,
+    value,
+)
 from appliance.config.secret_source import SecretSource, parse_secret
 from appliance.config.values import SourceLocation
 
@@ -192,8 +204,14 @@ class App:
     vary: tuple[str, ...] = value(values.list_of(values.parse_text), [])
     display: Display = table(Display)
     subject: tuple[Subject, ...] = array(Subject)
+    page: Page | None = optional_table(Page)
     file: Path | None = field(default=None, compare=False)
     index: int = field(default=0, compare=False)
+
+    @property
+    def all_secrets(self) -> tuple[SecretSource, ...]:
+        """Those of the app and of its page, each once."""
+        return tuple(dict.fromkeys((*self.secrets, *(self.page.secrets if self.page is not None else ()))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +226,7 @@ class Settings:
     cache: Cache = table(Cache)
     log: Log = table(Log)
     admin: Admin = table(Admin)
+    helpscout: HelpScout = table(HelpScout)
     apps: tuple[App, ...] = array(App, example='[[app]] with secrets = ["file:secret"]')
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from zoneinfo import ZoneInfo
@@ -32,6 +33,7 @@ _LINK: Final = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20\x7f\"'<>\\^`|]+",
 _PATTERN_MEMORY: Final = 1024 * 1024  # bytes that one may take; RE2's own limit is 8 MiB
 _PLACE: Final = re.compile(r"\{[^{}]+\}")
 _DOMAIN: Final = re.compile(r"[^\s@*/:.]+(?:\.[^\s@*/:.]+)*")
+_PARAMETER: Final = re.compile(r"(?!\d+\Z)[A-Za-z0-9_-]{1,64}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -262,6 +264,28 @@ def parse_name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise InvalidValueError("must be a short name", 'use letters, digits, "-" and "_", at most 64')
     return value
+
+
+def parse_parameter(value: object) -> str:
+    """Parse the name of a parameter of a URL, one that PHP does not rewrite."""
+    if not isinstance(value, str) or not _PARAMETER.fullmatch(value):
+        raise InvalidValueError(
+            "is not the name of a parameter", "write letters, digits, - and _ only, here and in the callback URL"
+        )
+    return value
+
+
+def parse_network(value: object) -> IPv4Network | IPv6Network:
+    """Parse a network, such as "203.0.113.0/24"; an address alone is a network of one."""
+    try:
+        return ip_network(value if isinstance(value, str) else "")
+    except ValueError:
+        pass
+    try:
+        hint = f'write "{ip_network(value, strict=False)}"' if isinstance(value, str) else ""
+    except ValueError:
+        hint = ""
+    raise InvalidValueError("is not a network", hint or 'write one such as "203.0.113.0/24" or "2001:db8::/32"')
 
 
 def parse_domain(value: object) -> str:

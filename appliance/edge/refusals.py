@@ -19,6 +19,9 @@ class Refusal(enum.Enum):
 
     NOT_FOUND = refusal(Outcome.NOT_FOUND, 404, "There is nothing at this path.")
     BAD_METHOD = refusal(Outcome.BAD_METHOD, 405, "Only POST is answered here.", Allow="POST")
+    BAD_PAGE_METHOD = refusal(
+        Outcome.BAD_METHOD, 405, "Only GET, HEAD and POST are answered here.", Allow="GET, HEAD, POST"
+    )
     BAD_REQUEST = refusal(Outcome.BAD_REQUEST, 400, "This is not a well-formed HTTP/1.1 request.", closes=True)
     UNSUPPORTED = refusal(Outcome.BAD_REQUEST, 501, "This HTTP feature is not supported.", closes=True)
     HEADERS_TOO_LARGE = refusal(Outcome.TOO_LARGE, 431, "The header block is over 16 KiB or 256 fields.", closes=True)

@@ -14,6 +14,7 @@ from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Message
+from appliance.sidebar.protocols.query_signed import Visit
 
 
 def make_application(
@@ -27,7 +28,11 @@ def make_application(
     shared: dict[str, Any] = {"request_log": request_log, "timer": timer, "counters": counters}
     return Application(
         [
-            (re.escape(mount.path), SidebarHandler, {"mount": mount, "sample_refusal": sample_refusal, **shared})
+            (
+                re.escape(mount.path),
+                PageHandler if len(mount.app.protocols) > 1 else SidebarHandler,
+                {"mount": mount, "sample_refusal": sample_refusal, **shared},
+            )
             for mount in mounts
         ],
         default_handler_class=NotFoundHandler,
@@ -39,7 +44,7 @@ def make_application(
 class ReplyHandler(RequestHandler):
     """A handler whose responses are Replies: each is encoded, logged and counted as on the fast path."""
 
-    SUPPORTED_METHODS = ("POST",)
+    SUPPORTED_METHODS: tuple[str, ...] = ("POST",)
     app_name = ""
     wrong_method = Refusal.BAD_METHOD
 
@@ -139,6 +144,29 @@ class SidebarHandler(ReplyHandler):
         self.send(reply)
         if reply is BAD_SIGNATURE or (reply is BAD_PAYLOAD and message.encoding):
             self._sample_refusal(self.app_name, message)
+
+
+class PageHandler(SidebarHandler):
+    """Answers the same POSTs, and visits of an app that has a page at its path."""
+
+    SUPPORTED_METHODS = ("GET", "HEAD", "POST")
+    wrong_method = Refusal.BAD_PAGE_METHOD
+
+    def get(self) -> None:
+        """Answer a visit by a browser. A body means nothing (RFC 9110, 9.3.1)."""
+        if self._finished:
+            return
+        request = self.request
+        protocol = next(one for one in self._mount.app.protocols if request.method in one.methods)
+        destinations = request.headers.get_list("Sec-Fetch-Dest")
+        visit = Visit(
+            request.query.encode("latin-1"),
+            request.remote_ip or "",
+            ", ".join(destinations) if destinations else None,
+        )
+        self.send(self._mount.app.answer(visit, protocol))
+
+    head = get
 
 
 @stream_request_body

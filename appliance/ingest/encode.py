@@ -117,8 +117,10 @@ def _check_names(spec: ImportSpec, columns: Columns) -> None:
     if spec.company_domain:
         require(columns, {spec.company_domain: "customers.company_domain"})
     tables = [related.name for related in spec.related]
-    keys = [column for table, column in (split(name, tables) for name in spec.keys) if not table]
-    require(columns, dict.fromkeys(keys, "app.subject.column"))
+    for name, setting in spec.key_columns.items():
+        table, column = split(name, tables)
+        if not table:
+            require(columns, {column: setting})
     for related in spec.related:
         require(columns, {related.on: f"related.{related.name}.on"})
         if related.name in columns.attributes:

@@ -64,7 +64,7 @@ class Builder:
         self._stats = stats
         self._progress = progress
         self._database = sqlite3.connect(file, isolation_level=None)
-        self._keys = KeyIndexer(self._database, spec.keys, [related.name for related in spec.related])
+        self._keys = KeyIndexer(self._database, list(spec.key_columns), [related.name for related in spec.related])
 
     def build(self, versions: dict[str, SourceVersion], fingerprint: str) -> SnapshotMetadata:
         """Read every source and write everything. Raises SourceError, sqlite3.Error and OSError.
@@ -89,7 +89,7 @@ class Builder:
                 versions=versions,
                 columns=columns,
                 relations=relations,
-                keys=self._spec.keys,
+                keys=tuple(self._spec.key_columns),
                 rows=self._stats.rows,
                 related_rows=self._stats.related,
                 addresses=self._stats.addresses,

@@ -39,6 +39,7 @@ class ImportSpec:
     company_domain: str = ""  # the column that names the domain of a customer's company
     related: tuple[RelatedSpec, ...] = ()
     keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related table
+    id_column: str = ""  # one more: the customers' own, which holds the help desk's id
     max_shrink: float = 0.2
     max_bad_rows: float = 0.01
     ready_file: Path | None = None
@@ -54,9 +55,17 @@ class ImportSpec:
             self.gmail_dots,
             self.company_domain,
             [[r.name, r.source.identity(), r.key, r.on, r.order_by, r.limit] for r in self.related],
-            self.keys,
+            list(self.key_columns),
         ]
         return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:16]
+
+    @property
+    def key_columns(self) -> dict[str, str]:
+        """Every column that gets an index besides the addresses, with the setting that names it."""
+        columns = dict.fromkeys(self.keys, "app.subject.column")
+        if self.id_column:
+            columns.setdefault(self.id_column, "helpscout.column")
+        return columns
 
     @property
     def sources(self) -> tuple[Source, ...]:

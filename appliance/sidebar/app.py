@@ -270,7 +270,7 @@ class SidebarApp:
             identity = self._main_addresses(records[:1])[0] or query.matches[0].key
         if query.customer is not None:
             identity = self._main_addresses(records[:1])[0] if records else None
-            identity = identity or f"id {query.customer}"
+            identity = identity or f"{_ID}{query.customer}"
         if company is not None:  # whose data is shown, as far as it is one customer's
             identity = self._main_addresses([company.record])[0] or company.domain
         return self._finish(query.protocol, outcome, html, identity, fault)
@@ -307,7 +307,8 @@ class SidebarApp:
         response = protocol.render(Answer(outcome, html))
         if identity is None:
             return CachedAnswer(outcome, response, None, fault)
-        return CachedAnswer(outcome, response, self._hash(identity), fault, identity if self._names_addresses else "")
+        is_named = self._names_addresses and not identity.startswith(_ID)  # an id names nobody to who reads the trail
+        return CachedAnswer(outcome, response, self._hash(identity), fault, identity if is_named else "")
 
     def _is_stale(self) -> bool:
         max_age, snapshot = self._rules.max_age, self._snapshot
@@ -322,6 +323,7 @@ class SidebarApp:
         return hasher.hexdigest()
 
 
+_ID: Final = "id "  # before a help desk's id that stands for a customer without an address
 _NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.COMPANY)
 _NOTICES: Final = {
     Outcome.DRAFT: builtin.draft,

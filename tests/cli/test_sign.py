@@ -4,8 +4,10 @@ import subprocess
 
 import pytest
 
+from appliance.sidebar.protocols.query_signature import signed_parameters
+from appliance.sidebar.protocols.signature import Secret, Verifier
 from tests.cli.test_commands import BODY, files, run
-from tests.factory import sign
+from tests.factory import SECRET, sign
 
 __all__ = ["files"]  # a fixture
 
@@ -67,3 +69,41 @@ def test_no_secret(content, why, tmp_path):
     result = run("sign", "--secret-file", tmp_path / "secret", stdin=BODY, HOME="/x")
     assert result.returncode == 78
     assert why in result.stderr.decode()
+
+
+def with_page(files, more=""):
+    config = files / "page.toml"
+    config.write_text((files / "sidebard.toml").read_text().replace("[[app]]", f"[[app]]\npage = {{ {more} }}", 1))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("query", "own"),
+    [
+        ("customer-id=604417723&user-id=5", ""),
+        ("tenant=acme&customer-id=604417723", 'own_parameters = ["tenant"]'),
+        ("", ""),
+    ],
+    ids=["ids", "own parameter", "none"],
+)
+def test_a_page(query, own, files):
+    url = f"https://sidebar.example/helpscout{query and '?'}{query}"
+    result = run("sign", "--page", url, "--config", with_page(files, own))
+    assert (result.returncode, result.stderr) == (0, b"")
+    signed = result.stdout.decode().strip()
+    assert signed.startswith(url)
+    own_parameters = ["tenant"] if own else []
+    verifier = Verifier([Secret(SECRET.encode())])
+    assert signed_parameters(signed.partition("?")[2], verifier, own_parameters) is not None
+
+
+def test_a_page_that_the_app_has_not(files):
+    result = run("sign", "--page", "https://x.example/", "--config", files / "sidebard.toml")
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert 'the app "helpscout" has no page; add [app.page]' in result.stderr.decode()
+
+
+@pytest.mark.parametrize(("query", "why"), [("a=1&a=2", "a name twice"), ("a=%ff", "not UTF-8"), ("a=ä[", "")])
+def test_a_query_that_is_not_help_scouts(query, why, files):
+    result = run("sign", "--page", f"https://x.example/?{query}", "--config", with_page(files))
+    assert (result.returncode, why in result.stderr.decode()) == (2 if why else 0, True)

@@ -208,7 +208,7 @@ def test_shipped_file_holds_every_key_at_its_default(tmp_path: Path) -> None:
 def test_shipped_file_needs_three_keys(tmp_path: Path) -> None:
     text = SHIPPED.read_text()
     assert len(faults(tmp_path, text).splitlines()) == 3
-    load(tmp_path, re.sub(r"(?m)^#(?=source = \"cust|addresses|secrets)", "", text))
+    load(tmp_path, re.sub(r"(?m)^#(?=source = \"cust|addresses|secrets = \[.file)", "", text))
 
 
 def test_frozen(tmp_path: Path) -> None:

@@ -124,6 +124,21 @@ def test_a_column_that_is_not_there_is_refused(name: str, sentence: str, tmp_pat
     assert sentence in str(caught.value)
 
 
+def test_the_column_of_ids_is_named_by_its_own_setting(tmp_path: Path) -> None:
+    spec = import_spec(source=write_csv(tmp_path / "customers.csv", CUSTOMERS), keys=("id",), id_column="HS id")
+    with pytest.raises(ImportRefused, match=r'there is no column "HS id", only .*; correct helpscout\.column'):
+        run_import(spec, tmp_path / "state")
+
+
+def test_the_column_of_ids_is_one_of_the_keys(tmp_path: Path) -> None:
+    spec = import_spec(source=write_csv(tmp_path / "customers.csv", CUSTOMERS), keys=("id",), id_column="Account No")
+    run_import(spec, tmp_path / "state")
+    snapshot = open_snapshot(tmp_path / "state", spec)
+    assert snapshot is not None
+    assert snapshot.facts.keys == ("id", "Account No")
+    assert len(snapshot.find_by_keys([("Account No", "ab-7")])) == 2
+
+
 def test_the_number_of_related_rows_is_known_beyond_those_kept(tmp_path: Path) -> None:
     (ann,) = snapshot_of(tmp_path).find(("ann@example.com",))
     assert ([row.number for row in ann.Orders], ann.Orders.total) == (["N9", "N8", "N7"], 9)

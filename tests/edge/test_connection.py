@@ -14,7 +14,7 @@ from appliance.edge.refusals import Refusal
 from appliance.edge.request_parser import BYTES_PER_TURN
 from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.base import SignedRequest
+from appliance.sidebar.protocols.base import HelpDesk, SignedRequest
 from tests.conftest import Logged
 from tests.edge.cases import GET, HALF, POST, chunked, post
 from tests.edge.wire import Wire, make_site, split
@@ -330,11 +330,12 @@ class TestTheServerStops:
 class TestABug:
     class Broken(SidebarApp):
         name = "helpscout"  # type: ignore[misc]
+        protocols = ()  # type: ignore[misc]
 
         def __init__(self) -> None:
             pass
 
-        def answer(self, request: SignedRequest) -> Reply:
+        def answer(self, request: SignedRequest, protocol: HelpDesk | None = None) -> Reply:
             raise KeyError("ann@example.com")
 
     @pytest.mark.parametrize("fast", [True, False], ids=["fast", "tornado"])

@@ -85,6 +85,7 @@ def test_an_id_is_in_no_log_in_clear(customer: int, snapshot: Snapshot) -> None:
     reply = app_of(snapshot, names_addresses=True).answer(visit_for(PAGE, customer_id=customer), PAGE)
     assert reply.customer is not None
     assert re.fullmatch(r"[0-9a-f]{16}", reply.customer)
+    assert reply.address == ""
 
 
 def test_several_customers_of_one_id(snapshot: Snapshot) -> None:

@@ -116,8 +116,9 @@ def test_the_preview_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             'app[0].protocol: is not one of the choices (got "toys"); write one of "helpscout", "toy"',
         ),
         (APP + 'vary = ["user.role"]', 'app[0].vary[0]: is not one of the choices (got "user.role"); remove it'),
+        (APP + "[app.page]", "app[0].page: is not for this protocol; remove it, or use protocol helpscout"),
     ],
-    ids=["no such protocol", "a name that it does not know"],
+    ids=["no such protocol", "a name that it does not know", "a page that it does not have"],
 )
 def test_what_only_a_protocol_knows_is_checked_with_its_line(tmp_path: Path, keys: str, sentence: str) -> None:
     config = tmp_path / "sidebard.toml"

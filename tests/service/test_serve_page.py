@@ -1,0 +1,53 @@
+"""The page and the legacy app of one `[[app]]`, by the whole service."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from pathlib import Path
+
+from appliance.sidebar.protocols.helpscout_page import HelpScoutPage
+from tests.daemon import Daemon, until
+from tests.factory import SECRET, body_for, sign, visit_for, write_csv
+
+ROWS = (("hs id", "email", "name"), ("604417723", "ida@nord.example", "Ida Møller"), ("", "bo@nord.example", "Bo"))
+CONFIG = '[log]\ntrail = "trail"\n[helpscout]\ncolumn = "HS ID"\n'
+APP = '[app.page]\nsecrets = ["file:page-secret"]\nown_parameters = ["tenant"]\n'
+PAGE = HelpScoutPage([b"another secret of the tests"])
+
+
+def look(daemon: Daemon, query: str, **headers: str) -> tuple[int, str]:
+    with contextlib.closing(daemon.connect()) as connection:
+        connection.request("GET", f"/helpscout?{query}", headers=headers)
+        answer: http.client.HTTPResponse = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_both_forms_from_one_configuration(tmp_path: Path) -> None:
+    write_csv(tmp_path / "customers.csv", ROWS)
+    (tmp_path / "page-secret").write_text("another secret of the tests")
+    (tmp_path / "page-secret").chmod(0o600)
+    with Daemon(tmp_path, config=CONFIG, app=APP, customers=False) as daemon:
+        daemon.wait_for("serving")
+        visit = visit_for(PAGE, conversation_id=12, customer_id=604417723, user_id=56).body.decode()
+        status, page = look(daemon, f"tenant=acme&{visit}")
+        assert (status, "<h4>Ida Møller</h4>" in page) == (200, True)
+        assert PAGE.read_card(page.encode()) == daemon.ask("ida@nord.example")
+        other = HelpScoutPage([SECRET.encode()])
+        assert look(daemon, visit_for(other, customer_id=604417723).body.decode())[0] == 403  # the legacy app's secret
+        assert daemon.post(body_for("ida@nord.example"), sign(body_for("ida@nord.example"))) == 200
+
+        # A new customer's id is known with the next import.
+        unknown = visit_for(PAGE, customer_id=7).body.decode()
+        assert "not known yet" in look(daemon, unknown)[1]
+        write_csv(tmp_path / "customers.csv", (*ROWS, ("7", "new@nord.example", "New")))
+        until(lambda: "<h4>New</h4>" in look(daemon, unknown)[1])
+        assert daemon.stop() == 0
+        daemon.rest()
+    trail = [json.loads(line) for line in (tmp_path / "trail").read_text().splitlines()]
+    assert [(line["outcome"], line["agent"], line["conversation"]) for line in trail[:1]] == [("found", 56, 12)]
+    assert len({line["customer"] for line in trail if line["outcome"] == "found"}) == 2  # by id or address, one person
+    logged = json.dumps(daemon.lines)
+    for word in ("604417723", "acme", "customer-id", "Signature"):
+        assert word not in logged
