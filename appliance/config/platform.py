@@ -1,7 +1,5 @@
 """The settings of Help Scout's current platform."""
 
-# ruff: noqa: RUF009  (`value` is dataclasses.field with a rule)
-
 from __future__ import annotations
 
 from dataclasses import dataclass
