@@ -58,6 +58,7 @@ def test_page_vector(case: dict[str, Any]) -> None:
         pytest.param("=1", "rewrite", id="no name"),
         pytest.param("a=%ff", "UTF-8", id="not UTF-8"),
         pytest.param("a=%ed%a0%80", "UTF-8", id="lone surrogate"),
+        pytest.param("a=\ud800", "UTF-8", id="lone surrogate as it is"),
         pytest.param("a=" + "x" * 9000, "8 KiB", id="long"),
     ],
 )

@@ -62,16 +62,21 @@ def parse_query(query: str) -> dict[str, str]:
     parameters: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
-        try:
-            name, value = (unquote_to_bytes(part.replace("+", " ")).decode("utf-8") for part in (name, value))
-        except UnicodeError:
-            raise BadQuery("not UTF-8") from None
+        if "%" in pair or "+" in pair or not pair.isascii():  # ids have none of these
+            try:
+                name, value = _decode(name), _decode(value)
+            except UnicodeError:
+                raise BadQuery("not UTF-8") from None
         if not _NAME.fullmatch(name):
             raise BadQuery("a name that PHP would rewrite")
         if name in parameters:
             raise BadQuery("a name twice")
         parameters[name] = value
     return parameters
+
+
+def _decode(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
 
 
 def php_json(parameters: Mapping[str, str]) -> str:
