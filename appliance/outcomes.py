@@ -96,6 +96,10 @@ class Cause(enum.StrEnum):
     TRANSCODED = "transcoded"
     ENCODED_BODY = "encoded_body"
     CONTENT_ENCODING = "content_encoding"
+    BAD_QUERY = "bad_query"
+    OWN_PARAMETER = "own_parameter"
+    PLAIN_JSON = "plain_json"
+    EMPTY_SIGNED_TEXT = "empty_signed_text"
     UNKNOWN = "unknown"
 
 
@@ -153,6 +157,22 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
     Cause.CONTENT_ENCODING: Advice(
         "the body came compressed, which Help Scout does not do",
         "have the sender, or the proxy that compresses requests, send the body as it was signed, not compressed",
+    ),
+    Cause.BAD_QUERY: Advice(
+        "the query of the page is not one that Help Scout signs",
+        "compare the callback URL in Help Scout's form with this app's; a proxy must pass the query on as it is",
+    ),
+    Cause.OWN_PARAMETER: Advice(
+        "the callback URL's own parameters are not those in own_parameters: Help Scout signs only what it adds itself",
+        "name in own_parameters exactly what the callback URL in Help Scout's form has behind its question mark",
+    ),
+    Cause.PLAIN_JSON: Advice(
+        "it is the signature of the parameters as plain JSON, where Help Scout writes them as PHP does",
+        "have the program that signs escape every / and every character that is not ASCII, as PHP's json_encode does",
+    ),
+    Cause.EMPTY_SIGNED_TEXT: Advice(
+        "it is the signature of an empty text, which some programs accept for parameters that are not UTF-8",
+        "nothing needs to be done here: somebody is probing, or a program that signs cannot encode its parameters",
     ),
     Cause.UNKNOWN: Advice(
         "it is the signature of another secret, or of another body",

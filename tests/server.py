@@ -28,6 +28,7 @@ from appliance.edge.tls import server_context
 from appliance.edge.web import make_application
 from appliance.observe.logs import RequestLine, RequestLog
 from appliance.sidebar.app import SidebarApp
+from tests.edge.wire import ignore_refusal
 from tests.fakes import NoCounters
 
 
@@ -138,10 +139,10 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
         log = RequestLog(lines, count(1_790_000_000.0).__next__)  # no second has too many refusals
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, log, time.perf_counter, NoCounters(), lambda app, request: None),
+            application=make_application(mounts, log, time.perf_counter, NoCounters(), ignore_refusal),
             request_log=log,
             counters=NoCounters(),
-            sample_refusal=lambda app, request: None,
+            sample_refusal=ignore_refusal,
             timer=time.perf_counter,
             clock=time.time,
         )

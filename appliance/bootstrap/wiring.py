@@ -62,8 +62,10 @@ def make_protocol(app: App, secrets: Sequence[bytes], others: Mapping[str, Seque
     return PROTOCOLS[app.protocol](secrets, header=app.signature_header, vary=app.vary, others=others)
 
 
-def make_page(app: App, secrets: Sequence[bytes]) -> QuerySigned | None:
-    """Make the protocol of an app's page with these secrets; None without `[app.page]`."""
+def make_page(
+    app: App, secrets: Sequence[bytes], others: Mapping[str, Sequence[bytes]] | None = None
+) -> QuerySigned | None:
+    """Make the protocol of an app's page with these secrets; None without `[app.page]`. `others` as for a protocol."""
     page = app.page
     if page is None:
         return None
@@ -73,6 +75,7 @@ def make_page(app: App, secrets: Sequence[bytes]) -> QuerySigned | None:
         networks=page.networks,
         inboxes=page.inboxes,
         vary=app.vary,
+        others=others,
     )
 
 
@@ -153,14 +156,20 @@ def _unheard() -> Iterator[None]:
 def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) -> tuple[Mount, ...]:
     """Make every app, at its path. Raises ConfigError if a secret cannot be read."""
     secrets_of = {app.name: read_secrets(app, environ) for app in settings.apps}
+    pages = {f"{app.name}, page": read_page_secrets(app, environ) for app in settings.apps if app.page is not None}
     mounts = []
     for app in settings.apps:
-        others = {name: theirs for name, theirs in secrets_of.items() if name != app.name}
-        protocol = make_protocol(app, secrets_of[app.name], others)
-        page = make_page(app, read_page_secrets(app, environ)) if app.page is not None else None
+        name, of_page = app.name, f"{app.name}, page"
+        protocol = make_protocol(app, secrets_of[name], _without({**secrets_of, **pages}, name))
+        page = make_page(app, pages.get(of_page, ()), _without({**pages, **secrets_of}, of_page))
         made = make_app(settings, app, protocol, log_key, page=page)
         mounts.append(Mount(app.path, protocol.header, made))
     return tuple(mounts)
+
+
+def _without(secrets: Mapping[str, tuple[bytes, ...]], name: str) -> dict[str, tuple[bytes, ...]]:
+    """Return the secrets of all but `name`, as far as they are others than its own."""
+    return {other: theirs for other, theirs in secrets.items() if other != name and theirs != secrets.get(name)}
 
 
 def trail_file(settings: Settings) -> AuditFile | None:

@@ -10,7 +10,7 @@ from tornado.web import Application
 
 from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.base import SignedRequest
+from appliance.sidebar.protocols.base import HelpDesk, SignedRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class RefusalSampler(Protocol):
     Also with one that is rightly signed, compressed, and so refused as no JSON.
     """
 
-    def __call__(self, app: str, request: SignedRequest) -> None:
-        """Look at it, or not. It is called on the event loop and must not block."""
+    def __call__(self, app: str, request: SignedRequest, protocol: HelpDesk | None = None) -> None:
+        """Look at it, or not; `protocol` is another than the app's first. Called on the event loop, must not block."""
 
 
 class Counters(Protocol):

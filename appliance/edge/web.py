@@ -164,7 +164,10 @@ class PageHandler(SidebarHandler):
             request.remote_ip or "",
             ", ".join(destinations) if destinations else None,
         )
-        self.send(self._mount.app.answer(visit, protocol))
+        reply = self._mount.app.answer(visit, protocol)
+        self.send(reply)
+        if reply is BAD_SIGNATURE:
+            self._sample_refusal(self.app_name, visit, protocol)
 
     head = get
 

@@ -9,10 +9,10 @@ from typing import Final
 from appliance.observe.logs import log
 from appliance.observe.shared_counters import WorkerCounters
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.base import SignedRequest
+from appliance.sidebar.protocols.base import HelpDesk, SignedRequest
 
 EVERY: Final = 10.0
-"""Seconds between two looks of a worker at an app's refusals: a flood of them costs no more than one each."""
+"""Seconds between two looks of a worker at refusals of one app by one protocol: a flood costs no more than one each."""
 
 
 class RefusalSampler:
@@ -36,20 +36,21 @@ class RefusalSampler:
         self._counters = counters
         self._timer = timer
         self._clock = clock
-        self._next = dict.fromkeys(self._apps, timer())
+        self._next = {(app.name, protocol): timer() for app in self._apps.values() for protocol in app.protocols}
 
-    def __call__(self, app: str, request: SignedRequest) -> None:
+    def __call__(self, app: str, request: SignedRequest, protocol: HelpDesk | None = None) -> None:
         """Look at a refused request of this app, if none was looked at lately."""
-        now = self._timer()
-        if now >= self._next[app]:
-            self._next[app] = now + EVERY
-            asyncio.get_running_loop().call_soon(self._look, self._apps[app], request)
+        now, asked = self._timer(), self._apps[app]
+        protocol = protocol or asked.protocol
+        if now >= self._next[app, protocol]:
+            self._next[app, protocol] = now + EVERY
+            asyncio.get_running_loop().call_soon(self._look, asked, request, protocol)
 
-    def _look(self, app: SidebarApp, request: SignedRequest) -> None:
-        (cause, other), (why, todo) = app.explain(request)
+    def _look(self, app: SidebarApp, request: SignedRequest, protocol: HelpDesk) -> None:
+        (cause, other), (why, todo) = app.explain(request, protocol)
         self._counters.refusal(app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}
-        if app.protocol.authenticate(request) is not None:
+        if protocol.authenticate(request) is not None:
             log.warning("compressed_body", app=app.name, cause=cause, why=why, todo=todo)
         else:
             log.warning("wrong_signature", app=app.name, cause=cause, why=why, todo=todo, **of)

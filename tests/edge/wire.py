@@ -18,7 +18,7 @@ from appliance.edge.request_parser import RequestParser
 from appliance.edge.site import Mount, RefusalSampler, Site, by_path
 from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.base import SignedRequest
+from appliance.sidebar.protocols.base import HelpDesk, SignedRequest
 from tests.factory import Timer
 from tests.fakes import RecordingCounters, RecordingSink
 
@@ -35,7 +35,7 @@ class RecordingSite(Site):
     counters: RecordingCounters
 
 
-def ignore_refusal(app: str, request: SignedRequest) -> None:
+def ignore_refusal(app: str, request: SignedRequest, protocol: HelpDesk | None = None) -> None:
     """Sample none."""
 
 

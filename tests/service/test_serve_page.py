@@ -36,6 +36,8 @@ def test_both_forms_from_one_configuration(tmp_path: Path) -> None:
         assert PAGE.read_card(page.encode()) == daemon.ask("ida@nord.example")
         other = HelpScoutPage([SECRET.encode()])
         assert look(daemon, visit_for(other, customer_id=604417723).body.decode())[0] == 403  # the legacy app's secret
+        said = daemon.wait_for("wrong_signature")
+        assert (said["cause"], said["secret_of"]) == ("other_app", "helpscout")
         assert daemon.post(body_for("ida@nord.example"), sign(body_for("ida@nord.example"))) == 200
 
         # A new customer's id is known with the next import.

@@ -12,7 +12,7 @@ import codecs
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -29,7 +29,7 @@ _MAX_VARIED: Final = 8 * 1024
 _MAX_NESTED: Final = 32
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
     """A mistake, with the key and the message of which it would have made the signature."""
 
     diagnosis: Diagnosis
@@ -64,44 +64,50 @@ class Diagnoser:
         found = self._find(body, signature, encoding)
         return found.diagnosis, found.advice or ADVICE[found.diagnosis.cause]
 
-    def _find(self, body: bytes, signature: bytes | None, encoding: str) -> _Candidate:
+    def _find(self, body: bytes, signature: bytes | None, encoding: str) -> Candidate:
         if not signature:
-            return _verdict(Cause.MISSING)
-        digest, form = _read(signature)
+            return verdict(Cause.MISSING)
+        digest, form = read_signature(signature)
         if digest is None:
-            return _verdict(Cause.MALFORMED)
+            return verdict(Cause.MALFORMED)
         if not body:
-            return _verdict(Cause.LOST_BODY)
+            return verdict(Cause.LOST_BODY)
         if compression := _compression(body, encoding):
             why, todo = ADVICE[Cause.CONTENT_ENCODING]
-            return _verdict(Cause.CONTENT_ENCODING, Advice(f"{why} (Content-Encoding: {compression})", todo))
+            return verdict(Cause.CONTENT_ENCODING, Advice(f"{why} (Content-Encoding: {compression})", todo))
         if len(body) > MAX_BODY:
-            return _verdict(Cause.UNKNOWN)
-        algorithm = _ALGORITHMS[len(digest)]
-        found = [
-            candidate
-            for candidate in self._candidates(body, form)
-            if hmac.compare_digest(hmac.digest(candidate.key, candidate.message, algorithm), digest)
-        ]
-        return found[0] if found else _verdict(Cause.UNKNOWN)
+            return verdict(Cause.UNKNOWN)
+        return first_match(self._candidates(body, form), digest)
 
-    def _candidates(self, body: bytes, form: Cause) -> Iterator[_Candidate]:
+    def _candidates(self, body: bytes, form: Cause) -> Iterator[Candidate]:
         """Return each mistake with the secret and the body that it would have signed, the likelier before."""
         for secret in self._own:
-            yield _Candidate(Diagnosis(form), secret, body)
+            yield Candidate(Diagnosis(form), secret, body)
         for name, secrets in self._others.items():
             for secret in secrets:
-                yield _Candidate(Diagnosis(Cause.OTHER_APP, name), secret, body)
+                yield Candidate(Diagnosis(Cause.OTHER_APP, name), secret, body)
         for secret in self._own:
-            for cause, other, advice in _secrets_near(secret, named=len(body) <= _MAX_VARIED):
-                yield _Candidate(Diagnosis(cause), other, body, advice)
+            for cause, other, advice in secrets_near(secret, named=len(body) <= _MAX_VARIED):
+                yield Candidate(Diagnosis(cause), other, body, advice)
         for cause, other in dict.fromkeys(_bodies_near(body)):
             for secret in self._own:
-                yield _Candidate(Diagnosis(cause), secret, other)
+                yield Candidate(Diagnosis(cause), secret, other)
 
 
-def _verdict(cause: Cause, advice: Advice | None = None) -> _Candidate:
-    return _Candidate(Diagnosis(cause), b"", b"", advice)
+def first_match(candidates: Iterable[Candidate], digest: bytes) -> Candidate:
+    """Return the first mistake that makes this digest, or that none is known. All are tried, so time tells nothing."""
+    algorithm = _ALGORITHMS[len(digest)]
+    found = [
+        candidate
+        for candidate in candidates
+        if hmac.compare_digest(hmac.digest(candidate.key, candidate.message, algorithm), digest)
+    ]
+    return found[0] if found else verdict(Cause.UNKNOWN)
+
+
+def verdict(cause: Cause, advice: Advice | None = None) -> Candidate:
+    """Return a mistake that is seen without trying a key."""
+    return Candidate(Diagnosis(cause), b"", b"", advice)
 
 
 # How compressed bodies begin (RFC 1952, 1950, 8878), for whoever takes the field away and not the compression. No JSON
@@ -125,7 +131,7 @@ _PREFIX: Final = re.compile(rb"(?i)(?:hmac[- ]?)?(?:sha-?1|sha-?256)?[=: ]")
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 
 
-def _read(signature: bytes) -> tuple[bytes | None, Cause]:
+def read_signature(signature: bytes) -> tuple[bytes | None, Cause]:
     """Return the digest in a header value, however it is written, and what is wrong if it is the right one."""
     text = signature.strip()
     plain = _PREFIX.sub(b"", text, count=1) if _PREFIX.match(text) else text
@@ -202,7 +208,7 @@ _ADVICE_ON_SENDER: Final = {
 }
 
 
-def _secrets_near(secret: bytes, *, named: bool) -> Iterator[tuple[Cause, bytes, Advice | None]]:
+def secrets_near(secret: bytes, *, named: bool) -> Iterator[tuple[Cause, bytes, Advice | None]]:
     """Return what the sender may have for a secret instead; `named`: also with NAME= before it."""
     layers = tuple(dict.fromkeys(_peeled(secret)))
     odd, todo = what_is_odd(secret)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from appliance.outcomes import Outcome, Reply, refusal
-from appliance.sidebar.protocols.base import HelpDesk, RequestRefused, SignedRequest
+from appliance.outcomes import Advice, Outcome, Reply, refusal
+from appliance.sidebar.protocols.base import Diagnosis, HelpDesk, RequestRefused, SignedRequest
+from appliance.sidebar.protocols.query_diagnosis import QueryDiagnoser
 from appliance.sidebar.protocols.query_signature import PARAMETER, parse_query, php_json, signed_parameters
 from appliance.sidebar.protocols.signature import Secret, Verifier
 
@@ -44,14 +45,19 @@ class QuerySigned(HelpDesk):
         networks: Collection[Network] = (),
         inboxes: Collection[int] = (),
         vary: Sequence[str] = (),
+        others: Mapping[str, Sequence[bytes]] | None = None,
     ) -> None:
-        """Take the `secrets`, the names of an app's `vary`, and what `[app.page]` says."""
+        """Take the `secrets`, the names of an app's `vary`, and what `[app.page]` says.
+
+        `others` are other secrets by what they are for, to tell whose secret a wrong signature was made with.
+        """
         self._secrets = tuple(map(Secret, secrets))
         self._verifier = Verifier(self._secrets)
         self._own = frozenset(own_parameters)
         self._networks = tuple(networks)
         self._inboxes = frozenset(inboxes)
         self._varied = tuple(vary)
+        self._diagnoser = QueryDiagnoser(secrets, others or {}, own_parameters)
 
     def authenticate(self, request: SignedRequest) -> dict[str, str] | None:
         """Return the signed parameters. Raises RequestRefused for a visit from elsewhere, or outside a frame.
@@ -76,6 +82,14 @@ class QuerySigned(HelpDesk):
             return False
         mapped = getattr(address, "ipv4_mapped", None)  # how an IPv4 client of a socket for both is seen
         return any((mapped or address) in network for network in self._networks)
+
+    def diagnose(self, request: SignedRequest) -> Diagnosis:
+        """Return which of the known mistakes makes the signature wrong."""
+        return self.explain(request)[0]
+
+    def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
+        """Return the same with what to say of it."""
+        return self._diagnoser.explain(request.body)
 
     def sign(self, body: bytes, secret: int = 0) -> str:
         """Return the value of the signature's parameter for a query without it.
