@@ -1,0 +1,92 @@
+"""Which addresses the help desk's id of a customer stands for: what is known, and how it changes.
+
+Pages are told an id and no address. What is known of ids comes as changes, in any order and more than once, since
+deliveries are repeated and late:
+
+    what is held                REPLACE                      ADD                       DELETE
+    nothing                     replaced                     added                     deleted: a mark
+    addresses, as of a time     replaced, unless it is of    added; the time stays     deleted: a mark
+                                an earlier time: stale
+    a mark, not yet expired     stale, unless it is of a     stale                     deleted: the mark begins anew
+                                later time: replaced
+
+A mark keeps a late delivery from bringing back what was deleted. When it has expired, it is as nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+from appliance.customers.address import normalise
+
+MARK_SECONDS: Final = 7 * 86400.0
+"""How long a mark stays: longer than a webhook is tried again."""
+
+MAX_ID: Final = 2**63 - 1
+MAX_ADDRESSES: Final = 50
+"""Of one id, as of one message."""
+
+
+class Kind(enum.StrEnum):
+    """What a change does to an id's addresses."""
+
+    REPLACE = "replace"
+    ADD = "add"
+    DELETE = "delete"
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One thing that was said about an id. `as_of` is of when, in seconds since 1970."""
+
+    customer: int
+    kind: Kind
+    addresses: tuple[str, ...]
+    """In normal form."""
+    as_of: float
+
+
+class Known(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What is held of an id: its addresses, or a mark that it was deleted."""
+
+    addresses: tuple[str, ...] | None
+    """In normal form; empty: it has none; None: it was deleted."""
+    as_of: float
+
+
+class Result(enum.StrEnum):
+    """What a change has led to."""
+
+    REPLACED = "replaced"
+    ADDED = "added"
+    DELETED = "deleted"
+    STALE = "stale"
+
+
+def apply(held: Known | None, change: Change, now: float) -> tuple[Result, Known | None]:
+    """Return what a change leads to, and what is held of its id afterwards. `now` is in seconds since 1970."""
+    if held is not None and has_expired(held, now):
+        held = None
+    if change.kind is Kind.DELETE:
+        return Result.DELETED, Known(None, max(change.as_of, held.as_of) if held is not None else change.as_of)
+    if held is not None and held.addresses is None and (change.kind is Kind.ADD or change.as_of <= held.as_of):
+        return Result.STALE, held
+    if change.kind is Kind.REPLACE:
+        if held is not None and change.as_of < held.as_of:
+            return Result.STALE, held
+        return Result.REPLACED, Known(change.addresses[:MAX_ADDRESSES], change.as_of)
+    before = held.addresses or () if held is not None else ()
+    addresses = tuple(dict.fromkeys((*before, *change.addresses)))[:MAX_ADDRESSES]
+    return Result.ADDED, Known(addresses, held.as_of if held is not None else 0.0)
+
+
+def has_expired(held: Known, now: float) -> bool:
+    """Return whether this is a mark whose time is over."""
+    return held.addresses is None and now - held.as_of > MARK_SECONDS
+
+
+def normal_forms(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the addresses in some texts, in normal form, each once; what is no address is left out."""
+    return tuple(dict.fromkeys(filter(None, map(normalise, texts))))[:MAX_ADDRESSES]

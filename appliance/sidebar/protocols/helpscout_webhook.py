@@ -1,0 +1,93 @@
+r"""The events of Help Scout's webhooks: what each says about the addresses of a customer.
+
+Source: developer.helpscout.com/webhooks, and real bodies in public code. PHP writes them (\/, \uXXXX). The event's name
+is in a header that nobody signs, so a body must look like what its event says: a conversation's id deletes no customer.
+
+    event               body                                     change
+    customer.created    a customer, with _embedded.emails        REPLACE, as of updatedAt
+    customer.updated    the same                                 REPLACE
+    customer.deleted    an id, and nothing of a customer's or    DELETE, as of when it came
+                        a conversation's
+    convo.*             a conversation, with primaryCustomer     ADD its address
+    any other           anything                                 none
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from appliance.customers.ids import MAX_ID, Change, Kind, normal_forms
+from appliance.sidebar.protocols.base import InquiryError
+from appliance.sidebar.protocols.json_repair import repair
+
+EVENT: Final = "X-HelpScout-Event"
+_ID: Final = re.compile(r"[1-9][0-9]{0,18}")
+_FAULTS: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def change_of(event: str, body: bytes, received: float) -> Change | None:
+    """Return what a rightly signed webhook says about a customer's addresses; None: nothing.
+
+    `received` is when it came, in seconds since 1970. Raises InquiryError if the body is no JSON object.
+    """
+    try:
+        message = _decode(body)
+    except _FAULTS:
+        try:
+            message = _decode(repair(body))
+        except _FAULTS:
+            raise InquiryError from None
+    if event in ("customer.created", "customer.updated"):
+        return _of_customer(message, received)
+    if event == "customer.deleted" and not {"_embedded", "primaryCustomer"} & message.keys():
+        customer = _id(message)
+        return Change(customer, Kind.DELETE, (), received) if customer is not None else None
+    if event.startswith("convo."):
+        return _of_conversation(message, received)
+    return None
+
+
+def _of_customer(message: Mapping[str, Any], received: float) -> Change | None:
+    emails = _object(message.get("_embedded")).get("emails")
+    customer = _id(message)
+    if customer is None or not isinstance(emails, list):
+        return None
+    texts = tuple(value for each in emails if isinstance(value := _object(each).get("value"), str))
+    as_of = _time(message.get("updatedAt"))
+    # One of the future would keep every later change out.
+    return Change(customer, Kind.REPLACE, normal_forms(texts), received if as_of is None else min(as_of, received))
+
+
+def _of_conversation(message: Mapping[str, Any], received: float) -> Change | None:
+    primary = _object(message.get("primaryCustomer"))
+    customer, email = _id(primary), primary.get("email")
+    if customer is None or not isinstance(email, str) or primary.get("type", "customer") != "customer":
+        return None
+    addresses = normal_forms((email,))
+    return Change(customer, Kind.ADD, addresses, received) if addresses else None
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _id(value: Mapping[str, Any]) -> int | None:
+    found = value.get("id")
+    if isinstance(found, bool) or not isinstance(found, int | str) or not _ID.fullmatch(str(found)):
+        return None
+    return number if (number := int(found)) <= MAX_ID else None
+
+
+def _time(value: object) -> float | None:
+    """Return a time in ISO 8601 in seconds since 1970."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment.timestamp() if moment is not None and moment.tzinfo is not None else None
