@@ -1,0 +1,209 @@
+"""The map of ids on disk, as workers read it: an immutable base, and a journal of what has changed since.
+
+    00000007.db        every id that was known when this generation was made: SQLite, never written again
+    00000007.journal   one line for each id that has changed since: its CRC-32, and what is held of it now
+
+The journal of a generation is made after its base, so the highest number among the journals is a whole generation. The
+first has no base. A new generation holds all of the one before it, whose files are then removed: a reader sees by its
+open journal that it has no name any more. A last line that does not end is not there yet, or never was; one that does
+not match its CRC is not believed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from appliance.customers.ids import MAX_ID, Known
+from appliance.errors import SidebardError
+
+SCHEMA: Final = "CREATE TABLE known(customer INTEGER PRIMARY KEY, addresses TEXT, as_of REAL NOT NULL)"
+"""`addresses` are joined by line ends; NULL: a mark that the id was deleted."""
+
+_FIND: Final = "SELECT addresses, as_of FROM known WHERE customer = ?"
+_ALL: Final = "SELECT customer, addresses, as_of FROM known ORDER BY customer"
+_NAME: Final = re.compile(r"([0-9]{8,18})\.journal")
+_CRC: Final = 8
+_PIECE: Final = 1024 * 1024
+
+
+class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One line of a journal: what is held of an id from now on."""
+
+    customer: int
+    known: Known
+
+
+_decode: Final = msgspec.json.Decoder(Line).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class IdMapError(SidebardError):
+    """A file of the map is damaged. The text is a sentence."""
+
+
+def line_of(customer: int, known: Known) -> bytes:
+    """Return a line of the journal."""
+    text = _encode(Line(customer, known))
+    return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
+def read_line(line: bytes) -> Line | None:
+    """Return what a line, without its end, says; None if it is damaged."""
+    text = line[_CRC + 1 :]
+    try:
+        if int(line[:_CRC], 16) != zlib.crc32(text):
+            return None
+        return _decode(text)
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+def newest(folder: Path) -> int:
+    """Return the number of the newest generation; 0 if there is none."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return 0
+    return max((int(match[1]) for name in names if (match := _NAME.fullmatch(name))), default=0)
+
+
+def base_of(folder: Path, generation: int) -> Path:
+    """Return the path of a base."""
+    return folder / f"{generation:08}.db"
+
+
+def journal_of(folder: Path, generation: int) -> Path:
+    """Return the path of a journal."""
+    return folder / f"{generation:08}.journal"
+
+
+class IdMap:
+    """The newest generation, open for reading. Not shared between threads or across a fork."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the map in `folder`, which may be made later. Raises OSError."""
+        self._folder = folder
+        self._journal = -1
+        self._base: sqlite3.Connection | None = None
+        self._reset(0)
+        self.refresh()
+
+    def _reset(self, generation: int) -> None:
+        self.close()
+        self.generation = generation
+        self.end = 0
+        """How many bytes of the journal are whole lines, and read."""
+        self.changed: dict[int, Known] = {}
+        """What the journal says."""
+        self.damaged_lines = 0
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._journal >= 0:
+            os.close(self._journal)
+        if self._base is not None:
+            self._base.close()
+        self._journal, self._base = -1, None
+
+    def forget(self) -> None:
+        """Forget what was read, and read all of it again: it was taken back."""
+        self._open_newest()
+
+    def find(self, customer: int) -> Known | None:
+        """Return what is held of an id, with everything that was written before this call; None: nothing.
+
+        Raises IdMapError if the base is damaged, and OSError.
+        """
+        self.refresh()
+        held = self.changed.get(customer)
+        if held is not None or self._base is None or customer > MAX_ID:
+            return held
+        try:
+            row = self._base.execute(_FIND, (customer,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._damaged(error) from None
+        return _known(*row) if row is not None else None
+
+    def refresh(self) -> None:
+        """Read what was written since the last time: one fstat where nothing was. Raises OSError and IdMapError."""
+        if self._journal >= 0:
+            status = os.fstat(self._journal)
+            if status.st_nlink and status.st_size >= self.end:
+                if status.st_size > self.end:
+                    self._read()
+                return
+        self._open_newest()
+
+    def all(self) -> Iterator[tuple[int, Known]]:
+        """Yield everything that is held, those that have changed last. Raises IdMapError if the base is damaged."""
+        self.refresh()
+        if self._base is not None:
+            try:
+                for customer, addresses, as_of in self._base.execute(_ALL):
+                    if customer not in self.changed:
+                        yield customer, _known(addresses, as_of)
+            except sqlite3.Error as error:
+                raise self._damaged(error) from None
+        yield from self.changed.items()
+
+    def _open_newest(self) -> None:
+        """Open the newest generation; one that is removed meanwhile was not it."""
+        while True:
+            generation = newest(self._folder)
+            self._reset(generation)
+            if not generation:
+                return
+            try:
+                self._journal = os.open(journal_of(self._folder, generation), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            self._open_base(generation)
+            if not os.fstat(self._journal).st_nlink:
+                continue
+            self._read()
+            return
+
+    def _open_base(self, generation: int) -> None:
+        file = base_of(self._folder, generation)
+        if generation == 1 and not file.exists():
+            return
+        try:
+            self._base = sqlite3.connect(
+                f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
+            )
+            self._base.execute("PRAGMA mmap_size = 0")
+            self._base.execute("PRAGMA cache_size = -512")
+            self._base.execute(_FIND, (0,)).fetchone()
+        except sqlite3.Error as error:
+            if os.fstat(self._journal).st_nlink:
+                raise self._damaged(error) from None
+
+    def _read(self) -> None:
+        """Read the journal's new lines."""
+        rest = b""
+        while piece := os.pread(self._journal, _PIECE, self.end + len(rest)):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                self.end += len(line) + 1
+                if (read := read_line(line)) is None:
+                    self.damaged_lines += 1
+                else:
+                    self.changed[read.customer] = read.known
+
+    def _damaged(self, error: Exception) -> IdMapError:
+        return IdMapError(f"{base_of(self._folder, self.generation)} is damaged: {error}")
+
+
+def _known(addresses: str | None, as_of: float) -> Known:
+    if addresses is None:
+        return Known(None, as_of)
+    return Known(tuple(addresses.split("\n")) if addresses else (), as_of)

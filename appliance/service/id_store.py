@@ -1,0 +1,192 @@
+"""The map of ids as its one writer, the steward, keeps it; customers/id_map.py has the files and what readers see.
+
+state of the files                            and after a crash
+a change is being appended                    its line is cut off unless it is whole; nobody was told that it is there
+it is synced                                  it is there; only now it is confirmed
+the next base is being written (.tmp)         it is removed; the old generation is whole
+the next base has its name, its journal not   the base is written over by the next attempt
+its journal has its name                      it is the newest; what is left of the old one is removed
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from appliance.customers.id_map import SCHEMA, IdMap, IdMapError, base_of, journal_of, line_of, newest, read_line
+from appliance.customers.ids import Change, Known, Result, apply, has_expired
+from appliance.observe.logs import log
+from appliance.system.files import open_private, sync
+
+MAX_LINES: Final = 10_000
+"""Changed ids after which a new base is made: what every worker holds in memory of the journal, about 3 MB."""
+
+
+class IdStore:
+    """Keeps the map. To be used by one process at a time."""
+
+    def __init__(self, folder: Path, now: float) -> None:
+        """Open the map in `folder`, made if it is missing, and mend what a crash has left. Raises OSError."""
+        self._folder = folder
+        self._journal = -1
+        self._is_spoilt = False  # what is in the journal may not be what is on the disk
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for leftover in folder.glob("*.tmp"):
+            leftover.unlink()
+        try:
+            self._map = IdMap(folder)
+            damaged = self._map.damaged_lines
+        except IdMapError as error:
+            log.error("ids_damaged", why=str(error), todo="ids are learned anew by webhooks and messages")
+            self._salvage(now)
+            damaged = 0
+        if not self._map.generation:
+            self._begin(1)
+        self._open()
+        if damaged:
+            log.error("ids_damaged", why=f"{damaged} lines of the journal could not be read", todo="check the disk")
+            self.compact(now)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._map.close()
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+
+    @property
+    def map(self) -> IdMap:
+        """The map, for reading."""
+        return self._map
+
+    def apply(self, changes: Sequence[Change], now: float) -> list[Result]:
+        """Apply some changes in their order; return what each has led to. When this returns, all are on the disk.
+
+        Raises OSError if they cannot be written; then none of them is there.
+        """
+        if self._is_spoilt:
+            self.compact(now)
+        lines: list[bytes] = []
+        results: list[Result] = []
+        held: dict[int, Known | None] = {}
+        for change in changes:
+            before = held[change.customer] if change.customer in held else self._map.find(change.customer)
+            result, after = apply(before, change, now)
+            results.append(result)
+            held[change.customer] = after
+            if after is not None and after != before:
+                lines.append(line_of(change.customer, after))
+        if lines:
+            self._append(b"".join(lines))
+            self._map.refresh()
+            if len(self._map.changed) >= MAX_LINES:
+                with suppress(OSError):  # no room: the journal goes on, and the next change tries again
+                    self.compact(now)
+        return results
+
+    def compact(self, now: float) -> None:
+        """Make a new generation, without marks that have expired. Raises OSError; the old one then stays."""
+        old = self._map.generation
+        self._write_base(old + 1, self._map.all(), now)
+        self._begin(old + 1)
+        self._open()
+        self._is_spoilt = False
+
+    def _salvage(self, now: float) -> None:
+        """Make a new generation of what can be read of a damaged one."""
+        old = newest(self._folder)
+        readable: dict[int, Known] = {}
+        with suppress(OSError, sqlite3.Error, ValueError):
+            base = sqlite3.connect(f"file:{base_of(self._folder, old)}?mode=ro&immutable=1", uri=True)
+            try:
+                for customer, addresses, as_of in base.execute("SELECT customer, addresses, as_of FROM known"):
+                    texts = None if addresses is None else tuple(addresses.split("\n")) if addresses else ()
+                    readable[customer] = Known(texts, as_of)
+            finally:
+                base.close()
+        with suppress(OSError):
+            for text in journal_of(self._folder, old).read_bytes().split(b"\n")[:-1]:
+                if (line := read_line(text)) is not None:
+                    readable[line.customer] = line.known
+        self._write_base(old + 1, readable.items(), now)
+        self._begin(old + 1)
+        self._map = IdMap(self._folder)
+
+    def _write_base(self, generation: int, entries: Iterable[tuple[int, Known]], now: float) -> None:
+        """Write a base beside, sync it, and give it its name."""
+        unfinished = self._folder / f"{generation:08}.db.tmp"
+        unfinished.unlink(missing_ok=True)
+        try:
+            os.close(open_private(unfinished, os.O_WRONLY | os.O_EXCL))
+            database = sqlite3.connect(unfinished, isolation_level=None)
+            try:
+                database.execute("PRAGMA journal_mode = OFF")
+                database.execute("PRAGMA synchronous = OFF")  # it is synced below, as a whole
+                database.execute("BEGIN")
+                database.execute(SCHEMA)
+                database.executemany(
+                    "INSERT OR REPLACE INTO known VALUES(?, ?, ?)",
+                    (
+                        (customer, None if known.addresses is None else "\n".join(known.addresses), known.as_of)
+                        for customer, known in entries
+                        if not has_expired(known, now)
+                    ),
+                )
+                database.execute("COMMIT")
+            finally:
+                database.close()
+            sync(unfinished)
+            os.rename(unfinished, base_of(self._folder, generation))
+        except sqlite3.Error as error:
+            raise OSError(str(error)) from error
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+    def _begin(self, generation: int) -> None:
+        """Make the journal of a new generation, which makes it the newest, and remove older ones."""
+        sync(self._folder)  # the base's name comes before its journal's
+        os.close(open_private(journal_of(self._folder, generation), os.O_WRONLY | os.O_EXCL))
+        sync(self._folder)
+        self._remove_older(generation)
+
+    def _remove_older(self, generation: int) -> None:
+        for pattern in ("*.journal", "*.db"):  # a base without its journal is none
+            for file in self._folder.glob(pattern):
+                if file.stem.isdecimal() and int(file.stem) < generation:
+                    file.unlink()
+
+    def _open(self) -> None:
+        """Open the newest journal for writing, without what was not written to its end."""
+        self._map.refresh()
+        if self._journal >= 0:
+            os.close(self._journal)
+        generation = self._map.generation
+        self._remove_older(generation)
+        self._journal = open_private(journal_of(self._folder, generation), os.O_WRONLY | os.O_APPEND)
+        if os.fstat(self._journal).st_size > self._map.end:
+            os.ftruncate(self._journal, self._map.end)
+            os.fsync(self._journal)
+
+    def _append(self, lines: bytes) -> None:
+        """Append and sync. Raises OSError; then nothing of it counts.
+
+        What a reader has seen of it meanwhile it forgets with the next generation, which comes before the next change;
+        also, after a failed fsync nobody can say what of a file is on the disk.
+        """
+        begin = os.fstat(self._journal).st_size
+        try:
+            left = memoryview(lines)
+            while left:
+                left = left[os.write(self._journal, left) :]
+            os.fsync(self._journal)
+        except OSError:
+            self._is_spoilt = True
+            with suppress(OSError):
+                os.ftruncate(self._journal, begin)
+            self._map.forget()
+            raise
