@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from appliance.cards.template import CardTemplate
+from appliance.customers.id_map import IdMap
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import sources
@@ -117,6 +118,7 @@ def make_app(
     names_addresses: bool = False,
     protocol: HelpDesk | None = None,
     others: Sequence[HelpDesk] = (),
+    ids: IdMap | None = None,
     **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
@@ -134,6 +136,7 @@ def make_app(
         rules=rules,
         card=card or Card(template),
         names_addresses=names_addresses,
+        ids=ids,
     )
     app.use(snapshot)
     return app

@@ -24,6 +24,11 @@ def snapshot_folder(settings: Settings) -> Path:
     return settings.server.state / "customers"
 
 
+def ids_folder(settings: Settings) -> Path:
+    """Return the folder of what is known of the help desk's ids."""
+    return settings.server.state / "ids"
+
+
 def certificate_folder(settings: Settings) -> Path:
     """Return the folder of the self-signed certificate."""
     return settings.server.state / "self-signed"

@@ -90,12 +90,11 @@ class IdMap:
     """The newest generation, open for reading. Not shared between threads or across a fork."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the map in `folder`, which may be made later. Raises OSError."""
+        """Read the map in `folder`, which may be made later. Nothing is opened before the first look-up."""
         self._folder = folder
         self._journal = -1
         self._base: sqlite3.Connection | None = None
         self._reset(0)
-        self.refresh()
 
     def _reset(self, generation: int) -> None:
         self.close()

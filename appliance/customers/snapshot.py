@@ -170,14 +170,25 @@ class Snapshot:
         At most MAX_FOUND + 1; the last one only shows that there are more.
         Raises SnapshotError if the file is damaged.
         """
-        return self._found(_FIND, [(address, MAX_FOUND + 1) for address in addresses])
+        return self._found([(_FIND, (address, MAX_FOUND + 1)) for address in addresses])
 
     def find_by_keys(self, keys: Iterable[tuple[str, str]]) -> tuple[Record, ...]:
         """Return the customers of these keys, each a name of the spec's `keys` and a value in its normal form.
 
         Otherwise as `find`. Raises KeyError for any other name.
         """
-        return self._found(_FIND_BY_KEY, [(self._keys[name], key, MAX_FOUND + 1) for name, key in keys])
+        return self.find_by_keys_and_addresses(keys, ())
+
+    def find_by_keys_and_addresses(
+        self, keys: Iterable[tuple[str, str]], addresses: Iterable[str]
+    ) -> tuple[Record, ...]:
+        """Return the customers of these keys, then those of these addresses; each once. Otherwise as the other two."""
+        return self._found(
+            [
+                *((_FIND_BY_KEY, (self._keys[name], key, MAX_FOUND + 1)) for name, key in keys),
+                *((_FIND, (address, MAX_FOUND + 1)) for address in addresses),
+            ]
+        )
 
     def find_company(self, addresses: Iterable[str]) -> Company | None:
         """Return the company of the first of `addresses` (normal form) whose domain customers name as their company's.
@@ -194,10 +205,10 @@ class Snapshot:
             raise self._damaged(error) from None
         return None
 
-    def _found(self, statement: str, wanted: Iterable[tuple[int | str, ...]]) -> tuple[Record, ...]:
+    def _found(self, wanted: Iterable[tuple[str, tuple[int | str, ...]]]) -> tuple[Record, ...]:
         found: dict[int, Record] = {}
         try:
-            for parameters in wanted:
+            for statement, parameters in wanted:
                 if len(found) > MAX_FOUND:
                     break
                 for number, record in self._execute(statement, parameters).fetchall():

@@ -39,6 +39,7 @@ class IdStore:
             leftover.unlink()
         try:
             self._map = IdMap(folder)
+            self._map.refresh()
             damaged = self._map.damaged_lines
         except IdMapError as error:
             log.error("ids_damaged", why=str(error), todo="ids are learned anew by webhooks and messages")
@@ -115,6 +116,7 @@ class IdStore:
         self._write_base(old + 1, readable.items(), now)
         self._begin(old + 1)
         self._map = IdMap(self._folder)
+        self._map.refresh()
 
     def _write_base(self, generation: int, entries: Iterable[tuple[int, Known]], now: float) -> None:
         """Write a base beside, sync it, and give it its name."""

@@ -21,6 +21,7 @@ from appliance.cards.vary import Vary
 from appliance.config.schema import Display
 from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
+from appliance.customers.id_map import IdMap, IdMapError
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotError
@@ -80,6 +81,7 @@ class _Query(NamedTuple):
     varied: tuple[str, ...]
     matches: tuple[SubjectMatch, ...] = ()  # what the subject names; then it is looked up, and no address
     customer: int | None = None  # the help desk's id, of a protocol that sends no address; then it is looked up
+    is_known: bool = True  # whether anything is known of the addresses of that id
 
 
 class SidebarApp:
@@ -96,11 +98,13 @@ class SidebarApp:
         rules: Rules | None = None,
         card: Card | None = None,
         names_addresses: bool = False,
+        ids: IdMap | None = None,
     ) -> None:
         """The first of `protocols` is the one that `protocol` of the `[[app]]` names.
 
         `clock` returns seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs.
-        `names_addresses` has every reply hold the address that it is about, for an audit trail that names it.
+        `names_addresses` has every reply hold the address that it is about, for an audit trail that names it. `ids` is
+        what is known of the help desk's ids, for protocols that send nothing else.
         """
         self.name: Final = name
         self.protocols: Final = tuple(protocols)
@@ -113,6 +117,7 @@ class SidebarApp:
         self._card = card or Card()
         self._subject_rules = self._card.subject
         self._names_addresses = names_addresses
+        self._ids = ids
         self._notices = {
             (protocol, outcome): self._finish(protocol, outcome, html())
             for protocol in self.protocols
@@ -196,7 +201,22 @@ class SidebarApp:
 
     def _by_id(self, protocol: HelpDesk, inquiry: Inquiry, customer: int) -> tuple[CachedAnswer, CacheState | str]:
         """Return the answer for the customer whom the help desk knows by this id."""
-        query = _Query(protocol, (), False, self._is_stale(), inquiry.varied, customer=customer)
+        try:
+            held = self._ids.find(customer) if self._ids is not None else None
+        except (IdMapError, OSError):  # whoever keeps the map says so; the column may know the id
+            held = None
+        texts = held.addresses if held is not None else None
+        addresses, truncated = addresses_of(Inquiry(addresses=texts or ()), self._rules)
+        # What is known of the id is part of the key, so that a change shows at once.
+        query = _Query(
+            protocol,
+            addresses,
+            truncated,
+            self._is_stale(),
+            inquiry.varied,
+            customer=customer,
+            is_known=texts is not None,
+        )
         if (cached := self._cache.find(query)) is not None:
             return cached, CacheState.HIT
         return self._look_up(query, query)
@@ -229,7 +249,8 @@ class SidebarApp:
                 records = snapshot.find_by_keys([(match.column, match.key) for match in query.matches])
             elif query.customer is not None:
                 column = self._rules.id_column
-                records = snapshot.find_by_keys([(column, str(query.customer))]) if column else ()
+                keys = [(column, str(query.customer))] if column else []
+                records = snapshot.find_by_keys_and_addresses(keys, query.addresses)
             else:
                 records = snapshot.find(query.addresses)
             company = None if records else snapshot.find_company(query.addresses)
@@ -258,7 +279,7 @@ class SidebarApp:
             html = builtin.of_company(company.domain, company.members) + html
         elif query.addresses:
             outcome, html = Outcome.UNKNOWN, builtin.unknown(query.addresses, query.truncated, named)
-        elif query.customer is not None:
+        elif query.customer is not None and not query.is_known:
             outcome, html = Outcome.UNKNOWN_ID, builtin.unknown_id()
         else:
             outcome, html = Outcome.NO_ADDRESS, builtin.no_address(named)
@@ -268,7 +289,7 @@ class SidebarApp:
         identity = next(iter(query.addresses), None)
         if query.matches and records:  # what the log knows a customer by whom the subject has named: not who writes
             identity = self._main_addresses(records[:1])[0] or query.matches[0].key
-        if query.customer is not None:
+        if query.customer is not None and identity is None:
             identity = self._main_addresses(records[:1])[0] if records else None
             identity = identity or f"{_ID}{query.customer}"
         if company is not None:  # whose data is shown, as far as it is one customer's
@@ -288,7 +309,7 @@ class SidebarApp:
             parts = self._card.vary.parts(query.varied) if query.varied else None
             try:
                 addresses = query.addresses
-                if query.customer is not None:  # a card that reads addresses finds those that it knows
+                if query.customer is not None and not addresses:  # a card that reads addresses finds its customers'
                     addresses = tuple(dict.fromkeys(filter(None, self._main_addresses(records[:MAX_FOUND]))))
                 html = template.render(records[:MAX_FOUND], addresses, as_of, now, parts)
                 return Outcome.FOUND, html, ""

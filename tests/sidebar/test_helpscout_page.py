@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,11 @@ from justhtml import JustHTML
 
 from appliance.cards.template import CardTemplate
 from appliance.cards.vary import Vary
+from appliance.customers.id_map import IdMap, base_of
+from appliance.customers.ids import Change, Kind
 from appliance.customers.snapshot import Snapshot
 from appliance.outcomes import Outcome, Reply
+from appliance.service.id_store import IdStore
 from appliance.sidebar.app import Card, Rules, SidebarApp
 from appliance.sidebar.inquiry import Answer
 from appliance.sidebar.protocols.base import BAD_SIGNATURE, Conversation, HelpDesk, Message
@@ -25,7 +30,7 @@ from appliance.sidebar.protocols.query_signed import NOT_FRAMED, OTHER_NETWORK, 
 from tests.cards.hostile import HOSTILE
 from tests.cards.html5 import CLASSES
 from tests.cards.test_builtin import CARDS, shown
-from tests.factory import SECRET, body_for, make_app, make_snapshot, signed, visit_for
+from tests.factory import NOW, SECRET, body_for, make_app, make_snapshot, signed, visit_for
 from tests.vectors import PAGE_QUERIES
 
 ROWS = (
@@ -146,6 +151,63 @@ def test_a_card_of_the_operators(snapshot: Snapshot) -> None:
     reply = app.answer(visit_for(page, customer_id=604417723, mailbox_id=34), page)
     assert reply.outcome is Outcome.FOUND, reply.fault
     assert card_of(reply) == "<h4>Ida Møller of ida@nord.example</h4>34/"  # a page knows no role
+
+
+# By what is known of the id
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[IdStore]:
+    opened = IdStore(tmp_path / "ids", NOW)
+    yield opened
+    opened.close()
+
+
+def tell(store: IdStore, customer: int, *addresses: str, kind: Kind = Kind.REPLACE, at: float = NOW) -> None:
+    store.apply([Change(customer, kind, addresses, at)], at)
+
+
+def look(app: SidebarApp, customer: int) -> tuple[str, str]:
+    reply = app.answer(visit_for(PAGE, customer_id=customer), PAGE)
+    return reply.outcome, card_of(reply)
+
+
+def test_what_is_learned_of_an_id_shows_at_the_next_look(snapshot: Snapshot, store: IdStore, tmp_path: Path) -> None:
+    app = app_of(snapshot, ids=IdMap(tmp_path / "ids"))
+    assert look(app, 5)[0] == "unknown_id"
+    tell(store, 5, "ida@nord.example")
+    outcome, card = look(app, 5)
+    assert (outcome, "Ida Møller" in card) == ("found", True)
+    tell(store, 5, "stranger@example.com", at=NOW + 1)
+    outcome, card = look(app, 5)
+    assert (outcome, "stranger@example.com" in card, "Ida" in card) == ("unknown", True, False)
+    tell(store, 5, at=NOW + 2)
+    assert look(app, 5)[0] == "no_address"
+    tell(store, 5, kind=Kind.DELETE, at=NOW + 3)
+    assert look(app, 5)[0] == "unknown_id"
+
+
+def test_customers_by_the_column_come_first_and_each_once(snapshot: Snapshot, store: IdStore, tmp_path: Path) -> None:
+    app = app_of(snapshot, ids=IdMap(tmp_path / "ids"))
+    tell(store, 700, "ida@nord.example", "twin2@example.com")
+    _, card = look(app, 700)
+    names = ["Twin One", "Twin Two", "Ida Møller"]
+    assert [card.count(f"<h4>{name}</h4>") for name in names] == [1, 1, 1]
+    assert sorted(names, key=card.index) == names
+
+
+def test_own_domains_are_left_out(snapshot: Snapshot, store: IdStore, tmp_path: Path) -> None:
+    rules = Rules(ignore_domains=frozenset({"nord.example"}), address_columns=("email",))
+    app = app_of(snapshot, ids=IdMap(tmp_path / "ids"), rules=rules)
+    tell(store, 5, "ida@nord.example")
+    assert look(app, 5)[0] == "no_address"
+
+
+def test_with_a_damaged_map_the_column_is_still_asked(snapshot: Snapshot, store: IdStore, tmp_path: Path) -> None:
+    store.compact(NOW)
+    base_of(tmp_path / "ids", 2).write_bytes(b"no database")
+    app = app_of(snapshot, ids=IdMap(tmp_path / "ids"))
+    assert [look(app, 5)[0], look(app, 604417723)[0]] == ["unknown_id", "found"]
 
 
 # One app, several protocols
