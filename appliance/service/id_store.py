@@ -69,6 +69,9 @@ class IdStore:
 
         Raises OSError if they cannot be written; then none of them is there.
         """
+        self._map.refresh()
+        if self._map.generation != self._generation:  # somebody has removed the files: all of it is forgotten
+            self._restore()
         if self._is_spoilt:
             self.compact(now)
         lines: list[bytes] = []
@@ -117,6 +120,12 @@ class IdStore:
         self._begin(old + 1)
         self._map = IdMap(self._folder)
         self._map.refresh()
+
+    def _restore(self) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        if not self._map.generation:
+            self._begin(1)
+        self._open()
 
     def _write_base(self, generation: int, entries: Iterable[tuple[int, Known]], now: float) -> None:
         """Write a base beside, sync it, and give it its name."""
@@ -169,6 +178,7 @@ class IdStore:
             os.close(self._journal)
         generation = self._map.generation
         self._remove_older(generation)
+        self._generation = generation
         self._journal = open_private(journal_of(self._folder, generation), os.O_WRONLY | os.O_APPEND)
         if os.fstat(self._journal).st_size > self._map.end:
             os.ftruncate(self._journal, self._map.end)

@@ -1,0 +1,130 @@
+"""Workers and the steward: what is confirmed is stored, whoever of them is replaced meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from appliance.customers.id_map import IdMap
+from appliance.customers.ids import Change, Kind
+from appliance.service import id_channel, id_store
+from appliance.service.id_channel import IdService, store
+from tests.conftest import Logged
+
+NOW = 1_790_000_000.0
+
+
+def change(customer: int) -> Change:
+    return Change(customer, Kind.REPLACE, (f"a{customer}@x.example",), NOW)
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[IdService]:
+    service = IdService(folder, lambda: NOW)
+    task = asyncio.create_task(service.run())
+    try:
+        yield service
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def stored(folder: Path, *customers: int) -> list[bool]:
+    return await asyncio.gather(*(store(folder, change(customer)) for customer in customers))
+
+
+def test_many_at_once_are_stored_and_synced_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, synced = tmp_path / "ids", []
+    real = id_store.os.fsync
+    monkeypatch.setattr(id_store.os, "fsync", lambda descriptor: (synced.append(1), real(descriptor)))
+
+    async def work() -> None:
+        async with serving(folder):
+            assert await stored(folder, 1) == [True]
+            before = len(synced)
+            assert await stored(folder, *range(1, 60)) == [True] * 59
+            assert len(synced) - before < 30
+
+    asyncio.run(work())
+    reader = IdMap(folder)
+    assert len(dict(reader.all())) == 59
+    assert (folder / "steward.sock").stat().st_mode & 0o777 == 0o600
+    reader.close()
+
+
+def test_a_change_waits_for_the_next_steward(tmp_path: Path) -> None:
+    folder = tmp_path / "ids"
+
+    async def work() -> None:
+        async with serving(folder):
+            assert await stored(folder, 1) == [True]
+        waiting = asyncio.create_task(store(folder, change(2)))
+        await asyncio.sleep(0)
+        async with serving(folder):
+            assert await waiting is True
+
+    asyncio.run(work())
+
+
+def test_without_a_steward_it_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(id_channel, "PATIENCE", 0.05)
+    assert asyncio.run(store(tmp_path / "none", change(1))) is False
+
+
+def test_a_full_disk_is_said_once_and_when_it_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    folder = tmp_path / "ids"
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def work() -> None:
+        async with serving(folder):
+            assert await stored(folder, 1) == [True]
+            with monkeypatch.context() as patch:
+                patch.setattr(id_store.os, "write", fail)
+                assert await stored(folder, 2) == [False]
+                assert await stored(folder, 3) == [False]
+            assert await stored(folder, 4) == [True]
+
+    asyncio.run(work())
+    assert logged.take("ids_not_stored")["why"].endswith("No space left on device")
+    logged.take("ids_stored")
+    reader = IdMap(folder)
+    assert sorted(dict(reader.all())) == [1, 4]
+    reader.close()
+
+
+def test_a_folder_whose_path_is_long(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100) / "ids"
+    folder.parent.mkdir()
+
+    async def work() -> None:
+        async with serving(folder):
+            assert await stored(folder, 1) == [True]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("sent", [b"", b"{", b"[]\n", b"\xff\n", b'{"customer": "x"}\n', b"x" * 100_000])
+def test_what_is_no_change_is_nothing(sent: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "ids"
+
+    async def work() -> None:
+        async with serving(folder):
+            assert await stored(folder, 1) == [True]
+            reader, writer = await asyncio.open_unix_connection(sock=id_channel._connected(folder))
+            writer.write(sent)
+            writer.write_eof()
+            assert await reader.read() == b""
+            writer.close()
+            assert await stored(folder, 2) == [True]
+
+    asyncio.run(work())
