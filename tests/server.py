@@ -23,12 +23,13 @@ from tornado.testing import bind_unused_port
 
 from appliance.config.schema import Limits
 from appliance.edge.listener import Listener
-from appliance.edge.site import Mount, Site, by_path
+from appliance.edge.site import Site, by_path
 from appliance.edge.tls import server_context
 from appliance.edge.web import make_application
 from appliance.observe.logs import RequestLine, RequestLog
 from appliance.sidebar.app import SidebarApp
-from tests.edge.wire import ignore_refusal
+from appliance.sidebar.protocols.helpscout_webhook import StoreChange
+from tests.edge.wire import ignore_refusal, mounts_of
 from tests.fakes import NoCounters
 
 
@@ -124,7 +125,9 @@ def make_pair(folder: Path) -> tuple[Path, Path, trustme.CA]:
 
 
 @contextlib.contextmanager
-def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Iterator[Server]:
+def serving(
+    make_apps: Callable[[], dict[str, SidebarApp]], folder: Path, store_change: StoreChange | None = None
+) -> Iterator[Server]:
     """Serve each app at its path over TLS, in a thread, which makes them, until the block ends."""
     certificate, key, authority = make_pair(folder)
     client = ssl.create_default_context()
@@ -135,11 +138,11 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
     loop = uvloop.new_event_loop()
 
     async def serve() -> None:
-        mounts = [Mount(path, "X-HelpScout-Signature", app) for path, app in make_apps().items()]
+        mounts = mounts_of(make_apps())
         log = RequestLog(lines, count(1_790_000_000.0).__next__)  # no second has too many refusals
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, log, time.perf_counter, NoCounters(), ignore_refusal),
+            application=make_application(mounts, log, time.perf_counter, NoCounters(), ignore_refusal, store_change),
             request_log=log,
             counters=NoCounters(),
             sample_refusal=ignore_refusal,

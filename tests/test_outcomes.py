@@ -8,12 +8,13 @@ import pytest
 from appliance.edge.refusals import Refusal
 from appliance.outcomes import Outcome
 from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE
+from appliance.sidebar.protocols.helpscout_webhook import NOT_STORED
 from appliance.sidebar.protocols.query_signed import NOT_FRAMED, OTHER_NETWORK
 
 DOCS = Path(__file__).parents[1] / "docs" / "protocol.md"
 
 
-REFUSALS = (BAD_SIGNATURE, OTHER_NETWORK, NOT_FRAMED, BAD_PAYLOAD, *(refusal.reply for refusal in Refusal))
+REFUSALS = (BAD_SIGNATURE, NOT_STORED, OTHER_NETWORK, NOT_FRAMED, BAD_PAYLOAD, *(refusal.reply for refusal in Refusal))
 
 
 @pytest.mark.parametrize("reply", REFUSALS, ids=lambda reply: reply.response.body.decode().strip())

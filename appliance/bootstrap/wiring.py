@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from appliance.bootstrap.sources import source_of
+from appliance.bootstrap.state_folder import ids_folder
 from appliance.cards.layout import title_of
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
-from appliance.config.files import read_card, read_page_secrets, read_secrets
+from appliance.config.files import read_card, read_page_secrets, read_secrets, read_webhook_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
+from appliance.customers.id_map import IdMap
 from appliance.customers.keys import split
 from appliance.edge.site import Mount
 from appliance.errors import StartError
@@ -23,6 +25,7 @@ from appliance.sidebar.answer_cache import AnswerCache
 from appliance.sidebar.app import Card, Rules, SidebarApp
 from appliance.sidebar.protocols import PAGES, PROTOCOLS
 from appliance.sidebar.protocols.base import HelpDesk
+from appliance.sidebar.protocols.helpscout_webhook import HelpScoutWebhook
 from appliance.sidebar.protocols.query_signed import QuerySigned
 from appliance.sidebar.subject import SubjectRule
 
@@ -86,6 +89,7 @@ def make_app(
     log_key: bytes = b"",
     clock: Callable[[], float] = time.time,
     page: HelpDesk | None = None,
+    ids: IdMap | None = None,
 ) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
@@ -113,6 +117,7 @@ def make_app(
         rules=rules,
         card=card_of(settings, app),
         names_addresses=settings.log.trail is not None and settings.log.trail_addresses,
+        ids=ids,
     )
 
 
@@ -157,13 +162,15 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
     """Make every app, at its path. Raises ConfigError if a secret cannot be read."""
     secrets_of = {app.name: read_secrets(app, environ) for app in settings.apps}
     pages = {f"{app.name}, page": read_page_secrets(app, environ) for app in settings.apps if app.page is not None}
+    ids = IdMap(ids_folder(settings))
     mounts = []
     for app in settings.apps:
         name, of_page = app.name, f"{app.name}, page"
         protocol = make_protocol(app, secrets_of[name], _without({**secrets_of, **pages}, name))
         page = make_page(app, pages.get(of_page, ()), _without({**pages, **secrets_of}, of_page))
-        made = make_app(settings, app, protocol, log_key, page=page)
-        mounts.append(Mount(app.path, protocol.header, made))
+        made = make_app(settings, app, protocol, log_key, page=page, ids=ids if page is not None else None)
+        webhook = HelpScoutWebhook(read_webhook_secrets(app, environ)) if page is not None else None
+        mounts.append(Mount(app.path, protocol.header, made, webhook))
     return tuple(mounts)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import CONFIG, check
-from appliance.config.files import read_page_secrets, read_secrets
+from appliance.config.files import read_page_secrets, read_secrets, read_webhook_secrets
 from appliance.config.schema import App, ConfigError
 from appliance.config.secret_source import SecretSource
 from appliance.sidebar.protocols.secret_shapes import odd_shapes
@@ -53,7 +53,9 @@ def _read(app: App, source: SecretSource, context: CheckContext) -> tuple[bytes,
     """Read a secret of an app or of its page; a message names the key that it stands under."""
     if source in app.secrets or app.page is None:
         return read_secrets(replace(app, secrets=(source,)), context.environ)
-    return read_page_secrets(replace(app, page=replace(app.page, secrets=(source,))), context.environ)
+    if source in app.page.secrets:
+        return read_page_secrets(replace(app, page=replace(app.page, secrets=(source,))), context.environ)
+    return read_webhook_secrets(replace(app, page=replace(app.page, webhook_secrets=(source,))), context.environ)
 
 
 def is_hidden(source: SecretSource, context: CheckContext) -> bool:

@@ -31,6 +31,13 @@ def read_page_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]
     return _read_secrets(app, app.page.secrets, ("app", app.index, "page", "secrets"), environ)
 
 
+def read_webhook_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Read the secrets of an app's webhooks in the same way. Without any of its own they are the app's."""
+    if app.page is None or not app.page.webhook_secrets:
+        return read_secrets(app, environ)
+    return _read_secrets(app, app.page.webhook_secrets, ("app", app.index, "page", "webhook_secrets"), environ)
+
+
 def _read_secrets(
     app: App, sources: Sequence[SecretSource], path: KeyPath, environ: Mapping[str, str]
 ) -> tuple[bytes, ...]:

@@ -14,10 +14,14 @@ from appliance.config.secret_source import SecretSource, parse_secret
 class Page:
     """[app.page]: GET and HEAD of the app's path are the page of Help Scout's current platform.
 
-    Without `secrets` they are the app's; without `networks` or `inboxes` it is served to any.
+    POSTs with X-HelpScout-Event are webhooks. Without `secrets` or `webhook_secrets` they are the app's; without
+    `networks` or `inboxes` the page is served to any.
     """
 
     secrets: tuple[SecretSource, ...] = value(
+        values.list_of(parse_secret, 0, 2, "two are for the time in which one replaces the other"), []
+    )
+    webhook_secrets: tuple[SecretSource, ...] = value(
         values.list_of(parse_secret, 0, 2, "two are for the time in which one replaces the other"), []
     )
     own_parameters: tuple[str, ...] = value(values.list_of(values.parse_parameter), [])

@@ -210,8 +210,9 @@ class App:
 
     @property
     def all_secrets(self) -> tuple[SecretSource, ...]:
-        """Those of the app and of its page, each once."""
-        return tuple(dict.fromkeys((*self.secrets, *(self.page.secrets if self.page is not None else ()))))
+        """Those of the app, of its page and of its webhooks, each once."""
+        of_page = (*self.page.secrets, *self.page.webhook_secrets) if self.page is not None else ()
+        return tuple(dict.fromkeys((*self.secrets, *of_page)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from appliance.edge.response import ResponseEncoder
 from appliance.edge.site import Mount, Site
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import SignedRequest
+from appliance.sidebar.protocols.helpscout_webhook import EVENT
 
 SWEEP_SECONDS: Final = 1.0
 GRACE: Final = 0.02
@@ -27,6 +28,8 @@ class Route(NamedTuple):
     name: str
     signature_name: bytes
     request_line: bytes
+    event_name: bytes = b""
+    """A request with this header is for the application; b"": none is."""
 
 
 class Client(Protocol):
@@ -188,4 +191,5 @@ class ConnectionRegistry:
 
 def _route(path: bytes, mount: Mount) -> Route:
     signature_name = mount.signature_header.lower().encode("ascii")
-    return Route(mount.app.answer, mount.app.name, signature_name, b"POST %b HTTP/1.1\r\n" % path)
+    event_name = EVENT.lower().encode("ascii") if mount.webhook is not None else b""
+    return Route(mount.app.answer, mount.app.name, signature_name, b"POST %b HTTP/1.1\r\n" % path, event_name)

@@ -103,6 +103,7 @@ class RequestParser:
         "_head",
         "_header_budget",
         "_host",
+        "_is_event",
         "_left",
         "_length",
         "_llhttp",
@@ -146,6 +147,7 @@ class RequestParser:
         self._fields: list[tuple[bytes, bytes]] = []
         self._saved: tuple[tuple[bytes, bytes], ...] = ()
         self._encoding = ""
+        self._is_event = False
         self._body: bytes | bytearray = b""
         self._route: Route | None = None
         self._signature: bytes | None = None
@@ -314,11 +316,14 @@ class RequestParser:
             return
         self._saved = ()
         self._encoding = ""
+        self._is_event = False
         self._expected_line = _NEVER
         method = self._method = self._llhttp.get_method()  # type: ignore[union-attr]
         route = self._route = self._routes.get(self._target) if method == b"POST" else None
         if route is None or not self._is_common(route) or self._head or not self._slice.startswith(route.request_line):
             self._check(method)
+            if self._is_event:  # a webhook, which waits for the disk: the application answers it
+                self._route = None
             return
         self._version = "1.1"
         self._left = int(self._length or b"0")
@@ -327,7 +332,7 @@ class RequestParser:
 
     def _is_common(self, route: Route) -> bool:
         """Note the fields that `route` needs; return whether the head is right without a look by `check_head`."""
-        signature_name = route.signature_name
+        signature_name, event_name = route.signature_name, route.event_name
         signature = host = None
         length = b""
         plain = True
@@ -336,6 +341,9 @@ class RequestParser:
             if name == signature_name:
                 # Two are malformed: whoever checks the first and whoever the last would see different requests.
                 signature = value if signature is None else b""
+            elif name == event_name:
+                self._is_event = True
+                plain = False
             elif name in WATCHED:
                 if name == b"host" and host is None:
                     host = value

@@ -11,6 +11,7 @@ from tornado.web import Application
 from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import HelpDesk, SignedRequest
+from appliance.sidebar.protocols.helpscout_webhook import HelpScoutWebhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Mount:
     path: str
     signature_header: str
     app: SidebarApp
+    webhook: HelpScoutWebhook | None = None
+    """What reads the POSTs to the path that have its event's header."""
 
 
 class RequestWriter(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Message
+from appliance.sidebar.protocols.helpscout_webhook import EVENT, NOT_STORED, NOTED, SIGNATURE, StoreChange
 from appliance.sidebar.protocols.query_signed import Visit
 
 
@@ -23,18 +25,23 @@ def make_application(
     timer: Callable[[], float],
     counters: Counters,
     sample_refusal: RefusalSampler,
+    store_change: StoreChange | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Application:
-    """Return the application that serves `mounts`. `timer` returns seconds for measuring."""
+    """Return the application that serves `mounts`. `timer` returns seconds for measuring.
+
+    `store_change` stores what webhooks say; without it nothing can be. `clock` returns seconds since 1970.
+    """
     shared: dict[str, Any] = {"request_log": request_log, "timer": timer, "counters": counters}
+
+    def route(mount: Mount) -> tuple[str, type[RequestHandler], dict[str, Any]]:
+        given = {"mount": mount, "sample_refusal": sample_refusal, **shared}
+        if len(mount.app.protocols) > 1:
+            return re.escape(mount.path), PageHandler, {"store_change": store_change, "clock": clock, **given}
+        return re.escape(mount.path), SidebarHandler, given
+
     return Application(
-        [
-            (
-                re.escape(mount.path),
-                PageHandler if len(mount.app.protocols) > 1 else SidebarHandler,
-                {"mount": mount, "sample_refusal": sample_refusal, **shared},
-            )
-            for mount in mounts
-        ],
+        [route(mount) for mount in mounts],
         default_handler_class=NotFoundHandler,
         default_handler_args=shared,
         log_function=lambda handler: None,  # the request log has it, without the query
@@ -130,13 +137,19 @@ class SidebarHandler(ReplyHandler):
             self._body.clear()
             self.send(Refusal.BODY_TOO_LARGE.reply)
 
+    def _only_field(self, name: str) -> bytes | None:
+        """Return the value of a header field; None if there is none, or two.
+
+        Two are malformed: whoever checks the first and whoever checks the last would see different requests.
+        """
+        values = self.request.headers.get_list(name)
+        return values[0].encode("latin-1", "replace") if len(values) == 1 else None
+
     def post(self) -> None:
         """Answer a signed message."""
         if self._finished:
             return
-        signatures = self.request.headers.get_list(self._mount.signature_header)
-        # Two are malformed: whoever checks the first and whoever checks the last would see different requests.
-        signature = signatures[0].encode("latin-1", "replace") if len(signatures) == 1 else None
+        signature = self._only_field(self._mount.signature_header)
         encodings = self.request.headers.get_list("Content-Encoding")
         fields = [(b"content-encoding", value.encode("latin-1", "replace")) for value in encodings]
         message = Message(bytes(self._body), signature, content_encoding(fields))
@@ -147,10 +160,32 @@ class SidebarHandler(ReplyHandler):
 
 
 class PageHandler(SidebarHandler):
-    """Answers the same POSTs, and visits of an app that has a page at its path."""
+    """Answers the same POSTs, webhooks among them, and visits of an app that has a page at its path."""
 
     SUPPORTED_METHODS = ("GET", "HEAD", "POST")
     wrong_method = Refusal.BAD_PAGE_METHOD
+
+    def initialize(  # type: ignore[override]
+        self, store_change: StoreChange | None, clock: Callable[[], float], **shared: Any
+    ) -> None:
+        """Set the app of this path."""
+        super().initialize(**shared)
+        self._store_change = store_change
+        self._clock = clock
+
+    async def post(self) -> None:  # type: ignore[override]
+        """Answer a signed message, or a webhook: that one once what it says is on the disk."""
+        webhook, event = self._mount.webhook, self._only_field(EVENT)
+        if self._finished or webhook is None or EVENT not in self.request.headers:
+            super().post()
+            return
+        said = webhook.read(
+            (event or b"").decode("latin-1"), bytes(self._body), self._only_field(SIGNATURE), time.time()
+        )
+        if not isinstance(said, Reply):
+            is_stored = self._store_change is not None and await self._store_change(said)
+            said = NOTED if is_stored else NOT_STORED
+        self.send(said)
 
     def get(self) -> None:
         """Answer a visit by a browser. A body means nothing (RFC 9110, 9.3.1)."""

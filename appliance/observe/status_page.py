@@ -34,7 +34,7 @@ class OutcomeGroup(NamedTuple):
 
 
 OUTCOME_GROUPS: Final = (
-    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY)),
+    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY, Outcome.NOTED, Outcome.IGNORED)),
     OutcomeGroup(
         "no customer",
         "nobody",
@@ -62,7 +62,9 @@ OUTCOME_GROUPS: Final = (
             Outcome.BAD_REQUEST,
         ),
     ),
-    OutcomeGroup("failed", "trouble", (Outcome.NOT_LOADED, Outcome.CARD_FAULT, Outcome.INTERNAL_ERROR)),
+    OutcomeGroup(
+        "failed", "trouble", (Outcome.NOT_LOADED, Outcome.NOT_STORED, Outcome.CARD_FAULT, Outcome.INTERNAL_ERROR)
+    ),
 )
 _PERCENTILES: Final = (("p50", "typical", 0.5), ("p99", "slowest", 0.99))
 

@@ -1,6 +1,7 @@
 """How a worker has the steward store what is said of ids: a socket in the folder of ids, a line each way.
 
-    worker    a Change, as JSON                        steward    "stored", once it is on the disk; "failed", if it cannot
+    worker     a Change, as JSON
+    steward    "stored", once it is on the disk; "failed", if it cannot be written
 
 Every change is on a connection of its own, so a worker or a steward may be replaced at any time: a change without an
 answer is sent again, which changes nothing more (ids.py), until PATIENCE is over. Changes that come together are synced

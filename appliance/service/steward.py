@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from appliance.bootstrap.column_faults import column_faults
-from appliance.bootstrap.state_folder import prepare_state, snapshot_folder, state_fault
+from appliance.bootstrap.state_folder import ids_folder, prepare_state, snapshot_folder, state_fault
 from appliance.customers.since import Since
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
@@ -41,6 +41,7 @@ from appliance.observe.logs import log
 from appliance.service.change_detector import ChangeDetector
 from appliance.service.child_context import ChildContext
 from appliance.service.heartbeat import BEAT_EVERY
+from appliance.service.id_channel import IdService
 from appliance.service.import_child import MAX_SECONDS, ImportChild, ImportDone, ImportFailed, ImportResult
 from appliance.service.stability import StabilityCheck
 from appliance.system.write_monitor import WriteMonitor
@@ -89,12 +90,16 @@ class Steward:
         )
         server.add_sockets(self._sockets)
         self._context.row.status.ready = True
-        refreshing = asyncio.create_task(self._refresh())
-        await asyncio.wait((refreshing, asyncio.create_task(ending.wait())), return_when=asyncio.FIRST_COMPLETED)
-        if refreshing.done():
-            refreshing.result()  # it ends only by a bug, which is raised here
-        refreshing.cancel()
-        await asyncio.wait((refreshing,))
+        working = [asyncio.create_task(self._refresh())]
+        if any(app.page is not None for app in self._deployment.settings.apps):
+            service = IdService(ids_folder(self._deployment.settings), time.time)
+            working.append(asyncio.create_task(service.run()))
+        await asyncio.wait((*working, asyncio.create_task(ending.wait())), return_when=asyncio.FIRST_COMPLETED)
+        for task in working:
+            if task.done():
+                task.result()  # it ends only by a bug, which is raised here
+            task.cancel()
+        await asyncio.wait(working)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)

@@ -19,12 +19,13 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import uvloop
 
 from appliance.bootstrap.sockets import is_local
-from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.state_folder import ids_folder, snapshot_folder
 from appliance.bootstrap.wiring import trail_file
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
@@ -33,6 +34,7 @@ from appliance.edge.site import Site, by_path
 from appliance.edge.web import make_application
 from appliance.observe.audit_trail import AuditTrail
 from appliance.observe.logs import RequestLog, RequestSinks, log
+from appliance.service import id_channel
 from appliance.service.child_context import ChildContext
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.refusal_sampler import RefusalSampler
@@ -60,7 +62,14 @@ class Worker:
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
         self._site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, sinks, time.perf_counter, self._counters, sampler),
+            application=make_application(
+                mounts,
+                sinks,
+                time.perf_counter,
+                self._counters,
+                sampler,
+                partial(id_channel.store, ids_folder(settings)),
+            ),
             request_log=sinks,
             counters=self._counters,
             sample_refusal=sampler,

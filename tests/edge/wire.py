@@ -18,7 +18,8 @@ from appliance.edge.request_parser import RequestParser
 from appliance.edge.site import Mount, RefusalSampler, Site, by_path
 from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.base import HelpDesk, SignedRequest
+from appliance.sidebar.protocols.base import HelpDesk, Message, SignedRequest
+from appliance.sidebar.protocols.helpscout_webhook import HelpScoutWebhook
 from tests.factory import Timer
 from tests.fakes import RecordingCounters, RecordingSink
 
@@ -39,11 +40,26 @@ def ignore_refusal(app: str, request: SignedRequest, protocol: HelpDesk | None =
     """Sample none."""
 
 
+def mounts_of(apps: Apps) -> list[Mount]:
+    """Return where they are served; those with a page also take webhooks, signed with the app's own secret."""
+    return [
+        Mount(path, "X-HelpScout-Signature", app, AppSigned(app) if len(app.protocols) > 1 else None)
+        for path, app in apps.items()
+    ]
+
+
+class AppSigned(HelpScoutWebhook):
+    """Webhooks whose signature is checked with the secrets of an app's messages."""
+
+    def __init__(self, app: SidebarApp) -> None:
+        self._verify = lambda body, signature: app.protocol.authenticate(Message(body, signature)) is not None
+
+
 def make_site(
     apps: Apps, timer: Timer | None = None, fast: bool = True, sample_refusal: RefusalSampler = ignore_refusal
 ) -> RecordingSite:
     """Return a site that serves these apps; not `fast`: by the application alone."""
-    mounts = [Mount(path, "X-HelpScout-Signature", app) for path, app in apps.items()]
+    mounts = mounts_of(apps)
     log, counters = RecordingSink(), RecordingCounters()
     timer = timer or Timer()
     return RecordingSite(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import signal
 from pathlib import Path
 
 from appliance.sidebar.protocols.helpscout_page import HelpScoutPage
@@ -53,3 +55,39 @@ def test_both_forms_from_one_configuration(tmp_path: Path) -> None:
     logged = json.dumps(daemon.lines)
     for word in ("604417723", "acme", "customer-id", "Signature"):
         assert word not in logged
+
+
+def deliver(daemon: Daemon, event: str, body: bytes) -> int:
+    headers = {"X-HelpScout-Event": event, "X-HelpScout-Signature": sign(body, "the webhooks' secret").decode()}
+    with contextlib.closing(daemon.connect()) as connection:
+        connection.request("POST", "/helpscout", body, headers)
+        return connection.getresponse().status
+
+
+def updated(customer: int, *addresses: str, at: str = "2026-01-01T00:00:00Z") -> bytes:
+    emails = [{"value": address} for address in addresses]
+    return json.dumps({"id": customer, "updatedAt": at, "_embedded": {"emails": emails}}).encode()
+
+
+def test_a_webhook_is_on_the_next_page_of_every_worker(tmp_path: Path) -> None:
+    (tmp_path / "hook").write_text("the webhooks' secret")
+    (tmp_path / "hook").chmod(0o600)
+    page = HelpScoutPage([SECRET.encode()])
+    visit = visit_for(page, customer_id=604417723).body.decode()
+    app = '[app.page]\nwebhook_secrets = ["file:hook"]\n'
+    with Daemon(tmp_path, workers=2, app=app) as daemon:
+        daemon.wait_for("serving")
+        assert "not known yet" in look(daemon, visit)[1]
+        assert deliver(daemon, "customer.created", updated(604417723, "ann@example.com")) == 200
+        assert all("<h4>Ann Lee</h4>" in look(daemon, visit)[1] for _ in range(8))
+        os.kill(daemon.steward(), signal.SIGKILL)
+        assert deliver(daemon, "customer.updated", updated(604417723, "x@x.example", at="2026-01-02T00:00:00Z")) == 200
+        assert all("x@x.example" in look(daemon, visit)[1] for _ in range(8))
+        assert deliver(daemon, "customer.updated", updated(604417723, "ann@example.com")) == 200  # late, and stale
+        assert "x@x.example" in look(daemon, visit)[1]
+        assert deliver(daemon, "customer.deleted", b'{"id": 604417723}') == 200
+        assert "not known yet" in look(daemon, visit)[1]
+        assert daemon.stop() == 0
+        daemon.rest()
+    assert "604417723" not in json.dumps(daemon.lines)
+    assert "x.example" not in json.dumps(daemon.lines)

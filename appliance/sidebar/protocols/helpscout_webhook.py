@@ -15,20 +15,52 @@ is in a header that nobody signs, so a body must look like what its event says: 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from appliance.customers.ids import MAX_ID, Change, Kind, normal_forms
-from appliance.sidebar.protocols.base import InquiryError
+from appliance.outcomes import TEXT_TYPE, Outcome, Reply, Response, refusal
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, InquiryError
 from appliance.sidebar.protocols.json_repair import repair
+from appliance.sidebar.protocols.signature import Secret, Verifier
 
 EVENT: Final = "X-HelpScout-Event"
+SIGNATURE: Final = "X-HelpScout-Signature"
+
+NOTED: Final = Reply(Response(200, b"Noted.\n", TEXT_TYPE), Outcome.NOTED)
+IGNORED: Final = Reply(Response(200, b"This event changes nothing here.\n", TEXT_TYPE), Outcome.IGNORED)
+NOT_STORED: Final[Reply] = refusal(Outcome.NOT_STORED, 503, "It could not be stored; please send it again.")
+"""Help Scout sends an event again that was not answered with 200. Never 410, which switches the webhook off."""
+
 _ID: Final = re.compile(r"[1-9][0-9]{0,18}")
 _FAULTS: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+StoreChange = Callable[[Change], Awaitable[bool]]
+"""Stores what an event says; returns whether it is on the disk."""
+
+
+class HelpScoutWebhook:
+    """The webhooks of one app, with their secrets."""
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        self._verify = Verifier(tuple(map(Secret, secrets))).verify
+
+    def read(self, event: str, body: bytes, signature: bytes | None, received: float) -> Change | Reply:
+        """Return what an event says, to be stored, or else the reply to it. Raises nothing, whatever the bytes.
+
+        `received` is when it came, in seconds since 1970.
+        """
+        if not self._verify(body, signature):
+            return BAD_SIGNATURE
+        try:
+            return change_of(event, body, received) or IGNORED
+        except InquiryError:
+            return BAD_PAYLOAD
 
 
 def change_of(event: str, body: bytes, received: float) -> Change | None:

@@ -1,0 +1,171 @@
+"""Webhooks beside the legacy app and the page at one path: what is stored, what is answered, and when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from appliance.customers.ids import Change, Kind
+from appliance.edge.connections import Route
+from appliance.edge.request_parser import Request, RequestParser, SignedPost
+from appliance.outcomes import Reply
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE
+from appliance.sidebar.protocols.helpscout_page import HelpScoutPage
+from appliance.sidebar.protocols.helpscout_webhook import IGNORED, NOT_STORED, NOTED
+from tests.edge.wire import Apps
+from tests.factory import SECRET, body_for, make_app, make_snapshot, sign
+from tests.server import Response, Server, serving
+from tests.vectors import WEBHOOKS
+
+UPDATED = json.dumps({"id": 5, "_embedded": {"emails": [{"value": "Ann@Example.com"}]}}).encode()
+SECRETS = sorted({case.values[0]["secret"] for case in WEBHOOKS})
+STORED: list[Change] = []
+
+
+async def keep(change: Change) -> bool:
+    """Store a change, unless it is that of a customer whose number says that the disk is full."""
+    STORED.append(change)
+    return change.customer != 503
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("webhook")
+
+    def make_apps() -> Apps:
+        snapshot = make_snapshot(folder)
+        return {
+            "/helpscout": make_app(snapshot, others=[HelpScoutPage([SECRET.encode()])]),
+            "/legacy": make_app(snapshot),
+            **{f"/{at}": make_app(snapshot, [one], others=[HelpScoutPage([b"x"])]) for at, one in enumerate(SECRETS)},
+        }
+
+    with serving(make_apps, folder, store_change=keep) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def stored() -> list[Change]:
+    STORED.clear()
+    return STORED
+
+
+def deliver(
+    server: Server, body: bytes, event: str | None, signature: bytes | None, path: str = "/helpscout"
+) -> Response:
+    headers = {} if signature is None else {"X-HelpScout-Signature": signature.decode("latin-1")}
+    if event is not None:
+        headers["X-HelpScout-Event"] = event
+    return server.request("POST", path, body, headers)
+
+
+def is_reply(response: Response, reply: Reply, server: Server) -> None:
+    assert (response.status, response.body) == (reply.response.status, reply.response.body)
+    assert server.lines.last()["outcome"] == reply.outcome
+
+
+@pytest.mark.parametrize("case", [case for case in WEBHOOKS if case.values[0]["event"]])
+def test_vector(case: dict[str, Any], server: Server, stored: list[Change]) -> None:
+    signature = case["signature"].encode() if case["signature"] else None
+    path = f"/{SECRETS.index(case['secret'])}"
+    response = deliver(server, case["body"].encode(), case["event"], signature, path)
+    assert response.status == case["status"]
+    assert [str(change.customer) for change in stored] == list(case["changes"])
+
+
+def test_a_webhook_is_answered_once_it_is_stored(server: Server, stored: list[Change]) -> None:
+    is_reply(deliver(server, UPDATED, "customer.updated", sign(UPDATED)), NOTED, server)
+    [change] = stored
+    assert (change.customer, change.kind, change.addresses) == (5, Kind.REPLACE, ("ann@example.com",))
+
+
+def test_one_that_cannot_be_stored_is_to_be_sent_again(server: Server) -> None:
+    body = b'{"id": 503}'
+    is_reply(deliver(server, body, "customer.deleted", sign(body)), NOT_STORED, server)
+
+
+@pytest.mark.parametrize(
+    ("body", "event", "signature", "reply"),
+    [
+        (UPDATED, "customer.updated", None, BAD_SIGNATURE),
+        (UPDATED, "customer.updated", sign(UPDATED, "other"), BAD_SIGNATURE),
+        (b"[]", "customer.updated", sign(b"[]"), BAD_PAYLOAD),
+        (b"", "customer.updated", sign(b""), BAD_PAYLOAD),
+        (UPDATED, "beacon.chat.created", sign(UPDATED), IGNORED),
+        (UPDATED, "", sign(UPDATED), IGNORED),
+        (b'{"customer-id":"604417723"}', "customer.deleted", sign(b'{"customer-id":"604417723"}'), IGNORED),
+    ],
+    ids=[
+        "no signature",
+        "another secret",
+        "a list",
+        "empty",
+        "another event",
+        "no event",
+        "the JSON of a page's query",
+    ],
+)
+def test_others(
+    body: bytes, event: str, signature: bytes | None, reply: Reply, server: Server, stored: list[Change]
+) -> None:
+    is_reply(deliver(server, body, event, signature), reply, server)
+    assert stored == []
+
+
+def test_without_the_header_it_is_a_message(server: Server, stored: list[Change]) -> None:
+    body = body_for("ann@example.com")
+    assert json.loads(deliver(server, body, None, sign(body)).body)["html"]
+    assert deliver(server, UPDATED, None, sign(UPDATED)).status == 200
+    assert stored == []
+
+
+def test_an_app_without_a_page_takes_it_for_a_message(server: Server, stored: list[Change]) -> None:
+    response = deliver(server, UPDATED, "customer.updated", sign(UPDATED), "/legacy")
+    assert (response.status, stored) == (200, [])
+    assert "html" in json.loads(response.body)
+
+
+def test_messages_and_webhooks_on_one_connection(server: Server, stored: list[Change]) -> None:
+    def request(body: bytes, *fields: bytes) -> bytes:
+        head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nX-HelpScout-Signature: %b\r\nContent-Length: %d\r\n"
+        return head % (sign(body), len(body)) + b"".join(field + b"\r\n" for field in fields) + b"\r\n" + body
+
+    message, event = body_for("ann@example.com"), b"x-helpscout-EVENT: customer.updated"
+    several = [
+        request(message),
+        request(UPDATED, event),
+        request(message),
+        request(UPDATED, event, b"Connection: close"),
+    ]
+    received = server.exchange(b"".join(several))
+    assert received.count(b"HTTP/1.1 200 OK") == 4
+    assert received.count(NOTED.response.body) == len(stored) == 2
+
+
+def test_two_event_headers_are_no_event(server: Server, stored: list[Change]) -> None:
+    head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nX-HelpScout-Signature: %b\r\nContent-Length: %d\r\n"
+    events = b"X-HelpScout-Event: customer.updated\r\nX-HelpScout-Event: customer.deleted\r\nConnection: close\r\n\r\n"
+    received = server.exchange(head % (sign(UPDATED), len(UPDATED)) + events + UPDATED)
+    assert received.endswith(IGNORED.response.body)
+    assert stored == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 60, 4096])
+def test_the_parser_leaves_events_to_the_application(size: int) -> None:
+    def answer(_: object) -> Reply:
+        return BAD_SIGNATURE
+
+    route = Route(answer, "helpscout", b"x-helpscout-signature", b"POST /h HTTP/1.1\r\n", b"x-helpscout-event")
+    parser = RequestParser({b"/h": route})
+    head = b"POST /h HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+    raw = (head + b"\r\n{}" + head + b"X-HelpScout-Event: a\r\n\r\n{}") * 2
+    events: list[object] = []
+    for at in range(0, len(raw), size):
+        event = parser.feed(raw[at : at + size])
+        while event is not None or parser.kept:
+            events += [event] if event is not None else []
+            event = parser.feed(b"")
+    assert [type(event) for event in events] == [SignedPost, Request] * 2
