@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "card": "card",
     "preview": "preview",
     "sign": "sign",
+    "ids": "ids",
     "requests": "requests",
     "replay": "replay",
 }
