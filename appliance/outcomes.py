@@ -72,6 +72,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     customer: str | None = None
     address: str = ""
     """What `customer` is made of, if the audit trail is to name it; for nothing else."""
+    taught: object = None
+    """What the request says of an id and is not known yet: a Change, to be stored after the answer has gone."""
     fault: str = ""
     """What is wrong with the operator's card, for an event; never for the client."""
 

@@ -34,3 +34,4 @@ class HelpScout:
     """[helpscout]: how the id of a customer, which is all that a page is told, leads to the customer."""
 
     column: str = value(values.or_empty(values.parse_text), "")
+    learn: bool = value(values.parse_bool, True)

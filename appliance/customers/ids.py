@@ -87,6 +87,14 @@ def has_expired(held: Known, now: float) -> bool:
     return held.addresses is None and now - held.as_of > MARK_SECONDS
 
 
+def says_more(change: Change, held: Known | None) -> bool:
+    """Return whether a change would change what is held, besides the order and the time."""
+    if held is None or held.addresses is None:
+        return bool(change.addresses)
+    missing = set(change.addresses) - set(held.addresses)
+    return bool(missing) or (change.kind is Kind.REPLACE and set(held.addresses) != set(change.addresses))
+
+
 def normal_forms(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return the addresses in some texts, in normal form, each once; what is no address is left out."""
     return tuple(dict.fromkeys(filter(None, map(normalise, texts))))[:MAX_ADDRESSES]

@@ -37,10 +37,10 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Change).decode
 
 
-async def store(folder: Path, change: Change) -> bool:
-    """Have the steward store a change; return whether it is on the disk."""
+async def store(folder: Path, change: Change, patience: float | None = None) -> bool:
+    """Have the steward store a change; return whether it is on the disk. `patience` is seconds, PATIENCE by default."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE if patience is None else patience):
             while True:
                 with suppress(OSError):
                     if (answer := await _ask(folder, change)) is not None:

@@ -37,7 +37,11 @@ from appliance.observe.logs import RequestLog, RequestSinks, log
 from appliance.service import id_channel
 from appliance.service.child_context import ChildContext
 from appliance.service.heartbeat import BEAT_EVERY
+from appliance.service.learner import Learner
 from appliance.service.refusal_sampler import RefusalSampler
+
+_LEARN_WITHIN: Final = 1.0
+"""Seconds in which the steward is to store what a message says of an id; the next message says it again."""
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """A request leaves no reference cycles; a collection every 700 objects would take 2 % of the time."""
@@ -57,8 +61,11 @@ class Worker:
         self._request_log = RequestLog(context.writer, time.time, on=settings.log.requests, terminal=context.terminal)
         file = trail_file(settings)
         self._trail = AuditTrail(file, self._counters, time.time) if file is not None else None
-        sinks = RequestSinks([sink for sink in (self._request_log, self._trail) if sink is not None])
         mounts = context.deployment.mounts
+        store = partial(id_channel.store, ids_folder(settings))
+        learns = settings.helpscout.learn and any(mount.webhook is not None for mount in mounts)
+        learner = Learner(partial(store, patience=_LEARN_WITHIN)) if learns else None
+        sinks = RequestSinks([sink for sink in (self._request_log, self._trail, learner) if sink is not None])
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
         self._site = Site(
             mounts=by_path(mounts),
@@ -68,7 +75,7 @@ class Worker:
                 time.perf_counter,
                 self._counters,
                 sampler,
-                partial(id_channel.store, ids_folder(settings)),
+                store,
             ),
             request_log=sinks,
             counters=self._counters,

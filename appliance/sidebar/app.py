@@ -22,6 +22,7 @@ from appliance.config.schema import Display
 from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.id_map import IdMap, IdMapError
+from appliance.customers.ids import Change, Kind, normal_forms, says_more
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotError
@@ -181,6 +182,7 @@ class SidebarApp:
             agent=inquiry.agent,
             customer=answer.customer,
             address=answer.address,
+            taught=self._taught(protocol, signed) if self._ids is not None and cache != CacheState.HIT else None,
             fault=answer.fault if cache != CacheState.HIT else "",  # said once, not for as long as it is cached
         )
 
@@ -220,6 +222,20 @@ class SidebarApp:
         if (cached := self._cache.find(query)) is not None:
             return cached, CacheState.HIT
         return self._look_up(query, query)
+
+    def _taught(self, protocol: HelpDesk, signed: object) -> Change | None:
+        """Return what a request says of an id that is not known yet."""
+        taught = protocol.teaches(signed)
+        if taught is None or self._ids is None:
+            return None
+        own = normalise(taught.own_address) if taught.own_address else None
+        addresses = tuple(one for one in normal_forms(taught.addresses[:_MAX_TEXTS]) if one != own)
+        kind = Kind.REPLACE if taught.is_whole and addresses else Kind.ADD
+        change = Change(taught.customer, kind, addresses, self._clock())
+        try:
+            return change if says_more(change, self._ids.find(taught.customer)) else None
+        except (IdMapError, OSError):
+            return None
 
     def _by_subject(
         self,

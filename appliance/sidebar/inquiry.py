@@ -32,6 +32,18 @@ class Inquiry(msgspec.Struct, frozen=True, gc=False):
     """The help desk's ids, for the log: numbers, since any other text could be somebody's name."""
 
 
+class Taught(msgspec.Struct, frozen=True, gc=False):
+    """What a request says of the help desk's id of a customer: by the way, for protocols that are told nothing else."""
+
+    customer: int
+    addresses: tuple[str, ...]
+    """As they were sent."""
+
+    own_address: str
+    is_whole: bool
+    """Whether these are all addresses that the customer has."""
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """What was found: the outcome, and the card's HTML that says it."""
 

@@ -91,3 +91,27 @@ def test_a_webhook_is_on_the_next_page_of_every_worker(tmp_path: Path) -> None:
         daemon.rest()
     assert "604417723" not in json.dumps(daemon.lines)
     assert "x.example" not in json.dumps(daemon.lines)
+
+
+def test_a_message_teaches_the_page_whose_id_it_is(tmp_path: Path) -> None:
+    page = HelpScoutPage([SECRET.encode()])
+    visit = visit_for(page, customer_id=604417723).body.decode()
+    body = json.dumps({"customer": {"id": "604417723", "email": "ann@example.com"}}).encode()
+    with Daemon(tmp_path, workers=2, app="[app.page]") as daemon:
+        daemon.wait_for("serving")
+        assert "not known yet" in look(daemon, visit)[1]
+        assert daemon.post(body, sign(body)) == 200
+        until(lambda: "<h4>Ann Lee</h4>" in look(daemon, visit)[1])
+        assert daemon.stop() == 0
+        daemon.rest()
+
+
+def test_learning_can_be_turned_off(tmp_path: Path) -> None:
+    body = json.dumps({"customer": {"id": "604417723", "email": "ann@example.com"}}).encode()
+    with Daemon(tmp_path, config="[helpscout]\nlearn = false\n", app="[app.page]") as daemon:
+        daemon.wait_for("serving")
+        assert daemon.post(body, sign(body)) == 200
+        assert deliver(daemon, "x", b"{}") == 403  # what comes now comes after it
+        assert daemon.stop() == 0
+        daemon.rest()
+    assert (tmp_path / "state" / "ids" / "00000001.journal").read_bytes() == b""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from appliance.outcomes import ADVICE, Advice, Cause, Outcome, Reply, Response, refusal
-from appliance.sidebar.inquiry import Answer, Inquiry
+from appliance.sidebar.inquiry import Answer, Inquiry, Taught
 
 # One answer for missing, malformed and wrong: a client learns nothing by trying.
 BAD_SIGNATURE: Final[Reply] = refusal(Outcome.BAD_SIGNATURE, 403, "The signature is missing or wrong.")
@@ -112,6 +112,10 @@ class HelpDesk(abc.ABC):
     @abc.abstractmethod
     def parse(self, signed: Any) -> Inquiry:
         """Return what an authenticated request asks. Raises InquiryError, and nothing else."""
+
+    def teaches(self, signed: Any) -> Taught | None:
+        """Return what an authenticated request, one that could be parsed, says of an id; None: nothing."""
+        return None
 
     @abc.abstractmethod
     def render(self, answer: Answer) -> Response:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from appliance.outcomes import CARD_STATUS, Outcome, Response
-from appliance.sidebar.inquiry import Answer, Inquiry
+from appliance.sidebar.inquiry import Answer, Inquiry, Taught
 from appliance.sidebar.protocols.base import Conversation, InquiryError, Shape
 from appliance.sidebar.protocols.body_signed import BodySigned
 from appliance.sidebar.protocols.json_repair import repair
@@ -327,6 +327,20 @@ class HelpScoutApp(BodySigned):
             conversation=_number(ticket.id) if isinstance(ticket, Ticket) else None,
             mailbox=_number(mailbox.id) if mailbox is not None else None,
             agent=_number(user.id) if user is not None else None,
+        )
+
+    def teaches(self, signed: bytes) -> Taught | None:
+        """Return the addresses of the customer's id. FreeScout numbers its customers by itself."""
+        payload = decode(signed)
+        customer, mailbox = payload.customer, payload.mailbox
+        number = _number(customer.id) if customer is not None and self.removes_html else None
+        if customer is None or number is None or number <= 0:
+            return None
+        return Taught(
+            number,
+            (*filter(None, (customer.email,)), *(customer.emails or ())),
+            (mailbox.email or "") if mailbox is not None else "",
+            bool(customer.emails),
         )
 
     def _values_of(self, payload: Payload) -> tuple[str, ...]:
