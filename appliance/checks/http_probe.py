@@ -6,6 +6,8 @@ import http.client
 import socket
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -89,19 +91,34 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -> Answer:
     """Send a message, once. Raises UnreachableError."""
-    connection = (
-        http.client.HTTPSConnection(target.host, target.port, timeout=TIMEOUT, context=target.context)
-        if target.context
-        else http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT)
-    )
     began = time.monotonic()
-    try:
-        connection.sock = _connect(target)
+    with _connected(target) as connection:
         validities = _validities(connection.sock)
         headers = {"Content-Type": "application/json", header: signature.decode("ascii")}
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         return Answer(answer.status, answer.read(MAX_RESPONSE), time.monotonic() - began, validities)
+
+
+def visit(target: Target, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+    """Load a page into a frame, once; return the status, the headers, and the body. Raises UnreachableError."""
+    with _connected(target) as connection:
+        connection.request("GET", path, headers={"Sec-Fetch-Dest": "iframe"})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read(MAX_RESPONSE)
+
+
+@contextmanager
+def _connected(target: Target) -> Iterator[http.client.HTTPConnection]:
+    """Connect, and turn what fails into a sentence. Raises UnreachableError."""
+    connection = (
+        http.client.HTTPSConnection(target.host, target.port, timeout=TIMEOUT, context=target.context)
+        if target.context
+        else http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT)
+    )
+    try:
+        connection.sock = _connect(target)
+        yield connection
     except (OSError, http.client.HTTPException) as error:
         raise UnreachableError(f"{target.where}: {_sentence(error)}") from None
     finally:

@@ -14,6 +14,7 @@ from appliance.checks.config import is_hidden
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.http_probe import Answer, Target, ask
+from appliance.checks.live_page import check_page
 from appliance.config.files import read_secrets
 from appliance.config.schema import App
 from appliance.customers.address import domain_of
@@ -50,6 +51,7 @@ def check_live(context: CheckContext, target: Target) -> Iterator[Finding]:
     finally:
         if newest is not None:
             newest.close()
+    yield from check_page(context, target, app)
 
 
 def _ask_about(
