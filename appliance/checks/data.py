@@ -56,8 +56,9 @@ def customers(context: CheckContext) -> Iterator[Finding]:
         )
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
     if trial.unclear_rows:
+        beside = " or domain" if context.plan.company_domain else " beside one"
         yield warning(
-            f"{trial.unclear_rows:,} rows contain a value that is not an email address beside one; it is ignored"
+            f"{trial.unclear_rows:,} rows contain a value that is not an email address{beside}; it is ignored"
         )
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 

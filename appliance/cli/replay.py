@@ -29,6 +29,7 @@ from appliance.replay.text import as_text
 from appliance.replay.timeline import Timeline, TimelinePoint
 from appliance.replay.worker_pool import WorkerPool
 from appliance.sidebar.protocols.base import Message
+from appliance.system.frozen import keep_unpacked
 
 _FILE = click.Path(path_type=Path)
 _ABOVE_ZERO = click.FloatRange(0, min_open=True)
@@ -123,6 +124,7 @@ def command(
         raise click.UsageError("--config, --customers and --secret-file require --compare")
     if resume and not url.is_secure:
         raise click.UsageError("--resume requires an https:// URL")
+    keep_unpacked()
     kind = ResumingContext if resume else ssl.SSLContext
     context = common.trust(kind(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     profile = LoadProfile(

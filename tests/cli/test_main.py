@@ -11,7 +11,7 @@ from appliance import cli
 from appliance.cli import interrupts, streams
 from appliance.cli.common import CommandError
 from appliance.config.schema import ConfigError, Fault
-from appliance.edge.certificate import CertificateFault
+from appliance.edge.certificate import CertificateError
 from appliance.errors import SidebardError, StartError
 from appliance.ingest.spec import ImportRefused
 
@@ -45,7 +45,7 @@ def run(error: BaseException | None, monkeypatch: pytest.MonkeyPatch) -> int:
         pytest.param(SidebardError("a; b"), 1, "a; b\n", id="the root"),
         pytest.param(CommandError("a; b"), 1, "a; b\n", id="a command"),
         pytest.param(ImportRefused("a; b"), 1, "a; b\n", id="an import"),
-        pytest.param(CertificateFault("a; b"), 1, "a; b\n", id="a certificate"),
+        pytest.param(CertificateError("a; b"), 1, "a; b\n", id="a certificate"),
         pytest.param(StartError("a; b"), 3, "a; b\n", id="a start"),
         pytest.param(ConfigError([FAULT]), 78, f"{SENTENCE}\n1 fault\n", id="a config"),
         pytest.param(
