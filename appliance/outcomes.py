@@ -21,6 +21,7 @@ class Outcome(enum.StrEnum):
     """How a request ended, in one word: the `outcome` of its log line and the label of its counter."""
 
     FOUND = "found"
+    COMPANY = "company"
     UNKNOWN = "unknown"
     NO_ADDRESS = "no_address"
     DRAFT = "draft"
@@ -50,7 +51,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     """A response, and the facts about it that its log line may hold.
 
     `conversation`, `mailbox` and `agent` are the help desk's ids; `customer` is a keyed hash of the first address asked
-    for, or of whom the subject names, so that two lines about one person can be told to belong together, and no more.
+    for, or of whom the subject names, or of the company that is shown, so that two lines about one person can be told
+    to belong together, and no more.
     """
 
     response: Response

@@ -54,8 +54,9 @@ def customers(context: CheckContext) -> Iterator[Finding]:
         yield warning(f"{trial.bad_rows:,} bad rows would be left out; correct them, or these customers have no card")
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
     if trial.unclear_rows:
+        beside = " or domain" if context.plan.company_domain else " beside one"
         yield warning(
-            f"{trial.unclear_rows:,} rows contain a value that is not an email address beside one; it is ignored"
+            f"{trial.unclear_rows:,} rows contain a value that is not an email address{beside}; it is ignored"
         )
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 

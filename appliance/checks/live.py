@@ -18,7 +18,7 @@ from appliance.config.files import read_secrets
 from appliance.config.schema import App
 from appliance.customers.address import domain_of
 from appliance.customers.address_cell import read_cell
-from appliance.customers.snapshot import Snapshot, SnapshotFault, file_of, generations
+from appliance.customers.snapshot import Snapshot, SnapshotError, file_of, generations
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.refusals import Refusal
 from appliance.http_client import UnreachableError
@@ -97,7 +97,7 @@ def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
     try:
         newest = open_newest(snapshot_folder(context.settings), context.plan.digest())
         sample = newest.sample(_SEARCHED) if newest else ()
-    except (OSError, SnapshotFault):
+    except (OSError, SnapshotError):
         return None, _NOBODY
     cells = (read_cell(record[name]) for record in sample for name in context.plan.addresses)
     for address in (address for cell in cells for address in cell.addresses):
@@ -182,7 +182,7 @@ def _why_other(context: CheckContext, answer: Answer, here: SidebarApp, message:
         return "it has no customers yet; see import_refused in its log, or run `sidebard check` there"
     folder = snapshot_folder(context.settings)
     for number in generations(folder)[1:]:
-        with suppress(SnapshotFault), closing(Snapshot(file_of(folder, number), number)) as old:
+        with suppress(SnapshotError), closing(Snapshot(file_of(folder, number), number)) as old:
             here.use(old)
             if here.answer(message).response.body == answer.body:
                 return f"it answers from old data, generation {number}; restart it, and report this"

@@ -59,7 +59,7 @@ def command(
         click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
     if reply.fault:
         click.echo(f"the card failed, so this is the built-in card: {reply.fault}", err=True)
-    sys.exit(0 if reply.outcome is Outcome.FOUND else FAILURE)
+    sys.exit(0 if reply.outcome in (Outcome.FOUND, Outcome.COMPANY) else FAILURE)
 
 
 def _readable(address: str | None) -> str:

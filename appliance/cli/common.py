@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import click
 
-from appliance.bootstrap.settings import load
+from appliance.bootstrap.settings import from_flags, load
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.config.schema import App, Settings, from_flags
+from appliance.config.schema import App, Settings
 from appliance.config.values import InvalidValueError, parse_duration
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest

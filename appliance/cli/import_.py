@@ -47,7 +47,8 @@ def command(config: Path | None, as_json: bool) -> None:
             _list(refused.bad, err=True)
         sys.exit(FAILURE)
     if as_json:
-        _print_json({**msgspec.structs.asdict(report), "rows_per_second": report.rows_per_second})
+        numbers = {name: value for name, value in msgspec.structs.asdict(report).items() if value is not None}
+        _print_json({**numbers, "rows_per_second": report.rows_per_second})
     else:
         _print(spec, report)
 
@@ -96,12 +97,14 @@ def _print(spec: ImportSpec, report: Report) -> None:
         *(f"{name}: {rows:,} rows" for name, rows in report.related.items()),
         f"without an address: {report.without_address:,}",
         f"addresses of more than one customer: {report.shared_addresses:,}",
+        *([f"companies, by domain: {report.companies:,}"] if report.companies is not None else []),
         f"bad rows, left out: {report.bad_rows:,}",
     ]
     click.echo("\n".join(lines))
     _list_first(report.bad, report.bad_rows)
     if report.unclear_rows:
-        click.echo(f"kept, with a value that is not an email address beside one: {report.unclear_rows:,}")
+        what = "not an email address or domain" if spec.company_domain else "not an email address beside one"
+        click.echo(f"kept, with a value that is {what}: {report.unclear_rows:,}")
         _list_first(report.unclear, report.unclear_rows)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 from appliance.config import values
 from appliance.config.lines import KeyPath, is_table, line_of, lines_of
 from appliance.config.secret_source import SecretSource
-from appliance.config.values import InvalidValueError, Parser
+from appliance.config.values import InvalidValueError, Parser, SourceLocation
 from appliance.errors import CONFIG_INVALID, SidebardError
 
 T = TypeVar("T")
@@ -225,7 +225,7 @@ def _absolute(value: Any, folder: Path) -> Any:
     """Make every path in a value absolute: what a config file names is relative to its own folder."""
     if isinstance(value, Path):
         return folder / value
-    if isinstance(value, SecretSource) and value.path is not None:
+    if isinstance(value, SecretSource | SourceLocation) and value.path is not None:
         return replace(value, path=folder / value.path)
     return tuple(_absolute(item, folder) for item in value) if isinstance(value, tuple) else value
 

@@ -18,10 +18,10 @@ from appliance.observe.shared_counters import Totals
 from appliance.outcomes import ADVICE, Cause, Outcome
 
 FOLDER: Final = Path(__file__).parent / "page"
-_MARK_EVERY: Final = 15
+_LABEL_EVERY: Final = 15  # minutes
 _UNITS: Final = ((2 * DAY, DAY, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
-_USUAL: Final = (0.0001, 0.001)
-_TENTHS_BELOW: Final = 14.0  # days
+_EMPTY_SCALE: Final = (0.0001, 0.001)  # seconds: the scale of a chart without values
+_WHOLE_DAYS: Final = 14.0  # from here on, days are shown without a fraction
 _MOST: Final = 45.0  # seconds: most of a minute
 
 
@@ -34,7 +34,7 @@ class OutcomeGroup(NamedTuple):
 
 
 OUTCOME_GROUPS: Final = (
-    OutcomeGroup("found", "found", (Outcome.FOUND,)),
+    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY)),
     OutcomeGroup("no customer", "nobody", (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.DRAFT)),
     OutcomeGroup(
         "refused",
@@ -140,7 +140,7 @@ def _graphs(data: PageData) -> Iterator[Graph]:
     minutes = data.minutes
     first = int(data.now // 60) - MINUTES + 1
     clock = [_moment((first + index) * 60) for index in range(MINUTES)]
-    times = [f"{time:%H:%M}" if time.minute % _MARK_EVERY == 0 else "" for time in clock]
+    times = [f"{time:%H:%M}" if time.minute % _LABEL_EVERY == 0 else "" for time in clock]
     rates = [Series(group.name, group.style, _rates(minutes, group)) for group in OUTCOME_GROUPS]
     top = max(sum(series.values[index] or 0.0 for series in rates) for index in range(MINUTES))
     titles = [_title(time, interval) for time, interval in zip(clock, minutes, strict=True)]
@@ -156,7 +156,7 @@ def _graphs(data: PageData) -> Iterator[Graph]:
     words = f"at most {latency(max(known))}" if known else "no requests"
     yield Graph(
         "Response time",
-        chart.lines(speeds, chart.by_tens(known or _USUAL, latency), times, words),
+        chart.lines(speeds, chart.by_tens(known or _EMPTY_SCALE, latency), times, words),
         [(name, style) for name, style, _ in _PERCENTILES],
     )
     hits = Series("cache hits", "found", [interval.hit_share for interval in minutes])
@@ -295,7 +295,7 @@ def _share(value: float) -> str:
 
 
 def _days(days: float) -> str:
-    return f"{days:,.0f} days" if days >= _TENTHS_BELOW else f"{days:.1f} days"
+    return f"{days:,.0f} days" if days >= _WHOLE_DAYS else f"{days:.1f} days"
 
 
 def _moment(seconds: float) -> datetime:

@@ -34,7 +34,7 @@ _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; frame-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# No images either: the style guide has none, and one would tell its server who looks at which customer.
+# No images either: the style guide has none, and one would tell its server which customer is looked at.
 _CARD_POLICY: Final = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self';"
     " sandbox allow-same-origin"

@@ -180,3 +180,13 @@ def test_a_card_without_customers(tmp_path: Path) -> None:
     where = context(tmp_path, app='card = "card.html"')
     (tmp_path / "customers.csv").unlink()
     assert only(run_check("card", where)).status is Status.NOT_CHECKED
+
+
+def test_an_unterminated_last_line_says_what_accepts_it(tmp_path: Path) -> None:
+    where = context(tmp_path)
+    (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
+    said = only(run_check("customers", where)).sentence
+    assert 'everything else is whole; if this program always writes it so: unterminated_last_line = "accept"' in said
+    where = context(tmp_path, customers='unterminated_last_line = "accept"')
+    (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
+    assert only(run_check("customers", where)).sentence.endswith("1 customers, 1 with an address")

@@ -194,7 +194,7 @@ def test_another_path(home: Settings) -> None:
 
 
 def test_old_data(home: Settings) -> None:
-    write_csv(home.customers.source, [CUSTOMERS[0], *((*row[:2], "Gold") for row in CUSTOMERS[1:])])
+    write_csv(home.customers.source.path, [CUSTOMERS[0], *((*row[:2], "Gold") for row in CUSTOMERS[1:])])
     run_import(import_spec_of(home), snapshot_folder(home))
     with serving(app_of(home, generation=1)) as url:
         [(status, said)] = asked(home, url)
@@ -202,7 +202,7 @@ def test_old_data(home: Settings) -> None:
 
 
 def test_a_file_that_is_not_imported_yet(home: Settings) -> None:
-    write_csv(home.customers.source, CUSTOMERS[:3])
+    write_csv(home.customers.source.path, CUSTOMERS[:3])
     with serving(app_of(home)) as url:
         (first, _), (second, said) = asked(home, url)
     assert (first, second, "has changed since its import" in said) == ("ok", "warning", True)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.bootstrap.settings import CHECKS
 from appliance.config import endpoint, reader
 from appliance.config import schema as config
 from appliance.config.secret_source import SecretSource
@@ -34,7 +35,7 @@ def test_mistakes_and_their_messages(case: Path, tmp_path: Path) -> None:
 def test_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert settings.file == tmp_path / "sidebard.toml"
-    assert settings.customers.source == tmp_path / "c.csv"
+    assert settings.customers.source.path == tmp_path / "c.csv"
     assert settings.server.state == Path("/home/op/.local/state/sidebard")
     assert [str(endpoint) for endpoint in settings.server.listen] == ["0.0.0.0:443"]
     assert (settings.tls.certificate, settings.customers.max_age, settings.apps[0].card) == (None, None, None)
@@ -144,14 +145,14 @@ def test_deep_dotted_key(tmp_path: Path) -> None:
 def test_from_flags(tmp_path: Path) -> None:
     settings = config.from_flags(Path("c.csv"), Path("/s"), ENVIRON, tmp_path)
     assert settings.file is None
-    assert settings.customers.source == tmp_path / "c.csv"
+    assert settings.customers.source.path == tmp_path / "c.csv"
     assert settings.customers.addresses == ("email",)
     assert settings.apps[0].secrets[0].path == Path("/s")
 
 
 def test_from_flags_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match=r"^--customers: has none of the endings"):
-        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path)
+        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path, CHECKS)
 
 
 def test_overrides(tmp_path: Path) -> None:

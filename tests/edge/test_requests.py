@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from typing import Any, cast
 
 import pytest
 
 from appliance.edge.response import CONTINUE
 from appliance.outcomes import Outcome
-from tests.edge.cases import BODY, CASES, Case, reply_of
+from tests.edge.cases import BODY, CASES, GET, HALF, POST, Case, reply_of
 from tests.edge.wire import Apps, Wire, make_site, split, without_date
 from tests.factory import make_app, make_snapshot, sign
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
@@ -76,6 +77,28 @@ def test_each_path(case: Case, apps: Apps) -> None:
     check(case, fast)
     check(case, fallback)
     assert without_date(bytes(fast.sent)) == without_date(bytes(fallback.sent))
+
+
+def test_reads_of_one_connection(apps: Apps) -> None:
+    """Alone, in pipelines, cut, and by both paths: what one read was says nothing of the next."""
+    reads = [
+        POST,
+        POST,
+        POST,
+        POST[:99],
+        POST[99:] + POST,
+        GET,
+        POST,
+        POST * 3,
+        POST,
+        HALF,
+        POST[len(HALF) :] + GET,
+        POST,
+    ]
+    wire = Wire(make_site(apps))
+    asyncio.run(wire.feed(reads))
+    sent = [b"POST" if answer.status == 200 else b"GET" for answer in split(bytes(wire.sent))]
+    assert sent == re.findall(rb"(GET|POST) /", b"".join(reads))
 
 
 def message(path: str, signature: bytes | None, body: bytes) -> bytes:
