@@ -44,7 +44,7 @@ def secrets(context: CheckContext) -> Iterator[Finding]:
             try:
                 (secret,) = read_secrets(replace(app, secrets=(source,)), context.environ)
             except ConfigError as error:
-                yield from (fault(str(each)) for each in error.faults)
+                yield from map(fault, error.sentences)
                 continue
             yield from _judge(secret, where)
 

@@ -13,7 +13,7 @@ from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Status, fault, ok, warning
 from appliance.checks.registry import check
 from appliance.edge import pem
-from appliance.edge.certificate import CertificateFault
+from appliance.edge.certificate import CertificateError
 from appliance.edge.tls import load_pair
 
 
@@ -37,7 +37,7 @@ def certificate(context: CheckContext) -> Iterator[Finding]:
     for file, key in pairs:
         try:
             _context, found = load_pair((file, key), now)
-        except CertificateFault as error:
+        except CertificateError as error:
             yield fault(str(error))
             continue
         yield from ((fault if flaw.refused else warning)(flaw.sentence) for flaw in found.flaws)
@@ -49,7 +49,7 @@ _PRIVATE: Final = ("secret", "key", "trail")
 """What not every user may read."""
 
 _PROTECTED: Final = {"config": Status.WARNING, "secret": Status.WARNING, "key": Status.WARNING, "card": Status.FAULT}
-"""What nobody but its owner may change, and how bad it is if others can: a card is code that runs here."""
+"""What only its owner may change, and how bad it is if others can: a card is code that runs here."""
 
 
 @check("permissions", at_start=True)

@@ -1,4 +1,4 @@
-"""Whether a running service answers as it should: `sidebard check --self URL`."""
+"""Whether a running service answers correctly: `sidebard check --self URL`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _app_at(context: CheckContext, target: Target) -> App:
 
 
 def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
-    """Return the newest snapshot, and the address of a customer in it; without any, one that nobody has."""
+    """Return the newest snapshot and the address of a customer in it; without one, an address that no customer has."""
     ignored = context.settings.customers.ignore_domains
     try:
         newest = open_newest(snapshot_folder(context.settings), context.plan.digest())

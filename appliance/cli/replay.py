@@ -91,7 +91,7 @@ def _report(_context: click.Context, _parameter: click.Parameter, file: Path | N
     "--max-p99",
     type=common.Duration("ms"),
     metavar="TIME",
-    help="Exit with 1 if p99 is over this, such as 100ms. A bare number is milliseconds.",
+    help="Fail if p99 is over this, such as 100ms. A bare number is milliseconds.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--report", type=_FILE, callback=_report, metavar="FILE", help="Also write the result as a web page.")
@@ -117,8 +117,8 @@ def command(
     """Send the requests in FILE ("-": stdin), as made by sidebard requests, repeatedly for --duration.
 
     With --rate, each request starts on schedule and its latency counts from then, so a stall of the service is not
-    hidden. Without, each of the --connections sends its next request when the last one is answered. Exits with 1 if an
-    answer is wrong or missing, p99 is over --max-p99, or nothing can be sent.
+    hidden. Without, each of the --connections sends its next request when the last one is answered. The exit
+    code is 1 if an answer is wrong or missing, p99 is over --max-p99, or nothing can be sent.
     """
     if not compare and (config or customers or secret_file):
         raise click.UsageError("--config, --customers and --secret-file require --compare")

@@ -30,7 +30,7 @@ _NEAR_SHARE: Final = 6
 _NEAR_MOST: Final = 14 * _DAY
 
 
-class CertificateFault(SidebardError):
+class CertificateError(SidebardError):
     """The certificate or key cannot be used; the text is a sentence that says which file and what to do."""
 
 
@@ -99,7 +99,7 @@ class _Link(NamedTuple):
 
 
 def read_chain(file: Path) -> Sequence[x509.Certificate]:
-    """Return the certificates in `file`, the server's own first. Raises CertificateFault."""
+    """Return the certificates in `file`, the server's own first. Raises CertificateError."""
     from cryptography import x509  # 40 ms, and only needed where certificates are read
 
     chain = []
@@ -107,7 +107,7 @@ def read_chain(file: Path) -> Sequence[x509.Certificate]:
         try:
             chain.append(x509.load_der_x509_certificate(der))
         except ValueError:
-            raise CertificateFault(
+            raise CertificateError(
                 f"{file}: certificate {number} is damaged; copy it again, or issue it again"
             ) from None
     _check_key(file, chain[0])
@@ -116,13 +116,13 @@ def read_chain(file: Path) -> Sequence[x509.Certificate]:
 
 
 def read_pem(file: Path, what: Literal["certificate", "key"], find: Callable[[bytes], T]) -> T:
-    """Return what `find` finds in a file; `what` is the key of the config that names it. Raises CertificateFault."""
+    """Return what `find` finds in a file; `what` is the key of the config that names it. Raises CertificateError."""
     try:
         return find(file.read_bytes())
     except OSError as error:
-        raise CertificateFault(f"{file}: tls.{what} cannot be read: {error.strerror}; {todo_of(error)}") from None
+        raise CertificateError(f"{file}: tls.{what} cannot be read: {error.strerror}; {todo_of(error)}") from None
     except pem.PemFault as fault:
-        raise CertificateFault(f"{file} is not a PEM file with a {_KINDS[what]}: {fault}") from None
+        raise CertificateError(f"{file} is not a PEM file with a {_KINDS[what]}: {fault}") from None
 
 
 def judge(file: Path, chain: Sequence[x509.Certificate], verdict: Verdict, now: datetime) -> Certificate:
@@ -157,22 +157,22 @@ def _check_key(file: Path, leaf: x509.Certificate) -> None:
     key = leaf.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < _RSA_BITS:
-            raise CertificateFault(
+            raise CertificateError(
                 f"{file}: its RSA key has {key.key_size} bits, fewer than clients accept; issue it with {_RSA_BITS}"
                 " or more, or on P-256"
             )
     elif isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in _CURVES:
-            raise CertificateFault(f"{file}: its key is on {key.curve.name}, which few clients know; issue it on P-256")
+            raise CertificateError(f"{file}: its key is on {key.curve.name}, which few clients know; issue it on P-256")
     elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        raise CertificateFault(f"{file}: its kind of key is not used in TLS; issue it with RSA or on P-256")
+        raise CertificateError(f"{file}: its kind of key is not used in TLS; issue it with RSA or on P-256")
 
 
 def _check_order(file: Path, chain: Sequence[x509.Certificate]) -> None:
     """Each certificate must be issued by the next (RFC 5246, 7.4.2): not every client sorts them."""
     for number, (one, issuer) in enumerate(pairwise(chain), 1):
         if one.issuer != issuer.subject:
-            raise CertificateFault(
+            raise CertificateError(
                 f"{file}: certificate {number + 1} did not issue certificate {number}; put the server's own first,"
                 " then the one that issued it, and so on"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from appliance.edge import pem
-from appliance.edge.certificate import Certificate, CertificateFault, judge, read_chain, read_pem
+from appliance.edge.certificate import Certificate, CertificateError, judge, read_chain, read_pem
 from appliance.edge.trust import Verdict, verify
 
 # Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
@@ -26,7 +26,7 @@ def load_pairs(pairs: Sequence[Pair], now: datetime) -> tuple[ssl.SSLContext, tu
     """Make a context that serves these pairs of certificate and key, and say what it serves.
 
     A client gets the first pair whose certificate is for the name it asks for, else the first. Raises
-    CertificateFault before any client could meet a broken one.
+    CertificateError before any client could meet a broken one.
     """
     contexts, certificates = zip(*(load_pair(pair, now) for pair in pairs), strict=True)
     if len(contexts) > 1:
@@ -36,7 +36,7 @@ def load_pairs(pairs: Sequence[Pair], now: datetime) -> tuple[ssl.SSLContext, tu
 
 
 def load_pair(pair: Pair, now: datetime) -> tuple[ssl.SSLContext, Certificate]:
-    """Make a context that serves one pair, and say what it serves. Raises CertificateFault."""
+    """Make a context that serves one pair, and say what it serves. Raises CertificateError."""
     file, key = pair
     chain, context = read_chain(file), server_context(file, key)
     # Without its chain no client accepts it, and one that is signed by itself is known as such.
@@ -70,7 +70,7 @@ class DirectSSLObject(ssl.SSLObject):
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Make a context that serves this pair. Raises CertificateFault."""
+    """Make a context that serves this pair. Raises CertificateError."""
     chain_data, chain = read_pem(certificate, "certificate", lambda data: (data, pem.certificates(data)))
     key_data, (label, key_der) = read_pem(key, "key", lambda data: (data, pem.private_key(data)))
     chain_pem, key_pem = [pem.written("CERTIFICATE", der) for der in chain], [pem.written(label, key_der)]
@@ -85,7 +85,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             # Without a callback OpenSSL asks for a pass phrase on the terminal.
             context.load_cert_chain(first, second, password=_no_pass_phrase)
     except ssl.SSLError as error:
-        raise CertificateFault(_sentence(error, certificate, key)) from None
+        raise CertificateError(_sentence(error, certificate, key)) from None
     return context
 
 

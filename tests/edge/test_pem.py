@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.edge import pem
-from appliance.edge.tls import CertificateFault, load_pair
+from appliance.edge.tls import CertificateError, load_pair
 from tests.edge.test_tls import BETWEEN, NOW, Issued, handshake, leaf, root_is_trusted
 
 __all__ = ["root_is_trusted"]  # a fixture that every test here uses
@@ -201,7 +201,7 @@ NOT_KEYS = {
 
 
 def refused(folder: Path, certificate: bytes, key: bytes) -> str:
-    with pytest.raises(CertificateFault) as caught:
+    with pytest.raises(CertificateError) as caught:
         served(folder, certificate, key)
     return str(caught.value)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.edge.certificate import Validity
-from appliance.edge.tls import CertificateFault, load_pairs, self_signed, server_context
+from appliance.edge.tls import CertificateError, load_pairs, self_signed, server_context
 from tests.server import make_pair
 
 NOW = datetime(2026, 9, 21, tzinfo=UTC)
@@ -92,7 +92,7 @@ def load(*pairs):
 
 
 def fault(*pairs):
-    with pytest.raises(CertificateFault) as caught:
+    with pytest.raises(CertificateError) as caught:
         load(*pairs)
     return str(caught.value)
 
@@ -322,7 +322,7 @@ def test_every_cut_of_a_pair_is_refused_or_whole(tmp_path):
             file.write_bytes(content[:end])
             try:
                 _context, [loaded] = load((certificate, key))
-            except CertificateFault:
+            except CertificateError:
                 continue
             assert loaded.names == ("support.example.com",)
         file.write_bytes(content)
