@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from appliance.cards.template import CardTemplate
-from appliance.customers.lookup import Lookup
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import sources
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import ImportSpec, RelatedSpec, Report
-from appliance.sidebar.app import Card, Rules, SidebarApp, weigh
-from appliance.sidebar.protocols.signature import Secret, Verifier
+from appliance.sidebar.answer_cache import AnswerCache
+from appliance.sidebar.app import Card, Rules, SidebarApp
+from appliance.sidebar.protocols.base import HelpDesk, Message
+from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
+from appliance.sidebar.protocols.signature import Secret
 
 SECRET = "a secret of the tests"
 NOW = 1_790_000_000.0
@@ -111,16 +113,16 @@ def make_app(
     card: Card | None = None,
     template: CardTemplate | None = None,
     names_addresses: bool = False,
+    protocol: HelpDesk | None = None,
     **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
     sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
-    lookup = Lookup(**sizes, timer=timer or Timer(), weigh=weigh)
-    verifier = Verifier([Secret(one.encode()) for one in secrets])
+    cached = AnswerCache(**sizes, timer=timer or Timer())
     app = SidebarApp(
         "helpscout",
-        verifier,
-        lookup,
+        protocol or HelpScoutApp([one.encode() for one in secrets], vary=card.vary.names if card else ()),
+        cached,
         clock=clock,
         log_key=b"a log key",
         rules=rules,
@@ -134,6 +136,11 @@ def make_app(
 def sign(body: bytes, secret: str = SECRET) -> bytes:
     """Sign as Help Scout does."""
     return Secret(secret.encode()).sign(body)
+
+
+def signed(body: bytes, signature: bytes | None = None) -> Message:
+    """Make the request of a body: with this signature, or else the right one."""
+    return Message(body, sign(body) if signature is None else signature)
 
 
 def body_for(*emails: str, **more: object) -> bytes:

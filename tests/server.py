@@ -21,10 +21,11 @@ import trustme
 import uvloop
 from tornado.testing import bind_unused_port
 
+from appliance.config.schema import Limits
 from appliance.edge.listener import Listener
-from appliance.edge.site import Limits, Site, by_path
+from appliance.edge.site import Mount, Site, by_path
 from appliance.edge.tls import server_context
-from appliance.edge.web import Mount, make_application
+from appliance.edge.web import make_application
 from appliance.observe.logs import RequestLine, RequestLog
 from appliance.sidebar.app import SidebarApp
 from tests.fakes import NoCounters
@@ -137,13 +138,14 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
         log = RequestLog(lines, count(1_790_000_000.0).__next__)  # no second has too many refusals
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, log, time.perf_counter, NoCounters()),
+            application=make_application(mounts, log, time.perf_counter, NoCounters(), lambda app, request: None),
             request_log=log,
             counters=NoCounters(),
+            sample_refusal=lambda app, request: None,
             timer=time.perf_counter,
             clock=time.time,
         )
-        listener = Listener([listening], server_context(certificate, key), site, Limits())
+        listener = Listener([listening], server_context(certificate, key), site, Limits(max_per_source=None), loop)
         listener.start()
         ending = asyncio.Event()
         stop.append(lambda: loop.call_soon_threadsafe(ending.set))

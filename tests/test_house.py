@@ -11,16 +11,17 @@ MODULES = sorted((ROOT / "appliance").rglob("*.py"))
 # A room -> the rooms that it may import. What stands higher is never imported by what stands lower.
 ROOMS = {
     "errors": (),
+    "http_client": ("errors",),
     "outcomes": (),
     "observe": ("errors", "outcomes"),
     "system": ("errors", "observe"),
     "config": ("errors", "system"),
     "customers": ("errors",),
-    "cards": ("customers", "errors"),
-    "sidebar": ("cards", "customers", "outcomes"),
+    "cards": ("config", "customers", "errors"),
+    "sidebar": ("cards", "config", "customers", "outcomes"),
     "ingest": ("customers", "errors", "sidebar", "system"),
-    "replay": ("customers", "errors", "observe", "outcomes", "sidebar"),
-    "edge": ("errors", "observe", "outcomes", "sidebar", "system"),
+    "replay": ("customers", "errors", "http_client", "observe", "outcomes", "sidebar"),
+    "edge": ("config", "errors", "observe", "outcomes", "sidebar", "system"),
 }
 ROOMS["bootstrap"] = tuple(room for room in ROOMS if room != "replay")
 ROOMS["checks"] = (*ROOMS["bootstrap"], "bootstrap")

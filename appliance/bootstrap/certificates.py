@@ -10,7 +10,8 @@ from typing import Final
 
 from appliance.bootstrap.state_folder import certificate_folder, state_sentence
 from appliance.config.schema import Settings
-from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
+from appliance.edge.certificate import Certificate, CertificateFault
+from appliance.edge.tls import load_pairs, self_signed, self_signed_files
 from appliance.errors import StartError
 from appliance.observe.health import NOT_ACCEPTED, CertificateInfo
 from appliance.observe.logs import log

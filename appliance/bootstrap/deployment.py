@@ -15,8 +15,8 @@ from appliance.bootstrap.wiring import import_spec_of, make_mounts, prepare_trai
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
+from appliance.edge.site import Mount
 from appliance.edge.tls import load_libraries
-from appliance.edge.web import Mount
 from appliance.ingest.spec import ImportSpec
 from appliance.observe.health import CertificateInfo
 from appliance.observe.logs import log

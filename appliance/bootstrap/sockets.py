@@ -13,8 +13,8 @@ from typing import Final
 
 from tornado.netutil import bind_unix_socket
 
+from appliance.config.endpoint import Endpoint
 from appliance.config.schema import Settings
-from appliance.config.values import Endpoint
 from appliance.errors import StartError
 from appliance.observe.logs import log
 from appliance.system.systemd import passed_sockets

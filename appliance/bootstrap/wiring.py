@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 
 from appliance.bootstrap.sources import source_of
-from appliance.cards.layout import Display, title_of
-from appliance.cards.template import CardTemplate, TemplateFault
+from appliance.cards.layout import title_of
+from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.config.files import read_card, read_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
-from appliance.customers.lookup import Lookup
-from appliance.edge.web import Mount
+from appliance.edge.site import Mount
 from appliance.errors import StartError
 from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.observe.audit_file import AuditFile
-from appliance.sidebar.app import Card, Finished, Rules, SidebarApp, weigh
-from appliance.sidebar.protocols.diagnosis import Diagnoser
-from appliance.sidebar.protocols.signature import Secret, Verifier
+from appliance.sidebar.answer_cache import AnswerCache
+from appliance.sidebar.app import Card, Rules, SidebarApp
+from appliance.sidebar.protocols import PROTOCOLS
+from appliance.sidebar.protocols.base import HelpDesk
 from appliance.sidebar.subject import SubjectRule
 
 
@@ -56,24 +55,16 @@ def import_spec_of(settings: Settings) -> ImportSpec:
     )
 
 
+def make_protocol(app: App, secrets: Sequence[bytes], others: Mapping[str, Sequence[bytes]] | None = None) -> HelpDesk:
+    """Make the protocol of an app with these secrets. `others` are the secrets of each other app by its name."""
+    return PROTOCOLS[app.protocol](secrets, header=app.signature_header, vary=app.vary, others=others)
+
+
 def make_app(
-    settings: Settings,
-    app: App,
-    verifier: Verifier,
-    log_key: bytes,
-    diagnoser: Diagnoser | None = None,
-    clock: Callable[[], float] = time.time,
+    settings: Settings, app: App, protocol: HelpDesk, log_key: bytes = b"", clock: Callable[[], float] = time.time
 ) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
-    lookup: Lookup[Finished] = Lookup(
-        size=cache.size,
-        ttl=cache.ttl,
-        unknown_size=cache.unknown_size,
-        unknown_ttl=cache.unknown_ttl,
-        timer=time.monotonic,
-        weigh=weigh,
-    )
     rules = Rules(
         frozenset(normalise_domain(domain, gmail_dots=customers.gmail_dots) for domain in customers.ignore_domains),
         customers.plus_addressing,
@@ -84,22 +75,26 @@ def make_app(
     )
     return SidebarApp(
         app.name,
-        verifier,
-        lookup,
+        protocol,
+        AnswerCache(
+            size=cache.size,
+            ttl=cache.ttl,
+            unknown_size=cache.unknown_size,
+            unknown_ttl=cache.unknown_ttl,
+            timer=time.monotonic,
+        ),
         clock=clock,
         log_key=log_key,
         rules=rules,
         card=card_of(settings, app),
-        diagnoser=diagnoser,
         names_addresses=settings.log.trail is not None and settings.log.trail_addresses,
     )
 
 
 def card_of(settings: Settings, app: App) -> Card:
     """Give what an app's section says of its card. Raises ConfigError if the template cannot be used."""
-    display = Display(**{field.name: getattr(app.display, field.name) for field in fields(Display)})
     subject = tuple(_subject_rule(settings, app, rule) for rule in app.subject)
-    return Card(make_template(app), display, Vary(app.vary), subject)
+    return Card(make_template(app), app.display, Vary(app.vary), subject)
 
 
 def _subject_rule(settings: Settings, app: App, rule: Subject) -> SubjectRule:
@@ -117,7 +112,7 @@ def make_template(app: App) -> CardTemplate | None:
     try:
         with _unheard():
             return CardTemplate(text, app.card.name)
-    except TemplateFault as fault:
+    except TemplateError as fault:
         why, todo = f"{app.card.parent}/{fault.sentence}", fault.hint or "correct the template"
         raise ConfigError([Fault(None, None, "", why, None, todo)]) from None
 
@@ -138,11 +133,10 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
     secrets_of = {app.name: read_secrets(app, environ) for app in settings.apps}
     mounts = []
     for app in settings.apps:
-        own = secrets_of[app.name]
-        verifier = Verifier([Secret(value) for value in own])
-        diagnoser = Diagnoser(own, {name: theirs for name, theirs in secrets_of.items() if name != app.name})
-        made = make_app(settings, app, verifier, log_key, diagnoser)
-        mounts.append(Mount(app.path, app.signature_header, made))
+        others = {name: theirs for name, theirs in secrets_of.items() if name != app.name}
+        protocol = make_protocol(app, secrets_of[app.name], others)
+        made = make_app(settings, app, protocol, log_key)
+        mounts.append(Mount(app.path, protocol.header, made))
     return tuple(mounts)
 
 

@@ -31,7 +31,6 @@ _PARTS: Final = {
     **dict.fromkeys(("dd", "dt"), "<dl>"),
 }
 _RUNS: Final = re.compile(r"[\s\x00]*(javascript|vbscript|data)\s*:", re.IGNORECASE)
-_HEADER: Final = "x-helpscout-signature"
 _LISTED: Final = 3
 
 _CLASSES: Final = "use classes, such as muted, badge or green"
@@ -64,11 +63,6 @@ class Cleaned(NamedTuple):
     """Whether no text is left."""
 
 
-def is_cleaned(signature_header: str) -> bool:
-    """Return whether cards asked for with this header are cleaned: Help Scout's are, FreeScout's are not."""
-    return signature_header.lower() == _HEADER
-
-
 def clean(html: str) -> Cleaned:
     """Return what Help Scout leaves of a card."""
     cleaner = _Cleaner()
@@ -87,7 +81,7 @@ def removals_of(template: str) -> tuple[Removal, ...]:
 
 
 def sentences(name: str, removals: tuple[Removal, ...]) -> Iterator[str]:
-    """Say what is removed from the template called `name`, and what to do: a sentence for each thing."""
+    """Return what is removed from the template called `name`, and what to do: a sentence for each thing."""
     for what in dict.fromkeys(removal.what for removal in removals):
         first, *more = sorted({removal.line for removal in removals if removal.what == what})
         listed = ", ".join(map(str, more[:_LISTED])) + (", …" if len(more) > _LISTED else "")

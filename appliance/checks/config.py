@@ -12,7 +12,7 @@ from appliance.checks.registry import CONFIG, check
 from appliance.checks.secret_shapes import odd_shapes
 from appliance.config.files import read_secrets
 from appliance.config.schema import ConfigError
-from appliance.config.values import SecretSource
+from appliance.config.secret_source import SecretSource
 from appliance.system.privileges import user_entry
 
 
@@ -22,24 +22,24 @@ def config(context: CheckContext) -> Iterator[Finding]:
     yield ok(str(context.settings.file or "given by flags"))
     user = context.settings.server.user
     if user and os.geteuid() == 0:
-        user_entry(user)  # raises what the start would say
+        user_entry(user)  # raises what the start would raise
     if context.file_user is not None:
-        why = "whom server.user names" if user else "who owns the state folder"
-        yield ok(f"files are looked at as {context.file_user.pw_name}, {why}")
+        why = "server.user" if user else "owner of the state folder"
+        yield ok(f"checking file access as user {context.file_user.pw_name} ({why})")
 
 
 @check("secrets", at_start=True)
 def secrets(context: CheckContext) -> Iterator[Finding]:
-    """Each secret can be read, and looks like one.
+    """Each secret can be read, and nothing else was saved with it.
 
     It has 16 to 40 bytes of UTF-8, without white space, quotes, byte order mark, `NAME=`, comment, second line or
-    invisible character around or in it.
+    invisible characters around or in it.
     """
     for app in context.settings.apps:
         for source in app.secrets:
             where = f"{app.name}, {source}"
             if is_hidden(source, context):
-                yield not_checked(f"{where}: systemd passes it to the service alone, at its start")
+                yield not_checked(f"{where}: systemd passes it only to the service, when that starts")
                 continue
             try:
                 (secret,) = read_secrets(replace(app, secrets=(source,)), context.environ)
@@ -50,10 +50,10 @@ def secrets(context: CheckContext) -> Iterator[Finding]:
 
 
 def is_hidden(source: SecretSource, context: CheckContext) -> bool:
-    """Whether a secret is a credential of systemd's that this process is not shown.
+    """Return whether a secret is a systemd credential that this process cannot read.
 
-    Such is every process outside the unit; and with systemd 252 (Debian 12) what ExecReload= runs inside it, whose
-    credentials folder is there in name and cannot be entered.
+    That is so outside the unit, and with systemd 252 (Debian 12) also for what ExecReload= runs inside it: the folder
+    of credentials is named there but cannot be entered.
     """
     return source.kind == "credential" and not os.access(context.environ.get("CREDENTIALS_DIRECTORY", ""), os.X_OK)
 

@@ -1,4 +1,4 @@
-"""What the checks look at: the settings, the environment, and a trial import that several of them need."""
+"""What the checks work on: the settings, the environment, and a dry run of an import that several of them need."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from appliance.system.account import account
 
 
 class CheckContext:
-    """One look at one installation. Nothing that it is asked for changes anything there."""
+    """One installation at one time. Nothing that it is asked for changes anything there."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class CheckContext:
         clock: Callable[[], float] = time.time,
         file_user: pwd.struct_passwd | None = None,
     ) -> None:
-        """`clock` gives seconds since 1970; `file_user` is the user to read files as, if this is root's process."""
+        """`clock` returns seconds since 1970; `file_user` is the user to read files as, if this is root's process."""
         self.settings: Final = settings
         self.environ: Final = environ
         self.now: Final = clock()
@@ -51,12 +51,12 @@ class CheckContext:
             return error
 
     def read_owned_after_start(self) -> None:
-        """Read now, with all the rights of this process, what the start gives to server.user."""
+        """Read now, with all the rights of this process, what the start is going to give to server.user."""
         _ = self.last_import
 
     @cached_property
     def trial(self) -> DryRun | ImportRefused:
-        """A trial import into a folder of its own; made once."""
+        """A dry run of an import, in a folder of its own; made once."""
         last = self.last_import if isinstance(self.last_import, SnapshotMetadata) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
@@ -68,12 +68,12 @@ class CheckContext:
 
 
 def explain(error: OSError) -> str:
-    """Say what the system refused, for faults that have no better sentence."""
-    return f"{error.filename or 'the check'}: {error.strerror}; let {account()} use it"
+    """Return what the system refused, for errors that have no better sentence."""
+    return f"{error.filename or 'the check'}: {error.strerror}; give {account()} access to it"
 
 
 def existing(folder: Path) -> Path:
-    """Give the folder, or the nearest above it that is there."""
+    """Return the folder, or the nearest above it that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance.bootstrap.column_faults import column_faults
-from appliance.bootstrap.wiring import card_of
-from appliance.cards.help_scout_html import is_cleaned, removals_of, sentences
+from appliance.bootstrap.wiring import card_of, make_protocol
+from appliance.cards.help_scout_html import removals_of, sentences
 from appliance.cards.template import CardTemplate
 from appliance.cards.template_check import faults_of, is_always_blank
 from appliance.cards.vary import Vary
@@ -25,15 +25,16 @@ _LISTED = 5
 
 @check("customers")
 def customers(context: CheckContext) -> Iterator[Finding]:
-    """Customers and related rows, read as an import would and compared with the last good copy.
+    """The customers and related rows can be imported.
 
-    Missing columns, bad rows, files that were cut off, and too few rows are found.
+    They are read as an import would read them, and compared with the last good copy: missing columns, bad rows, a file
+    that is cut off, too few rows.
     """
     trial = context.trial
     if isinstance(context.last_import, OSError):
         yield not_checked(
-            f"{context.last_import.filename}: the last good copy cannot be read by this user, so nothing was compared"
-            " with it; run this as root, or as the service's user"
+            f"{context.last_import.filename}: this user cannot read the last good copy, so nothing was compared with"
+            " it; run this as root, or as the service's user"
         )
     if isinstance(trial, ImportRefused):
         yield fault(str(trial))
@@ -41,18 +42,22 @@ def customers(context: CheckContext) -> Iterator[Finding]:
         return
     source = context.plan.source
     for file in trial.unread:
-        yield not_checked(f"{file} is large and a database, so it was not read; `sidebard import` reads it")
+        yield not_checked(f"{file} is a large database, so it was not read; `sidebard import` reads it")
     if source not in trial.unread:
         yield _read(context, trial)
         if trial.rows and not trial.with_address:
             names = " or ".join(f'"{name}"' for name in context.plan.addresses)
-            yield warning(f"{source}: no customer has an address in {names}; name the right columns in addresses")
+            yield warning(
+                f"{source}: no customer has an email address in {names}; name the right columns in customers.addresses"
+            )
     if trial.bad_rows:
-        yield warning(f"{trial.bad_rows:,} bad rows would be left out; mend them, or they have no card")
+        yield warning(f"{trial.bad_rows:,} bad rows would be left out; correct them, or these customers have no card")
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
     if trial.unclear_rows:
-        what = "that is no address or domain" if context.plan.company_domain else "beside an address that is not one"
-        yield warning(f"{trial.unclear_rows:,} rows have a value {what}; it is ignored")
+        beside = " or domain" if context.plan.company_domain else " beside one"
+        yield warning(
+            f"{trial.unclear_rows:,} rows contain a value that is not an email address{beside}; it is ignored"
+        )
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 
 
@@ -61,8 +66,8 @@ def _read(context: CheckContext, trial: DryRun) -> Finding:
     if trial.whole:
         return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
     return ok(
-        f"{source}: the first {trial.rows:,} customers and the end of the file are good; it is large, so the rest was"
-        " not read, nor compared with the last good copy: `sidebard import` does that"
+        f"{source}: the first {trial.rows:,} customers and the end of the file are good. The file is large, so the"
+        " rest was neither read nor compared with the last good copy; `sidebard import` does that"
     )
 
 
@@ -70,7 +75,7 @@ def _read(context: CheckContext, trial: DryRun) -> Finding:
 def card(context: CheckContext) -> Iterator[Finding]:
     """Each card works: a template is tried on a hundred customers.
 
-    Columns that it or `[app.display]` names and the data lacks are found, and HTML that Help Scout removes, and a card
+    Reported are columns that it or `[app.display]` names and the data lacks, HTML that Help Scout removes, and a card
     that shows nothing.
     """
     trial = context.trial
@@ -82,7 +87,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
             continue
         yield from map(warning, _removed(app))
         if isinstance(trial, ImportRefused) or not trial.columns:
-            yield not_checked(f"{app.name}: the customers were not read, so there is nobody to try the card on")
+            yield not_checked(f"{app.name}: the customers were not read, so the card was not tried")
         elif made.template is None or app.card is None:
             yield ok(f"{app.name}: the built-in card")
         else:
@@ -92,9 +97,9 @@ def card(context: CheckContext) -> Iterator[Finding]:
 
 
 def _removed(app: App) -> Iterator[str]:
-    """Say what Help Scout removes of an app's own card."""
+    """Yield what Help Scout removes from an app's own card."""
     text = read_card(app)
-    if text is not None and is_cleaned(app.signature_header):
+    if text is not None and make_protocol(app, ()).removes_html:
         yield from sentences(str(app.card), removals_of(text))
 
 
@@ -105,11 +110,11 @@ def _try(context: CheckContext, trial: DryRun, app: App, template: CardTemplate,
     yield from (fault(f"{file.parent}/{each}") for each in faults)
     if faults:
         return
-    cleaned = is_cleaned(app.signature_header)
+    cleaned = make_protocol(app, ()).removes_html
     if is_always_blank(template, trial.sample, vary=vary, as_of=now, now=now, cleaned=cleaned):
         yield warning(
-            f"{file}: the card is empty, so agents see nothing; write what it is to show, or remove app.card for the"
-            " built-in card"
+            f"{file}: the card is empty, so agents see nothing; add content, or remove app.card to use the built-in"
+            " card"
         )
     else:
         yield ok(f"{file}: tried on {len(trial.sample)} customers")

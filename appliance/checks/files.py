@@ -6,28 +6,29 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from appliance.bootstrap import certificates
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Status, fault, ok, warning
 from appliance.checks.registry import check
-from appliance.edge.tls import CertificateFault, load_pair
-
-_READ_BY_ANYBODY: Final = stat.S_IROTH
-_WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+from appliance.edge.certificate import CertificateFault
+from appliance.edge.tls import load_pair
 
 
 @check("certificate")
 def certificate(context: CheckContext) -> Iterator[Finding]:
-    """Each certificate: names, dates, order of the chain, strength, key, and whether its authority is known here."""
+    """Each certificate is valid and matches its key.
+
+    Its names, dates, strength and chain are checked, and whether this machine knows its authority.
+    """
     if not context.settings.tls.enabled:
-        yield ok("TLS is off, for a proxy on this machine")
+        yield ok("TLS is off; a proxy on this machine must provide it")
         return
     pairs = certificates.named_pairs(context.settings)
     if not pairs:
         yield warning(
-            "none is named, so one that is made here for localhost is used, and Help Scout does not accept it; name"
+            "none is configured, so a self-signed one for localhost is used, and Help Scout does not accept it; set"
             " tls.certificate and tls.key"
         )
     now = datetime.fromtimestamp(context.now, UTC)
@@ -39,49 +40,40 @@ def certificate(context: CheckContext) -> Iterator[Finding]:
             continue
         yield from ((fault if flaw.refused else warning)(flaw.sentence) for flaw in found.flaws)
         if not any(flaw.refused for flaw in found.flaws):
-            yield ok(f"{file}: for {', '.join(found.names)}, {found.validity.days_left(now):.0f} days left")
+            yield ok(f"{file}: valid for {', '.join(found.names)}, {found.validity.days_left(now):.0f} days left")
 
 
-class _Rule(NamedTuple):
-    """What the mode of a file must not have."""
+_PRIVATE: Final = ("secret", "key", "trail")
+"""What not every user may read."""
 
-    what: str
-    bits: int
-    status: Status
-    sentence: str
-
-
-_MODES: Final = (
-    _Rule("secret", _READ_BY_ANYBODY, Status.WARNING, "everybody on this machine can read the secret; chmod o-r it"),
-    _Rule("key", _READ_BY_ANYBODY, Status.WARNING, "everybody on this machine can read the key; chmod o-r it"),
-    _Rule("trail", _READ_BY_ANYBODY, Status.WARNING, "everybody on this machine can read the trail; chmod o-r it"),
-    _Rule("config", _WRITTEN_BY_OTHERS, Status.WARNING, "others than its owner can change the config; chmod go-w it"),
-    _Rule("secret", _WRITTEN_BY_OTHERS, Status.WARNING, "others than its owner can change the secret; chmod go-w it"),
-    _Rule("key", _WRITTEN_BY_OTHERS, Status.WARNING, "others than its owner can change the key; chmod go-w it"),
-    _Rule(
-        "card",
-        _WRITTEN_BY_OTHERS,
-        Status.FAULT,
-        "others than its owner can change the card, and a card is code that runs here; chmod go-w it",
-    ),
-)
+_PROTECTED: Final = {"config": Status.WARNING, "secret": Status.WARNING, "key": Status.WARNING, "card": Status.FAULT}
+"""What nobody but its owner may change, and how bad it is if others can: a card is code that runs here."""
 
 
 @check("permissions", at_start=True)
 def permissions(context: CheckContext) -> Iterator[Finding]:
-    """Not everyone can read secrets, keys, access trail; only owners can change config, secrets, keys, cards."""
+    """Files are protected from other users.
+
+    Not every user can read secrets, keys and the audit trail, and only their owners can change the config, secrets,
+    keys and cards.
+    """
     good = True
     for what, file in _named(context):
         try:
             mode = file.stat().st_mode
         except OSError:
-            continue  # that it cannot be read is for its own check to say
-        for rule in _MODES:
-            if rule.what == what and mode & rule.bits:
-                good = False
-                yield Finding(rule.status, f"{file} (mode {stat.S_IMODE(mode):04o}): {rule.sentence}")
+            continue  # another check reports a file that cannot be read
+        where = f"{file} (mode {stat.S_IMODE(mode):04o})"
+        if what in _PRIVATE and mode & stat.S_IROTH:
+            good = False
+            yield warning(f"{where}: every user of this machine can read the {what}; run chmod o-r on it")
+        if what in _PROTECTED and mode & (stat.S_IWGRP | stat.S_IWOTH):
+            good = False
+            danger = ", and a card is code that runs here" if what == "card" else ""
+            sentence = f"{where}: users other than its owner can change the {what}{danger}; run chmod go-w on it"
+            yield Finding(_PROTECTED[what], sentence)
     if good:
-        yield ok("only those who should can read the secrets, keys and trail, and change the config and cards")
+        yield ok("only the intended users can read secrets, keys and trail, or change config, secrets, keys and cards")
 
 
 def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:

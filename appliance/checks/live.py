@@ -7,34 +7,32 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
-
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import make_app
+from appliance.bootstrap.wiring import make_app, make_protocol
 from appliance.cards.builtin import not_loaded
 from appliance.checks.config import is_hidden
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
-from appliance.checks.http_probe import Answer, Target, UnreachableError, ask
+from appliance.checks.http_probe import Answer, Target, ask
 from appliance.config.files import read_secrets
 from appliance.config.schema import App
 from appliance.customers.address import domain_of
 from appliance.customers.address_cell import read_cell
-from appliance.customers.snapshot import Snapshot, SnapshotFault, file_of, generations
+from appliance.customers.snapshot import Snapshot, SnapshotError, file_of, generations
 from appliance.customers.snapshot_store import open_newest
+from appliance.edge.refusals import Refusal
+from appliance.http_client import UnreachableError
 from appliance.ingest.fingerprint import fingerprint
-from appliance.outcomes import CARD_STATUS, Refusal
+from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.signature import Secret, Verifier
-
-# All that something in between may change on the way: escapes of both kinds, white space, line ends.
-_BODY: Final = '{"ticket": {"id":"0","number":"0",\r\n "subject":"sidebard check \\/ \\u00e9 é"},"customer":%s}'
-_PLAIN: Final = b"{}"
-"""A body in which nothing can be written in another way."""
+from appliance.sidebar.inquiry import Answer as FoundAnswer
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, HelpDesk, Message
 
 _NOBODY: Final = "nobody@sidebard.invalid"
-_NOT_LOADED: Final = msgspec.json.encode({"html": not_loaded()})
-_REFUSALS: Final = {(refusal.reply.status, refusal.reply.body): refusal for refusal in Refusal}
+_REFUSALS: Final = {
+    (reply.response.status, reply.response.body): reply
+    for reply in (BAD_SIGNATURE, BAD_PAYLOAD, *(refusal.reply for refusal in Refusal))
+}
 _SEARCHED: Final = 100
 
 
@@ -42,27 +40,37 @@ def check_live(context: CheckContext, target: Target) -> Iterator[Finding]:
     """Send a signed message about a customer of the newest snapshot, and compare the answer with the one made here."""
     app = _app_at(context, target)
     if any(is_hidden(source, context) for source in app.secrets):
-        yield not_checked("systemd passes the secret to the service alone, so nothing can be signed")
+        yield not_checked("systemd passes the secret only to the service, so this command cannot sign a request")
         return
-    secrets = [Secret(value) for value in read_secrets(app, context.environ)]
+    secrets = read_secrets(app, context.environ)
+    protocol = make_protocol(app, secrets)
     newest, address = _somebody(context)
     try:
-        yield from _ask_about(address, newest, context, target, app, secrets)
+        yield from _ask_about(address, newest, context, target, app, protocol, len(secrets))
     finally:
         if newest is not None:
             newest.close()
 
 
 def _ask_about(
-    address: str, newest: Snapshot | None, context: CheckContext, target: Target, app: App, secrets: Sequence[Secret]
+    address: str,
+    newest: Snapshot | None,
+    context: CheckContext,
+    target: Target,
+    app: App,
+    protocol: HelpDesk,
+    secrets: int,
 ) -> Iterator[Finding]:
-    body = (_BODY % msgspec.json.encode({"email": address}).decode()).encode()
+    """Ask about an address, signed by each of so many secrets."""
+    body, unchangeable = protocol.probes(address)
     path = target.path or app.path
     try:
-        answers = [ask(target, path, body, app.signature_header, secret.sign(body)) for secret in secrets]
+        answers = [
+            ask(target, path, body, protocol.header, protocol.sign(body, secret).encode()) for secret in range(secrets)
+        ]
         first = plain = answers[0]
         if first.status != CARD_STATUS:
-            plain = ask(target, path, _PLAIN, app.signature_header, secrets[0].sign(_PLAIN))
+            plain = ask(target, path, unchangeable, protocol.header, protocol.sign(unchangeable).encode())
     except UnreachableError as error:
         yield fault(str(error))
         return
@@ -70,26 +78,26 @@ def _ask_about(
     if first.status != CARD_STATUS:
         yield fault(_refused(context, target, answers, plain))
         return
-    here = make_app(context.settings, app, Verifier(secrets), b"")
+    here = make_app(context.settings, app, protocol)
     here.use(newest)
-    yield _compare(context, first, here, (body, secrets[0].sign(body)))
+    yield _compare(context, first, here, Message(body, protocol.sign(body).encode()))
     if newest is not None and newest.facts.fingerprint != fingerprint(context.plan):
         yield warning(f"{context.plan.source} has changed since its import; wait, or see import_refused in the log")
 
 
 def _app_at(context: CheckContext, target: Target) -> App:
-    """Give the app whose path the URL has, or else the first: its answer will tell."""
+    """Return the app whose path the URL has, or else the first: the answer will tell."""
     apps = context.settings.apps
     return next((app for app in apps if app.path == target.path), apps[0])
 
 
 def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
-    """Give the newest snapshot, and an address of somebody in it; without any, one that nobody has."""
+    """Return the newest snapshot, and the address of a customer in it; without any, one that nobody has."""
     ignored = context.settings.customers.ignore_domains
     try:
         newest = open_newest(snapshot_folder(context.settings), context.plan.digest())
         sample = newest.sample(_SEARCHED) if newest else ()
-    except (OSError, SnapshotFault):
+    except (OSError, SnapshotError):
         return None, _NOBODY
     cells = (read_cell(record[name]) for record in sample for name in context.plan.addresses)
     for address in (address for cell in cells for address in cell.addresses):
@@ -106,62 +114,71 @@ def _certificate(context: CheckContext, answer: Answer) -> Iterator[Finding]:
 
 
 def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], plain: Answer) -> str:
-    """Say what an answer that is no card means, and what to do.
+    """Return what an answer that is not a card means, and what to do.
 
-    `answers` are those to the same message, signed with each secret; `plain` is the one to a message that nothing in
-    between has a reason to change.
+    `answers` are those to the same message, signed with each secret; `plain` is the one to a message that nothing on
+    the way has a reason to change.
     """
     first = answers[0]
     refusal = _REFUSALS.get((first.status, first.body))
     if refusal is None:
         return (
-            f"a {first.status} that is not sidebard's; look at what answers there, or stands in between: Help Scout's"
-            " message must reach sidebard without a redirect, log-in or filter"
+            f"the answer is a {first.status} that sidebard does not send; check what answers there, or what is in"
+            " between: Help Scout's message must reach sidebard without a redirect, login or filter"
         )
-    if refusal is Refusal.NOT_FOUND:
+    if refusal is Refusal.NOT_FOUND.reply:
         paths = ", ".join(app.path for app in context.settings.apps)
-        return f"it serves nothing at {target.path or '/'}, and the config has {paths}; correct the URL, or reload it"
-    if refusal is not Refusal.BAD_SIGNATURE:
-        return f"it says {first.status}: {first.body.decode().strip()} Look at its log"
+        path = target.path or "/"
+        return f"it serves nothing at {path}, and the config has {paths}; correct the URL, or reload the service"
+    if refusal is not BAD_SIGNATURE:
+        return f"it answers {first.status}: {first.body.decode().strip()} Check its log"
     if any(answer.status == CARD_STATUS for answer in answers):
-        return "it takes the second secret and not the first; reload it, so that it reads the new one"
+        return "it accepts the second secret but not the first; reload the service, so that it reads the new one"
     if plain.status == CARD_STATUS:
         return (
-            "the secret is right, but the body is changed on the way, so its signature is wrong; have the proxy or"
-            " firewall in between pass it on byte by byte"
+            "the secret is right, but the body is changed on the way, so its signature is wrong; configure the proxy or"
+            " firewall in between to pass it on unchanged"
         )
     return (
-        "it refuses the signature: it has another secret, or something in between takes the signature's header away;"
-        " give it this secret and reload it, or look for wrong_signature in its log"
+        "it refuses the signature: it has another secret, or something in between removes the signature's header;"
+        " give it this secret and reload it, or see wrong_signature in its log"
     )
 
 
-def _compare(context: CheckContext, answer: Answer, here: SidebarApp, message: tuple[bytes, bytes]) -> Finding:
-    """Judge a card by the one that is made here."""
+def _compare(context: CheckContext, answer: Answer, here: SidebarApp, message: Message) -> Finding:
+    """Compare a card with the one that is made here."""
     try:
-        html = msgspec.json.decode(answer.body, type=dict[str, str])["html"]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        return fault("it answers with no card, so it is not sidebard; correct the URL, or look at the proxy")
-    expected = here.answer(*message).body
+        html = here.protocol.read_card(answer.body)
+    except ValueError:
+        return fault("its answer is not a card, so it is not sidebard; correct the URL, or check the proxy")
+    expected = here.answer(message).response.body
     if answer.body == expected:
-        return ok(f"it answers as it should, after {answer.seconds * 1000:.0f} ms")
-    if html == msgspec.json.decode(expected, type=dict[str, str])["html"]:
-        return warning("the card is right, but something in between writes the answer anew; have it not do so")
-    if expected == _NOT_LOADED:
-        return not_checked("it answers with a card; there is no snapshot here to compare it with")
+        return ok(f"it answers correctly, after {answer.seconds * 1000:.0f} ms")
+    if html == here.protocol.read_card(expected):
+        return warning(
+            "the card is right, but something in between rewrites the answer; configure it to pass answers on unchanged"
+        )
+    if expected == _not_loaded(here):
+        return not_checked("it answers with a card, and there is no snapshot here to compare it with")
     return fault(_why_other(context, answer, here, message))
 
 
-def _why_other(context: CheckContext, answer: Answer, here: SidebarApp, message: tuple[bytes, bytes]) -> str:
-    """Say why a card may not be the one made here, and what to do."""
-    if answer.body == _NOT_LOADED:
-        return "it has no customers yet; its log says why (import_refused), and `sidebard check`"
+def _not_loaded(here: SidebarApp) -> bytes:
+    """Return the body of the answer while there are no customers."""
+    return here.protocol.render(FoundAnswer(Outcome.NOT_LOADED, not_loaded())).body
+
+
+def _why_other(context: CheckContext, answer: Answer, here: SidebarApp, message: Message) -> str:
+    """Return why a card may differ from the one made here, and what to do."""
+    if answer.body == _not_loaded(here):
+        return "it has no customers yet; see import_refused in its log, or run `sidebard check` there"
     folder = snapshot_folder(context.settings)
     for number in generations(folder)[1:]:
-        with suppress(SnapshotFault), closing(Snapshot(file_of(folder, number), number)) as old:
+        with suppress(SnapshotError), closing(Snapshot(file_of(folder, number), number)) as old:
             here.use(old)
-            if here.answer(*message).body == answer.body:
+            if here.answer(message).response.body == answer.body:
                 return f"it answers from old data, generation {number}; restart it, and report this"
     return (
-        "its card is not the one made here: it has other customers or another card; compare its config, and reload it"
+        "its card differs from the one made here: it has other customers or another card; compare the configs, and"
+        " reload it"
     )

@@ -1,4 +1,4 @@
-"""The machine under it: state folder, free space, clock, descriptors."""
+"""The machine: state folder, free space, clock, descriptors."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ _PROBE_BYTES: Final = 4096
 
 @check("state", at_start=True, as_root=True)
 def state(context: CheckContext) -> Iterator[Finding]:
-    """The state folder can be written, synced and read back, and an access trail could be written.
+    """The state folder can be written, synced and read back, and the audit trail can be written.
 
-    Checked as the service's user, except for what root does at the start: create the folder, or give it to that user.
+    This is checked as the service's user, except for what root does at the start: it creates the folder, or gives it to
+    that user.
     """
     state = context.settings.server.state
     user = context.settings.server.user if context.file_user is not None else ""
@@ -50,17 +51,17 @@ def _state(context: CheckContext, given_to: str) -> Iterator[Finding]:
     if given_to:
         if not os.access(state.parent if folder == state else folder, os.X_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        yield ok(f"{state} will be {'given to' if folder == state else 'made for'} {given_to} at the start")
+        yield ok(f"{state} will be {'given to' if folder == state else 'created for'} the user {given_to} at the start")
     elif _is_others(folder):
         owner = _name_of(folder.stat().st_uid)
         yield not_checked(f"{folder} belongs to {owner}; only that user, or root, can check it")
     elif folder != state:
         usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
-        sentence = f"{state} is not there yet, and"
+        sentence = f"{state} does not exist yet, and"
         yield (
-            ok(f"{sentence} will be made")
+            ok(f"{sentence} will be created")
             if usable
-            else fault(f"{sentence} cannot be made in {folder}; make it, or name another in server.state")
+            else fault(f"{sentence} cannot be created in {folder}; create it, or choose another in server.state")
         )
     else:
         yield _write_and_read(folder)
@@ -82,33 +83,33 @@ def _write_and_read(folder: Path) -> Finding:
     except OSError as error:
         return fault(state_sentence(folder, error))
     if read != written:
-        return fault(f"{folder}: what was written there could not be read back; check the disk")
+        return fault(f"{folder}: data written there could not be read back; check the disk")
     read_log_key(folder)  # raises what is wrong with it
     return ok(f"{folder}: written, synced, read back")
 
 
 def _trail(file: Path) -> Finding:
-    """Look and no more: opened here it would be made, and belong to whoever asks."""
+    """Check without opening it: that would create it, owned by whoever runs the check."""
     there = file.exists()
     if there and not file.is_file():
-        return fault(f"{file} is no file; name another in log.trail")
+        return fault(f"{file} is not a regular file; choose another in log.trail")
     if not there and not file.parent.is_dir():
-        return fault(f"{file.parent} is not there; make it, or name another file in log.trail")
+        return fault(f"{file.parent} does not exist; create it, or choose another file in log.trail")
     if not os.access(file if there else file.parent, os.W_OK, effective_ids=True):
-        return fault(f"{file} cannot be written by this user; name another in log.trail, or correct its owner")
-    return ok(f"{file}: the access trail can be written")
+        return fault(f"this user cannot write to {file}; choose another in log.trail, or correct its owner")
+    return ok(f"{file}: the audit trail can be written")
 
 
 @check("space", at_start=True)
 def space(context: CheckContext) -> Iterator[Finding]:
-    """The disk has room for an import."""
+    """The disk has enough space for an import."""
     state = context.settings.server.state
     try:
         folder = existing(state)
         resources.check_room(context.plan, folder)
     except OSError as error:
         raise StartError(state_sentence(state, error)) from None
-    yield ok(f"{folder}: room for an import")
+    yield ok(f"{folder}: enough space for an import")
 
 
 @check("clock", at_start=True)
@@ -117,36 +118,36 @@ def clock(context: CheckContext) -> Iterator[Finding]:
     now = datetime.fromtimestamp(context.now, UTC)
     late = [file for file, changed in _state_files(context) if changed > context.now + _AHEAD]
     if now.date() < date.fromisoformat(__released__):
-        yield fault(f"it is {now:%Y-%m-%d} by the clock, before this version was built; set the clock (timedatectl)")
+        yield fault(f"the system clock says {now:%Y-%m-%d}, earlier than this build; set the clock (timedatectl)")
     elif late:
-        yield warning(f"{late[0]} was written in the future; was the clock set back? (timedatectl)")
+        yield warning(f"{late[0]} has a modification time in the future; was the clock set back? (timedatectl)")
     else:
         yield ok(f"{now:%Y-%m-%d %H:%M} UTC")
 
 
 def _state_files(context: CheckContext) -> Iterator[tuple[Path, float]]:
-    with suppress(OSError):  # a folder that cannot be listed is for the check "state"
+    with suppress(OSError):  # the check "state" reports a folder that cannot be listed
         for file in context.settings.server.state.rglob("*"):
             yield file, file.stat().st_mtime
 
 
 @check("descriptors", at_start=True)
 def descriptors(context: CheckContext) -> Iterator[Finding]:
-    """A process may open enough files for `max_connections`."""
+    """The limit of open files is enough for `max_connections`."""
     wanted = context.settings.server.max_connections
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        yield ok("enough for max_connections in each worker")
+        yield ok("enough for server.max_connections in each worker")
     else:
         yield warning(
-            f"a process may open {soft:,} files here, so a worker takes fewer than the {wanted:,} connections of"
-            " server.max_connections; raise LimitNOFILE= in the unit, or `ulimit -n`"
+            f"the limit is {soft:,} open files per process, so a worker accepts fewer connections than"
+            f" server.max_connections ({wanted:,}); raise LimitNOFILE= in the unit, or `ulimit -n`"
         )
 
 
 def _is_others(folder: Path) -> bool:
-    """Whether a folder is another user's, and not to be written by this one."""
-    if os.getuid() == 0:  # who can look as anybody
+    """Return whether a folder belongs to another user, and this one cannot write to it."""
+    if os.getuid() == 0:  # who can impersonate any user
         return False
     return os.geteuid() != folder.stat().st_uid and not os.access(folder, os.W_OK | os.X_OK)
 

@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "replay": "replay",
 }
 
-_TAKE_INTERRUPTS: Final = ("serve", "preview")  # themselves
+_HANDLE_INTERRUPTS: Final = ("serve", "preview")  # themselves
 
 
 class _Commands(click.Group):
@@ -62,14 +62,18 @@ def _print_version(*, verbose: bool) -> None:
 
     packaged = "a packaged executable" if hasattr(sys, "_MEIPASS") else "run from source"
     click.echo(f"TLS:          {ssl.OPENSSL_VERSION}")
-    click.echo(f"certificates: {backend.openssl_version_text()} (of cryptography)")
+    click.echo(f"certificates: {backend.openssl_version_text()} (used by cryptography)")
     click.echo(f"SQLite:       {sqlite3.sqlite_version}")
     click.echo(f"system:       {platform.platform()}, {packaged}")
 
 
 @click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, help="Show versions and exit.")
-@click.option("--verbose", is_flag=True, help="With --version: of what is inside, too; both copies of OpenSSL.")
+@click.option(
+    "--verbose",
+    is_flag=True,
+    help="With --version: also the versions of what is inside, such as both copies of OpenSSL.",
+)
 @click.pass_context
 def cli(context: click.Context, version: bool, verbose: bool) -> None:
     """Answer Help Scout sidebar requests from a local customer list, over HTTPS.
@@ -77,13 +81,13 @@ def cli(context: click.Context, version: bool, verbose: bool) -> None:
     Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 negative result, 2 wrong usage,
     3 start failed, 70 internal error, 78 invalid configuration.
     """
-    if context.invoked_subcommand not in _TAKE_INTERRUPTS:
+    if context.invoked_subcommand not in _HANDLE_INTERRUPTS:
         interrupts.allow()
     if version:
         _print_version(verbose=verbose)
         context.exit()
     if verbose:
-        raise click.UsageError("--verbose goes with --version")
+        raise click.UsageError("--verbose requires --version")
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(WRONG_USAGE)

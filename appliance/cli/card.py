@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Final
 
 import click
-import msgspec
 
-from appliance.bootstrap.wiring import make_app
+from appliance.bootstrap.wiring import make_app, make_protocol
 from appliance.cli import common
 from appliance.config.schema import Settings
 from appliance.customers.address import normalise
 from appliance.errors import FAILURE
-from appliance.outcomes import CARD_STATUS, Outcome, Reply
-from appliance.sidebar.protocols.signature import Secret, Verifier
+from appliance.outcomes import CARD_STATUS, Outcome
+from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.protocols.base import Conversation, Message
 
 
 @click.command("card", short_help="Print the card of a customer.")
@@ -26,9 +26,9 @@ from appliance.sidebar.protocols.signature import Secret, Verifier
 @common.config_option
 @common.customers_option
 @common.app_option
-@click.option("--payload", metavar="FILE", help='A message of Help Scout\'s, instead of an address; "-": stdin.')
+@click.option("--payload", metavar="FILE", help='Read a Help Scout message instead of an ADDRESS; "-" is stdin.')
 @click.option("--html", is_flag=True, help="Print the card's HTML.")
-@click.option("--response", is_flag=True, help="Print the exact bytes that Help Scout would get.")
+@click.option("--response", is_flag=True, help="Print the exact response that Help Scout would get.")
 def command(
     address: str | None,
     config: Path | None,
@@ -40,41 +40,42 @@ def command(
 ) -> None:
     """Print the card of the customer with this ADDRESS. Exits with 1 if there is none."""
     if (address is None) == (payload is None):
-        raise click.UsageError("name either one ADDRESS or --payload FILE")
+        raise click.UsageError("pass either an ADDRESS or --payload FILE")
     if address is not None and normalise(_readable(address)) is None:
-        raise click.UsageError("the ADDRESS is no e-mail address")
+        raise click.UsageError("ADDRESS is not an email address")
     if html and response:
-        raise click.UsageError("--html and --response exclude each other")
-    body = common.read_input(payload) if payload else msgspec.json.encode({"customer": {"email": _readable(address)}})
-    reply = _answer(common.settings_without_secret(config, customers), app_name, body)
-    _print(reply, html=html, response=response)
+        raise click.UsageError("--html cannot be combined with --response")
+    app = _make_app(common.settings_without_secret(config, customers), app_name)
+    protocol = app.protocol
+    if payload:
+        body = common.read_input(payload)
+    else:
+        body = protocol.sample(Conversation(addresses=(_readable(address),), subject=""))
+    reply = app.answer(Message(body, protocol.sign(body).encode()))
+    if response or reply.response.status != CARD_STATUS:
+        sys.stdout.buffer.write(reply.response.body)
+    else:
+        card = protocol.read_card(reply.response.body)
+        click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
     if reply.fault:
-        click.echo(f"the card failed, so this is the built-in one: {reply.fault}", err=True)
+        click.echo(f"the card failed, so this is the built-in card: {reply.fault}", err=True)
     sys.exit(0 if reply.outcome in (Outcome.FOUND, Outcome.COMPANY) else FAILURE)
 
 
 def _readable(address: str | None) -> str:
-    """Give an argument as text: what a shell passes need not be UTF-8, and then it is nobody's address."""
+    """Return an argument as text: what a shell passes need not be UTF-8, and then it is not an address."""
     return (address or "").encode("utf-8", "replace").decode()
 
 
-def _answer(settings: Settings, app_name: str | None, body: bytes) -> Reply:
-    """Send `body` the way of every request, signed with a secret of our own."""
-    secret = Secret(secrets.token_bytes(20))
-    app = make_app(settings, common.find_app(settings, app_name), Verifier([secret]), b"")
-    app.use(common.open_customers(settings))
-    return app.answer(body, secret.sign(body))
+def _make_app(settings: Settings, app_name: str | None) -> SidebarApp:
+    """Make the app as the service does, with a secret of our own."""
+    app = common.find_app(settings, app_name)
+    made = make_app(settings, app, make_protocol(app, [secrets.token_bytes(20)]))
+    made.use(common.open_customers(settings))
+    return made
 
 
-def _print(reply: Reply, *, html: bool, response: bool) -> None:
-    if response or reply.status != CARD_STATUS:
-        sys.stdout.buffer.write(reply.body)
-        return
-    card = msgspec.json.decode(reply.body, type=dict[str, str])["html"]
-    click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
-
-
-# Anybody chooses a name, and with these in it a terminal would take commands from it.
+# Anyone can choose a name, and a terminal would obey the control characters in it.
 _CONTROLS: Final = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
 
 
@@ -102,7 +103,7 @@ class _TextMaker(HTMLParser):
 
 
 def as_text(card: str) -> str:
-    """Give a card's words, one item a line."""
+    """Return the text of a card, one item per line."""
     maker = _TextMaker()
     maker.feed(card)
     maker.close()

@@ -1,4 +1,4 @@
-"""`sidebard check`: opens everything that the config names, and says what is wrong and how to mend it."""
+"""`sidebard check`: opens everything that the config names, and says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 @common.config_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and faults.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
-@click.option("--self", "url", metavar="URL", help="Check a running service instead; the next three are for it.")
-@click.option("--connect", metavar="HOST:PORT", help="Connect there, whatever host the URL has.")
+@click.option(
+    "--self", "url", metavar="URL", help="Check a running service instead (with --connect, --ca or --insecure)."
+)
+@click.option("--connect", metavar="HOST:PORT", help="Connect to this address instead of the host in the URL.")
 @common.ca_option
 @common.insecure_option
 def command(
@@ -56,7 +58,7 @@ def command(
 ) -> None:
     """Open everything that the config names, and say what is wrong, where, and what to do.
 
-    Nothing is changed. Exits with 1 if there is a fault, with 78 if the config cannot be used; warnings leave 0.
+    Nothing is changed. The exit code is 1 if there is a fault and 78 if the config is invalid; after warnings it is 0.
     """
     checks = _checks(url, connect, ca, insecure)
     try:
@@ -74,18 +76,18 @@ def command(
         if not as_json:
             _print(result, width, quiet=quiet)
     if as_json:
-        _print_json([result for result in results if not quiet or _is_news(result.status)])
+        _print_json([result for result in results if not quiet or _needs_attention(result.status)])
     elif not quiet and url is None:
-        _print_sum(results)
+        _print_summary(results)
     if worst(result.status for result in results) is Status.FAULT:
         sys.exit(FAILURE)
 
 
 def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ...]:
-    """Give the checks to run. Raises UsageError."""
+    """Return the checks to run. Raises UsageError."""
     if url is None:
         if connect is not None or ca is not None or insecure:
-            raise click.UsageError("--connect, --ca and --insecure belong to --self URL")
+            raise click.UsageError("--connect, --ca and --insecure require --self URL")
         return all_checks()
     context = common.trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     try:
@@ -96,8 +98,8 @@ def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: boo
 
 
 def _file_user(settings: Settings) -> pwd.struct_passwd | None:
-    """Give the user to look at files as: root can read everything, which says nothing of what the service can."""
-    with suppress(StartError):  # that there is no such user is for the check "config" to say
+    """Return the user to read files as: root can read everything, which says nothing about what the service can."""
+    with suppress(StartError):  # the check "config" reports a user who does not exist
         return file_user(settings.server.user, settings.server.state)
     return None
 
@@ -106,14 +108,14 @@ def _print(result: Result, width: int, *, quiet: bool) -> None:
     """Print a line for each finding, as soon as it is known; the check's name stands before the first."""
     name = result.name
     for finding in result.findings:
-        if quiet and not _is_news(finding.status):
+        if quiet and not _needs_attention(finding.status):
             continue
         click.echo(f"{name:<{width}}  {_word(finding)}  {finding.sentence}", color=_colours())
         name = name if quiet else ""
 
 
-def _is_news(status: Status) -> bool:
-    """Whether --quiet leaves a finding of this status."""
+def _needs_attention(status: Status) -> bool:
+    """Return whether --quiet still prints a finding of this status."""
     return status in (Status.WARNING, Status.FAULT)
 
 
@@ -126,10 +128,10 @@ def _colours() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None  # None: on a terminal
 
 
-def _print_sum(results: Iterable[Result]) -> None:
+def _print_summary(results: Iterable[Result]) -> None:
     counts = Counter(result.status for result in results)
     parts = [
-        counted(counts[status], word.lower()) if _is_news(status) else f"{counts[status]} {word}"
+        counted(counts[status], word.lower()) if _needs_attention(status) else f"{counts[status]} {word}"
         for status, (word, _colour) in _WORDS.items()
         if counts[status]
     ]
@@ -142,6 +144,6 @@ def _print_json(results: Iterable[Result]) -> None:
         "status": worst(result.status for result in results),
         "checks": [{"name": each.name, "status": each.status, "findings": each.findings} for each in results],
     }
-    # A reload runs this by systemd, which takes the level in front as that of the line.
+    # systemd runs this at a reload, and reads the level of a line in front of it.
     level = logs.PRIORITIES[_LEVELS.get(document["status"], "info")] if logs.is_journal(1, os.environ) else b""
     click.echo(level + msgspec.json.encode(document))

@@ -29,8 +29,8 @@ from appliance.system.frozen import as_child_of_bootloader
 @common.config_option
 @common.customers_option
 @common.secret_option
-@click.option("--listen", multiple=True, metavar="ADDR:PORT", help="Listen here instead; may be given more than once.")
-@click.option("--workers", type=int, metavar="N", help="How many workers; 0: one a CPU.")
+@click.option("--listen", multiple=True, metavar="ADDR:PORT", help="Listen here instead; can be repeated.")
+@click.option("--workers", type=int, metavar="N", help="Number of workers; 0 means one per CPU.")
 def command(
     config: Path | None,
     customers: Path | None,
@@ -38,11 +38,11 @@ def command(
     listen: tuple[str, ...],
     workers: int | None,
 ) -> None:
-    """Serve cards until SIGTERM or Ctrl-C. Log lines go to stdout, as JSON unless that is a terminal."""
-    block_signals()  # until the supervisor waits for them: none may end a start half-way
+    """Serve cards until SIGTERM or Ctrl-C. The log goes to stdout, as JSON unless that is a terminal."""
+    block_signals()  # until the supervisor waits for them: none may interrupt a start
     terminal = sys.stdout.isatty()
     journal = logs.is_journal(sys.stdout.fileno(), os.environ)
-    # A descriptor of the log's own: what anything else writes to stdout becomes a line of the log.
+    # The log has a descriptor of its own: what anything else writes to stdout becomes a line of the log.
     own = fcntl.fcntl(sys.stdout.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
     writer = Writer(own, prefix=logs.PRIORITIES[logs.REQUEST_LEVEL] if journal else b"")
     logs.configure(writer, time.time, terminal=terminal, journal=journal)
@@ -54,9 +54,9 @@ def command(
         logs.configure(writer, time.time, level=settings.log.level, terminal=terminal, journal=journal)
         return settings
 
-    # What stops a start first may not be all that is wrong.
+    # What stops a start first may not be the only problem.
     command_line = ["sidebard", "check", *(["--config", str(config)] if config else [])]
-    hint = f"see all that is wrong with {shlex.join(command_line)}" if customers is None else ""
+    hint = f"to see everything that is wrong, run {shlex.join(command_line)}" if customers is None else ""
     try:
         with as_child_of_bootloader(os.environ), raw_output.captured(time.monotonic) as raw:
             serve(read, os.environ, writer, raw, _check_start, terminal=terminal)
@@ -86,7 +86,7 @@ def _with_flags(settings: Settings, listen: tuple[str, ...], workers: int | None
 
 
 def _report(error: SidebardError, hint: str) -> None:
-    """Say on stderr why nothing is served: to a person in plain words, else in lines like all others of the log."""
+    """Print on stderr why nothing is served: for a person as text, otherwise as lines of the log."""
     is_config = isinstance(error, ConfigError)
     if sys.stderr.isatty():
         count = f"{counted(len(error.sentences), 'fault')}; nothing was started" if is_config else ""

@@ -1,4 +1,4 @@
-"""The one form in which e-mail addresses are stored, asked for and compared.
+"""The normal form in which email addresses are stored, looked up and compared.
 
 Local part: NFC and lower case, with no compatibility folding and no casefold, so that straße@ is not strasse@; a
 dot-atom (RFC 5322, 3.2.3, with the letters of RFC 6531), or a quoted string without spaces. Domain: its A-form by
@@ -27,7 +27,7 @@ _SCHEME: Final = re.compile(r"(mailto|smtp):(?://)?\s*", re.IGNORECASE)  # of li
 _DOT_ATOM: Final = re.compile(r"(?![.])(?!.*[.][.])[!#-'*+\-/-9=?^-~\x80-\U0010ffff.]+(?<![.])")
 _QUOTED: Final = re.compile(r'"[^"\\]+"')
 _DOMAIN: Final = re.compile(r"(?:[0-9a-z_]+(?:-+[0-9a-z_]+)*\.)*[0-9a-z_]+(?:-+[0-9a-z_]+)*|\[[0-9a-z.:]+\]")
-# U+FFFD stands where bytes were no text: two different addresses may have become one by it.
+# U+FFFD replaces bytes that were not valid text, so two different addresses may have become equal.
 _UNSAFE: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 _JOINERS: Final = (0x200C, 0x200D)
 _NO_WIDTH: Final = dict.fromkeys(
@@ -83,7 +83,7 @@ def _without_scheme(text: str) -> str:
 
 
 def _a_form(domain: str) -> str | None:
-    """Give a domain in its A-form and lower case, or None if it is none."""
+    """Return a domain in its A-form and lower case, or None if it is not valid."""
     domain = domain.removesuffix(".")
     if domain.isascii():
         return domain.lower()
@@ -99,7 +99,7 @@ def _a_form(domain: str) -> str | None:
 
 
 def domain_of(address: str) -> str:
-    """Give the domain of a normal form."""
+    """Return the domain of a normal form."""
     return address.rpartition("@")[2]
 
 

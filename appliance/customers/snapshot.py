@@ -1,8 +1,9 @@
-"""The snapshot: the private SQLite file that every look-up reads.
+"""The snapshot: the private SQLite file that all look-ups read.
 
-One file a generation, `00000042.db`, written beside and renamed into place whole, so the highest number is the newest
-and any that has its name is complete. It is opened `immutable=1`, without WAL and without mmap: a file that nobody
-writes needs no locks (2.2 times the look-ups of mode=ro), and a page that goes bad is an error and never a SIGBUS.
+One file per generation, `00000042.db`, written under another name and renamed when complete, so the highest number is
+the newest, and every file with such a name is complete. It is opened with `immutable=1`, without WAL and without mmap:
+a file that nobody writes needs no locks (2.2 times the look-ups of mode=ro), and a page that goes bad is an error, not
+a SIGBUS.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from appliance.customers.record import Columns, Record, Rows
 from appliance.errors import SidebardError
 
 FORMAT: Final = 3
-"""Raised with every change of what the file holds: a snapshot of another format is imported anew, never migrated."""
+"""Raised with every change of the file's contents. A snapshot of another format is never migrated, but made again."""
 
 SCHEMA: Final = """
 CREATE TABLE facts(json TEXT NOT NULL);
@@ -75,14 +76,14 @@ class Relation(msgspec.Struct, frozen=True):
 
 
 class SourceVersion(msgspec.Struct, frozen=True):
-    """Since when a file is what it is, as far as is known: when it was first read like this."""
+    """What a source looked like, and when it was first read in this state."""
 
     fingerprint: str
     as_of: float  # seconds since 1970
 
 
 class SnapshotMetadata(msgspec.Struct, frozen=True):
-    """What a snapshot says about itself."""
+    """What a snapshot records about itself."""
 
     format: int
     spec: str  # digest of the settings it was made by: another one means other sources, or other columns
@@ -112,19 +113,19 @@ class Company(NamedTuple):
     """Its related rows are there only if all of them are joined by one value."""
 
 
-class SnapshotFault(SidebardError):
-    """The file is no snapshot of this version, or a damaged one; the text is a sentence."""
+class SnapshotError(SidebardError):
+    """The file is not a snapshot of this version, or it is damaged. The text is a sentence."""
 
 
 class Snapshot:
     """One generation, open for reading. Not shared between threads or across a fork."""
 
     def __init__(self, file: Path, generation: int) -> None:
-        """Open `file`. Raises SnapshotFault if it is missing, damaged, or of another format."""
+        """Open `file`. Raises SnapshotError if it is missing, damaged, or of another format."""
         self.generation: Final = generation
         self._file = file
         try:
-            # Before it is opened: a file that is put in its place right now is then seen as another one.
+            # Taken before opening: if the file is replaced in between, it will be seen as another one.
             self._identity = _identity(file)
             _check_length(file)
             self._database = sqlite3.connect(  # one thread at a time uses it, but another may close it
@@ -138,7 +139,7 @@ class Snapshot:
                 self._database.close()
                 raise
         except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
-            raise SnapshotFault(f"{file} is not a whole snapshot: {error}") from error
+            raise SnapshotError(f"{file} is not a whole snapshot: {error}") from error
         self._columns = Columns(self.facts.columns)
         self._relations = tuple(
             (relation, Columns(relation.columns), self._columns.require_index(relation.on))
@@ -150,38 +151,38 @@ class Snapshot:
     def _read_facts(self, file: Path) -> SnapshotMetadata:
         row = self._database.execute("SELECT json FROM facts").fetchone()
         if row is None:
-            raise SnapshotFault(f"{file} is not a whole snapshot: it says nothing about itself")
+            raise SnapshotError(f"{file} is not a whole snapshot: its metadata is missing")
         version = msgspec.json.decode(row[0], type=dict[str, msgspec.Raw]).get("format")
         if version is None or bytes(version) != str(FORMAT).encode():
-            raise SnapshotFault(f"{file} has a format of another version of sidebard")
+            raise SnapshotError(f"{file} has a format of another version of sidebard")
         return msgspec.json.decode(row[0], type=SnapshotMetadata)
 
     def in_place(self) -> bool:
-        """Whether the path that was opened still names this file: else it was removed, and maybe made anew."""
+        """Return whether the path still names this file; otherwise it was removed, and perhaps made again."""
         try:
             return _identity(self._file) == self._identity
         except OSError:
             return False
 
     def find(self, addresses: tuple[str, ...]) -> tuple[Record, ...]:
-        """Give the customers who have one of `addresses` (normal form), each once, in the order of the addresses.
+        """Return the customers who have one of `addresses` (normal form), each once, in the order of the addresses.
 
-        At most MAX_FOUND + 1, of which the last only says that there are more.
-        Raises SnapshotFault if the file is damaged.
+        At most MAX_FOUND + 1; the last one only shows that there are more.
+        Raises SnapshotError if the file is damaged.
         """
         return self._found(_FIND, [(address, MAX_FOUND + 1) for address in addresses])
 
     def find_by_keys(self, keys: Iterable[tuple[str, str]]) -> tuple[Record, ...]:
-        """Give the customers of these keys, each a name of the spec's `keys` and a value in its normal form.
+        """Return the customers of these keys, each a name of the spec's `keys` and a value in its normal form.
 
-        As `find` does otherwise. Raises KeyError for another name.
+        Otherwise as `find`. Raises KeyError for any other name.
         """
         return self._found(_FIND_BY_KEY, [(self._keys[name], key, MAX_FOUND + 1) for name, key in keys])
 
     def find_company(self, addresses: Iterable[str]) -> Company | None:
         """Return the company of the first of `addresses` (normal form) whose domain customers name as their company's.
 
-        Raises SnapshotFault if the file is damaged.
+        Raises SnapshotError if the file is damaged.
         """
         if not self.facts.companies:
             return None
@@ -207,10 +208,10 @@ class Snapshot:
         return tuple(found.values())[: MAX_FOUND + 1]
 
     def search(self, pattern: str, limit: int) -> Iterator[Record]:
-        """Give the customers, without related rows, whose record as JSON is LIKE `pattern`, in order: at most `limit`.
+        """Return at most `limit` customers, without related rows, whose record as JSON is LIKE `pattern`, in order.
 
-        For people who search: only the first million customers are looked through.
-        Raises SnapshotFault if the file is damaged.
+        For a search by a person: only the first million customers are searched.
+        Raises SnapshotError if the file is damaged.
         """
         try:
             for (record,) in self._database.execute(_LIKE, (_SEARCHED, pattern, limit)):
@@ -219,7 +220,7 @@ class Snapshot:
             raise self._damaged(error) from None
 
     def sample(self, count: int) -> tuple[Record, ...]:
-        """Give up to `count` customers from all over the file. Raises SnapshotFault if it is damaged."""
+        """Return up to `count` customers, spread over the whole file. Raises SnapshotError if it is damaged."""
         step = max(1, self.facts.rows // count)
         try:
             rows = self._execute(_SAMPLE, (step, step, count)).fetchall()
@@ -227,8 +228,8 @@ class Snapshot:
         except _DAMAGE as error:
             raise self._damaged(error) from None
 
-    def _damaged(self, error: Exception) -> SnapshotFault:
-        return SnapshotFault(f"generation {self.generation} is damaged: {error}")
+    def _damaged(self, error: Exception) -> SnapshotError:
+        return SnapshotError(f"generation {self.generation} is damaged: {error}")
 
     def _record(self, values: Values) -> Record:
         if not self._relations:
@@ -245,7 +246,7 @@ class Snapshot:
         return Record(self._columns, values, related)
 
     def values(self, number: int) -> Values:
-        """Give the row of one customer; they are numbered from 1 in the order of the file. Raises SnapshotFault."""
+        """Return the row of one customer; they are numbered from 1 in the order of the file. Raises SnapshotError."""
         try:
             row = self._execute("SELECT CAST(record AS BLOB) FROM customer WHERE number = ?", (number,)).fetchone()
             return _DECODER.decode(row[0] if row else b"")
@@ -253,7 +254,7 @@ class Snapshot:
             raise self._damaged(error) from None
 
     def check(self) -> None:
-        """Read everything back. Raises SnapshotFault unless it is sound and just what `facts` says was written."""
+        """Read everything back. Raises SnapshotError unless it is intact and matches what `facts` says was written."""
         complaint = self._execute("PRAGMA integrity_check(1)").fetchone()[0]
         rows = checksum = 0
         # Joined by SQLite: a step of Python for each record takes four times as long.
@@ -266,10 +267,10 @@ class Snapshot:
         facts = self.facts
         written = (facts.rows, facts.addresses, facts.companies, facts.checksum)
         if complaint != "ok" or (rows, addresses, companies, checksum) != written:
-            raise SnapshotFault(f"what was written could not be read back ({complaint}); check the disk")
+            raise SnapshotError(f"what was written could not be read back ({complaint}); check the disk")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
 
@@ -279,13 +280,13 @@ def _identity(file: Path) -> tuple[int, int]:
 
 
 def _check_length(file: Path) -> None:
-    """Raise SnapshotFault unless the file is as long as its own header says (SQLite's file format, 1.3)."""
+    """Raise SnapshotError unless the file is as long as its own header says (SQLite's file format, 1.3)."""
     with open(file, "rb") as binary:
         header = binary.read(100)
         length = binary.seek(0, os.SEEK_END)
     size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
     if length != pages * (65536 if size == 1 else size) or not length:
-        raise SnapshotFault(f"{file} is not a whole snapshot: its length is wrong")
+        raise SnapshotError(f"{file} is not a whole snapshot: its length is wrong")
 
 
 def related_keys(text: str, relation: Relation, limit: int | None = None) -> list[str]:
@@ -301,23 +302,23 @@ def related_keys(text: str, relation: Relation, limit: int | None = None) -> lis
 
 
 def add_to_checksum(records: bytes, checksum: int) -> int:
-    """Give the checksum, a CRC-32, with some more records: their JSON between commas, and a comma before them."""
+    """Return the CRC-32 extended by some records: their JSON joined by commas, and a comma before them."""
     return zlib.crc32(records, zlib.crc32(b",", checksum))
 
 
 def generation_of(file: Path) -> int | None:
-    """Give the number in a snapshot's name, or None if it is not named like one."""
+    """Return the number in a snapshot's file name, or None for any other name."""
     match = _NAME.fullmatch(file.name)
     return int(match[1]) if match else None
 
 
 def file_of(folder: Path, generation: int) -> Path:
-    """Give the path of a generation."""
+    """Return the path of a generation."""
     return folder / f"{generation:08}.db"
 
 
 def generations(folder: Path) -> list[int]:
-    """Give the numbers of the snapshots in `folder`, newest first; none if it is no folder, or cannot be read."""
+    """Return the numbers of the snapshots in `folder`, newest first; none if the folder cannot be read."""
     try:
         numbers = [generation_of(file) for file in folder.iterdir()]
     except OSError:

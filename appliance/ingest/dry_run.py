@@ -1,4 +1,4 @@
-"""A dry run: what an import of the files as they are now would meet, with nothing of it kept."""
+"""A dry run: what an import would find right now, without keeping any of it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import marks
 from appliance.ingest.encode import EncodedBatch, Header, batches_of, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
-from appliance.ingest.sources.base import Source, SourceFault
+from appliance.ingest.sources.base import Source, SourceError
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
 from appliance.ingest.stats import RejectedRows
 
 WHOLE: Final = 64 * 1024 * 1024
-"""Files of so many bytes together are read whole. Of larger ones, the first rows and the end."""
+"""Sources of at most this many bytes in total are read completely. Of larger ones, the first rows and the end."""
 
 SAMPLE: Final = 100
-"""Customers that cards are tried on."""
+"""How many customers cards are tried on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class DryRun:
 
     sample: tuple[Record, ...]
     whole: bool
-    """Whether all was read; if not, these are the first rows of each file."""
+    """Whether everything was read; if not, these are the first rows of each source."""
 
     unread: tuple[Source, ...] = ()
-    """Sources of which nothing was read, for they are large and would have to be read whole."""
+    """Sources that were not read at all, because they are large and cannot be read in part."""
 
 
 def dry_run(
@@ -64,7 +64,7 @@ def dry_run(
     timer: Callable[[], float],
     last: SnapshotMetadata | None = None,
 ) -> DryRun:
-    """Read what `spec` names, with `folder` for what has to be written meanwhile.
+    """Read what `spec` names; `folder` is for temporary files.
 
     `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
     the sentence that an import would give.
@@ -73,7 +73,7 @@ def dry_run(
         try:
             marks.check(spec)
             return _first_rows(spec, folder / "unused.tmp")
-        except SourceFault as fault:
+        except SourceError as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
     report = import_customers(spec, folder, clock=clock, timer=timer, last=last)
     made = open_newest(folder, spec.digest())
@@ -96,7 +96,7 @@ def dry_run(
 
 
 def _first_rows(spec: ImportSpec, scratch: Path) -> DryRun:
-    """Read the first rows of each source that can be read in part, and look at its end. Raises SourceFault."""
+    """Read the first rows of each source that can be read in part, and look at its end. Raises SourceError."""
     unread = tuple(source for source in spec.sources if not source.is_streamed)
     rejected, unclear = RejectedRows(), RejectedRows()
     columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], [], 0, 0, [], 0, [], 0.0)

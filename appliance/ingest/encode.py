@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 
 from appliance.customers.address_reader import AddressReader
-from appliance.customers.company_domain import read_domains
 from appliance.customers.keys import split
-from appliance.customers.record import ColumnFault, Columns
-from appliance.ingest.sources.base import Batch, OpenSource, SourceFault, require
+from appliance.customers.record import ColumnError, Columns
+from appliance.ingest.company_domain import read_domains
+from appliance.ingest.sources.base import Batch, OpenSource, SourceError, require
 from appliance.ingest.spec import MAX_LISTED, ImportSpec, RelatedSpec
 
 _FIRST: Final = itemgetter(0)
@@ -33,7 +33,7 @@ class Header(msgspec.Struct, frozen=True, tag=True):
 
 
 class EncodedBatch(msgspec.Struct, frozen=True, tag=True):
-    """Some customers in the order of the file."""
+    """Some customers, in the order of the source."""
 
     rows: int
     records: bytes
@@ -51,16 +51,16 @@ class EncodedBatch(msgspec.Struct, frozen=True, tag=True):
     without_address: int
     bad_rows: int
     bad: list[tuple[int, str]]
-    """Lines of rows that were left out, the first MAX_LISTED of the batch, and why."""
+    """Lines of the rows that were left out, at most MAX_LISTED, and why."""
 
     unclear_rows: int
-    """Rows that are kept, with something beside an address that is none."""
+    """Rows that are kept, with a value beside an address that is not one."""
 
     unclear: list[tuple[int, str]]
     """Their lines, as for bad rows."""
 
     share: float
-    """How much of the file has been read, from 0 to 1."""
+    """How much of the source has been read, from 0 to 1."""
 
 
 class Ending(msgspec.Struct, frozen=True, tag=True):
@@ -70,14 +70,14 @@ class Ending(msgspec.Struct, frozen=True, tag=True):
 
 
 def open_related(related: RelatedSpec, scratch: Path) -> OpenSource:
-    """Open a source of related rows. A copy may be put at `scratch`. Raises SourceFault."""
+    """Open a source of related rows. A copy may be put at `scratch`. Raises SourceError."""
     key, order_by = (f"related.{related.name}.{key}" for key in ("key", "order_by"))
     column = related.order_by.removeprefix("-")
     return related.source.open({**({column: order_by} if column else {}), related.key: key}, scratch)
 
 
 def batches_of(spec: ImportSpec, source: OpenSource) -> Iterator[Batch]:
-    """Return every row of a source, with empty cells in place of the texts that mean nothing. Raises SourceFault."""
+    """Return every row of a source, with empty cells in place of the spec's null values. Raises SourceError."""
     nulls = frozenset(map(str.strip, spec.null_values))
     for batch in source.batches():
         yield batch._replace(rows=[_without(nulls, row) for row in batch.rows]) if nulls else batch
@@ -90,7 +90,7 @@ def _without(nulls: frozenset[str], row: list[str]) -> list[str]:
 
 
 def read_customers(spec: ImportSpec, scratch: Path) -> Generator[Header | EncodedBatch | Ending, None, None]:
-    """Return the columns, then every customer, then how the source ends. Raises SourceFault.
+    """Return the columns, then every customer, then how the source ends. Raises SourceError.
 
     A copy may be put at `scratch`.
     """
@@ -104,16 +104,16 @@ def read_customers(spec: ImportSpec, scratch: Path) -> Generator[Header | Encode
         for batch in batches_of(spec, source):
             yield _encode(spec, batch, source, reader)
         yield Ending(source.unterminated)
-    except ColumnFault as fault:
-        raise SourceFault(f"{spec.source}: {fault}") from None
+    except ColumnError as fault:
+        raise SourceError(f"{spec.source}: {fault}") from None
     except UnicodeEncodeError:  # such as half a surrogate pair, which UTF-7 can spell
-        raise SourceFault(f"{spec.source} holds what is no text; export it as UTF-8") from None
+        raise SourceError(f"{spec.source} contains characters that are not valid text; export it as UTF-8") from None
     finally:
         source.close()
 
 
 def _check_names(spec: ImportSpec, columns: Columns) -> None:
-    """Raise ColumnFault if related rows cannot be joined, would hide a column in the card, or a key has no column."""
+    """Raise ColumnError if a column is missing, or a related table would hide a column in the card."""
     if spec.company_domain:
         require(columns, {spec.company_domain: "customers.company_domain"})
     tables = [related.name for related in spec.related]
@@ -122,7 +122,7 @@ def _check_names(spec: ImportSpec, columns: Columns) -> None:
     for related in spec.related:
         require(columns, {related.on: f"related.{related.name}.on"})
         if related.name in columns.attributes:
-            raise ColumnFault(
+            raise ColumnError(
                 f'"{related.name}" is a column and a related table too; rename the table [related.{related.name}]'
             )
 
@@ -178,7 +178,7 @@ def _companies(
 
 
 def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[tuple[int, str]]]:
-    """Return the rows that can be used, and the indices of the others with the reason; empty ones are neither."""
+    """Return the usable rows, and the indices of the others with the reasons. Empty rows are in neither."""
     indices, faults = split_valid_rows(batch, columns)
     rows = [batch.rows[index] for index in indices]
     if large := set(too_large(rows)):
@@ -200,10 +200,7 @@ def too_large(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def split_valid_rows(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int, str]]]:
-    """Return the indices of the rows that can be used, and those of rows that cannot, each with the reason.
-
-    Empty rows are neither.
-    """
+    """Return the indices of the usable rows, and those of the others with the reasons. Empty rows are in neither."""
     width = len(columns.names)
     if not batch.faults and set(map(len, batch.rows)) == {width} and all(map(_FIRST, batch.rows)):
         return range(len(batch.rows)), []

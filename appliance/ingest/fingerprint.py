@@ -8,15 +8,15 @@ from appliance.system.files import fingerprint_of
 
 
 def fingerprint(spec: ImportSpec) -> str:
-    """Return what every source looks like right now, marks included. Two equal ones around a read: nobody wrote."""
+    """Return what all sources and marks look like right now. If it is equal before and after a read, nobody wrote."""
     marks = fingerprint_of(file for file in (spec.ready_file, spec.checksum_file) if file)
     return " ".join([*(source.fingerprint() for source in spec.sources), marks])
 
 
 def versions(spec: ImportSpec, known: SnapshotMetadata | None, now: float) -> dict[str, SourceVersion]:
-    """Return since when each source is what it is: an unchanged one grows no younger, however often it is read.
+    """Return since when each source is unchanged: reading it again does not make it newer.
 
-    `known` says what was read before. No source was read later than `now`: the clock may have been set back since.
+    `known` is what was read before. No time is later than `now`, because the clock may have been set back.
     """
     found: dict[str, SourceVersion] = {}
     for source in spec.sources:

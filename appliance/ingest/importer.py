@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers import snapshot, snapshot_store
-from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata
+from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
 from appliance.ingest import marks, resources, validation
 from appliance.ingest.fingerprint import fingerprint, versions
 from appliance.ingest.locked_folder import locked
 from appliance.ingest.snapshot_builder import Builder
-from appliance.ingest.sources.base import SourceFault
+from appliance.ingest.sources.base import SourceError
 from appliance.ingest.spec import ImportRefused, ImportSpec, Report
 from appliance.ingest.stats import ImportStats
 from appliance.system.files import open_private, sync
@@ -64,9 +64,9 @@ def import_customers(
 ) -> Report:
     """Read what `spec` names and make the next generation in `folder`.
 
-    `clock` returns seconds since 1970, `timer` seconds for measuring; `progress` is called now and then, with the
-    number of customers and the share of the source that were read. `last` is what to compare with if `folder` has no
-    snapshot by this spec.
+    `clock` returns seconds since 1970, `timer` seconds for measuring; `progress` is called from time to time with the
+    number of customers and the share of the source that have been read. `last` is what to compare with if `folder` has
+    no snapshot by this spec.
     Raises ImportRefused; the newest snapshot is then what it was.
     """
     started = timer()
@@ -78,14 +78,14 @@ def import_customers(
                 leftover.unlink()
             for step in STEPS:
                 step(running)
-        except SourceFault as fault:
+        except SourceError as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
-        except SnapshotFault as fault:
+        except SnapshotError as fault:
             raise ImportRefused(str(fault), transient=True) from fault
         except (OSError, sqlite3.Error, MemoryError) as error:
             raise ImportRefused(resources.explain(error, folder), transient=True) from error
         finally:
-            with suppress(OSError):  # the folder may be gone, or something else by now
+            with suppress(OSError):  # the folder may be gone, or may not be a folder any more
                 running.unfinished.unlink(missing_ok=True)
     return running.stats.report(generation, timer() - started)
 

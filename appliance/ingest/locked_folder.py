@@ -1,4 +1,4 @@
-"""The folder of snapshots, as the one process has it that may write there."""
+"""The snapshot folder, as seen by the one process that may write to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The marks by which the exporter says itself that its files are complete: a file written last, or checksums."""
+"""Marks by which the exporter declares its files complete: a file written last, or checksums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import needs of the machine, and what to say when it is not there."""
+"""What an import needs from the machine, and how a lack of it is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_room(spec: ImportSpec, folder: Path) -> None:
 
 
 def explain(error: Exception, folder: Path) -> str:
-    """Say in a sentence what stopped an import that was not the source's fault."""
+    """Return a sentence about what stopped an import, when it was not the source."""
     code = getattr(error, "errno", None)
     text = str(error)
     if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "disk is full" in text:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from appliance.customers.column_name import name_key
-from appliance.customers.record import ColumnFault, Columns
+from appliance.customers.record import ColumnError, Columns
 from appliance.customers.snapshot import (
     FORMAT,
     SCHEMA,
@@ -26,11 +26,11 @@ from appliance.customers.snapshot import (
 from appliance.ingest.encode import EncodedBatch, Ending, Header, batches_of, open_related, read_customers, usable_rows
 from appliance.ingest.key_index import KeyIndexer
 from appliance.ingest.read_ahead import read_ahead
-from appliance.ingest.sources.base import OpenSource, SourceFault, require
+from appliance.ingest.sources.base import OpenSource, SourceError, require
 from appliance.ingest.spec import MAX_LISTED, ImportSpec, RelatedSpec
 from appliance.ingest.stats import ImportStats
 
-# Nothing is lost that a crash could lose: the file has no name yet, and is read back and synced before it gets one.
+# A crash loses nothing: the file is not published yet, and is read back and synced before it is.
 _FAST: Final = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -38,7 +38,7 @@ PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA cache_size = -65536;
 PRAGMA temp_store = FILE;
 """
-_LARGE: Final = 8 * 1024 * 1024  # a smaller source is read before a process for it would be there
+_LARGE: Final = 8 * 1024 * 1024  # a smaller source is read faster than a process can be started
 _CUSTOMERS: Final = "INSERT INTO customer SELECT key + ?, value FROM json_each(?)"
 _ADDRESSES: Final = "INSERT INTO staged_address SELECT value, key + ? FROM json_each(?) WHERE type = 'text'"
 _STAGING: Final = """
@@ -67,9 +67,9 @@ class Builder:
         self._keys = KeyIndexer(self._database, spec.keys, [related.name for related in spec.related])
 
     def build(self, versions: dict[str, SourceVersion], fingerprint: str) -> SnapshotMetadata:
-        """Read every source and write everything. Raises SourceFault, sqlite3.Error and OSError.
+        """Read every source and write everything. Raises SourceError, sqlite3.Error and OSError.
 
-        `versions` and `fingerprint` are what the snapshot will say of when and what was read.
+        `versions` and `fingerprint` say when and what was read; the snapshot records them.
         """
         try:
             self._database.executescript(_FAST + SCHEMA + _STAGING)
@@ -120,9 +120,9 @@ class Builder:
         return self._spec.source.size() > _LARGE
 
     def _store(self, encoded: EncodedBatch) -> None:
-        """Insert customers and their addresses: as one JSON text, which SQLite takes apart.
+        """Insert customers and their addresses, passed as one JSON text that SQLite splits.
 
-        It is twice as fast as executemany, which goes from Python to SQLite and back for every row.
+        That is twice as fast as executemany, which crosses between Python and SQLite for every row.
         """
         stats, first = self._stats, self._stats.rows + 1
         stats.rejected.add(self._spec.source, encoded.bad_rows, encoded.bad)
@@ -140,7 +140,7 @@ class Builder:
         stats.without_address += encoded.without_address
 
     def _addresses(self) -> None:
-        """Move the addresses into their table in its own order: filled unsorted it takes twice as long."""
+        """Move the addresses into their table, sorted: unsorted inserts take twice as long."""
         self._database.execute(
             "INSERT INTO address SELECT address, customer FROM staged_address ORDER BY address, customer"
         )
@@ -178,8 +178,8 @@ class Builder:
             )
             self._database.execute("CREATE TEMP TABLE joined(key TEXT, sort, record TEXT)")
             self._join(source, related, relation)
-        except ColumnFault as fault:
-            raise SourceFault(f"{related.source}: {fault}") from None
+        except ColumnError as fault:
+            raise SourceError(f"{related.source}: {fault}") from None
         finally:
             source.close()
         self._keys.related(related.name, source.columns, on, by_address=relation.by_address)
@@ -189,7 +189,7 @@ class Builder:
         return relation
 
     def _join(self, source: OpenSource, related: RelatedSpec, relation: Relation) -> None:
-        """Store every row under each value by which customers have it."""
+        """Store every row under each value by which it is joined to customers."""
         stats = self._stats
         stats.related[related.name] = 0
         key_at = source.columns.require_index(related.key)
@@ -221,6 +221,6 @@ def _in_common(records: Iterable[str]) -> tuple[int, str]:
 
 
 def _sortable(text: str) -> float | str | None:
-    """Return what SQLite sorts by: numbers by size and before texts, nothing for an empty cell."""
+    """Return the sort key: numbers by value and before texts, None for an empty cell."""
     text = text.strip()
     return float(text) if _NUMBER.fullmatch(text) else text or None

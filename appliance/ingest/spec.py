@@ -29,7 +29,7 @@ class RelatedSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSpec:
-    """Where the customers come from, and when to refuse what is there. Shares are from 0 to 1."""
+    """Where the customers come from, and when to refuse them. Shares are from 0 to 1."""
 
     source: Source
     addresses: tuple[str, ...] = ("email",)
@@ -45,7 +45,7 @@ class ImportSpec:
     checksum_file: Path | None = None
 
     def digest(self) -> str:
-        """Return a name for all that decides what the same data becomes: a snapshot of another digest is of no use."""
+        """Return a digest of everything that decides what a snapshot made of the same data would hold."""
         decides = [
             self.source.identity(),
             self.addresses,
@@ -79,7 +79,7 @@ class ImportSpec:
 
 
 class BadRow(msgspec.Struct, frozen=True):
-    """A row that was left out. The reason never holds a cell's value: it ends in logs."""
+    """A row that was left out. The reason never contains a cell's value, because it is logged."""
 
     file: str
     line: int
@@ -100,7 +100,7 @@ class Report(msgspec.Struct, frozen=True):
     bad_rows: int
     bad: tuple[BadRow, ...]  # the first MAX_LISTED
     unclear_rows: int
-    """Rows that are kept by an address, and hold something beside it that is none."""
+    """Rows that were kept for an address, with a value beside it that is not one."""
 
     unclear: tuple[BadRow, ...]  # the first MAX_LISTED
     related: dict[str, int]
@@ -115,10 +115,10 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class ImportRefused(SidebardError):
-    """What the sources hold was not imported, and the last snapshot stays. The text is a sentence."""
+    """The sources were not imported, and the last snapshot stays in use. The text is a sentence."""
 
     def __init__(self, sentence: str, bad: tuple[BadRow, ...] = (), *, transient: bool = False) -> None:
-        """`bad` lists rows to mend; `transient` says that the same sources may be good the next time."""
+        """`bad` lists rows to correct; `transient`: the same sources may be accepted at the next attempt."""
         super().__init__(sentence)
         self.bad: Final = bad
         self.transient: Final = transient

@@ -1,4 +1,4 @@
-"""What an import counts while it reads."""
+"""The counts of an import."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from appliance.ingest.spec import MAX_LISTED, BadRow, Report
 
 
 class RejectedRows:
-    """The rows of one table that are left out, or that there is something to say of."""
+    """Rows of one table that are left out, or reported for another reason."""
 
     def __init__(self) -> None:
         self.count = 0
         self.listed: list[BadRow] = []
 
     def add(self, source: Source, count: int, bad: Sequence[tuple[int, str]]) -> None:
-        """Count some more, and note the lines of some and the reasons."""
+        """Count more rows, and list the first ones with their lines and reasons."""
         self.count += count
         self.listed += [BadRow(source.describe(), line, why) for line, why in bad[: MAX_LISTED - len(self.listed)]]
 
 
 class ImportStats:
-    """Counts what an import meets."""
+    """What an import has counted so far."""
 
     def __init__(self) -> None:
         self.rows = self.without_address = self.addresses = self.shared = self.checksum = 0
         self.rejected = RejectedRows()
         self.unclear = RejectedRows()
         self.unterminated: list[str] = []
-        """Where last lines are that have no line end, so that their files may be cut short."""
+        """The places of last lines without a line end: their files may be cut short."""
 
         self.companies: int | None = None
         self.related: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""When to refuse what could be read: what looks whole may still be half of it."""
+"""When to refuse a source that could be read: it may still be incomplete."""
 
 from __future__ import annotations
 

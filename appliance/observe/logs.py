@@ -112,18 +112,18 @@ class RequestLog:
         if not self._on:
             return
         now = self._stamp()
-        if reply.status >= 400 and not self._under_limit(reply, now[:_TO_THE_SECOND]):
+        if reply.response.status >= 400 and not self._under_limit(reply, now[:_TO_THE_SECOND]):
             return
         line = RequestLine(
             now,
             REQUEST_LEVEL,
             "request",
             app,
-            reply.status,
+            reply.response.status,
             reply.outcome,
             reply.cache,
             duration_us,
-            len(reply.body),
+            len(reply.response.body),
             peer,
             reply.conversation,
             reply.mailbox,

@@ -1,4 +1,4 @@
-"""Counters in memory that all processes share: each child adds in a row of its own, and whoever asks sums the rows.
+"""Counters in memory that all processes share: each child counts in a row of its own, and a reader sums the rows.
 
 This is how the processes talk to each other about numbers. The supervisor maps one block of anonymous memory before it
 forks, so every child has it, too. It holds a row for each worker, twice as many as there are workers because old ones
@@ -20,7 +20,7 @@ drain while new ones serve, and a row for the steward. A row is a sequence of un
                        the last for longer ones, then the sum in nanoseconds
 
 Who writes: one process at a time, the child that has the row. The supervisor writes to it only between two children: it
-resets the gauges (the words that are not kept), and a new worker goes on counting from there, so sums never fall.
+resets the gauges (the words that are not kept), and a new worker continues from there, so sums never decrease.
 
 Who reads: the steward, for the admin pages, and the supervisor, for readiness and heartbeats, at any time.
 
@@ -72,7 +72,7 @@ _FIRST_REQUEST: Final = 13
 _WORDS_PER_CACHE_LINE: Final = 8  # of 64 bytes
 
 
-class Layout(NamedTuple):
+class RowLayout(NamedTuple):
     """Where the words of a row stand that depend on the apps, and how many words a row has."""
 
     requests: dict[tuple[str, str], int]  # by app and outcome
@@ -81,7 +81,7 @@ class Layout(NamedTuple):
     width: int
 
 
-def _lay_out(apps: Sequence[str]) -> Layout:
+def _lay_out(apps: Sequence[str]) -> RowLayout:
     names = tuple(dict.fromkeys(apps))
     first = _FIRST_REQUEST
     answered = product(dict.fromkeys((*names, "")), Outcome)
@@ -94,7 +94,7 @@ def _lay_out(apps: Sequence[str]) -> Layout:
     first += size * len(CACHES)
     # A row begins on a cache line of its own: two processors that write to one line slow each other down.
     lines = (first + _WORDS_PER_CACHE_LINE - 1) // _WORDS_PER_CACHE_LINE
-    return Layout(requests, refusals, buckets, lines * _WORDS_PER_CACHE_LINE)
+    return RowLayout(requests, refusals, buckets, lines * _WORDS_PER_CACHE_LINE)
 
 
 class ChildStatus:
@@ -147,7 +147,7 @@ class WorkerCounters:
 
     __slots__ = ("_buckets", "_refusals", "_requests", "_sums", "_words")
 
-    def __init__(self, words: memoryview, layout: Layout) -> None:
+    def __init__(self, words: memoryview, layout: RowLayout) -> None:
         self._words = words
         self._requests = layout.requests
         self._refusals = layout.refusals
@@ -220,7 +220,7 @@ class ChildRow:
 
     __slots__ = ("counters", "status", "words")
 
-    def __init__(self, words: memoryview, layout: Layout) -> None:
+    def __init__(self, words: memoryview, layout: RowLayout) -> None:
         self.words: Final = words
         self.status: Final = ChildStatus(words)
         self.counters: Final = WorkerCounters(words, layout)

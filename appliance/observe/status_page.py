@@ -18,10 +18,10 @@ from appliance.observe.shared_counters import Totals
 from appliance.outcomes import ADVICE, Cause, Outcome
 
 FOLDER: Final = Path(__file__).parent / "page"
-_MARK_EVERY: Final = 15
+_LABEL_EVERY: Final = 15  # minutes
 _UNITS: Final = ((2 * DAY, DAY, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
-_USUAL: Final = (0.0001, 0.001)
-_SOON: Final = 14.0
+_EMPTY_SCALE: Final = (0.0001, 0.001)  # seconds: the scale of a chart without values
+_WHOLE_DAYS: Final = 14.0  # from here on, days are shown without a fraction
 _MOST: Final = 45.0  # seconds: most of a minute
 
 
@@ -82,7 +82,7 @@ class Graph(NamedTuple):
     legend: Sequence[tuple[str, str]] = ()
 
 
-class Section(NamedTuple):
+class TableSection(NamedTuple):
     """A table with a title; the first cell of each row is its heading."""
 
     title: str
@@ -139,7 +139,7 @@ def _graphs(data: PageData) -> Iterator[Graph]:
     minutes = data.minutes
     first = int(data.now // 60) - MINUTES + 1
     clock = [_moment((first + index) * 60) for index in range(MINUTES)]
-    times = [f"{time:%H:%M}" if time.minute % _MARK_EVERY == 0 else "" for time in clock]
+    times = [f"{time:%H:%M}" if time.minute % _LABEL_EVERY == 0 else "" for time in clock]
     rates = [Series(group.name, group.style, _rates(minutes, group)) for group in OUTCOME_GROUPS]
     top = max(sum(series.values[index] or 0.0 for series in rates) for index in range(MINUTES))
     titles = [_title(time, interval) for time, interval in zip(clock, minutes, strict=True)]
@@ -155,7 +155,7 @@ def _graphs(data: PageData) -> Iterator[Graph]:
     words = f"at most {latency(max(known))}" if known else "no requests"
     yield Graph(
         "Response time",
-        chart.lines(speeds, chart.by_tens(known or _USUAL, latency), times, words),
+        chart.lines(speeds, chart.by_tens(known or _EMPTY_SCALE, latency), times, words),
         [(name, style) for name, style, _ in _PERCENTILES],
     )
     hits = Series("cache hits", "found", [interval.hit_share for interval in minutes])
@@ -188,7 +188,7 @@ def _title(time: datetime, interval: Interval) -> str:
 # The sections
 
 
-def _sections(data: PageData) -> Iterator[Section]:
+def _sections(data: PageData) -> Iterator[TableSection]:
     yield _outcomes(data)
     yield _refusals(data.health)
     yield from _customers(data)
@@ -203,9 +203,9 @@ def _sections(data: PageData) -> Iterator[Section]:
         )
         for certificate in supervisor.certificates
     ]
-    yield Section("Certificates", certificates, ("for", "expires", "left"))
+    yield TableSection("Certificates", certificates, ("for", "expires", "left"))
     generations = ", ".join(str(number) for number in health.workers.generations)
-    yield Section(
+    yield TableSection(
         "Processes",
         [
             ("workers ready", f"{health.workers.ready} of {health.workers.wanted}"),
@@ -224,7 +224,7 @@ def _sections(data: PageData) -> Iterator[Section]:
     )
 
 
-def _outcomes(data: PageData) -> Section:
+def _outcomes(data: PageData) -> TableSection:
     hour = total(data.minutes)
     since = dict.fromkeys(Outcome, 0)
     for (_, outcome), number in data.totals.requests.items():
@@ -234,16 +234,16 @@ def _outcomes(data: PageData) -> Section:
         for outcome, number in sorted(since.items(), key=lambda item: -item[1])
         if number
     ]
-    return Section("Outcomes", rows, ("outcome", "last hour", "since start"))
+    return TableSection("Outcomes", rows, ("outcome", "last hour", "since start"))
 
 
-def _refusals(health: Health) -> Section:
+def _refusals(health: Health) -> TableSection:
     rows = [
         (f"{app}: {_advice(Cause(cause))}", f"{found.count:,}", f"{_moment(found.last):%m-%d %H:%M}")
         for app, causes in health.refusals.items()
         for cause, found in sorted(causes.items(), key=lambda item: -item[1].last)
     ]
-    return Section("Wrong signatures", rows, ("likely cause", "diagnosed", "last"))
+    return TableSection("Wrong signatures", rows, ("likely cause", "diagnosed", "last"))
 
 
 def _advice(cause: Cause) -> str:
@@ -251,10 +251,10 @@ def _advice(cause: Cause) -> str:
     return f"{why}; {todo}"
 
 
-def _customers(data: PageData) -> Iterator[Section]:
+def _customers(data: PageData) -> Iterator[TableSection]:
     snapshot, last = data.health.data, data.health.last_import
     if snapshot is not None:
-        yield Section(
+        yield TableSection(
             "Customers",
             [
                 ("read", _time(snapshot.as_of)),
@@ -274,7 +274,7 @@ def _customers(data: PageData) -> Iterator[Section]:
             ("shared addresses", f"{last.shared_addresses:,}"),
             ("bad rows", f"{last.bad_rows:,}"),
         ]
-    yield Section("Last import", rows + [("bad row", bad) for bad in last.bad])
+    yield TableSection("Last import", rows + [("bad row", bad) for bad in last.bad])
 
 
 # Words for numbers
@@ -289,7 +289,7 @@ def _share(value: float) -> str:
 
 
 def _days(days: float) -> str:
-    return f"{days:,.0f} days" if days >= _SOON else f"{days:.1f} days"
+    return f"{days:,.0f} days" if days >= _WHOLE_DAYS else f"{days:.1f} days"
 
 
 def _moment(seconds: float) -> datetime:

@@ -26,17 +26,16 @@ import uvloop
 from appliance.bootstrap.sockets import is_local
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import trail_file
-from appliance.config.schema import Settings
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.listener import Listener
-from appliance.edge.site import Limits, Site, by_path
+from appliance.edge.site import Site, by_path
 from appliance.edge.web import make_application
 from appliance.observe.audit_trail import AuditTrail
 from appliance.observe.logs import RequestLog, RequestSinks, log
 from appliance.service.child_context import ChildContext
 from appliance.service.heartbeat import BEAT_EVERY
-from appliance.service.refusals import RefusalWatch
+from appliance.service.refusal_sampler import RefusalSampler
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """A request leaves no reference cycles; a collection every 700 objects would take 2 % of the time."""
@@ -58,18 +57,20 @@ class Worker:
         self._trail = AuditTrail(file, self._counters, time.time) if file is not None else None
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail) if sink is not None])
         mounts = context.deployment.mounts
-        site = Site(
+        sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
+        self._site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, sinks, time.perf_counter, self._counters),
+            application=make_application(mounts, sinks, time.perf_counter, self._counters, sampler),
             request_log=sinks,
             counters=self._counters,
+            sample_refusal=sampler,
             timer=time.perf_counter,
             clock=time.time,
         )
-        limits = limits_of(settings)
+        limits = settings.server
         groups = ((limits, False), (replace(limits, max_per_source=None), True))
-        self._listeners = [
-            Listener(group, context.deployment.tls_context, site, its_limits)
+        self._groups = [
+            (group, its_limits)
             for its_limits, local in groups
             if (group := [one for one in sockets if is_local(one) is local])
         ]
@@ -83,9 +84,10 @@ class Worker:
         loop = asyncio.get_running_loop()
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
-        self._watch_refusals(loop)
         self._tick(loop)
-        for listener in self._listeners:
+        tls = self._context.deployment.tls_context
+        listeners = [Listener(group, tls, self._site, limits, loop) for group, limits in self._groups]
+        for listener in listeners:
             listener.start()
         # All objects up to here stay: they are excluded from collections, which would copy their pages.
         gc.collect()
@@ -94,21 +96,14 @@ class Worker:
         self._status.ready = True
         self._context.wake()
         await ending.wait()
-        for listener in self._listeners:
+        for listener in listeners:
             listener.stop()
         self._status.ready = False
         self._context.wake()
-        await self._finish(hurry)
+        await self._finish(listeners, hurry)
 
-    def _watch_refusals(self, loop: asyncio.AbstractEventLoop) -> None:
-        for mount in self._context.deployment.mounts:
-            watch = RefusalWatch(
-                mount.app, self._counters, timer=time.monotonic, clock=time.time, call_soon=loop.call_soon
-            )
-            mount.app.tell_refusals(watch)
-
-    async def _finish(self, hurry: asyncio.Event) -> None:
-        draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
+    async def _finish(self, listeners: Sequence[Listener], hurry: asyncio.Event) -> None:
+        draining = asyncio.gather(*(listener.drain(self._drain) for listener in listeners))
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
@@ -117,7 +112,7 @@ class Worker:
         else:
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
-            cut = sum([await listener.drain(0) for listener in self._listeners])
+            cut = sum([await listener.drain(0) for listener in listeners])
         if cut:
             log.warning("requests_cut_off", count=cut)
         self._request_log.close()
@@ -158,17 +153,3 @@ class Worker:
         self._snapshot = newer
         self._status.generation = newer.generation
         log.debug("snapshot", generation=newer.generation, rows=newer.facts.rows, addresses=newer.facts.addresses)
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return the limits of the settings, for clients on other machines."""
-    server = settings.server
-    return Limits(
-        handshake_timeout=server.handshake_timeout,
-        header_timeout=server.header_timeout,
-        body_timeout=server.body_timeout,
-        idle_timeout=server.idle_timeout,
-        write_timeout=server.write_timeout,
-        max_connections=server.max_connections,
-        max_per_source=server.max_per_source,
-    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from appliance.bootstrap.wiring import card_of, import_spec_of
 from appliance.config.schema import load
 from appliance.outcomes import Outcome
+from appliance.sidebar.protocols.base import Message
 from tests.cards.html5 import seen
 from tests.factory import body_for, make_app, open_snapshot, run_import, sign, write_csv
 
@@ -23,7 +24,7 @@ def blocks(language):
 
 
 def app_of(folder, *, template):
-    """Give the app of all that the page has one do; with the built-in card if not `template`."""
+    """Return the app of all that the page has one do; with the built-in card if not `template`."""
     keys = [block for block in blocks("toml") if not block.startswith("[")]
     tables = [block for block in blocks("toml") if block.startswith("[")]
     assert [len(keys), len(tables)] == [2, 4]
@@ -41,9 +42,9 @@ def app_of(folder, *, template):
 
 def ask(app, *emails, **more):
     body = body_for(*emails, **more)
-    reply = app.answer(body, sign(body))
+    reply = app.answer(Message(body, sign(body)))
     assert (reply.outcome, reply.fault) == (Outcome.FOUND, "")
-    return seen(json.loads(reply.body)["html"])
+    return seen(json.loads(reply.response.body)["html"])
 
 
 def test_the_template(tmp_path):
@@ -59,4 +60,7 @@ def test_the_built_in_card(tmp_path):
     app = app_of(tmp_path, template=False)
     assert "Past orders (1)" in ask(app, "ann@example.com").text
     found = ask(app, ticket={"subject": "Re: #123456"}).text
-    assert "Found by number 123456 in the subject, not by address: make sure who is writing." in found
+    assert (
+        "Matched by number 123456 in the subject, not by email address. Check that the sender is this customer."
+        in found
+    )

@@ -14,6 +14,7 @@ from appliance.bootstrap.wiring import card_of, import_spec_of
 from appliance.cards.template_check import faults_of
 from appliance.config.schema import load
 from appliance.outcomes import Outcome
+from appliance.sidebar.protocols.base import Message
 from tests.cards.html5 import seen
 from tests.factory import body_for, make_app, open_snapshot, run_import, sign
 
@@ -34,11 +35,11 @@ class Example:
         self.app = make_app(self.snapshot, card=self.card, clock=NOW.timestamp)
 
     def ask(self, email: str, role: str = "admin", subject: str = "Hello") -> tuple[str, Outcome]:
-        """Give the card that an agent gets, and its outcome."""
+        """Return the card that an agent gets, and its outcome."""
         body = body_for(email, user={"id": 1, "role": role}, ticket={"id": 1, "subject": subject})
-        reply = self.app.answer(body, sign(body))
+        reply = self.app.answer(Message(body, sign(body)))
         assert reply.fault == ""
-        return json.loads(reply.body)["html"], reply.outcome
+        return json.loads(reply.response.body)["html"], reply.outcome
 
 
 NAMES = sorted(folder.name for folder in EXAMPLES.iterdir())
@@ -83,11 +84,11 @@ def test_only_some_agents_see_money(role: str, examples: dict[str, Example]) -> 
 @pytest.mark.parametrize(
     ("name", "subject", "found"),
     [
-        ("shop", "Where is my order 20402?", "Found by order 20402 in the subject"),
-        ("shop", "AW: Bestellung 20402", "Found by order 20402 in the subject"),
-        ("shop", "Re: #20402", "Found by order 20402 in the subject"),
+        ("shop", "Where is my order 20402?", "Matched by order 20402 in the subject"),
+        ("shop", "AW: Bestellung 20402", "Matched by order 20402 in the subject"),
+        ("shop", "Re: #20402", "Matched by order 20402 in the subject"),
         ("shop", "20402", None),
-        ("licences", "Renewal of 9zzt-1pqr-55ab", "Found by licence key 9zzt-1pqr-55ab in the subject"),
+        ("licences", "Renewal of 9zzt-1pqr-55ab", "Matched by licence key 9zzt-1pqr-55ab in the subject"),
         ("licences", "9ZZT-1PQR", None),
     ],
 )

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cards.help_scout_html import KEPT, Removal, clean, instead, is_cleaned, removals_of, sentences
+from appliance.cards.help_scout_html import KEPT, Removal, clean, instead, removals_of, sentences
+from appliance.sidebar.protocols.base import Message
+from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
 from tests.factory import body_for, make_app, make_snapshot, sign
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +132,7 @@ def test_what_to_do_instead(what: str, todo: str) -> None:
     [("X-HelpScout-Signature", True), ("X-HELPSCOUT-SIGNATURE", True), ("X-FreeScout-Signature", False)],
 )
 def test_who_cleans(header: str, cleaned: bool) -> None:
-    assert is_cleaned(header) is cleaned
+    assert HelpScoutApp([b"secret"], header=header).removes_html is cleaned
 
 
 @pytest.mark.parametrize("html", ["", " \n", "<p></p>", "<!-- x -->", "<script>x</script>", "<img src=x>", "<hr>"])
@@ -148,7 +150,7 @@ def test_what_shows_something() -> None:
 def test_the_built_in_card_and_its_notes_are_kept(tmp_path: Path) -> None:
     app = make_app(make_snapshot(tmp_path))
     for body in (body_for("ann@example.com", "jackie.chan@example.com"), body_for("x@example.com"), body_for()):
-        assert clean(json.loads(app.answer(body, sign(body)).body)["html"]).removals == ()
+        assert clean(json.loads(app.answer(Message(body, sign(body))).response.body)["html"]).removals == ()
 
 
 @pytest.mark.parametrize("name", ["saas", "shop", "licences"])

@@ -7,9 +7,10 @@ import pytest
 
 from appliance.cards import builtin
 from appliance.cards.markup import Markup
-from appliance.cards.template import CardTemplate, TemplateFault, escape
+from appliance.cards.template import CardTemplate, TemplateError, escape
 from appliance.customers.record import Columns, Record, Rows
 from appliance.outcomes import Outcome
+from appliance.sidebar.protocols.base import Message
 from tests.cards.hostile import HOSTILE
 from tests.factory import NOW, body_for, make_app, make_snapshot, sign
 
@@ -73,13 +74,13 @@ def test_what_a_helper_made_is_not_escaped_again():
     ],
 )
 def test_a_fault_says_where_and_holds_no_value(text, sentence):
-    with pytest.raises(TemplateFault) as caught:
+    with pytest.raises(TemplateError) as caught:
         render(text)
     assert str(caught.value) == sentence
 
 
 def test_a_fault_of_python_says_where(logged):
-    with pytest.raises(TemplateFault, match=r"^card\.html:2: this is not Python: invalid syntax$"):
+    with pytest.raises(TemplateError, match=r"^card\.html:2: this is not Python: invalid syntax$"):
         render("a\n{{ 1 + }}")
     assert logged.take("library")["library"] == "tornado.application"
 
@@ -87,16 +88,18 @@ def test_a_fault_of_python_says_where(logged):
 def test_a_failing_card_gives_the_agent_the_built_in_one(tmp_path):
     app = make_app(make_snapshot(tmp_path), template=CardTemplate("{{ customer.pln }}", "card.html"))
     body = body_for("ann@example.com")
-    first, second = (app.answer(body, sign(body)) for _ in range(2))
-    assert (first.status, first.outcome) == (200, Outcome.CARD_FAULT)
-    assert json.loads(first.body)["html"].startswith("<h4>Ann Lee</h4>")
+    first, second = (app.answer(Message(body, sign(body))) for _ in range(2))
+    assert (first.response.status, first.outcome) == (200, Outcome.CARD_FAULT)
+    assert json.loads(first.response.body)["html"].startswith("<h4>Ann Lee</h4>")
     assert first.fault == 'card.html:1: there is no column "pln"'
-    assert (second.body, second.fault) == (first.body, "")
+    assert (second.response.body, second.fault) == (first.response.body, "")
 
 
 def test_the_card_is_for_customers(tmp_path):
     app = make_app(make_snapshot(tmp_path), template=CardTemplate("<b>{{ customer.name }}</b>", "card.html"))
     body = body_for("ann@example.com")
-    assert app.answer(body, sign(body)).body == b'{"html":"<b>Ann Lee</b>"}'
+    assert app.answer(Message(body, sign(body))).response.body == b'{"html":"<b>Ann Lee</b>"}'
     body = body_for("nobody@example.com")
-    assert json.loads(app.answer(body, sign(body)).body)["html"] == builtin.unknown(["nobody@example.com"])
+    assert json.loads(app.answer(Message(body, sign(body))).response.body)["html"] == builtin.unknown(
+        ["nobody@example.com"]
+    )

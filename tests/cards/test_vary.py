@@ -6,10 +6,11 @@ import pytest
 
 from appliance.cards.template import CardTemplate
 from appliance.cards.vary import Vary
-from appliance.customers.lookup import CacheState
 from appliance.outcomes import Outcome
+from appliance.sidebar.answer_cache import CacheState
 from appliance.sidebar.app import Card
-from appliance.sidebar.protocols.payload import parse
+from appliance.sidebar.protocols.base import Message
+from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
 from tests.factory import body_for, make_app, make_snapshot, sign
 
 
@@ -20,15 +21,15 @@ def snapshot(tmp_path_factory):
 
 def ask(app, *emails, **more):
     body = body_for(*emails or ("ann@example.com",), **more)
-    reply = app.answer(body, sign(body))
-    return json.loads(reply.body)["html"], reply
+    reply = app.answer(Message(body, sign(body)))
+    return json.loads(reply.response.body)["html"], reply
 
 
 def app_of(snapshot, text, *names):
     return make_app(snapshot, card=Card(CardTemplate(text, "card.html"), vary=Vary(names)))
 
 
-ALL = ("user.id", "user.role", "mailbox.id", "mailbox.email", "ticket.subject", "ticket.number")
+ALL = HelpScoutApp.vary
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,8 @@ ALL = ("user.id", "user.role", "mailbox.id", "mailbox.email", "ticket.subject", 
     ],
 )
 def test_values(message, values):
-    assert Vary(ALL).values_of(parse(json.dumps(message).encode())) == values
+    protocol = HelpScoutApp([b"secret"], vary=ALL)
+    assert protocol.parse(Message(json.dumps(message).encode(), None)).varied == values
 
 
 def test_a_role_gets_its_own_card(snapshot):

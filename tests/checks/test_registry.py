@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,11 +14,14 @@ import pytest
 
 from appliance.checks import registry
 from appliance.checks.context import CheckContext
-from appliance.checks.finding import Finding, ok
+from appliance.checks.finding import Finding, Status, ok
 from appliance.checks.registry import all_checks, check, run_checks
 from appliance.errors import SidebardError, StartError
 from tests.checks.running import context, told, write_home
 from tests.daemon import ROOT, Daemon
+from tests.edge.test_tls import BETWEEN, NOW, leaf, root_is_trusted, write
+
+__all__ = ["root_is_trusted"]  # a fixture that the tests here use
 
 TOY = (sys.executable, "-W", "error", "-m", "tests.checks.toy")
 SENTENCE = "toys lie around; tidy them up"
@@ -52,6 +56,33 @@ def test_the_rows_of_the_docs_are_the_docstrings() -> None:
         f"| `{each.name}` | {'yes' if each.at_start else ''} | {each.description} |".replace("|  |", "| |")
         for each in all_checks()
     ]
+
+
+def test_a_good_installation_has_no_fault(tmp_path: Path) -> None:
+    write(tmp_path, leaf(), BETWEEN)
+    where = context(tmp_path, now=NOW.timestamp(), tls='certificate = "a.crt"\nkey = "a.key"')
+    for file in tmp_path.iterdir():
+        os.utime(file, (NOW.timestamp(), NOW.timestamp()))
+    (tmp_path / "a.key").chmod(0o600)
+    assert {result.name: result.status for result in run_checks(where, all_checks())} == {
+        check.name: Status.OK for check in all_checks()
+    }
+
+
+def test_the_start_logs_what_is_wrong_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "card.html").write_text("{{ customer.name }}")
+    (tmp_path / "card.html").chmod(0o666)
+    app = '[[app]]\nname = "other"\npath = "/other"\ncard = "card.html"\nsecrets = ["file:secret"]'
+    with Daemon(tmp_path, server="max_connections = 1_000_000", config=app) as daemon:
+        daemon.wait_for("serving")
+        assert "Ann Lee" in daemon.ask()
+        assert daemon.stop() == 0
+    found = [line for line in daemon.lines if str(line["event"]).startswith("check_")]
+    assert [(line["event"], line["check"]) for line in found] == [
+        ("check_fault", "permissions"),
+        ("check_warning", "descriptors"),
+    ]
+    assert "a card is code that runs here; run chmod go-w on it" in str(found[0]["message"])
 
 
 # What it takes to add one
@@ -114,7 +145,7 @@ class _TwoThings(SidebardError):
     [
         pytest.param(StartError("it cannot be; change it"), ["it cannot be; change it"], id="one sentence"),
         pytest.param(_TwoThings(), ["one thing", "another"], id="several sentences"),
-        pytest.param(PermissionError(13, "Permission denied", "/x"), ["/x: Permission denied; let "], id="the system"),
+        pytest.param(PermissionError(13, "Permission denied", "/x"), ["/x: Permission denied; give "], id="the system"),
     ],
 )
 def test_an_error_that_an_operator_can_mend_is_a_fault(

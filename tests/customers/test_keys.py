@@ -68,6 +68,16 @@ def found(snapshot: Snapshot, name: str, text: str) -> list[str]:
         ("orders.number", "N21", []),
         ("orders.number", "STRASSE", ["cy@example.com"]),
     ],
+    ids=[
+        "two customers",
+        "another case and spaces",
+        "no part of it",
+        "no pattern",
+        "an old order of two with one id",
+        "an order of one",
+        "an order of nobody",
+        "case folded",
+    ],
 )
 def test_finds(name: str, text: str, emails: list[str], tmp_path: Path) -> None:
     assert found(snapshot_of(tmp_path, "account no", "orders.number"), name, text) == emails
@@ -128,6 +138,7 @@ def test_a_sample_is_from_all_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [(" AB-1 ", "ab-1"), ("", None), (" ", None), ("x" * MAX_KEY, "x" * MAX_KEY), ("x" * (MAX_KEY + 1), None)],
+    ids=["case and spaces", "empty", "a space", "as long as may be", "too long"],
 )
 def test_normal_form(text: str, key: str | None) -> None:
     assert key_of(text) == key

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.bootstrap.sources import check_sources
+from appliance.bootstrap.settings import load
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.config.schema import ConfigError, Settings, load
+from appliance.config.schema import ConfigError, Settings
 from appliance.ingest import sources
-from appliance.preview.examples import Data
+from appliance.preview.examples import DataState
 from appliance.preview.session import Session
 from tests.daemon import ROOT, Daemon, until
 from tests.factory import CUSTOMERS, NOW, SECRET, body_for, open_snapshot, run_import
@@ -56,7 +56,7 @@ class Shop:
         self.write([*map(list, CUSTOMERS), ["zoe@example.com", "Zoe", "Pro"]])
 
     def settings(self) -> Settings:
-        return load(self.config, {}, check_sources)
+        return load(self.config, {})
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -131,14 +131,14 @@ def test_checked(shop: Shop) -> None:
 def test_previewed_and_again_after_a_change(shop: Shop) -> None:
     settings = shop.settings()
     with closing(Session(settings, settings.apps[0], shop.settings, shop.folder / "imported")) as session:
-        session.take()
+        session.finish_import()
         assert session.state.rows == 6
         assert session.state.files == ("sidebard.toml", shop.customers, shop.orders)
-        assert "Ann Lee" in (session.answer(body_for("ann@example.com"), Data.LIVE).html or "")
+        assert "Ann Lee" in (session.answer(body_for("ann@example.com"), DataState.LIVE).html or "")
         shop.change()
-        assert session.look()
-        session.take()
-        assert "Zoe" in (session.answer(body_for("zoe@example.com"), Data.LIVE).html or "")
+        assert session.poll()
+        session.finish_import()
+        assert "Zoe" in (session.answer(body_for("zoe@example.com"), DataState.LIVE).html or "")
 
 
 class MemoryDaemon(Daemon):

@@ -9,11 +9,14 @@ import msgspec
 import pytest
 
 from appliance.config.values import LEVELS
+from appliance.edge.refusals import Refusal
 from appliance.observe import hooks, logs
-from appliance.outcomes import Outcome, Refusal, Reply
+from appliance.outcomes import Outcome, Reply, Response
 from tests.server import Lines
 
-REPLY = Reply(200, Outcome.FOUND, b"{}", cache="hit", conversation=1, mailbox=2, agent=3, customer="abc")
+REPLY = Reply(
+    Response(200, b"{}", "text/html"), Outcome.FOUND, cache="hit", conversation=1, mailbox=2, agent=3, customer="abc"
+)
 KEYS = "timestamp level event app status outcome cache duration_us bytes peer conversation mailbox agent customer"
 
 
@@ -64,7 +67,7 @@ def test_on_a_terminal_lines_are_for_people():
         json.loads(stream.getvalue())
 
 
-@pytest.mark.parametrize(("value", "coloured"), [("", True), ("1", False)])
+@pytest.mark.parametrize(("value", "coloured"), [("", True), ("1", False)], ids=["empty", "set"])
 def test_no_color(value, coloured, monkeypatch):
     monkeypatch.setenv("NO_COLOR", value)
     stream = Lines()

@@ -26,7 +26,7 @@ WORDS = {"by", "sum", "min", "max", "rate", "increase", "histogram_quantile"}
 
 
 def exposed() -> dict[str, dict[str, set[str]]]:
-    """Give every metric of a service with everything on, with its labels and their values."""
+    """Return every metric of a service with everything on, with its labels and their values."""
     shared = SharedCounters(["helpscout"], 1)
     shared.worker(0).counters.request("helpscout", Outcome.FOUND, "hit", 0.0002)
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

@@ -1,4 +1,4 @@
-"""The shared counters: who may add, what is summed, and what is shown of it."""
+"""The shared counters: who may add, and what is summed."""
 
 from __future__ import annotations
 
@@ -7,38 +7,10 @@ import os
 
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from appliance.observe.exposition import expose
-from appliance.observe.health import (
-    CertificateInfo,
-    Health,
-    Import,
-    SnapshotInfo,
-    SupervisorStatus,
-    Workers,
-    examine,
-)
 from appliance.observe.shared_counters import BUCKETS, CauseCount, SharedCounters
-from appliance.observe.shared_value import SharedValue
 from appliance.outcomes import Cause, Outcome
-
-WORKERS = Workers(wanted=2, ready=2, restarts=0, generations=(1, 1))
-DATA = SnapshotInfo(generation=3, rows=10, addresses=12, as_of=1000.0, age_seconds=60.0)
-
-
-def health(**changes: object) -> Health:
-    facts = {
-        "now": 1060.0,
-        "supervisor": SupervisorStatus(workers=2),
-        "workers": WORKERS,
-        "data": DATA,
-        "last_import": None,
-        "max_age": None,
-        "refusals": {},
-        **changes,
-    }
-    return examine(**facts)  # type: ignore[arg-type]
+from tests.observe.examined import health
 
 
 def test_sums_over_all_rows_also_those_of_other_processes() -> None:
@@ -138,111 +110,3 @@ def test_refusals_by_app_and_cause() -> None:
         "one": {"hex": {"count": 2, "last": 1000}},
         "two": {"unknown": {"count": 1, "last": 950}},
     }
-
-
-def test_shows_everything_to_prometheus() -> None:
-    shared = SharedCounters(["helpscout"], 1)
-    shared.worker(0).counters.request("helpscout", Outcome.FOUND, "hit", 0.0002)
-    shared.worker(0).counters.request("helpscout", Outcome.BAD_SIGNATURE, "", 0.0001)
-    supervisor = SupervisorStatus(workers=1, worker_restarts=4, certificates=(CertificateInfo((), 0, 1060.0 + 86400),))
-    text = expose(shared.totals(), health(supervisor=supervisor), supervisor).decode()
-    found = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-    assert found["sidebard_requests_total", "helpscout", "found"] == 1
-    assert found["sidebard_requests_total", "helpscout", "bad_signature"] == 1
-    assert found["sidebard_cache_lookups_total", "hit"] == 1
-    assert found["sidebard_cache_lookups_total", "miss"] == 0
-    assert found["sidebard_request_seconds_bucket", "hit", "0.0001"] == 0
-    assert found["sidebard_request_seconds_bucket", "hit", "0.00025"] == 1
-    assert found["sidebard_request_seconds_bucket", "hit", "+Inf"] == 1
-    assert found["sidebard_request_seconds_count", "none"] == 1
-    assert found["sidebard_worker_restarts_total",] == 4
-    assert found["sidebard_certificate_days_left",] == 1
-    assert found["sidebard_import_refused",] == 0
-    assert found["sidebard_data_age_seconds",] == 60
-    assert found["sidebard_data_rows",] == 10
-    for name in ("connections", "connections_opened_total", "handshake_failures_total", "connections_rejected_total"):
-        assert found[f"sidebard_{name}",] == 0
-
-
-@pytest.mark.parametrize(("distrust", "number"), [("", 0), ("made here", 1)])
-def test_a_certificate_that_is_not_accepted(distrust: str, number: int) -> None:
-    served = (CertificateInfo((), 0, 9e9), CertificateInfo(("localhost", "::1"), 3, 9.1e9, distrust))
-    supervisor = SupervisorStatus(workers=1, certificates=served)
-    told = health(supervisor=supervisor)
-    text = expose(SharedCounters([], 1).totals(), told, supervisor).decode()
-    assert f"sidebard_certificate_not_accepted {number}.0" in text
-    assert (told.status, told.reasons) == ("ok", [])  # 200: whoever watches the service is not to restart it
-    assert (
-        told.warnings
-        == [
-            "the certificate for localhost, ::1 is made here, so Help Scout does not accept it; name one from a public"
-            " authority in tls.certificate and tls.key"
-        ]
-        * number
-    )
-
-
-def test_shows_no_number_for_what_is_not_there() -> None:
-    text = expose(SharedCounters([], 1).totals(), health(data=None), SupervisorStatus()).decode()
-    assert "data_rows" not in text
-    assert "certificate_days_left" not in text
-    assert "certificate_not_accepted" not in text
-
-
-REASONS = {
-    "nothing": ({}, []),
-    "no data": ({"data": None}, ["there is no customer data yet"]),
-    "old data": ({"max_age": 59.0}, ["the customer data is older than customers.max_age"]),
-    "not old yet": ({"max_age": 60.0}, []),
-    "a good import": ({"last_import": Import(at=1.0, rows=3)}, []),
-    "a refused one": (
-        {"last_import": Import(at=1.0, refused="half is gone")},
-        ["the last import was refused: half is gone"],
-    ),
-    "an ended certificate": (
-        {"supervisor": SupervisorStatus(certificates=(CertificateInfo((), 0, 1000.0),))},
-        ["the certificate has expired"],
-    ),
-    "a bad certificate": (
-        {"supervisor": SupervisorStatus(certificate_fault="they do not match")},
-        ["the new certificate is not used: they do not match"],
-    ),
-    "a bad config": (
-        {"supervisor": SupervisorStatus(reload_fault="line 3 is wrong")},
-        ["the new config is not used: line 3 is wrong"],
-    ),
-    "too few": (
-        {"workers": Workers(wanted=2, ready=1, restarts=3, generations=(1,))},
-        ["1 of 2 workers are ready"],
-    ),
-}
-
-
-@pytest.mark.parametrize(("facts", "reasons"), REASONS.values(), ids=REASONS)
-def test_every_reason_is_a_sentence(facts: dict[str, object], reasons: list[str]) -> None:
-    examined = health(**facts)
-    assert examined.reasons == reasons
-    assert examined.status == ("degraded" if reasons else "ok")
-
-
-def test_a_value_is_read_in_another_process() -> None:
-    value = SharedValue(SupervisorStatus())
-    pid = os.fork()
-    if pid == 0:
-        value.write(SupervisorStatus(reload_fault="é" * 1000, workers=3))
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert value.read() == SupervisorStatus(reload_fault="é" * 1000, workers=3)
-
-
-def test_a_value_that_is_half_written_is_not_believed() -> None:
-    value = SharedValue(SupervisorStatus(workers=3))
-    value._memory[10] ^= 1
-    with pytest.raises(ValueError, match="damaged"):
-        value.read()
-    with pytest.raises(ValueError, match="too long"):
-        value.write(SupervisorStatus(reload_fault="x" * 100_000))

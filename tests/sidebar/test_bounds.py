@@ -6,19 +6,21 @@ from datetime import UTC, datetime
 import pytest
 
 from appliance.cards import builtin
-from appliance.cards.layout import Display, Layout
+from appliance.cards.layout import Layout
 from appliance.cards.markup import MAX_CARD, MAX_TEXT, href_of
-from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateFault
+from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateError
+from appliance.config.schema import Display
 from appliance.customers import address_cell
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import MAX_FOUND, MAX_JOIN_KEYS, Relation, Snapshot, related_keys
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.encode import MAX_ROW
-from appliance.outcomes import Outcome
-from appliance.sidebar.app import CACHE_PLACE, Finished, weigh
-from appliance.sidebar.protocols import payload
-from appliance.sidebar.protocols.payload import MAX_EMAILS
+from appliance.outcomes import Outcome, Response
+from appliance.sidebar.answer_cache import PLACE, CachedAnswer
+from appliance.sidebar.protocols import helpscout_app
+from appliance.sidebar.protocols.base import Message
+from appliance.sidebar.protocols.helpscout_app import MAX_EMAILS
 from tests.cards.html5 import seen
 from tests.factory import NOW, body_for, import_spec, make_app, make_snapshot, related_spec, run_import, sign, write_csv
 
@@ -152,7 +154,7 @@ def test_the_work_for_a_card_ends_with_its_room(monkeypatch):
 def test_a_template_has_a_bounded_card(text, cell, said):
     template = CardTemplate(text, "card.html")
     customer = Record(Columns(["id", "note"]), ["7", cell])
-    with pytest.raises(TemplateFault) as fault:
+    with pytest.raises(TemplateError) as fault:
         template.render([customer], ("ann@example.com",), AS_OF, AS_OF)
     assert str(fault.value) == said
 
@@ -166,7 +168,7 @@ def test_a_template_that_shows_just_enough():
 def test_related_rows_count_as_what_a_template_could_show():
     order = Record(Columns(["note"]), ["x" * (MAX_VALUES // 2)])
     customer = Record(Columns(["id"]), ["7"], {"orders": Rows([order, order])})
-    with pytest.raises(TemplateFault, match="hold more than"):
+    with pytest.raises(TemplateError, match="hold more than"):
         CardTemplate("7", "card.html").render([customer], (), AS_OF, AS_OF)
 
 
@@ -174,19 +176,18 @@ def test_a_template_that_shows_too_much_leaves_the_built_in_card(tmp_path):
     snapshot = make_snapshot(tmp_path, [("email", "note"), ("ann@example.com", "x" * 60_000)])
     app = make_app(snapshot, template=CardTemplate("{{ customer.note * 5 }}", "card.html"))
     body = body_for("ann@example.com")
-    reply = app.answer(body, sign(body))
+    reply = app.answer(Message(body, sign(body)))
     assert (reply.outcome, "at most 262,144" in reply.fault) == (Outcome.CARD_FAULT, True)
-    assert "ann@example.com" in json.loads(reply.body)["html"]
+    assert "ann@example.com" in json.loads(reply.response.body)["html"]
 
 
 # The cache
 
 
-@pytest.mark.parametrize(
-    ("size", "weight"), [(0, 1), (CACHE_PLACE - 1, 1), (CACHE_PLACE, 2), (MAX_CARD, 1 + MAX_CARD // CACHE_PLACE)]
-)
+@pytest.mark.parametrize(("size", "weight"), [(0, 1), (PLACE - 1, 1), (PLACE, 2), (MAX_CARD, 1 + MAX_CARD // PLACE)])
 def test_an_answer_takes_places_by_its_size(size, weight):
-    assert weigh(Finished(Outcome.FOUND, b"x" * size)) == weight
+    response = Response(200, b"x" * size, "text/html")
+    assert CachedAnswer(Outcome.FOUND, response).weight == weight
 
 
 def test_large_cards_push_each_other_out(tmp_path):
@@ -195,8 +196,10 @@ def test_large_cards_push_each_other_out(tmp_path):
     app = make_app(make_snapshot(tmp_path, rows), size=20)
     for number in range(12):
         body = body_for(f"a{number}@example.com")
-        app.answer(body, sign(body))
-    hits = [app.answer(body, sign(body)).cache for body in [body_for(f"a{n}@example.com") for n in (11, 10, 9, 8)]]
+        app.answer(Message(body, sign(body)))
+    hits = [
+        app.answer(Message(body, sign(body))).cache for body in [body_for(f"a{n}@example.com") for n in (11, 10, 9, 8)]
+    ]
     assert hits == ["hit", "hit", "hit", "miss"]  # 20 KB each: six places of twenty
 
 
@@ -210,8 +213,8 @@ def test_large_cards_push_each_other_out(tmp_path):
 )
 def test_few_of_very_many_wrong_emails_are_read(values, monkeypatch):
     """80,000 empty objects took 165 ms of the event loop."""
-    read = counted(monkeypatch, payload, "_text")
-    message = payload.parse(json.dumps({"customer": {"id": 7, "emails": values}}).encode())
+    read = counted(monkeypatch, helpscout_app, "_text")
+    message = helpscout_app.decode(json.dumps({"customer": {"id": 7, "emails": values}}).encode())
     assert len(read) == MAX_EMAILS
     assert message.customer is not None
     assert message.customer.id == 7
@@ -219,7 +222,7 @@ def test_few_of_very_many_wrong_emails_are_read(values, monkeypatch):
 
 def test_an_address_behind_wrong_emails_is_found():
     emails = [*[None, 7, {}] * 100, "ann@example.com"]
-    message = payload.parse(json.dumps({"customer": {"emails": emails}}).encode())
+    message = helpscout_app.decode(json.dumps({"customer": {"emails": emails}}).encode())
     assert message.customer is not None
     assert message.customer.emails == ("ann@example.com",)
 

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from appliance.bootstrap.wiring import make_app as make_app_of
+from appliance.bootstrap.wiring import make_protocol
 from appliance.cards.template import CardTemplate
 from appliance.outcomes import Outcome
 from appliance.sidebar.app import Card, Rules
-from appliance.sidebar.protocols.signature import Secret, Verifier
 from appliance.sidebar.subject import SubjectRule
 from tests.checks.running import settings
 from tests.factory import (
@@ -21,7 +21,7 @@ from tests.factory import (
     make_app,
     open_snapshot,
     run_import,
-    sign,
+    signed,
     write_csv,
 )
 
@@ -43,12 +43,11 @@ def snapshot(tmp_path):
 
 
 def ask(app, *emails, **more):
-    body = body_for(*emails, **more)
-    return app.answer(body, sign(body))
+    return app.answer(signed(body_for(*emails, **more)))
 
 
 def html(reply):
-    return json.loads(reply.body)["html"]
+    return json.loads(reply.response.body)["html"]
 
 
 def words(reply):
@@ -57,7 +56,7 @@ def words(reply):
 
 def test_the_card_says_that_it_is_the_company_and_shows_what_is_shared(snapshot):
     reply = ask(make_app(snapshot), "zoe@example.com")
-    assert (reply.status, reply.outcome) == (200, Outcome.COMPANY)
+    assert (reply.response.status, reply.outcome) == (200, Outcome.COMPANY)
     assert words(reply) == (
         "This is the company, not the person: nobody in the customer list has this address. 2 customers have the"
         " company domain example.com; only what they all share is shown. Example Ltd Company Example Ltd"
@@ -101,7 +100,7 @@ def test_the_answer_is_cached_and_dropped_as_a_strangers_is(snapshot):
     app = make_app(snapshot, timer=timer)
     replies = [ask(app, "zoe@example.com") for _ in range(2)]
     assert [reply.cache for reply in replies] == ["miss", "hit"]
-    assert replies[0].body == replies[1].body
+    assert replies[0].response == replies[1].response
     timer.now = 11.0
     assert ask(app, "zoe@example.com").cache == "miss"
 
@@ -134,7 +133,7 @@ def test_an_own_card_that_fails_is_a_fault_of_the_card(snapshot):
 
 def test_old_data_is_called_old(snapshot):
     app = make_app(snapshot, clock=lambda: NOW + 7200, rules=Rules(max_age=3600.0))
-    assert "This is old" in html(ask(app, "zoe@example.com"))
+    assert "This data is out of date" in html(ask(app, "zoe@example.com"))
 
 
 def test_log_and_trail_name_whose_data_was_shown(snapshot):
@@ -151,7 +150,7 @@ def test_by_the_config(tmp_path, snapshot):
     made = settings(
         tmp_path, customers='company_domain = "site"\ngmail_dots = true\nignore_domains = ["googlemail.com"]'
     )
-    app = make_app_of(made, made.apps[0], Verifier([Secret(SECRET.encode())]), b"key")
+    app = make_app_of(made, made.apps[0], make_protocol(made.apps[0], [SECRET.encode()]))
     app.use(snapshot)
     addresses = ("zoe@example.com", "e.ve@gmail.com", "eve@googlemail.com")
     outcomes = [ask(app, address).outcome for address in addresses]

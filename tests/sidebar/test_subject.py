@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from appliance.cards.template import CardTemplate
 from appliance.cards.vary import Vary
 from appliance.config.values import parse_pattern
-from appliance.customers.lookup import CacheState
 from appliance.outcomes import Outcome
+from appliance.sidebar.answer_cache import CacheState
 from appliance.sidebar.app import Card, Rules
-from appliance.sidebar.protocols.payload import Payload, Ticket
-from appliance.sidebar.subject import MAX_NAMED, MAX_SUBJECT, SubjectRule, named_in
+from appliance.sidebar.protocols.base import Message
+from appliance.sidebar.subject import MAX_NAMED, MAX_SUBJECT, SubjectRule, match_subject
 from tests.factory import (
     NOW,
     Timer,
@@ -57,12 +57,13 @@ def app(snapshot):
 
 def ask(app, subject, *emails, **more):
     body = body_for(*emails, ticket={"id": 1, "subject": subject}, **more)
-    reply = app.answer(body, sign(body))
-    return json.loads(reply.body)["html"], reply
+    reply = app.answer(Message(body, sign(body)))
+    return json.loads(reply.response.body)["html"], reply
 
 
 BY_ORDER = (
-    '<p class="orange">Found by order number 100001 in the subject, not by address: make sure who is writing.</p>'
+    '<p class="orange">Matched by order number 100001 in the subject, not by email address.'
+    " Check that the sender is this customer.</p>"
 )
 
 
@@ -77,7 +78,7 @@ def test_finds_whom_no_address_finds(emails, app):
 @pytest.mark.parametrize("emails", [["nobody@example.com"], []], ids=["unknown", "no address"])
 @pytest.mark.parametrize("named", [False, True], ids=["hash", "address"])
 def test_is_logged_as_the_one_who_is_shown(named, emails, snapshot):
-    """Not as whoever wrote, nor as nobody: the access trail says whose card an agent saw."""
+    """Not as whoever wrote, nor as nobody: the audit trail says whose card an agent saw."""
     rules = Rules(address_columns=("email",))
     app = make_app(snapshot, rules=rules, card=Card(subject=(ORDER,)), names_addresses=named)
     _, by_number = ask(app, "Order #100001", *emails)
@@ -130,19 +131,19 @@ def test_another_subject_is_another_answer(app):
 def test_a_number_of_nobody_is_said(emails, outcome, app):
     html, reply = ask(app, "Order #999999", *emails)
     assert reply.outcome is outcome
-    assert "No customer has the order number 999999 of the subject either." in html
+    assert "No customer has order number 999999 (from the subject) either." in html
 
 
 def test_several_numbers_find_several_customers(app):
     html, _ = ask(app, "#100002, #100001 and ab-12 AB-12 #100002", "nobody@example.com")
     assert html.index("<h4>Bob") < html.index("<h4>Ann")
     assert html.count("<h4>") == 2
-    assert "Found by order number 100002 or order number 100001 or licence AB-12 in the subject" in html
+    assert "Matched by order number 100002 or order number 100001 or licence AB-12 in the subject" in html
 
 
 def test_a_draft_has_no_subject(app):
     body = b'{"ticket":false,"customer":{}}'
-    assert app.answer(body, sign(body)).outcome is Outcome.DRAFT
+    assert app.answer(Message(body, sign(body))).outcome is Outcome.DRAFT
 
 
 def test_without_data_nobody_is_called_unknown():
@@ -161,7 +162,7 @@ def test_a_template_shows_who_was_found_below_how(snapshot):
 def test_old_data_says_so(snapshot):
     app = make_app(snapshot, clock=Timer(NOW + 3601), card=Card(subject=(ORDER,)), rules=Rules(max_age=3600.0))
     assert ask(app, "#100001", "nobody@example.com")[0].endswith(
-        '<p class="orange">This is old: as of 14:13 today.</p>'
+        '<p class="orange">This data is out of date: last updated today at 14:13.</p>'
     )
 
 
@@ -178,24 +179,24 @@ def test_old_data_says_so(snapshot):
         ("\x00#100001", ["100001"]),
     ],
 )
-def test_named_in(subject, values):
-    assert [one.value for one in named_in(Payload(Ticket(subject=subject)), [ORDER])] == values
+def test_match_subject(subject, values):
+    assert [one.value for one in match_subject(subject, [ORDER])] == values
 
 
 def test_an_empty_match_names_nothing():
     rule = SubjectRule(parse_pattern("[0-9]*"), "id", "id")
-    assert [one.value for one in named_in(Payload(Ticket(subject="a 7")), [rule])] == ["7"]
+    assert [one.value for one in match_subject("a 7", [rule])] == ["7"]
 
 
 @pytest.mark.parametrize(("before", "values"), [(49, ["7"]), (50, [])], ids=["fifty", "more"])
 def test_fifty_matches_are_looked_at(before, values):
     rule = SubjectRule(parse_pattern("#([0-9]*)"), "id", "id")
-    assert [one.value for one in named_in(Payload(Ticket(subject="#" * before + "#7")), [rule])] == values
+    assert [one.value for one in match_subject("#" * before + "#7", [rule])] == values
 
 
 @given(st.text(max_size=300))
 def test_any_subject(subject):
-    named_in(Payload(Ticket(subject=subject)), [ORDER, LICENCE])
+    match_subject(subject, [ORDER, LICENCE])
 
 
 @pytest.mark.parametrize(
@@ -211,5 +212,5 @@ def test_any_subject(subject):
 def test_no_subject_takes_long(pattern, subject):
     """Each takes re for ever; the bound is generous, so that a busy machine does not matter."""
     began = time.process_time()
-    named_in(Payload(Ticket(subject=subject)), [SubjectRule(parse_pattern(pattern), "id", "id")])
+    match_subject(subject, [SubjectRule(parse_pattern(pattern), "id", "id")])
     assert time.process_time() - began < 0.5

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.ingest.sources import csv_file, sqlite_file
-from appliance.ingest.sources.base import BadSource, Source, SourceKind
+from appliance.ingest.sources.base import Source, SourceKind, SourceSettingError
 
 KINDS: Final[tuple[SourceKind, ...]] = (
     csv_file.KIND,
@@ -20,7 +20,7 @@ KINDS: Final[tuple[SourceKind, ...]] = (
 
 
 def kind_of(text: str) -> SourceKind:
-    """Return the kind of the source that `text` names: by its scheme, or else by its suffix. Raises BadSource."""
+    """Return the kind of source that `text` names, by its scheme or else its suffix. Raises SourceSettingError."""
     scheme, suffix = _scheme(text), Path(text).suffix.lower()
     found = [kind for kind in KINDS if scheme in kind.schemes] or [kind for kind in KINDS if suffix in kind.suffixes]
     if found:
@@ -29,13 +29,15 @@ def kind_of(text: str) -> SourceKind:
     schemes = "".join(f" {scheme}:" for kind in KINDS for scheme in kind.schemes)
     begins = f", and begins with none of{schemes}" if schemes else ""
     files = " or ".join(kind.title for kind in KINDS if kind.suffixes)
-    raise BadSource("source", f"has none of the endings{suffixes}{begins}", f"name a {files} file with one of them")
+    raise SourceSettingError(
+        "source", f"has none of the endings{suffixes}{begins}", f"name a {files} file with one of them"
+    )
 
 
 def parse(text: str, path: Path, section: str, settings: Mapping[str, object]) -> Source:
     """Return the source that `text` names; if it is a file, it is at `path`.
 
-    `section` is its table in the config, and `settings` the keys there. Raises BadSource.
+    `section` is its table in the config, and `settings` the keys there. Raises SourceSettingError.
     """
     kind = kind_of(text)
     location = text if _scheme(text) in kind.schemes else path

@@ -3,39 +3,39 @@
     setting --parse--> Source  --open--> OpenSource --batches--> rows, each with its line
                        |  fingerprint(), size(), unfinished(): asked without opening it
 
-A `Source` is one table of rows: a frozen value that holds no data, no open file and no secret, but at most where one is
-to be read. It is made when the settings are read, and asked by everybody who wants to know what is to be imported: the
-importer, change detection, the limits of an import, the dry run, the checks and the preview. None of them knows what
-kind it is. `fingerprint` and `size` are asked often, also by a process that must not wait, so they must be cheap.
+A `Source` is one table of rows: a frozen value without data, open files or secrets (a password is named, not held). It
+is made when the settings are read. The importer, change detection, the limits of an import, the dry run, the checks and
+the preview ask it what they need to know; none of them knows what kind it is. `fingerprint` and `size` must be cheap:
+they are called often, also by a process that must not block.
 
-An `OpenSource` lives in the process that imports. It may take long, use memory, fail, or be killed.
+An `OpenSource` exists only in the process that imports. It may take long, use memory, fail, or be killed.
 
-A source whose rows are far away (a database) is fetched before: a child process copies every table of one database, in
-one transaction, into files of the state folder, and the import reads those as local sources in place of the far one
-(`dataclasses.replace` of the spec). What tells whether it has changed is then the fingerprint of what was fetched.
+A remote source (a database server) is fetched first: a child process copies all tables of one server, in one
+transaction, into files in the state folder. The import then reads those files as local sources (`dataclasses.replace`
+on the spec), and their fingerprints tell whether anything has changed.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from appliance.customers.column_name import shown_name
-from appliance.customers.record import ColumnFault, Columns
+from appliance.customers.record import ColumnError, Columns
 from appliance.errors import SidebardError
 from appliance.system.write_monitor import WriteMonitor
 
 BATCH: Final = 2000
 
 Wanted = Mapping[str, str]
-"""Columns that must be there, each with the config key that names it."""
+"""Columns that must exist, each with the config key that names it."""
 
 
-class SourceFault(SidebardError):
+class SourceError(SidebardError):
     """The source cannot be used as it is; the text is a sentence that says where and what to do.
 
     It never holds a cell's value: it ends in logs.
@@ -47,7 +47,7 @@ class SourceFault(SidebardError):
         self.transient = transient
 
 
-class BadSource(ValueError):
+class SourceSettingError(ValueError):
     """A setting names no source: the key at fault, why, and what to do. It never holds a secret."""
 
     def __init__(self, key: str, reason: str, hint: str) -> None:
@@ -58,11 +58,11 @@ class BadSource(ValueError):
 
 
 class Batch(NamedTuple):
-    """Some rows in a row. Batches, because a step of Python for each of a million rows is what takes the time."""
+    """Consecutive rows. Batches, because running Python code for each of a million rows is what takes the time."""
 
     rows: list[list[str]]
     line_of: Callable[[int], int]
-    """Returns the line, or row of a table, on which the row of this index is: a search, for the few that are bad."""
+    """Returns the line (or table row number) of the row with this index. It is a search, meant for the few bad rows."""
 
     faults: Mapping[int, str] = MappingProxyType({})
     """What is wrong with rows that the source could not read, by their index."""
@@ -77,7 +77,7 @@ class OpenSource(abc.ABC):
 
     @abc.abstractmethod
     def batches(self) -> Iterator[Batch]:
-        """Return every row. Raises SourceFault where the source is broken.
+        """Return every row. Raises SourceError where the source is broken.
 
         A row whose number of cells is not the header's is returned as it is: the importer counts it as bad.
         """
@@ -87,7 +87,7 @@ class OpenSource(abc.ABC):
         return 0.0
 
     def check_end(self) -> None:  # noqa: B027  (most have nothing to do)
-        """Raise SourceFault if the end alone, without the rows before it, shows that the source is not complete."""
+        """Raise SourceError if the end alone, without the rows before it, shows that the source is not complete."""
 
     def close(self) -> None:  # noqa: B027
         """Release what is open, and remove what was copied."""
@@ -102,34 +102,33 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
-        """Return what it looks like right now: another one means other rows. Raises nothing."""
+        """Return what it looks like right now; if that differs, the rows may differ. Raises nothing."""
 
     @abc.abstractmethod
     def size(self) -> int:
-        """Return about how many bytes it has, 0 if that cannot be told: limits hang on it. Raises nothing."""
+        """Return roughly how many bytes it has, 0 if unknown: limits depend on it. Raises nothing."""
 
     @abc.abstractmethod
     def open(self, wanted: Wanted, scratch: Path) -> OpenSource:
-        """Open it; it must have the `wanted` columns. A copy may be put at `scratch`. Raises SourceFault."""
+        """Open it and check that it has the `wanted` columns. A copy may be put at `scratch`. Raises SourceError."""
 
     @property
     def name(self) -> str:
-        """How to name it where there is little room."""
+        """A short name, for where there is little room."""
         return self.describe()
 
     def identity(self) -> tuple[str, ...]:
-        """Return all that decides which rows these are, and how they are read: a snapshot is of one identity."""
+        """Return everything that decides which rows these are and how they are read, for the spec's digest."""
         return (self.describe(),)
 
     def files(self) -> tuple[Path, ...]:
-        """Return the operator's files that the rows are in; none for what is in no file."""
+        """Return the operator's files that hold the rows, if any."""
         return ()
 
     def unfinished(self, imported: str, writes: WriteMonitor) -> bool:
-        """Return whether it is likely to be half written still. Raises nothing.
+        """Return whether it is probably still being written. Raises nothing.
 
-        `imported` is the fingerprint that it had when it was last imported, "" if it never was; `writes` follows its
-        files.
+        `imported` is its fingerprint at the last import, "" if there was none; `writes` watches its files.
         """
         return False
 
@@ -144,26 +143,36 @@ class Source(abc.ABC):
 
 @dataclass(frozen=True)
 class SourceKind:
-    """What the file of one kind of source says of it; `sources.KINDS` lists them."""
+    """What is declared of one kind of source; `sources.KINDS` lists all kinds."""
 
     title: str
     """As in "name a CSV or SQLite file"."""
 
     parse: Callable[..., Source]
-    """Takes the location, the section of the config, for messages, and the values of `keys`. Raises BadSource."""
+    """Takes the location, the config's section (for messages) and the values of `keys`. Raises SourceSettingError."""
 
     suffixes: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    """Keys of [customers] that say more about it. What [related.NAME] does not have is as in [customers]."""
+    """Keys of [customers] that say more about it. Those that [related.NAME] lacks are taken from [customers]."""
 
     about: str = ""
-    """What docs/customers.md says of it."""
+    """What it is, for its row in docs/customers.md."""
+
+    @property
+    def row(self) -> str:
+        """Its row in docs/customers.md: what it is, what `source` ends or begins with, and its keys."""
+        marks = [*self.suffixes, *(f"{scheme}:" for scheme in self.schemes)]
+        return f"| {self.about} | {_listed(marks)} | {_listed(self.keys)} |"
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def require(columns: Columns, wanted: Wanted) -> None:
-    """Raise ColumnFault unless each of the `wanted` columns is there."""
+    """Raise ColumnError unless all of the `wanted` columns exist."""
     for name, key in wanted.items():
         if columns.find_index(name) is None:
             has = ", ".join(map(shown_name, columns.names))
-            raise ColumnFault(f"there is no column {shown_name(name)}, only {has}; correct {key}, or the header")
+            raise ColumnError(f"there is no column {shown_name(name)}, only {has}; correct {key}, or the header")

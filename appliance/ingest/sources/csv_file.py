@@ -39,7 +39,7 @@ class CsvFile(LocalFile):
         return cls(path, TextFormat(section=section, encoding=encoding, skip_lines=skip_lines, last_line=last_line))
 
     def identity(self) -> tuple[str, ...]:
-        """Return what decides how it is read; its last line decides only whether."""
+        """Return what decides how it is read. How its last line is judged decides only whether it is read."""
         return (str(self.path), self.text.encoding, str(self.text.skip_lines))
 
     def unfinished(self, imported: str, writes: WriteMonitor) -> bool:
@@ -54,7 +54,7 @@ class CsvFile(LocalFile):
             return False  # the import says what is wrong with it
 
     def open(self, wanted: Wanted, scratch: Path) -> OpenCsv:
-        """Open it, and read its header. Raises SourceFault."""
+        """Open it, and read its header. Raises SourceError."""
         return OpenCsv(self.path, wanted, self.text)
 
 
@@ -63,5 +63,5 @@ KIND: Final = SourceKind(
     parse=CsvFile.parse,
     suffixes=(".csv", ".tsv"),
     keys=("encoding", "skip_lines", "unterminated_last_line", "ready_file", "checksum_file"),
-    about="a text file, its delimiter found by the header",
+    about="a CSV or TSV file",
 )

@@ -18,8 +18,8 @@ from typing import BinaryIO, Final, TextIO
 
 from appliance.customers.address import normalise
 from appliance.customers.column_name import clean_name, name_key, shown_name
-from appliance.customers.record import ColumnFault, Columns
-from appliance.ingest.sources.base import BATCH, Batch, OpenSource, SourceFault, Wanted, require
+from appliance.customers.record import ColumnError, Columns
+from appliance.ingest.sources.base import BATCH, Batch, OpenSource, SourceError, Wanted, require
 from appliance.ingest.sources.file_kinds import HEAD, kind_of, unmarked_utf_16
 from appliance.ingest.sources.local_file import open_regular
 
@@ -33,6 +33,7 @@ _HALF: Final = (
     "the last line has no line end and fewer cells than the header has names, so the file is cut short; export it"
     " again, or add the rest"
 )
+_DOS_END: Final = "\x1a"  # the end of a text file in CP/M and DOS, which old programs still write
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _USUAL: Final = "cp1252"
 """What a file that is not UTF-8 mostly is; suggested only where it fits."""
@@ -79,7 +80,7 @@ class OpenCsv(OpenSource):
     """One open CSV file."""
 
     def __init__(self, file: Path, wanted: Wanted, text: TextFormat) -> None:
-        """Open `file` and read its header, which must have the `wanted` columns. Raises SourceFault."""
+        """Open `file` and read its header, which must have the `wanted` columns. Raises SourceError."""
         self._file = file
         self._format = text
         self._binary = open_regular(file)
@@ -92,7 +93,7 @@ class OpenCsv(OpenSource):
                 self.columns, self._delimiter = self._read_header(wanted)
             except UnicodeError:
                 raise self._not_csv(self._not_text()) from None
-            except SourceFault as fault:
+            except SourceError as fault:
                 raise self._not_csv(fault) from None
         except BaseException:
             self._binary.close()
@@ -102,22 +103,22 @@ class OpenCsv(OpenSource):
         """Find the delimiter with which the header has the wanted columns; csv.Sniffer answers "m" for one column."""
         try:
             return self._read_header_here(wanted)
-        except SourceFault as fault:
+        except SourceError as fault:
             seen = self._line_of_header(wanted)
             if not seen or seen == self._skipped + 1:
                 raise
             columns = f"column{'s' if len(wanted) > 1 else ''} {', '.join(map(shown_name, wanted))}"
-            raise SourceFault(
+            raise SourceError(
                 f"{fault}; line {seen} has the {columns}: set {self._format.skip_key} = {seen - 1}"
             ) from None
 
     def _read_header_here(self, wanted: Wanted) -> tuple[Columns, str]:
-        """Read the header where the config says that it is. Raises SourceFault."""
+        """Read the header where the config says that it is. Raises SourceError."""
         marked = self._start()
         where = f"{self._file}:{self._skipped + 1}"
         first_line = self._text.readline(MAX_CELL)
         if not first_line.strip():
-            raise SourceFault(f"{where}: {self._lack(first_line)}")
+            raise SourceError(f"{where}: {self._lack(first_line)}")
         faults: list[tuple[int, str]] = []
         for delimiter in marked or ("\t" + DELIMITERS if self._file.suffix.lower() == ".tsv" else DELIMITERS):
             self._start()
@@ -125,19 +126,19 @@ class OpenCsv(OpenSource):
                 header = next(self._reader(delimiter))
                 if any(normalise(cell) for cell in header):
                     # Said before any other complaint: those quote the header, and this one is a customer.
-                    raise SourceFault(
+                    raise SourceError(
                         f"{where}: the first line contains an email address, so it is not a header; add one above it"
                     )
                 columns = self._columns_of(header)
                 require(columns, wanted)
-            except ColumnFault as error:
+            except ColumnError as error:
                 faults.append((first_line.count(delimiter), f"{where}: {error}"))
             except csv.Error as error:
                 faults.append((first_line.count(delimiter), f"{where}: {_sentence(error)}"))
             else:
                 return columns, delimiter
         # The complaint about the delimiter that the header is full of is the one that helps.
-        raise SourceFault(max(faults, key=lambda fault: fault[0])[1])
+        raise SourceError(max(faults, key=lambda fault: fault[0])[1])
 
     def _lack(self, first_line: str) -> str:
         """Return the sentence about an empty line, or the end of the file, in place of the header."""
@@ -165,13 +166,13 @@ class OpenCsv(OpenSource):
     def _columns_of(self, header: list[str]) -> Columns:
         """Return the columns that have a name. Those after the last one are empty in every row that can be used.
 
-        A first one without a name is not read: pandas writes the numbers of its rows there. Raises ColumnFault.
+        A first one without a name is not read: pandas writes the numbers of its rows there. Raises ColumnError.
         """
         names = list(map(clean_name, header))
         while names and not names[-1]:
             names.pop()
         if not names:
-            raise ColumnFault("the header has no names; write the names of the columns there")
+            raise ColumnError("the header has no names; write the names of the columns there")
         self._first = 1 if not names[0] else 0
         return Columns(names[self._first :])
 
@@ -209,15 +210,17 @@ class OpenCsv(OpenSource):
         while lines := self._text.readlines(_CHUNK):
             if "\0" in "".join(lines):
                 number += next(index for index, line in enumerate(lines) if "\0" in line)
-                raise SourceFault(
+                raise SourceError(
                     f"{self._file}:{number}: there is a NUL byte: the file is damaged or not text; export it again"
                 )
             number += len(lines)
+            if not lines[-1].strip(_DOS_END):
+                lines[-1] = "\n"  # an empty line, which is no row
             self._ended = lines[-1].endswith(("\n", "\r"))
             yield lines
 
     def batches(self) -> Iterator[Batch]:
-        """Return every row after the header. Raises SourceFault where the file is broken."""
+        """Return every row after the header. Raises SourceError where the file is broken."""
         self._start()
         reader = self._reader(self._delimiter)
         try:
@@ -232,27 +235,28 @@ class OpenCsv(OpenSource):
             if not self._ended:
                 self._meet_unterminated(f"{self._file}:{self._skipped + line}", len(last))
         except csv.Error as error:
-            raise SourceFault(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
+            raise SourceError(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
         except UnicodeError:
             raise self._not_text() from None
         except OSError as error:
-            raise SourceFault(
+            raise SourceError(
                 f"{self._file} cannot be read to its end: {error.strerror}; check the disk", transient=True
             ) from None
 
     def _meet_unterminated(self, where: str, cells: int) -> None:
-        """Decide about a last line of so many cells without a line end. Raises SourceFault if it is only half there."""
+        """Decide about a last line of so many cells without a line end. Raises SourceError if it is only half there."""
         if self._format.last_line is LastLine.REFUSE:
             self.unterminated = where
         elif self._format.last_line is LastLine.ACCEPT and cells < self._first + len(self.columns.names):
-            raise SourceFault(f"{where}: {_HALF}")
+            raise SourceError(f"{where}: {_HALF}")
 
     def check_end(self) -> None:
-        """Look at the file's last bytes alone. Raises SourceFault if it may be cut short."""
+        """Look at the file's last bytes alone. Raises SourceError if it may be cut short."""
         descriptor = self._binary.fileno()
         end = os.pread(descriptor, 4, max(0, os.fstat(descriptor).st_size - 4)).replace(b"\0", b"")  # also of UTF-16
+        end = end.rstrip(_DOS_END.encode())
         if self._format.last_line is LastLine.REFUSE and not end.endswith((b"\n", b"\r")):
-            raise SourceFault(unterminated(str(self._file)))
+            raise SourceError(unterminated(str(self._file)))
 
     def _line_of(self, rows: list[list[str]], before: int, index: int) -> int:
         """Return the first line of a row in a batch that comes behind `before` lines: cells may hold line ends."""
@@ -268,21 +272,21 @@ class OpenCsv(OpenSource):
                 line = self._csv.line_num
         return self._skipped + line + 1
 
-    def _not_csv(self, fault: SourceFault) -> SourceFault:
+    def _not_csv(self, fault: SourceError) -> SourceError:
         """Say what the file is instead of CSV, if its first bytes tell, or else return `fault`."""
         self._binary.seek(0)
         head = self._binary.read(HEAD)
         kind, encoding = kind_of(head), unmarked_utf_16(head)
         if kind is not None:
-            return SourceFault(f"{self._file}: this is {kind.name}; {kind.todo}")
+            return SourceError(f"{self._file}: this is {kind.name}; {kind.todo}")
         if encoding is not None and encoding != codecs.lookup(self._encoding).name:
-            return SourceFault(
+            return SourceError(
                 f"{self._file}: this is UTF-16 without a byte order mark; export the file as UTF-8, or name its"
                 f' encoding, as in customers.encoding = "{encoding}"'
             )
         return fault
 
-    def _not_text(self) -> SourceFault:
+    def _not_text(self) -> SourceError:
         """Say on which line the bytes stop being text, by looking at them again."""
         where, line = f"{self._file}", b""
         if "16" not in self._encoding and "32" not in self._encoding:
@@ -295,14 +299,14 @@ class OpenCsv(OpenSource):
                     break
         name = self._encoding.removesuffix("-sig").upper()
         if self._marked:
-            return SourceFault(f"{where}: this is not {name} text, though its byte order mark says so; export it again")
+            return SourceError(f"{where}: this is not {name} text, though its byte order mark says so; export it again")
         if codecs.lookup(self._encoding).name not in ("utf-8", "utf-8-sig"):
-            return SourceFault(
+            return SourceError(
                 f"{where}: this is not {name} text, as customers.encoding says; export the file as UTF-8 and remove"
                 " that key, or correct it"
             )
         todo = f', as in customers.encoding = "{_USUAL}"' if _is_text(line, _USUAL) else " in customers.encoding"
-        return SourceFault(f"{where}: this is not {name} text; export the file as UTF-8, or name its encoding{todo}")
+        return SourceError(f"{where}: this is not {name} text; export the file as UTF-8, or name its encoding{todo}")
 
     def share_read(self) -> float:
         """Return about how much of the file has been read, from 0 to 1."""

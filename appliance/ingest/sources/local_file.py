@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from appliance.ingest.sources.base import Source, SourceFault
+from appliance.ingest.sources.base import Source, SourceError
 from appliance.system.account import todo_of
 from appliance.system.files import fingerprint_of
 
@@ -46,15 +46,15 @@ class LocalFile(Source):
 
 
 def open_regular(file: Path) -> BufferedReader:
-    """Open a file that is neither a folder, a pipe nor a device. Raises SourceFault."""
+    """Open a regular file; not a folder, pipe or device. Raises SourceError."""
     try:
         # O_NONBLOCK: opening a FIFO that nobody writes would wait for ever.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise SourceFault(f"{file} does not exist; put the file there, or correct its name in the config") from None
+        raise SourceError(f"{file} does not exist; put the file there, or correct its name in the config") from None
     except OSError as error:
-        raise SourceFault(f"{file} cannot be opened: {error.strerror}; {todo_of(error)}", transient=True) from None
+        raise SourceError(f"{file} cannot be opened: {error.strerror}; {todo_of(error)}", transient=True) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise SourceFault(f"{file} is not a regular file; name a file of customers")
+        raise SourceError(f"{file} is not a regular file; name a file of customers")
     return os.fdopen(descriptor, "rb")

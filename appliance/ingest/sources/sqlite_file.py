@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from appliance.customers.record import ColumnFault, Columns
-from appliance.ingest.sources.base import BATCH, Batch, OpenSource, SourceFault, SourceKind, Wanted, require
+from appliance.customers.record import ColumnError, Columns
+from appliance.ingest.sources.base import BATCH, Batch, OpenSource, SourceError, SourceKind, Wanted, require
 from appliance.ingest.sources.local_file import LocalFile
 from appliance.ingest.sources.sqlite_copy import copy_database, damaged, wal_of
 from appliance.system.files import fingerprint_of
@@ -53,7 +53,7 @@ _NOT_TEXT: Final = _NotText()
 class SqliteTable(LocalFile):
     """A table or view of an SQLite file.
 
-    It is read in a transaction of its own, so it is never half written, and its writer may have it open for ever.
+    It is copied in one read transaction, so its writer may keep it open and change it at any time.
     """
 
     table: str = "customers"
@@ -77,7 +77,7 @@ class SqliteTable(LocalFile):
         return False
 
     def open(self, wanted: Wanted, scratch: Path) -> OpenTable:
-        """Copy the file to `scratch`, and look at the table. Raises SourceFault."""
+        """Copy the file to `scratch`, and look at the table. Raises SourceError."""
         return OpenTable(self.path, self.table, wanted, scratch)
 
 
@@ -86,7 +86,7 @@ KIND: Final = SourceKind(
     parse=SqliteTable.parse,
     suffixes=(".db", ".sqlite", ".sqlite3"),
     keys=("table",),
-    about="a table or view of a database, copied in one read transaction",
+    about="a table or view of an SQLite database",
 )
 
 
@@ -94,7 +94,7 @@ class OpenTable(OpenSource):
     """One table or view of an SQLite file."""
 
     def __init__(self, file: Path, table: str, wanted: Wanted, copy: Path) -> None:
-        """Copy `file` to `copy` and look at `table`, which must have the `wanted` columns. Raises SourceFault."""
+        """Copy `file` to `copy` and look at `table`, which must have the `wanted` columns. Raises SourceError."""
         self._file = file
         self._copy = copy
         self._number = 0
@@ -121,15 +121,15 @@ class OpenTable(OpenSource):
         except sqlite3.Error as error:
             self.close()
             raise self._fault(error) from None
-        except ColumnFault as fault:
+        except ColumnError as fault:
             self.close()
-            raise SourceFault(f'{file}, "{table}": {fault}') from None
+            raise SourceError(f'{file}, "{table}": {fault}') from None
         except BaseException:
             self.close()
             raise
 
     def _kind(self, table: str) -> str:
-        """Return "view", "table", or "" for a table whose rows have no fixed order. Raises SourceFault."""
+        """Return "view", "table", or "" for a table whose rows have no fixed order. Raises SourceError."""
         listed = self._database.execute(
             "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name"
         ).fetchall()
@@ -139,7 +139,7 @@ class OpenTable(OpenSource):
             shown = (f'"{name}"' for name, kind, _ in listed if kind != "shadow" and not name.startswith("sqlite_"))
             has = ", ".join(shown)
             rest = f', only {has}; correct the key "table"' if has else "; the database has no tables"
-            raise SourceFault(f'{self._file} has no table or view "{table}"{rest}')
+            raise SourceError(f'{self._file} has no table or view "{table}"{rest}')
         return found if found in ("view", "table") else ""
 
     def _execute(self, statement: str) -> sqlite3.Cursor:
@@ -172,20 +172,20 @@ class OpenTable(OpenSource):
         return [column[0] for column in cursor.description]
 
     def batches(self) -> Iterator[Batch]:
-        """Return every row of the table. Raises SourceFault where the file is broken."""
+        """Return every row of the table. Raises SourceError where the file is broken."""
         self._cursor: sqlite3.Cursor | None = None
         while values := self._next_values():
             rows, faults = _texts(values)
             yield Batch(rows, partial(int.__add__, self._number + 1), faults)
             self._number += len(rows)
         if self._compared:
-            raise SourceFault(
+            raise SourceError(
                 f"{self._file}: rows of the table depend on a collation of the program that writes it;"
                 " let that program export them"
             )
 
     def _next_values(self) -> list[tuple[object, ...]]:
-        """Return the values of the next rows. Raises SourceFault where the file is broken."""
+        """Return the values of the next rows. Raises SourceError where the file is broken."""
         try:
             if self._cursor is None:
                 self._cursor = (
@@ -204,15 +204,15 @@ class OpenTable(OpenSource):
         except sqlite3.Error as error:
             raise self._fault(error) from None
 
-    def _fault(self, error: sqlite3.Error) -> SourceFault:
+    def _fault(self, error: sqlite3.Error) -> SourceError:
         """Return the sentence for what SQLite says."""
         for pattern, what in ((_COLLATION, "collation"), (_FUNCTION, "function")):
             if found := pattern.fullmatch(str(error)):
-                return SourceFault(
+                return SourceError(
                     f"{self._file}: the table or view needs the {what} {found[1]}, which only the program that writes"
                     " the file has; name a table or view without it"
                 )
-        return SourceFault(damaged(self._file, error))
+        return SourceError(damaged(self._file, error))
 
     def share_read(self) -> float:
         """Return how much of the table has been read, from 0 to 1."""
@@ -229,7 +229,7 @@ def _open(copy: Path) -> sqlite3.Connection:
 
 
 def _check_structure(file: Path, copy: Path) -> tuple[str, ...]:
-    """Return the collations of indexes that SQLite does not know. Raises SourceFault if the copy is damaged."""
+    """Return the collations of indexes that SQLite does not know. Raises SourceError if the copy is damaged."""
     database = _open(copy)
     unknown: list[str] = []
     try:
@@ -248,10 +248,10 @@ def _check_structure(file: Path, copy: Path) -> tuple[str, ...]:
             break
     except sqlite3.Error as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
-            raise SourceFault(damaged(file, error)) from None
+            raise SourceError(damaged(file, error)) from None
     finally:
         database.close()
-    raise SourceFault(f"{file} is damaged; restore it, or export it again")
+    raise SourceError(f"{file} is damaged; restore it, or export it again")
 
 
 class _Authorizer:
