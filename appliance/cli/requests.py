@@ -38,7 +38,7 @@ def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> f
     default="10%",
     callback=_share,
     metavar="SHARE",
-    help="Share of requests about unknown people (default: 10%).",
+    help="Share of requests about people who are not customers (default: 10%).",
 )
 @click.option(
     "--seed",

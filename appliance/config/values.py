@@ -258,7 +258,7 @@ def parse_link(value: object) -> str:
 
 
 def parse_name(value: object) -> str:
-    """Parse a short name that can stand in flags, logs and metrics."""
+    """Parse a short name that can be used in flags, logs and metrics."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise InvalidValueError("must be a short name", 'use letters, digits, "-" and "_", at most 64')
     return value
@@ -313,7 +313,7 @@ def parse_pattern(value: object) -> Pattern:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message may show it: short, on one line, no lists or tables with whatever is in them."""
+    """Return a value as a message may show it: short, on one line, without the items of lists and tables."""
     if isinstance(value, str):
         short = value if len(value) <= 60 else value[:60] + "..."
         escaped = short.replace("\\", "\\\\").replace('"', '\\"') if short.isprintable() else ascii(short)[1:-1]

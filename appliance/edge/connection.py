@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         seconds = ended - began
         site.request_log.write(reply, route.name, int(seconds * 1_000_000), self.peer)
         site.counters.request(route.name, reply.outcome, reply.cache, seconds)
-        if reply is BAD_SIGNATURE:
+        if response.status != CARD_STATUS and (reply is BAD_SIGNATURE or request.encoding):
             site.sample_refusal(route.name, request)
 
     def _dispatch(self, request: Request) -> None:

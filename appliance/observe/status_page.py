@@ -12,7 +12,7 @@ from tornado.template import DictLoader
 
 from appliance.observe import chart
 from appliance.observe.chart import Series, latency, short
-from appliance.observe.health import DAY, NOT_ACCEPTED, Health, SupervisorStatus, days_until
+from appliance.observe.health import DAY, NOT_ACCEPTED, CertificateInfo, Health, SupervisorStatus, days_until
 from appliance.observe.history import MINUTES, Interval, total
 from appliance.observe.shared_counters import Totals
 from appliance.outcomes import ADVICE, Cause, Outcome
@@ -129,7 +129,8 @@ def _certificate(data: PageData) -> Tile:
     days = data.health.certificate_days_left
     if any(certificate.distrust for certificate in data.supervisor.certificates):
         return Tile("Certificate", "not accepted", "by Help Scout")
-    return Tile("Certificate", _maybe(days, _days), "until it expires" if days is not None else "none: TLS is off")
+    until = "until it expires: renew it" if data.health.certificate_near_end else "until it expires"
+    return Tile("Certificate", _maybe(days, _days), until if days is not None else "none: TLS is off")
 
 
 # The charts
@@ -188,6 +189,13 @@ def _title(time: datetime, interval: Interval) -> str:
 # The sections
 
 
+def _left(certificate: CertificateInfo, now: float) -> str:
+    left = _days(days_until(certificate.ends, now)) if certificate.ends > now else "expired"
+    if certificate.issuer:
+        left += f" (that of {certificate.issuer} in its chain)"
+    return f"{left}; renew it" if certificate.is_near_end(now) else left
+
+
 def _sections(data: PageData) -> Iterator[TableSection]:
     yield _outcomes(data)
     yield _refusals(data.health)
@@ -197,9 +205,7 @@ def _sections(data: PageData) -> Iterator[TableSection]:
         (
             (", ".join(certificate.names) or "no name") + (f" and {certificate.more} more" if certificate.more else ""),
             f"{_moment(certificate.ends):%Y-%m-%d}",
-            f"{certificate.distrust}; {NOT_ACCEPTED}"
-            if certificate.distrust
-            else _days(days_until(certificate.ends, data.now)),
+            f"{certificate.distrust}; {NOT_ACCEPTED}" if certificate.distrust else _left(certificate, data.now),
         )
         for certificate in supervisor.certificates
     ]

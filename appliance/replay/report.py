@@ -59,6 +59,7 @@ _TEXT: Final = """<!DOCTYPE html>
 </body>
 </html>
 """
+_STYLE: Final = STYLE.read_text("utf-8")  # at import: the folder of an unpacked executable may be emptied meanwhile
 _PAGE: Final = Template(_TEXT, autoescape="xhtml_escape")
 _LABELS: Final = 4
 _EMPTY_SCALE: Final = (0.001, 0.01)  # seconds
@@ -72,7 +73,7 @@ def as_page(result: LoadTestResult) -> str:
     figures = [row for row in rows(result) if row[0] not in ("latency", "verdict")]
     tables = [("Figures", figures), ("Latency", [(name, f"{show_ms(ms)} ms") for name, ms in result.latency.items()])]
     page: bytes = _PAGE.generate(
-        style=STYLE.read_text("utf-8"),
+        style=_STYLE,
         title=headline(result),
         started=f"{result.started[:10]} {result.started[11:19]} UTC",
         result=result,

@@ -25,6 +25,7 @@ from appliance.service import heartbeat
 from appliance.service.children import ChildStarter
 from appliance.service.fleet import Fleet
 from appliance.service.supervisor import Supervisor, block_signals
+from appliance.system.frozen import UnpackedWatch
 from appliance.system.privileges import drop_privileges, lock_down, user_entry
 from appliance.system.raw_output import RawOutput
 from appliance.system.systemd import Notifier
@@ -48,6 +49,7 @@ def serve(
     """
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     controlling_terminal = Terminal(time.monotonic, nohup=nohup, is_there=has_terminal)
+    unpacked = UnpackedWatch(time.monotonic)
     settings = read()
     user = _service_user(settings, environ)
     first = make_deployment(settings, environ, owner=user)
@@ -73,6 +75,7 @@ def serve(
         terminal=controlling_terminal,
         writer=writer,
         raw=raw,
+        unpacked=unpacked,
         timer=time.monotonic,
     )
     gc.freeze()  # all objects up to here are shared with the children; a collection would copy their pages

@@ -46,6 +46,7 @@ from appliance.observe.shared_value import SharedValue
 from appliance.observe.writer import Writer
 from appliance.service.change_detector import ChangeDetector
 from appliance.service.fleet import STEWARD, WORKER, Fleet
+from appliance.system.frozen import UnpackedWatch
 from appliance.system.raw_output import RawOutput
 from appliance.system.systemd import Notifier
 from appliance.system.terminal import Action, Terminal
@@ -77,12 +78,14 @@ class Supervisor:
         terminal: Terminal,
         writer: Writer,
         raw: RawOutput,
+        unpacked: UnpackedWatch,
         timer: Callable[[], float],
     ) -> None:
         """`reload` makes the next deployment of the config as it is now; it raises ConfigError, StartError, OSError.
 
         `signals` are blocked and waited for. `status` is what the steward shows of the supervisor. `writer` is the
-        log's; `raw` reads what the processes write to stdout and stderr besides it. `timer` returns seconds.
+        log's; `raw` reads what the processes write to stdout and stderr besides it. `unpacked` watches the files of the
+        packaged executable. `timer` returns seconds.
         """
         self._current: Deployment | None = None
         self._next: Deployment | None = first
@@ -95,6 +98,7 @@ class Supervisor:
         self._terminal = terminal
         self._writer = writer
         self._raw = raw
+        self._unpacked = unpacked
         self._timer = timer
         self._waiting_for_import = False
         self._reload_requested = False
@@ -123,6 +127,7 @@ class Supervisor:
                 self._check_for_changes()
             self._fleet.reconcile()
         self._write_status()
+        self._unpacked.look()
         self._notify_systemd()
         self._writer.flush()
 

@@ -6,6 +6,7 @@ Wherever a request is cut the parser alone decides what it means: test_request_p
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 from typing import Any, cast
@@ -14,7 +15,7 @@ import pytest
 
 from appliance.edge.response import CONTINUE
 from appliance.outcomes import Outcome
-from tests.edge.cases import CASES, GET, HALF, POST, Case, reply_of
+from tests.edge.cases import BODY, CASES, GET, HALF, POST, Case, reply_of
 from tests.edge.wire import Apps, Wire, make_site, split, without_date
 from tests.factory import make_app, make_snapshot, sign
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
@@ -137,3 +138,56 @@ def test_a_refusal_is_logged_for_its_app(apps: Apps) -> None:
     raw = b"POST /helpscout HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n"
     wire = asyncio.run(talk(apps, raw))
     assert wire.site.counters.requests == [("helpscout", Outcome.TOO_LARGE, "")]
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast path", "application"])
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (b"", ""),
+        (b"Content-Encoding: gzip\r\n", "gzip"),
+        (b"content-encoding:  BR \r\n", "br"),
+        (b"Content-Encoding: identity\r\n", ""),
+        (b"Content-Encoding:\r\n", ""),
+        (b"Content-Encoding: deflate, gzip\r\n", "deflate, gzip"),
+        (b"Content-Encoding: deflate\r\nContent-Encoding: gzip\r\n", "deflate, gzip"),
+        (b"Content-Encoding: <b>\xfc" + b"x" * 99 + b"\r\n", "?b??" + "x" * 36),
+        (b"Accept-Encoding: gzip\r\n", ""),
+        (b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "gzip"),
+    ],
+    ids=["none", "gzip", "br", "identity", "empty", "two", "two fields", "of a stranger", "of the answer", "chunked"],
+)
+def test_the_diagnosis_is_told_of_a_content_encoding(fields: bytes, named: str, fast: bool) -> None:
+    """Whatever it is, a message that is rightly signed and readable gets its card, and every other its refusal."""
+    told: list[tuple[str, bytes, str]] = []
+    site = make_site(
+        {"/helpscout": make_app(None)},
+        fast=fast,
+        sample_refusal=lambda app, request: told.append((app, request.body, request.encoding)),
+    )
+    packed, plain = gzip.compress(BODY), BODY
+
+    def raw(body: bytes, signature: bytes) -> bytes:
+        framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if b"chunked" in fields else body
+        length = b"" if b"chunked" in fields else b"Content-Length: %d\r\n" % len(body)
+        head = b"POST /helpscout HTTP/1.1\r\nHost: a\r\nX-HelpScout-Signature: %b\r\n" % signature
+        return head + fields + length + b"\r\n" + framed
+
+    pieces = [
+        raw(packed, sign(plain)),
+        raw(packed, sign(packed)),
+        raw(plain, sign(plain)),
+        message("/helpscout", b"x", b"1"),
+    ]
+
+    async def talk_to_it() -> Wire:
+        wire = Wire(site)
+        await wire.feed(pieces)
+        wire.fire()
+        return wire
+
+    wire = asyncio.run(talk_to_it())
+    assert [answer.status for answer in split(bytes(wire.sent))] == [403, 400, 200, 403]
+    wrong = unreadable = ("helpscout", packed, named)
+    other = ("helpscout", b"1", "")
+    assert told == ([wrong, unreadable, other] if named else [wrong, other])

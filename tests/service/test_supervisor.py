@@ -97,7 +97,7 @@ class World:
         monkeypatch.setattr(module.certificates, "fingerprint", lambda _settings: self.files)
         monkeypatch.setattr(module, "with_new_certificate", self._renew)
         monkeypatch.setattr(module, "format_address", str)
-        nothing: Any = SimpleNamespace(read=lambda: None, flush=lambda: None)
+        nothing: Any = SimpleNamespace(read=lambda: None, flush=lambda: None, look=lambda: None)
         self.supervisor = Supervisor(
             first,  # type: ignore[arg-type]
             self._reload,  # type: ignore[arg-type]
@@ -109,6 +109,7 @@ class World:
             terminal=SimpleNamespace(on_sighup=lambda _code: self.hangup, poll=lambda: self.gone),  # type: ignore[arg-type]
             writer=nothing,
             raw=nothing,
+            unpacked=nothing,
             timer=self.timer,
         )
 
