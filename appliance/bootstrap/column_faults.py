@@ -45,9 +45,8 @@ def column_faults(settings: Settings, facts: Tables) -> tuple[Fault, ...]:
                 near = difflib.get_close_matches(f"{table}.{name}" if table else name, known, 1)
                 todo = f'did you mean "{near[0]}"?' if near else f"the columns are {', '.join(known)}"
                 whose = f"[related.{table}]" if table else "the customers"
-                missing.append(
-                    (path, Fault(None, None, dotted(path), f'"{name}" is not a column of {whose}', None, todo))
-                )
+                why = f'"{name}" is not a column of {whose}'
+                missing.append((path, Fault(None, None, dotted(path), why, None, todo)))
         faults += with_line_numbers(app.file, missing)
     return tuple(faults)
 
