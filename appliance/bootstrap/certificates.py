@@ -10,9 +10,10 @@ from typing import Final
 
 from appliance.bootstrap.state_folder import certificate_folder
 from appliance.config.schema import Settings
-from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
-from appliance.errors import StartFault
-from appliance.observe.health import NOT_ACCEPTED, Served
+from appliance.edge.certificate import Certificate, CertificateFault
+from appliance.edge.tls import load_pairs, self_signed, self_signed_files
+from appliance.errors import StartError
+from appliance.observe.health import NOT_ACCEPTED, CertificateInfo
 from appliance.observe.logs import log
 from appliance.system.files import fingerprint_of
 
@@ -46,10 +47,10 @@ def signature(settings: Settings) -> str:
     return fingerprint_of(files_of(settings))
 
 
-def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]:
+def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateInfo, ...]]:
     """Make the TLS context that the settings ask for, and give what it serves, the one that ends first at the front.
 
-    Without TLS there is neither. Raises StartFault.
+    Without TLS there is neither. Raises StartError.
     """
     if not settings.tls.enabled:
         return None, ()
@@ -67,9 +68,9 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
             )
         context, certificates = load_pairs(pairs, now)
     except CertificateFault as fault:
-        raise StartFault(str(fault)) from None
+        raise StartError(str(fault)) from None
     except OSError as error:
-        raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
+        raise StartError(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
     if made_here:  # which has been said
         certificates = tuple(replace(each, flaws=(), distrust=MADE_HERE) for each in certificates)
     for certificate in certificates:
@@ -79,7 +80,9 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
     return context, tuple(served[:_SHOWN])
 
 
-def _describe(certificate: Certificate) -> Served:
+def _describe(certificate: Certificate) -> CertificateInfo:
     names = certificate.names
     shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
-    return Served(shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust)
+    return CertificateInfo(
+        shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust
+    )

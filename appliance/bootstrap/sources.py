@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from appliance.config.reader import KeyPath, Reader
+from appliance.config.lines import KeyPath
+from appliance.config.reader import Reader
 from appliance.config.schema import Customers, Related, Settings
 from appliance.config.values import shown
 from appliance.ingest import sources

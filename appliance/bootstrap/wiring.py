@@ -6,20 +6,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 
 from appliance.bootstrap.sources import source_of
-from appliance.cards.layout import Display, title_of
+from appliance.cards.layout import title_of
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.config.files import read_card, read_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
-from appliance.edge.web import Mount
-from appliance.errors import StartFault
+from appliance.edge.site import Mount
+from appliance.errors import StartError
 from appliance.ingest.spec import ImportSpec, RelatedSpec
-from appliance.observe.trail_file import TrailFile
+from appliance.observe.audit_file import AuditFile
 from appliance.sidebar.answer_cache import AnswerCache
 from appliance.sidebar.app import Card, Rules, SidebarApp
 from appliance.sidebar.protocols import PROTOCOLS
@@ -94,9 +93,8 @@ def make_app(
 
 def card_of(settings: Settings, app: App) -> Card:
     """Give what an app's section says of its card. Raises ConfigError if the template cannot be used."""
-    display = Display(**{field.name: getattr(app.display, field.name) for field in fields(Display)})
     subject = tuple(_subject_rule(settings, app, rule) for rule in app.subject)
-    return Card(make_template(app), display, Vary(app.vary), subject)
+    return Card(make_template(app), app.display, Vary(app.vary), subject)
 
 
 def _subject_rule(settings: Settings, app: App, rule: Subject) -> SubjectRule:
@@ -142,14 +140,13 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
     return tuple(mounts)
 
 
-def trail_file(settings: Settings) -> TrailFile | None:
-    """Give the file of the access trail, not yet opened; None without one."""
-    kept = settings.log
-    return TrailFile(kept.trail, kept.trail_size, kept.trail_files) if kept.trail is not None else None
+def trail_file(settings: Settings) -> AuditFile | None:
+    """Return the file of the audit trail, not yet opened; None without one."""
+    return AuditFile(settings.log.trail) if settings.log.trail is not None else None
 
 
 def prepare_trail(settings: Settings) -> None:
-    """See that the access trail can be written, if there is to be one: nobody should look before. Raises StartFault."""
+    """Check that the audit trail can be written, if there is one: no card may be shown before. Raises StartError."""
     file = trail_file(settings)
     if file is None:
         return
@@ -157,7 +154,7 @@ def prepare_trail(settings: Settings) -> None:
         file.open()
         file.close()
     except OSError as error:
-        raise StartFault(
-            f"{file.path}: the access trail cannot be written: {error.strerror};"
+        raise StartError(
+            f"{file.path}: the audit trail cannot be written: {error.strerror};"
             " name another file in log.trail, or let the user that runs sidebard write there"
         ) from None

@@ -11,6 +11,7 @@ from typing import Final
 from appliance.cards import formatters
 from appliance.cards.formatters import Context, Formatter, words_of
 from appliance.cards.markup import MAX_TEXT, anchor, href_of, html_of, quote_url, shorten
+from appliance.config.schema import Display
 from appliance.customers.column_name import name_key
 from appliance.customers.keys import split
 from appliance.customers.record import Columns
@@ -35,16 +36,6 @@ ACRONYMS: Final = frozenset({"id", "url", "ltv", "mrr", "arr", "vat", "api", "sk
 PLACE: Final = re.compile(r"\{([^{}]+)\}")
 
 Values = Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Display:
-    """What `[app.display]` says. A name is a column, a related table, or a column of one, as in "orders.total"."""
-
-    columns: tuple[str, ...] = ()
-    titles: tuple[tuple[str, str], ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
-    url_column: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the checks look at: the settings, the environment, and a trial import that several of them need."""
+"""What the checks work on: the settings, the environment, and a dry run of an import that several of them need."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from appliance.ingest.spec import ImportRefused
 from appliance.system.account import account
 
 
-class Ground:
-    """One look at one installation. Nothing that it is asked for changes anything there."""
+class CheckContext:
+    """One installation at one time. Nothing that it is asked for changes anything there."""
 
     def __init__(
         self,
         settings: Settings,
         environ: Mapping[str, str],
         clock: Callable[[], float] = time.time,
-        eyes: pwd.struct_passwd | None = None,
+        file_user: pwd.struct_passwd | None = None,
     ) -> None:
-        """`clock` gives seconds since 1970; `eyes` is the user to look at files as, if this is root's process."""
+        """`clock` returns seconds since 1970; `file_user` is the user to read files as, if this is root's process."""
         self.settings: Final = settings
         self.environ: Final = environ
         self.now: Final = clock()
         self.plan: Final = import_spec_of(settings)
-        self.eyes: Final = eyes
+        self.file_user: Final = file_user
 
     @cached_property
     def last_import(self) -> SnapshotMetadata | OSError | None:
@@ -50,13 +50,13 @@ class Ground:
         except OSError as error:
             return error
 
-    def read_what_is_handed_over(self) -> None:
-        """Read now, with all the rights of this process, what the start gives to server.user."""
+    def read_owned_after_start(self) -> None:
+        """Read now, with all the rights of this process, what the start is going to give to server.user."""
         _ = self.last_import
 
     @cached_property
     def trial(self) -> DryRun | ImportRefused:
-        """A trial import into a folder of its own; made once."""
+        """A dry run of an import, in a folder of its own; made once."""
         last = self.last_import if isinstance(self.last_import, SnapshotMetadata) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
@@ -68,12 +68,12 @@ class Ground:
 
 
 def explain(error: OSError) -> str:
-    """Say what the system refused, for faults that have no better sentence."""
-    return f"{error.filename or 'the check'}: {error.strerror}; let {account()} use it"
+    """Return what the system refused, for errors that have no better sentence."""
+    return f"{error.filename or 'the check'}: {error.strerror}; give {account()} access to it"
 
 
 def existing(folder: Path) -> Path:
-    """Give the folder, or the nearest above it that is there."""
+    """Return the folder, or the nearest above it that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder

@@ -22,6 +22,7 @@ import msgspec
 from appliance.customers.address import domain_of, fold
 from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns, Record, Rows
+from appliance.errors import SidebardError
 
 FORMAT: Final = 3
 """Raised with every change of the file's contents. A snapshot of another format is never migrated, but made again."""
@@ -112,7 +113,7 @@ class Company(NamedTuple):
     """Its related rows are there only if all of them are joined by one value."""
 
 
-class SnapshotError(Exception):
+class SnapshotError(SidebardError):
     """The file is not a snapshot of this version, or it is damaged. The text is a sentence."""
 
 

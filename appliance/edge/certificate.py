@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from appliance.errors import SidebardError
 from appliance.observe.health import NOT_ACCEPTED
 from appliance.system.account import todo_of
 
@@ -22,7 +23,7 @@ SELF_SIGNED: Final = "signed by itself"
 _NEAR: Final = 14 * _DAY
 
 
-class CertificateFault(Exception):
+class CertificateFault(SidebardError):
     """The certificate or key cannot be used; the text is a sentence that says which file and what to do."""
 
 
@@ -40,7 +41,7 @@ class Validity(NamedTuple):
     ends: datetime
 
     def days_left(self, now: datetime) -> float:
-        """Give how many days it is still good for; below zero when it is over."""
+        """Return how many days are left until it expires; below zero once it has."""
         return (self.ends - now) / _DAY
 
     def is_near_end(self, now: datetime) -> bool:
@@ -63,7 +64,7 @@ class Certificate:
     """Whether its issuer is in the file."""
 
     def covers(self, name: str) -> bool:
-        """Say whether it is for this name, in lower case; "*" stands for the first label alone (RFC 6125, 6.4.3)."""
+        """Return whether it is for this name, in lower case; "*" stands for the first label alone (RFC 6125, 6.4.3)."""
         return name in self.names or f"*.{name.partition('.')[2]}" in self.names
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from appliance.errors import SidebardError
 from appliance.ingest.sources.base import Source
 
 MAX_LISTED: Final = 20
@@ -113,7 +114,7 @@ class Report(msgspec.Struct, frozen=True):
         return round(self.rows / self.seconds) if self.seconds else 0
 
 
-class ImportRefused(Exception):
+class ImportRefused(SidebardError):
     """The sources were not imported, and the last snapshot stays in use. The text is a sentence."""
 
     def __init__(self, sentence: str, bad: tuple[BadRow, ...] = (), *, transient: bool = False) -> None:

@@ -15,9 +15,10 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from appliance.cards import builtin
-from appliance.cards.layout import Display, Layout
+from appliance.cards.layout import Layout
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
+from appliance.config.schema import Display
 from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, values_of
@@ -93,7 +94,7 @@ class SidebarApp:
     ) -> None:
         """`clock` returns seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs.
 
-        `names_addresses` has every reply hold the address that it is about, for an access trail that names it.
+        `names_addresses` has every reply hold the address that it is about, for an audit trail that names it.
         """
         self.name: Final = name
         self.protocol: Final = protocol

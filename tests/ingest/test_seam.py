@@ -14,7 +14,7 @@ from appliance.bootstrap.settings import load
 from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import ConfigError, Settings
 from appliance.ingest import sources
-from appliance.preview.examples import Data
+from appliance.preview.examples import DataState
 from appliance.preview.session import Session
 from tests.daemon import ROOT, Daemon, until
 from tests.factory import CUSTOMERS, NOW, SECRET, body_for, open_snapshot, run_import
@@ -131,14 +131,14 @@ def test_checked(shop: Shop) -> None:
 def test_previewed_and_again_after_a_change(shop: Shop) -> None:
     settings = shop.settings()
     with closing(Session(settings, settings.apps[0], shop.settings, shop.folder / "imported")) as session:
-        session.take()
+        session.finish_import()
         assert session.state.rows == 6
         assert session.state.files == ("sidebard.toml", shop.customers, shop.orders)
-        assert "Ann Lee" in (session.answer(body_for("ann@example.com"), Data.LIVE).html or "")
+        assert "Ann Lee" in (session.answer(body_for("ann@example.com"), DataState.LIVE).html or "")
         shop.change()
-        assert session.look()
-        session.take()
-        assert "Zoe" in (session.answer(body_for("zoe@example.com"), Data.LIVE).html or "")
+        assert session.poll()
+        session.finish_import()
+        assert "Zoe" in (session.answer(body_for("zoe@example.com"), DataState.LIVE).html or "")
 
 
 class MemoryDaemon(Daemon):

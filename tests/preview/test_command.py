@@ -19,7 +19,7 @@ def ask(url):
 
 
 def customers(running):
-    """Give the names, once there are any: the address is printed before the data is read."""
+    """Return the names, once there are any: the address is printed before the data is read."""
     return until(lambda: [one["name"] for one in json.loads(ask(running.url.replace("/preview", "/customers")))])
 
 
@@ -88,16 +88,17 @@ def test_a_port_that_is_taken_is_said():
         flags = ("--customers", "conf/customers.csv", "--no-browser", "--listen", taken)
         result = run("preview", *flags, HOME="/nonexistent")
     assert (result.returncode, result.stdout) == (3, b"")
-    assert f"{taken}: cannot listen: Address already in use; name another with --listen" in result.stderr.decode()
+    assert f"{taken}: cannot listen: Address already in use; choose another with --listen" in result.stderr.decode()
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         (["--config", "/nowhere.toml"], 78, "/nowhere.toml: cannot be read"),
-        (["--config", "x", "--customers", "y"], 2, "leave out --customers"),
+        (["--config", "x", "--customers", "y"], 2, "--config cannot be combined with --customers"),
         (["--customers", "conf/customers.csv", "--app", "other"], 2, 'there is no app "other"'),
     ],
+    ids=["no config", "config and customers", "no such app"],
 )
 def test_wrong_usage(arguments, code, sentence):
     result = run("preview", "--no-browser", *arguments, HOME="/nonexistent")

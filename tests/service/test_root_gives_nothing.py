@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.config.schema import load
 from appliance.ingest import importer
 from appliance.system import privileges
@@ -205,7 +205,7 @@ def test_state_folder_that_the_user_cannot_reach_ends_the_start_with_a_sentence(
     sentence = f"{tmp_path}/state: the state folder cannot be used: Permission denied; name another in server.state"
     assert said.startswith(sentence)
     made = load(daemon.config, {})
-    where = Ground(made, {}, eyes=_NOBODY)
+    where = CheckContext(made, {}, file_user=_NOBODY)
     assert {only(look(name, where)).sentence for name in ("state", "space")} == {said}
 
 

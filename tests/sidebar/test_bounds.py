@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from appliance.cards import builtin
-from appliance.cards.layout import Display, Layout
+from appliance.cards.layout import Layout
 from appliance.cards.markup import MAX_CARD, MAX_TEXT, href_of
 from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateError
+from appliance.config.schema import Display
 from appliance.customers import address_cell
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, Rows

@@ -26,6 +26,7 @@ from typing import Final, NamedTuple
 
 from appliance.customers.column_name import shown_name
 from appliance.customers.record import ColumnError, Columns
+from appliance.errors import SidebardError
 from appliance.system.writes import Writes
 
 BATCH: Final = 2000
@@ -34,7 +35,7 @@ Wanted = Mapping[str, str]
 """Columns that must exist, each with the config key that names it."""
 
 
-class SourceError(Exception):
+class SourceError(SidebardError):
     """The source cannot be used as it is; the text is a sentence that says where and what to do.
 
     It never holds a cell's value: it ends in logs.
@@ -46,7 +47,7 @@ class SourceError(Exception):
         self.transient = transient
 
 
-class SourceSettingError(ValueError):
+class SourceSettingError(SidebardError):
     """A setting names no source: the key at fault, why, and what to do. It never holds a secret."""
 
     def __init__(self, key: str, reason: str, hint: str) -> None:
