@@ -243,7 +243,7 @@ def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int,
         if index in batch.faults:
             faults.append((index, batch.faults[index]))
             continue
-        if not any(row):
+        if not any(row) or (len(row) != width and not any(map(str.strip, row))):
             continue
         if len(row) > width and not any(map(str.strip, row[width:])):
             del row[width:]  # a delimiter at the end of each line, and what spreadsheets write beyond the last column

@@ -86,6 +86,7 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
         "a name behind, in brackets": read(HEADER + f"{ADA} (Ada),Ada\n"),
         "a remark beside it": read(HEADER + f'"{ADA}, wrong number",Ada\n', unclear=1),
         "two with a bar between": refused(HEADER + f"{ADA}|a@example.org,Ada\n", "1 of 1 rows are bad"),
+        "a remark alone": refused(HEADER + "(none),Ada\n", "1 of 1 rows are bad"),
         "a URL": refused(HEADER + f"https://{ADA},Ada\n", "1 of 1 rows are bad, .*c.csv:2: .*not an email address"),
         "a dot before": refused(HEADER + f".{ADA},Ada\n", "1 of 1 rows are bad"),
         "nobody has any": refused(HEADER + ",Ada\n,Bob\n", "no customer with an address .* nobody could be found"),
@@ -188,6 +189,8 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
         ),
         "a line end, then the end mark of DOS": read((HEADER + ROW).replace("\n", "\r\n") + "\x1a"),
         "the end mark of DOS within a row": refused(HEADER + ROW + "b@example.com,B\x1a", "no line end"),
+        "accepted, with white space at the end": read(HEADER + ROW + "  ", unterminated_last_line="accept"),
+        "white space at the end": refused(HEADER + ROW + "  ", "no line end"),
         "an empty line at the end": read(HEADER + ROW + "\n\n"),
     },
     "headers that look right": {

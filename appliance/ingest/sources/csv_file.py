@@ -237,7 +237,7 @@ class CsvSource:
                 )
                 line, rows = self._csv.line_num, list(islice(reader, BATCH))
             if not self._ended:
-                self._meet_unterminated(f"{self._file}:{self._skipped + line}", len(last))
+                self._meet_unterminated(f"{self._file}:{self._skipped + line}", last)
         except csv.Error as error:
             raise SourceFault(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
         except UnicodeError:
@@ -247,11 +247,12 @@ class CsvSource:
                 f"{self._file} cannot be read to its end: {error.strerror}; check the disk", transient=True
             ) from None
 
-    def _meet_unterminated(self, where: str, cells: int) -> None:
-        """Decide about a last line of so many cells without a line end. Raises SourceFault if it is only half there."""
+    def _meet_unterminated(self, where: str, row: list[str]) -> None:
+        """Decide about a last row without a line end. Raises SourceFault if only half of it is there."""
+        is_short = len(row) < self._first + len(self.columns.names) and any(map(str.strip, row))
         if self._format.last_line is LastLine.REFUSE:
             self.unterminated = where
-        elif self._format.last_line is LastLine.ACCEPT and cells < self._first + len(self.columns.names):
+        elif self._format.last_line is LastLine.ACCEPT and is_short:
             raise SourceFault(f"{where}: {_HALF}")
 
     def check_end(self) -> None:
