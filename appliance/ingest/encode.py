@@ -161,7 +161,7 @@ def _check_names(plan: Plan, columns: Columns) -> None:
 
 def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) -> Portion:
     indices, faults = sift(batch, source.columns)
-    rows = [batch.rows[index] for index in indices]
+    rows = _chosen(batch, indices, source.columns)
     found = reader.read(rows)
     records = msgspec.json.encode(rows)
     left_out = dict.fromkeys(too_large(rows), TOO_LARGE) if len(records) > MAX_ROW else {}
@@ -210,11 +210,18 @@ def _companies(plan: Plan, columns: Columns, rows: Sequence[Sequence[str]]) -> t
 def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[tuple[int, str]]]:
     """Return the rows that can be used, and the indices of the others with the reason; empty ones are neither."""
     indices, faults = sift(batch, columns)
-    rows = [batch.rows[index] for index in indices]
+    rows = _chosen(batch, indices, columns)
     if large := set(too_large(rows)):
         faults = sorted([*faults, *((indices[index], TOO_LARGE) for index in large)])
         rows = [row for index, row in enumerate(rows) if index not in large]
     return rows, faults
+
+
+def _chosen(batch: Batch, indices: Sequence[int], columns: Columns) -> list[list[str]]:
+    """Return these rows without empty cells beyond the header; the batch keeps its own, of which lines are counted."""
+    if isinstance(indices, range):  # all of them, as they are
+        return batch.rows
+    return [batch.rows[index][: len(columns.names)] for index in indices]
 
 
 def _wrong_width(cells: int, width: int) -> str:
@@ -245,9 +252,8 @@ def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int,
             continue
         if not any(row) or (len(row) != width and not any(map(str.strip, row))):
             continue
-        if len(row) > width and not any(map(str.strip, row[width:])):
-            del row[width:]  # a delimiter at the end of each line, and what spreadsheets write beyond the last column
-        if len(row) == width:
+        # Beyond the header may be a delimiter at the end of each line, and what spreadsheets write there.
+        if len(row) >= width and not any(map(str.strip, row[width:])):
             good.append(index)
         else:
             faults.append((index, _wrong_width(len(row), width)))
