@@ -68,6 +68,7 @@ SEEN = {
     "sep= above": (b"sep=;\nCustomers\nemail;name\na@b.example;A\n", 0, 3),
     "spelled otherwise": (b"Customers\nname, E-Mail\xc2\xa0\nA,a@b.example\n", 0, 2),
     "in quotes": (b'Customers\n"email","name"\n"a@b.example","A"\n', 0, 2),
+    "a very long title": (b"x" * 300_000 + b"\nemail,name\na@b.example,A\n", 0, 2),
     "in UTF-16": ("Customers\nemail,name\na@b.example,A\n".encode("utf-16"), 0, 2),
 }
 

@@ -160,7 +160,7 @@ class CsvSource:
         self._text.seek(0)
         with suppress(UnicodeError):
             for number in range(1, _TITLES + 2) if keys else ():
-                line = self._text.readline(MAX_CELL)
+                line = self._next_line()
                 for delimiter in DELIMITERS:
                     with suppress(csv.Error):
                         if keys <= {name_key(cell) for row in csv.reader([line], delimiter=delimiter) for cell in row}:
@@ -191,17 +191,20 @@ class CsvSource:
         else:
             self._text.seek(0)
         while self._skipped < self._format.skip_lines:
-            self._skip_line()
+            self._next_line()
+            self._skipped += 1
         begin = self._text.tell()
         while self._text.read(1) == "\ufeff":  # a second byte order mark, which some exports write
             begin = self._text.tell()
         self._text.seek(begin)
         return marked
 
-    def _skip_line(self) -> None:
-        while (part := self._text.readline(MAX_CELL)) and not part.endswith(("\n", "\r")):
-            pass
-        self._skipped += 1
+    def _next_line(self) -> str:
+        """Return the next line, of a very long one its beginning; "" at the end of the file."""
+        line = part = self._text.readline(MAX_CELL)
+        while part and not part.endswith(("\n", "\r")):
+            part = self._text.readline(MAX_CELL)
+        return line
 
     def _reader(self, delimiter: str) -> Iterator[list[str]]:
         csv.field_size_limit(MAX_CELL)
