@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from appliance.observe.metrics import Row, Table
+from appliance.observe.shared_counters import ChildRow, SharedCounters
 from appliance.service import fleet as module
 from appliance.service.backoff import NO_PROCESS
 from appliance.service.fleet import STEWARD, WORKER, Fleet
@@ -22,10 +22,10 @@ class System:
     def __init__(self) -> None:
         self.fault = 0
         self.tried: list[str] = []
-        self.rows: dict[int, Row] = {}
+        self.rows: dict[int, ChildRow] = {}
         self.killed: list[tuple[int, int]] = []
 
-    def start(self, kind: str, _setup: object, row: Row) -> int:
+    def start(self, kind: str, _setup: object, row: ChildRow) -> int:
         self.tried.append(kind)
         if self.fault:
             raise OSError(self.fault, os.strerror(self.fault))
@@ -46,7 +46,7 @@ class Wanted:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self.table = Table([], workers)
+        self.counters = SharedCounters([], workers)
         self.settings = object()
 
 
