@@ -276,6 +276,8 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
         "gzip": refused(b"\x1f\x8b\x08\0", "compressed with gzip"),
         "cp1252": refused(f"{HEADER}{ADA},Adä\n".encode("cp1252"), r'c\.csv:2: .*encoding = "cp1252"'),
         "cp1252, named": read(f"{HEADER}{ADA},Adä\n".encode("cp1252"), "Adä", encoding="cp1252"),
+        "Shift-JIS": refused(f"{HEADER}{ADA},エイダ\n".encode("shift_jis"), r"c\.csv:2: this is not UTF-8 text"),
+        "Mac Roman": refused(f"{HEADER}{ADA},Adä\n".encode("mac_roman"), r"c\.csv:2: this is not UTF-8 text"),
         "Shift-JIS, named": read(f"{HEADER}{ADA},エイダ\n".encode("shift_jis"), "エイダ", encoding="shift_jis"),
         "Mac Roman, named": read(
             f"{HEADER}{ADA},Adä\r".replace("\n", "\r").encode("mac_roman"), "Adä", encoding="mac_roman"
@@ -283,6 +285,7 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
         "Excel's Unicode text": read((HEADER + ROW).replace(",", "\t").encode("utf-16")),
         "sep=": read("sep=;\r\n" + (HEADER + ROW).replace(",", ";").replace("\n", "\r\n")),
         "sep= behind a mark": read(b"\xef\xbb\xbfsep=;\r\n" + (HEADER + ROW).replace(",", ";").encode()),
+        "a tab-separated file named .tsv": read((HEADER + ROW).replace(",", "\t"), file="c.tsv"),
         "sep= in quotes": read('"sep=;"\n' + (HEADER + ROW).replace(",", ";")),
     },
     "quotes and long cells": {
