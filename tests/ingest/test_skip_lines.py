@@ -88,6 +88,11 @@ def test_every_wanted_column_must_be_on_the_line(folder):
     assert sentence.endswith('; line 3 has the columns "email", "mail": set customers.skip_lines = 2')
 
 
+@pytest.mark.parametrize("line", ["", "boss@example.com"], ids=["empty", "an address"])
+def test_a_line_further_down_is_not_called_the_first(line, folder):
+    assert refusal(f"Customers\n{line}\n".encode(), folder, skip_lines=1).startswith("c.csv:2: this line ")
+
+
 def test_nothing_is_said_of_a_header_that_is_nowhere(folder):
     assert refusal(b"Customers\nmail,name\na@b.example,A\n", folder) == (
         'c.csv:1: there is no column "email", only "Customers"; correct customers.addresses, or the header'

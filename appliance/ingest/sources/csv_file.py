@@ -131,7 +131,7 @@ class CsvSource:
                 if any(normalise(cell) for cell in header):
                     # Said before any other complaint: those quote the header, and this one is a customer.
                     raise SourceFault(
-                        f"{where}: the first line contains an email address, so it is not a header; add one above it"
+                        f"{where}: {self._top} contains an email address, so it is not a header; add one above it"
                     )
                 columns = self._columns_of(header)
                 require(columns, wanted, setting)
@@ -144,6 +144,11 @@ class CsvSource:
         # The complaint about the delimiter that the header is full of is the one that helps.
         raise SourceFault(max(faults, key=lambda fault: fault[0])[1])
 
+    @property
+    def _top(self) -> str:
+        """What messages call the line of the header."""
+        return "this line" if self._format.skip_lines else "the first line"
+
     def _lack(self, first_line: str) -> str:
         """Return the sentence about an empty line, or the end of the file, in place of the header."""
         if not first_line and self._format.skip_lines:
@@ -151,7 +156,7 @@ class CsvSource:
                 f"the file has no line {self._skipped + 1}, though {self._format.skip_key} = {self._format.skip_lines}"
                 " says that the header is there; correct it"
             )
-        lacks = "the first line is empty" if first_line else "the file is empty"
+        lacks = f"{self._top} is empty" if first_line else "the file is empty"
         return f"{lacks}; add a header line, then one line per customer"
 
     def _line_of_header(self, wanted: Sequence[str]) -> int:
