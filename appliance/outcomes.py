@@ -90,6 +90,7 @@ class Cause(enum.StrEnum):
     RESERIALIZED = "reserialized"
     TRANSCODED = "transcoded"
     ENCODED_BODY = "encoded_body"
+    CONTENT_ENCODING = "content_encoding"
     UNKNOWN = "unknown"
 
 
@@ -120,7 +121,7 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
         "the sender must write the 28 characters of standard base64 and nothing else",
     ),
     Cause.WHITESPACE_OR_QUOTES: Advice(
-        "the two secrets differ in white space, quotes, or NAME= around them",
+        "the two secrets differ in what is around them: white space, quotes, NAME=, or what cannot be seen",
         "write exactly the secret that Help Scout has into the file, without anything around it",
     ),
     Cause.ENCODED: Advice(
@@ -143,6 +144,10 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
     Cause.ENCODED_BODY: Advice(
         "the body arrived in base64, or was signed in base64",
         "have the gateway pass the body on as it is (AWS: isBase64Encoded)",
+    ),
+    Cause.CONTENT_ENCODING: Advice(
+        "the body came compressed, which Help Scout does not do",
+        "have the sender, or the proxy that compresses requests, send the body as it was signed, not compressed",
     ),
     Cause.UNKNOWN: Advice(
         "it is the signature of another secret, or of another body",

@@ -1,4 +1,4 @@
-"""Whether a running service answers as it should: `sidebard check --self URL`."""
+"""Whether a running service answers correctly: `sidebard check --self URL`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _app_at(context: CheckContext, target: Target) -> App:
 
 
 def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
-    """Return the newest snapshot, and the address of a customer in it; without any, one that nobody has."""
+    """Return the newest snapshot and the address of a customer in it; without one, an address that no customer has."""
     ignored = context.settings.customers.ignore_domains
     try:
         newest = open_newest(snapshot_folder(context.settings), context.plan.digest())
@@ -107,10 +107,18 @@ def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
 
 
 def _certificate(context: CheckContext, answer: Answer) -> Iterator[Finding]:
-    if answer.validity is not None:
-        now = datetime.fromtimestamp(context.now, UTC)
-        sentence = f"its certificate is accepted, {answer.validity.days_left(now):.0f} days left"
-        yield warning(f"{sentence}; renew it") if answer.validity.is_near_end(now) else ok(sentence)
+    if not answer.validities:
+        return
+    now = datetime.fromtimestamp(context.now, UTC)
+    own, *issuers = answer.validities
+    sentence = f"its certificate is accepted, {own.days_left(now):.0f} days left"
+    yield warning(f"{sentence}; renew it") if own.is_near_end(now) else ok(sentence)
+    for issuer in issuers:
+        if issuer.is_near_end(now):
+            yield warning(
+                f"one of its chain has {issuer.days_left(now):.0f} days left; use the chain that the authority issues"
+                " today"
+            )
 
 
 def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], plain: Answer) -> str:

@@ -38,7 +38,7 @@ def command(
     html: bool,
     response: bool,
 ) -> None:
-    """Print the card of the customer with this ADDRESS. Exits with 1 if there is none."""
+    """Print the card of the customer with this ADDRESS. The exit code is 1 if there is none."""
     if (address is None) == (payload is None):
         raise click.UsageError("pass either an ADDRESS or --payload FILE")
     if address is not None and normalise(_readable(address)) is None:

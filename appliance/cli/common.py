@@ -40,7 +40,7 @@ secret_option: Final = click.option(
     "--secret-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The file with the shared secret, for --customers.",
+    help="Use the secret in this file, instead of a config.",
 )
 ca_option: Final = click.option(
     "--ca", type=_FILE, metavar="FILE", help="Trust only the certificate authorities in FILE."

@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.bootstrap.state_folder import become_owner, snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.cli import common
+from appliance.cli import common, counted
 from appliance.errors import FAILURE
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, ImportSpec, Report
@@ -92,9 +92,9 @@ def _print_json(values: dict[str, object]) -> None:
 
 def _print(spec: ImportSpec, report: Report) -> None:
     lines = [
-        f"{spec.source}: {report.rows:,} customers with {report.addresses:,} addresses"
+        f"{spec.source}: {counted(report.rows, 'customer')} with {counted(report.addresses, 'address', 'addresses')}"
         f" in {report.seconds:.1f} s, {report.rows_per_second:,} rows/s",
-        *(f"{name}: {rows:,} rows" for name, rows in report.related.items()),
+        *(f"{name}: {counted(rows, 'row')}" for name, rows in report.related.items()),
         f"without an address: {report.without_address:,}",
         f"addresses of more than one customer: {report.shared_addresses:,}",
         *([f"companies, by domain: {report.companies:,}"] if report.companies is not None else []),
@@ -103,8 +103,8 @@ def _print(spec: ImportSpec, report: Report) -> None:
     click.echo("\n".join(lines))
     _list_first(report.bad, report.bad_rows)
     if report.unclear_rows:
-        what = "no email address or domain" if spec.company_domain else "not an email address beside one"
-        click.echo(f"kept, with a value that is {what}: {report.unclear_rows:,}")
+        domain = " or domain" if spec.company_domain else ""
+        click.echo(f"kept, ignoring a value that is not an email address{domain}: {report.unclear_rows:,}")
         _list_first(report.unclear, report.unclear_rows)
 
 

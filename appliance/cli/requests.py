@@ -38,7 +38,7 @@ def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> f
     default="10%",
     callback=_share,
     metavar="SHARE",
-    help="Share of requests about unknown people (default: 10%).",
+    help="Share of requests about people who are not customers (default: 10%).",
 )
 @click.option(
     "--seed",
@@ -72,5 +72,5 @@ def command(
         for line in make_lines(drawn, random, protocol, path=app.path, count=count, unknown=unknown):
             sys.stdout.buffer.write(write_line(line))
         sys.stdout.buffer.flush()
-    except SnapshotError as fault:
-        raise common.CommandError(f"{fault}; run sidebard import") from None
+    except SnapshotError as error:
+        raise common.CommandError(f"{error}; run sidebard import") from None

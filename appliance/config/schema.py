@@ -22,7 +22,7 @@ from appliance.config.endpoint import Endpoint, parse_endpoint, parse_local_endp
 from appliance.config.lines import syntax_hint
 from appliance.config.reader import ConfigError, Fault, Reader, array, locate, rules, table, tables, value
 from appliance.config.secret_source import SecretSource, parse_secret
-from appliance.config.source_location import SourceLocation, parse_source
+from appliance.config.values import SourceLocation
 
 __all__ = [
     "App",
@@ -92,7 +92,7 @@ class Tls:
 class Customers:
     """[customers]. Durations are seconds, shares 0 to 1."""
 
-    source: SourceLocation = value(parse_source, example='"customers.csv"')
+    source: SourceLocation = value(values.parse_source, example='"customers.csv"')
     table: str = value(values.parse_text, "customers")
     addresses: tuple[str, ...] = value(values.list_of(values.parse_text, minimum=1), example='["email"]')
     refresh: float = value(values.parse_duration, "60s")
@@ -116,7 +116,7 @@ class Related:
     """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-"."""
 
     name: str
-    source: SourceLocation = value(parse_source, example='"orders.csv"')
+    source: SourceLocation = value(values.parse_source, example='"orders.csv"')
     table: str = value(values.or_empty(values.parse_text), "")
     key: str = value(values.parse_text, example='"customer_id"')
     on: str = value(values.parse_text, example='"id"')

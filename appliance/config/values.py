@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -64,6 +65,14 @@ class InvalidValueError(Exception):
         self.reason = reason
         self.hint = hint
         self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLocation:
+    """Where customers or related rows are: what the config says, and the file that it is if it is no address."""
+
+    text: str
+    path: Path
 
 
 # What is made of other parsers
@@ -216,6 +225,11 @@ def parse_state(value: object) -> Path:
     return parse_path(value)
 
 
+def parse_source(value: object) -> SourceLocation:
+    """Parse the path of a file, or an address. Which kinds there are is for `check` of `schema.load` to know."""
+    return SourceLocation(str(value), parse_path(value))
+
+
 def parse_header(value: object) -> str:
     """Parse the name of an HTTP header."""
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
@@ -244,7 +258,7 @@ def parse_link(value: object) -> str:
 
 
 def parse_name(value: object) -> str:
-    """Parse a short name that can stand in flags, logs and metrics."""
+    """Parse a short name that can be used in flags, logs and metrics."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise InvalidValueError("must be a short name", 'use letters, digits, "-" and "_", at most 64')
     return value
@@ -299,7 +313,7 @@ def parse_pattern(value: object) -> Pattern:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message may show it: short, on one line, no lists or tables with whatever is in them."""
+    """Return a value as a message may show it: short, on one line, without the items of lists and tables."""
     if isinstance(value, str):
         short = value if len(value) <= 60 else value[:60] + "..."
         escaped = short.replace("\\", "\\\\").replace('"', '\\"') if short.isprintable() else ascii(short)[1:-1]

@@ -24,7 +24,7 @@ from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotError
-from appliance.outcomes import Outcome, Reply
+from appliance.outcomes import Advice, Outcome, Reply
 from appliance.sidebar.answer_cache import AnswerCache, CachedAnswer, CacheState
 from appliance.sidebar.inquiry import Answer, Inquiry
 from appliance.sidebar.protocols.base import (
@@ -133,9 +133,9 @@ class SidebarApp:
         """Remove cached answers whose time is over. To be called now and then."""
         self._cache.expire()
 
-    def diagnose(self, request: SignedRequest) -> Diagnosis:
-        """Return why a refused request may be wrong: for the operator, never for the client."""
-        return self.protocol.diagnose(request)
+    def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
+        """Return why a refused request may be wrong, and what to do: for the operator, never for the client."""
+        return self.protocol.explain(request)
 
     def answer(self, request: SignedRequest) -> Reply:
         """Return the reply to one request. Raises nothing, whatever the bytes.

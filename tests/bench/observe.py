@@ -18,10 +18,16 @@ from appliance.observe.audit_trail import AuditTrail
 from appliance.observe.logs import RequestLog
 from appliance.observe.shared_counters import SharedCounters
 from appliance.observe.writer import Writer
-from appliance.outcomes import Outcome, Reply
+from appliance.outcomes import Outcome, Reply, Response
 
 FOUND = Reply(
-    200, Outcome.FOUND, b"x" * 1000, cache="hit", conversation=7, mailbox=1, agent=3, customer="0011223344556677"
+    Response(200, b"x" * 1000, "application/json"),
+    Outcome.FOUND,
+    cache="hit",
+    conversation=7,
+    mailbox=1,
+    agent=3,
+    customer="0011223344556677",
 )
 ROUNDS, NUMBER = 7, 10_000
 

@@ -39,6 +39,7 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (NOW - timedelta(days=1), "warning"),
         (NOW, "ok"),
     ],
+    ids=["no battery", "before this build", "a day before a file of the state", "right"],
 )
 def test_the_clock(now: datetime, status: str, tmp_path: Path) -> None:
     where = context(tmp_path, now=now.timestamp())

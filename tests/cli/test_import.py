@@ -30,7 +30,7 @@ def test_import(files):
     assert run("card", "more7@example.com", "--config", files / "sidebard.toml").returncode == 0
 
 
-def test_import_reports_companies(files):
+def test_import_tells_of_companies(files):
     write_csv(
         files / "customers.csv", [("email", "web"), ("ann@example.com", "example.com"), ("bob@example.com", "n/a")]
     )
@@ -40,7 +40,7 @@ def test_import_reports_companies(files):
     assert lines[3:] == [
         "companies, by domain: 1",
         "bad rows, left out: 0",
-        "kept, with a value that is no email address or domain: 1",
+        "kept, ignoring a value that is not an email address or domain: 1",
         f'  {files}/customers.csv:3: "web" contains a value that is not a domain; nobody is found by it',
     ]
     assert json.loads(run("import", "--json", "--config", config).stdout)["companies"] == 1
@@ -69,7 +69,7 @@ def test_import_as_json(files):
     }
 
 
-@pytest.mark.parametrize("flags", [[], ["--json"]])
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
 def test_a_refused_import_keeps_what_was_there(flags, files):
     assert run("import", "--config", files / "sidebard.toml").returncode == 0
     write_csv(files / "customers.csv", [("email", "name"), ("none", "X"), ("ann@example.com", "Y")])

@@ -100,6 +100,7 @@ def test_everything_set(tmp_path: Path) -> None:
         ({"XDG_STATE_HOME": "/x", "HOME": "/h"}, "/x/sidebard"),
         ({"XDG_STATE_HOME": "not/absolute", "HOME": "/h"}, "/h/.local/state/sidebard"),
     ],
+    ids=["systemd", "XDG", "home"],
 )
 def test_state_folder(environ: dict[str, str], expected: str, tmp_path: Path) -> None:
     assert load(tmp_path, environ=environ).server.state == Path(expected)
@@ -130,7 +131,11 @@ def test_unreadable(name: str, why: str, tmp_path: Path) -> None:
     assert len(caught.value.faults) == 1
 
 
-@pytest.mark.parametrize("text", ["a = " + "[" * 9000, "a = 1" + "0" * 9000, "server = 0x1" + "0" * 9000])
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 9000, "a = 1" + "0" * 9000, "server = 0x1" + "0" * 9000],
+    ids=["deep brackets", "long number", "long hexadecimal number"],
+)
 def test_hostile_toml(text: str, tmp_path: Path) -> None:
     assert "sidebard.toml" in faults(tmp_path, text)
 
