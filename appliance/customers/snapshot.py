@@ -194,6 +194,14 @@ class Snapshot:
             raise self._damaged(error) from None
         return None
 
+    def first_company(self) -> str | None:
+        """Return the domain of some company, for people who try out. Raises SnapshotError if the file is damaged."""
+        try:
+            row = self._execute("SELECT domain FROM company LIMIT 1").fetchone()
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+        return row[0] if row is not None else None
+
     def _found(self, statement: str, wanted: Iterable[tuple[int | str, ...]]) -> tuple[Record, ...]:
         found: dict[int, Record] = {}
         try:

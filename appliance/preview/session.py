@@ -116,8 +116,15 @@ class Session:
             importing=self.child is not None,
             faults=self._settings_faults + self._data_faults,
             warnings=tuple(view_fault(sentence, self._app.card) for sentence in self._removed()),
-            examples=examples(self._protocol, self._matches("")),
+            examples=examples(self._protocol, self._matches(""), self._company()),
         )
+
+    def _company(self) -> str | None:
+        """Return the domain of a company among the customers, if there is one."""
+        try:
+            return self._snapshot.first_company() if self._snapshot else None
+        except SnapshotError:
+            return None  # the answer says so
 
     def answer(self, body: bytes, data: DataState) -> PreviewAnswer:
         """Return the answer to a message that is signed and sent as by the help desk."""
@@ -272,7 +279,7 @@ class Session:
             self._imported = self._wanted()
 
     def _wanted(self) -> tuple[ImportSpec, str]:
-        """Return all that decides how an import would end now: also what its plan allows."""
+        """Return all that decides how an import would end now, including what its plan allows."""
         return self._plan, fingerprint(self._plan)
 
     def _import_if_changed(self) -> bool:

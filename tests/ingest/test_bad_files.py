@@ -233,6 +233,11 @@ CASES = [
         "c.csv:4: this line is not CSV (',' expected after '\"'); write a quote inside a quoted field twice, or export the file again",
     ),
     csv_case(
+        "after an empty cell of two lines beyond the header",
+        GOOD + b'x@example.com,X,"\n"\nnobody,N\n',
+        BAD_ROWS.format(1, 4, '6: "email" contains a value that is not an email address'),
+    ),
+    csv_case(
         "after a row of two lines",
         GOOD + b'x@example.com,"1\n2"\ny@example.com,"Y"y\n',
         "c.csv:6: this line is not CSV (',' expected after '\"'); write a quote inside a quoted field twice, or export the file again",

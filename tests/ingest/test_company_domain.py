@@ -65,6 +65,8 @@ READ = {
     "only www.": ("www.", None),
     "bytes that were no text": ("ex\ufffdmple.com", None),
     "a telephone number": ("+1.555.0100", None),
+    "fifty": (" ".join(f"a{n}.com" for n in range(50)), [f"a{n}.com" for n in range(50)]),
+    "more than fifty": (" ".join(f"a{n}.com" for n in range(51)), None),
     "very long": ("x" * 100_000 + ".com", None),
     "very many dots": ("a." * 50_000, None),
 }

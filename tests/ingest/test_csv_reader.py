@@ -115,6 +115,7 @@ HEADERS = {
         b"email,name\nann@example.com,Ann, ,,\nbob@example.com,Bob\n",
         ("email", "name"),
     ),
+    "a line of white space": (b"email,name\n \t\nann@example.com,Ann\n  \n", ("email", "name")),
     "empty columns at the end": (b"email,name,,\nann@example.com,Ann,,\n", ("email", "name")),
     "white columns at the end": ("email,name, ,\u00a0\nann@example.com,Ann,,\n".encode(), ("email", "name")),
     "an empty column that some rows do not have": (b"email,name,\nann@example.com,Ann\n", ("email", "name")),

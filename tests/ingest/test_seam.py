@@ -13,11 +13,11 @@ import pytest
 from appliance.bootstrap.settings import load
 from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import ConfigError, Settings
-from appliance.ingest import sources
+from appliance.ingest import dry_run, sources
 from appliance.preview.examples import DataState
 from appliance.preview.session import Session
 from tests.daemon import ROOT, Daemon, until
-from tests.factory import CUSTOMERS, NOW, SECRET, body_for, open_snapshot, run_import
+from tests.factory import CUSTOMERS, NOW, SECRET, Timer, body_for, open_snapshot, run_import
 from tests.ingest import memory_source
 
 PROGRAM = (sys.executable, "-W", "error", "-m", "tests.ingest.memory_source")
@@ -105,6 +105,18 @@ def test_imported_and_as_old_as_its_last_change(shop: Shop, monkeypatch: pytest.
     newer = open_snapshot(folder, spec)
     assert newer is not None
     assert (newer.facts.rows, newer.facts.as_of) == (7, NOW)  # the orders are of before
+
+
+def test_a_dry_run_of_a_large_one_reads_its_first_rows(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dry_run, "WHOLE", -1)
+    found = dry_run.dry_run(import_spec_of(shop.settings()), shop.folder, clock=lambda: NOW, timer=Timer())
+    assert (found.rows, found.whole, found.unread, found.relations[0].columns) == (6, False, (), ("email", "total"))
+
+
+def test_what_the_source_says_is_what_the_operator_reads(shop: Shop) -> None:
+    (shop.folder / "customers").unlink()
+    shown = shop.run("import")
+    assert (shown.returncode, shown.stderr) == (1, f"refused: {shop.customers} is empty; write the customers there\n")
 
 
 def test_a_row_of_another_width_is_named_by_its_place(shop: Shop) -> None:
