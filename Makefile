@@ -6,7 +6,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser screenshots system soak lint bench-import bench-card binary deb package requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card binary deb package reference requirements clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -19,7 +19,10 @@ run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, 
 	  --customers conf/customers.csv --secret-file conf/demo-secret --listen $(LISTEN)
 
 test: $(BIN)/.installed ## run every test, on two cores in three minutes
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 25
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 25 --cov
+
+coverage: test ## the same, and show the lines that no test runs in htmlcov/index.html
+	$(BIN)/coverage html
 
 browser: $(BIN)/.installed ## use the preview and status pages in chromium
 	$(BIN)/python -m pytest -m browser
@@ -54,12 +57,15 @@ deb: binary ## make the .deb and the .rpm of it
 package: $(BIN)/.installed deb ## try them in real Debian 12 and 13 (systemd-nspawn; root)
 	$(BIN)/python -m pytest -m package
 
+reference: $(BIN)/.installed ## write the commands' options into docs/cli.md
+	$(BIN)/python packaging/reference.py
+
 requirements: $(BIN)/.installed ## pin anew what the executable is built of
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --custom-compile-command 'make requirements' \
 	  --output-file packaging/requirements.txt setup.cfg packaging/requirements.in
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-build .venv-sslyze .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-build .venv-sslyze .coverage htmlcov .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 $(BIN)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from tests.coverage_env import COVERAGE
 from tests.factory import SECRET, body_for, sign, write_csv
 
 PATIENCE = 20.0
@@ -113,7 +114,13 @@ class Daemon:
             [*program, "serve", *(arguments or ("--config", str(self.config)))],
             stdout=stdout,
             stderr=subprocess.STDOUT if stdout == subprocess.PIPE else subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **(environ or {})},
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(folder),
+                "PYTHONPATH": str(ROOT),
+                **COVERAGE,
+                **(environ or {}),
+            },
             cwd=ROOT,
             start_new_session=True,
             pass_fds=pass_fds,

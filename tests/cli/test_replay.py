@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests.cli.test_commands import ROOT, run
+from tests.coverage_env import COVERAGE
 from tests.daemon import Daemon, alive, children, free_port, until
 from tests.factory import SECRET, body_for, sign, write_csv
 from tests.replay.peer import GOOD, answers, peer
@@ -300,7 +301,7 @@ def test_a_terminal_shows_a_bar_and_figures(service):
         ["script", "-qec", f"{sys.executable} {arguments} --url https://127.0.0.1:{service.port}", "/dev/null"],
         capture_output=True,
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "150"},
+        env={**COVERAGE, "PATH": "/usr/bin:/bin", "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "150"},
         timeout=60,
         check=True,
     ).stdout.decode()
