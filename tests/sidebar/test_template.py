@@ -11,7 +11,7 @@ from appliance.sidebar.markup import Markup
 from appliance.sidebar.reply import Outcome
 from appliance.sidebar.template import CardTemplate, TemplateFault, escape
 from tests.factory import NOW, body_for, make_app, make_snapshot, sign
-from tests.sidebar.hostile import HOSTILE
+from tests.sidebar.hostile import first_wrong
 
 ORDER = Record(Columns(["total"]), ["<9>"])
 ANN = Record(Columns(["name", "Last order"]), ["Ann & <Co>", "#1"], {"orders": Rows([ORDER, ORDER])})
@@ -38,10 +38,10 @@ def test_renders(text, html):
     assert render(text) == html
 
 
-@pytest.mark.parametrize("value", HOSTILE)
-def test_a_value_stays_text(value):
-    html = render("{{ customer.name }}", Record(Columns(["name"]), [value]))
-    assert not {"<", ">", '"', "'"} & set(html)
+def test_hostile_values_stay_text():
+    columns = Columns(["name"])
+    wrong = first_wrong(lambda value: {*"<>\"'"} & {*render("{{ customer.name }}", Record(columns, [value]))})
+    assert wrong is None
 
 
 def test_what_a_helper_made_is_not_escaped_again():
