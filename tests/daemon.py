@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.coverage_env import COVERAGE
 from tests.factory import SECRET, body_for, sign, write_csv
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 T = TypeVar("T")
 FLAWS = frozenset({"stderr", "stderr_dropped", "unraisable"})
 """Events that come of a bug, or of what a test does on purpose and then expects."""
-Line = dict[str, object]
+Line = dict[str, Any]
 
 
 def until(look: Callable[[], T | None], what: str = "it", patience: float = PATIENCE) -> T:
@@ -225,12 +225,12 @@ secrets = ["file:secret"]
         connection.close()
         return answer.status, text, dict(answer.getheaders())
 
-    def health(self) -> dict[str, object]:
+    def health(self) -> dict[str, Any]:
         """Give what /healthz says."""
-        health: dict[str, object] = json.loads(self.admin("/healthz")[1])
+        health: dict[str, Any] = json.loads(self.admin("/healthz")[1])
         return health
 
-    def healthy(self) -> dict[str, object]:
+    def healthy(self) -> dict[str, Any]:
         """Wait until /healthz has no reasons."""
         return until(lambda: health if not (health := self.health())["reasons"] else None, "health")
 

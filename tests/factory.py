@@ -7,6 +7,7 @@ import json
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from appliance.customers.importer import import_customers, open_newest
 from appliance.customers.lookup import Lookup
@@ -40,14 +41,14 @@ class Timer:
         return self.now
 
 
-def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: str) -> Path:
+def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: Any) -> Path:
     """Write rows, the header first."""
     with open(file, "w", encoding="utf-8", newline="") as text:
         csv.writer(text, **dialect).writerows(rows)
     return file
 
 
-def run_import(plan: Plan, folder: Path, **options: object) -> Report:
+def run_import(plan: Plan, folder: Path, **options: Any) -> Report:
     """Import with a clock that stands still."""
     return import_customers(plan, folder, **{"clock": lambda: NOW, "timer": Timer(), **options})
 
@@ -86,7 +87,7 @@ def make_app(
     **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
-    sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
+    sizes: dict[str, Any] = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
     lookup = Lookup(**sizes, timer=timer or Timer(), weigh=weigh)
     verifier = Verifier([Secret(one.encode()) for one in secrets])
     app = SidebarApp(

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,9 @@ from appliance.customers.plan import Plan, Refused, RelatedPlan
 from tests.factory import run_import
 
 GOOD = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
-ORDERS = RelatedPlan(name="orders", source="orders.csv", table="orders", key="customer", on="id", order_by="-date")
+ORDERS = RelatedPlan(
+    name="orders", source=Path("orders.csv"), table="orders", key="customer", on="id", order_by="-date"
+)
 
 
 def csv_case(name, content, sentence, file="c.csv", **plan):

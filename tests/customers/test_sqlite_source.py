@@ -29,7 +29,9 @@ def read(file, folder, table="customers", *addresses):
     """Import, and return the report and the values of who is found."""
     plan = Plan(source=file, table=table)
     report = run_import(plan, folder)
-    with closing(open_newest(folder, plan)) as snapshot:
+    snapshot = open_newest(folder, plan)
+    assert snapshot is not None
+    with closing(snapshot):
         return report, [tuple(values_of(one)) for one in snapshot.find(addresses or ("ada@example.com",))]
 
 

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def unpacked(tmp_path):
     return Unpacked(tmp_path / "unpacked")
 
 
-def serve(folder: Path, executable: Path, unpacked: Unpacked, **options: object) -> Daemon:
+def serve(folder: Path, executable: Path, unpacked: Unpacked, **options: Any) -> Daemon:
     environ = {**unpacked.environ, **options.pop("environ", {})}
     daemon = Daemon(folder, program=(str(executable),), environ=environ, **options)
     daemon.wait_for("serving")

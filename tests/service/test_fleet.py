@@ -9,7 +9,6 @@ import signal
 import pytest
 
 from appliance.observe.metrics import Row, Table
-from appliance.service import fleet as module
 from appliance.service.backoff import NO_PROCESS
 from appliance.service.fleet import STEWARD, WORKER, Fleet
 from tests.conftest import Logged
@@ -55,8 +54,8 @@ class Made:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.timer, self.system = Timer(), System()
-        monkeypatch.setattr(module.os, "kill", self.system.kill)
-        monkeypatch.setattr(module.os, "waitpid", self.system.waitpid)
+        monkeypatch.setattr(os, "kill", self.system.kill)
+        monkeypatch.setattr(os, "waitpid", self.system.waitpid)
         self.fleet = Fleet(self.system.start, self.timer, 15.0)
 
     def turn(self, seconds: float = 0.0) -> list[str]:

@@ -96,7 +96,7 @@ def test_refusals_are_counted_all_and_told_ten_times_a_second(tmp_path: Path) ->
 
 def _answers(daemon: Daemon) -> bool:
     try:
-        return daemon.health()["status"] == "ok"
+        return bool(daemon.health()["status"] == "ok")
     except ConnectionRefusedError:
         return False
 

@@ -72,7 +72,7 @@ def test_serves_a_card_that_says_so_without_any_data(tmp_path: Path) -> None:
 def test_an_address_in_use_ends_the_start_with_3(tmp_path: Path, what: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with Daemon(tmp_path, **{what: address}) as daemon:
+        with Daemon(tmp_path, **{what: address}) as daemon:  # type: ignore[arg-type]
             fault = str(daemon.wait_for("start_failed")["message"])
             assert fault.startswith(f"{address}: cannot listen there: Address already in use; ")
             assert daemon.end() == 3

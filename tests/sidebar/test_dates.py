@@ -121,7 +121,9 @@ def test_what_programs_write_is_read_back(second, micro, hours):
     """Python, RFC 5322 and JavaScript agree on which moment a text is."""
     moment = datetime.fromtimestamp(second, timezone(timedelta(hours=hours))).replace(microsecond=micro)
     for text in (moment.isoformat(), str(moment), f"{moment.timestamp():.6f}"):
-        assert abs(moment_of(text, UTC) - moment) < timedelta(milliseconds=1)
+        read = moment_of(text, UTC)
+        assert read is not None
+        assert abs(read - moment) < timedelta(milliseconds=1)
     seconds = moment.replace(microsecond=0)
     assert moment_of(f"{seconds:%a, %d %b %Y %H:%M:%S %z}", UTC) == seconds
     assert moment_of(f"{seconds:%b %d, %Y, %I:%M:%S %p %z}", UTC) == seconds

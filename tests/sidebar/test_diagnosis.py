@@ -188,7 +188,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("case", [each for each in BODY_SIGNATURES if each.values[0]["id"] in EXPECTED])
+@pytest.mark.parametrize("case", [each for each in BODY_SIGNATURES if each.id in EXPECTED])
 def test_published_mistakes(case):
     header = case["header"]
     found = Diagnoser([case["secret"].encode()], {}).diagnose(case["body"].encode(), header and header.encode())

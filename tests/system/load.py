@@ -103,7 +103,7 @@ def ask_once(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None 
         connection.sendall(REQUEST)
         read_card(connection)
         # The ticket of TLS 1.3 comes after the handshake, so the session is fetched last.
-        return Visit(connection.session, connection.session_reused)
+        return Visit(connection.session, bool(connection.session_reused))
 
 
 class Failure(NamedTuple):

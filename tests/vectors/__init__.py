@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 _FOLDER = Path(__file__).parent
 
 
-def cases(name: str) -> list:
+def cases(name: str) -> list[ParameterSet]:
     """Give the cases of a file as pytest parameters, each with its id."""
     return [pytest.param(case, id=case["id"]) for case in json.loads((_FOLDER / name).read_text("utf-8"))]
 
