@@ -23,6 +23,7 @@ class System:
         self.tried: list[str] = []
         self.rows: dict[int, Row] = {}
         self.killed: list[tuple[int, int]] = []
+        self.ended: list[tuple[int, int]] = []  # pids and wait statuses, to be reaped
 
     def start(self, kind: str, _setup: object, row: Row) -> int:
         self.tried.append(kind)
@@ -35,9 +36,8 @@ class System:
     def kill(self, pid: int, number: int) -> None:
         self.killed.append((pid, number))
 
-    @staticmethod
-    def waitpid(_pid: int, _options: int) -> tuple[int, int]:
-        return 0, 0
+    def waitpid(self, _pid: int, _options: int) -> tuple[int, int]:
+        return self.ended.pop(0) if self.ended else (0, 0)
 
 
 class Wanted:
@@ -113,3 +113,35 @@ def test_a_stuck_child_is_said_and_killed_once(made: Made, logged: Logged) -> No
         made.turn(0.5)
     assert made.system.killed == [(1000, signal.SIGKILL)]
     assert logged.take("steward_stuck")["pid"] == 1000
+
+
+def test_a_child_of_somebody_else_is_nothing_to_it(made: Made) -> None:
+    """Process 1 of a container inherits every process whose parent has ended."""
+    made.fleet.steward_of = Wanted(1)  # type: ignore[assignment]
+    made.turn()
+    made.system.ended = [(7, signal.SIGKILL)]
+    assert made.turn() == []
+    assert made.fleet.restarts == {WORKER: 0, STEWARD: 0}
+
+
+def test_a_child_that_ends_by_itself_in_good_order_is_replaced_without_a_word(made: Made) -> None:
+    """A signal to the whole process group reaches the children, too."""
+    made.fleet.workers_of = Wanted(1)  # type: ignore[assignment]
+    made.turn()
+    made.system.rows[1000].ready = True
+    made.turn(20)
+    made.system.rows[1000].beat()
+    made.system.ended = [(1000, 0)]
+    assert made.turn(1) == [WORKER]
+    assert made.fleet.restarts == {WORKER: 0, STEWARD: 0}
+
+
+def test_a_child_that_does_not_end_is_killed_after_its_time(made: Made) -> None:
+    made.fleet.steward_of = Wanted(1)  # type: ignore[assignment]
+    made.turn()
+    made.fleet.end()
+    assert made.system.killed == [(1000, signal.SIGTERM)]
+    made.turn(1.9)
+    assert made.system.killed == [(1000, signal.SIGTERM)]
+    made.turn(0.1)
+    assert made.system.killed == [(1000, signal.SIGTERM), (1000, signal.SIGKILL)]
