@@ -1,19 +1,25 @@
 """sidebard answers Help Scout sidebar requests from a local customer list, over HTTPS, as one file.
 
-    kernel -> edge -> SidebarApp.answer: signature -> payload -> lookup -> card -> reply -> bytes back, one log line
+    kernel -> edge -> SidebarApp.answer: signature -> inquiry -> customers -> card -> reply -> bytes back, one log line
 
-    config.py    TOML to frozen settings; every fault at once, with file and line
     cli/         what an operator types: one file a command
     preview/     the page on which a card is made, for this machine only
+    service/     the processes: supervisor, worker, steward, import children
+    checks/      what can be found wrong before an agent finds it: named checks of an installation
+    bootstrap/   from settings to objects: the one room that knows everybody
     edge/        from socket to request: TLS, HTTP, the Tornado application
-    sidebar/     from request to card: `app.answer`, signature, payload, card, reply (the outcome table)
-    customers/   from address to records: address (normal form), sources, importer, snapshot, lookup (TTL caches)
-    service/     the processes: supervisor, worker, steward; the checks of an installation
-    observe/     logs, access trail, counters, health, admin pages
     replay/      load tests: a corpus of signed requests, the processes that send it, the result
+    ingest/      import time: from the operator's sources to a snapshot
+    sidebar/     from an inquiry to an answer: `app.answer`, and the protocols of help desks
+    cards/       from records to HTML: the built-in card, templates
+    customers/   request time: addresses, records, the snapshot and its cache
+    config/      TOML to frozen settings; every fault at once, with file and line
+    system/      what the operating system gives: files, processes, users, systemd
+    observe/     logs, access trail, counters, health, admin pages
+    outcomes.py  the outcome table: how a request can end
+    errors.py    the errors that carry their own exit code
 
-Imports go one way, cli -> preview -> service -> edge -> sidebar -> customers; config and observe serve the first
-four. replay stands beside: only cli knows it, and it knows sidebar, customers and the charts of observe.
+Imports go one way, from the top of this list down; `tests/test_house.py` holds which room may import which.
 """
 
 import os

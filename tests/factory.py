@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from appliance.customers.importer import import_customers, open_newest
-from appliance.customers.lookup import Lookup
-from appliance.customers.plan import Plan, Report
+from appliance.cards.template import CardTemplate
 from appliance.customers.snapshot import Snapshot
-from appliance.sidebar.app import Card, Rules, SidebarApp, weigh
-from appliance.sidebar.signature import Secret, Verifier
-from appliance.sidebar.template import CardTemplate
+from appliance.customers.snapshot_store import open_newest
+from appliance.ingest.importer import import_customers
+from appliance.ingest.spec import Plan, Report
+from appliance.sidebar.answer_cache import AnswerCache
+from appliance.sidebar.app import Card, Rules, SidebarApp
+from appliance.sidebar.protocols.base import HelpDesk, Message
+from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
+from appliance.sidebar.protocols.signature import Secret
 
 SECRET = "a secret of the tests"
 NOW = 1_790_000_000.0
@@ -64,7 +67,7 @@ def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Sn
 
 def open_snapshot(folder: Path, plan: Plan, after: int = 0) -> Snapshot | None:
     """Open the newest one for a test, which need not say when it is done with it."""
-    snapshot = open_newest(folder, plan, after)
+    snapshot = open_newest(folder, plan.digest(), after)
     return kept(snapshot) if snapshot is not None else None
 
 
@@ -84,16 +87,16 @@ def make_app(
     card: Card | None = None,
     template: CardTemplate | None = None,
     names_addresses: bool = False,
+    protocol: HelpDesk | None = None,
     **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
     sizes: dict[str, Any] = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
-    lookup = Lookup(**sizes, timer=timer or Timer(), weigh=weigh)
-    verifier = Verifier([Secret(one.encode()) for one in secrets])
+    cached = AnswerCache(**sizes, timer=timer or Timer())
     app = SidebarApp(
         "helpscout",
-        verifier,
-        lookup,
+        protocol or HelpScoutApp([one.encode() for one in secrets], vary=card.vary.names if card else ()),
+        cached,
         clock=clock,
         log_key=b"a log key",
         rules=rules,
@@ -107,6 +110,11 @@ def make_app(
 def sign(body: bytes, secret: str = SECRET) -> bytes:
     """Sign as Help Scout does."""
     return Secret(secret.encode()).sign(body)
+
+
+def signed(body: bytes, signature: bytes | None = None) -> Message:
+    """Make the request of a body: with this signature, or else the right one."""
+    return Message(body, sign(body) if signature is None else signature)
 
 
 def body_for(*emails: str, **more: object) -> bytes:

@@ -27,8 +27,8 @@ from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.tls import server_context
 from appliance.edge.web import Mount, make_application
 from appliance.observe.logs import RequestLine, RequestLog
+from appliance.outcomes import Outcome
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.reply import Outcome
 
 
 @dataclass
@@ -161,9 +161,10 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
         log = RequestLog(lines, count(1_790_000_000.0).__next__)  # no second has too many refusals
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, log, time.perf_counter, NoCounters()),
+            application=make_application(mounts, log, time.perf_counter, NoCounters(), lambda app, request: None),
             request_log=log,
             counters=NoCounters(),
+            sample_refusal=lambda app, request: None,
             timer=time.perf_counter,
             clock=time.time,
         )

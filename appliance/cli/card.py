@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 import click
-import msgspec
 
+from appliance.bootstrap.wiring import make_app, make_protocol
 from appliance.cli import FAILED, common
-from appliance.config import ConfigError, Settings
+from appliance.config.schema import ConfigError, Settings
 from appliance.customers.address import normalise
-from appliance.service.wiring import make_app
-from appliance.sidebar.reply import CARD_STATUS, Outcome, Reply
-from appliance.sidebar.signature import Secret, Verifier
+from appliance.outcomes import CARD_STATUS, Outcome
+from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.protocols.base import Conversation, Message
 
 
 @click.command("card", short_help="Print the card of a customer.")
@@ -44,12 +44,21 @@ def command(
         raise click.UsageError("the ADDRESS is no e-mail address")
     if html and response:
         raise click.UsageError("--html and --response exclude each other")
-    body = common.read_input(payload) if payload else msgspec.json.encode({"customer": {"email": _readable(address)}})
     try:
-        reply = _answer(common.settings_without_secret(config, customers), app_name, body)
+        app = _make_app(common.settings_without_secret(config, customers), app_name)
     except ConfigError as error:
         raise common.ConfigStop(error) from None
-    _print(reply, html=html, response=response)
+    protocol = app.protocol
+    if payload:
+        body = common.read_input(payload)
+    else:
+        body = protocol.sample(Conversation(addresses=(_readable(address),), subject=""))
+    reply = app.answer(Message(body, protocol.sign(body).encode()))
+    if response or reply.response.status != CARD_STATUS:
+        sys.stdout.buffer.write(reply.response.body)
+    else:
+        card = protocol.read_card(reply.response.body)
+        click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
     if reply.fault:
         click.echo(f"the card failed, so this is the built-in one: {reply.fault}", err=True)
     sys.exit(0 if reply.outcome is Outcome.FOUND else FAILED)
@@ -60,20 +69,12 @@ def _readable(address: str | None) -> str:
     return (address or "").encode("utf-8", "replace").decode()
 
 
-def _answer(settings: Settings, app_name: str | None, body: bytes) -> Reply:
-    """Send `body` the way of every request, signed with a secret of our own."""
-    secret = Secret(secrets.token_bytes(20))
-    app = make_app(settings, common.find_app(settings, app_name), Verifier([secret]), b"")
-    app.use(common.open_customers(settings))
-    return app.answer(body, secret.sign(body))
-
-
-def _print(reply: Reply, *, html: bool, response: bool) -> None:
-    if response or reply.status != CARD_STATUS:
-        sys.stdout.buffer.write(reply.body)
-        return
-    card = msgspec.json.decode(reply.body, type=dict[str, str])["html"]
-    click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
+def _make_app(settings: Settings, app_name: str | None) -> SidebarApp:
+    """Make the app as the service does, with a secret of our own."""
+    app = common.find_app(settings, app_name)
+    made = make_app(settings, app, make_protocol(app, [secrets.token_bytes(20)]))
+    made.use(common.open_customers(settings))
+    return made
 
 
 # Anybody chooses a name, and with these in it a terminal would take commands from it.

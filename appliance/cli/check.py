@@ -16,16 +16,16 @@ from typing import Any, Final
 import click
 import msgspec
 
+from appliance.checks.context import Ground
+from appliance.checks.finding import Finding, Result, Status, fault, worst
+from appliance.checks.http_probe import target_of
+from appliance.checks.live import ask_itself
+from appliance.checks.registry import CHECKS, CONFIG, Check, run
 from appliance.cli import CONFIG_WRONG, FAILED, common
-from appliance.config import ConfigError, Settings
+from appliance.config.schema import ConfigError, Settings
+from appliance.errors import StartFault
 from appliance.observe import logs
-from appliance.service.checks.finding import Finding, Result, Status, fault, worst
-from appliance.service.checks.ground import Ground
-from appliance.service.checks.itself import ask_itself
-from appliance.service.checks.probe import target_of
-from appliance.service.checks.table import CHECKS, CONFIG, Check, run
-from appliance.service.privileges import eyes_of
-from appliance.service.wiring import StartFault
+from appliance.system.privileges import eyes_of
 
 _WORDS: Final = {
     Status.OK: ("ok", "green"),
@@ -98,7 +98,7 @@ def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: boo
 def _eyes(settings: Settings) -> pwd.struct_passwd | None:
     """Give the user to look at files as: root can read everything, which says nothing of what the service can."""
     with suppress(StartFault):  # that there is no such user is for the check "config" to say
-        return eyes_of(settings.server)
+        return eyes_of(settings.server.user, settings.server.state)
     return None
 
 

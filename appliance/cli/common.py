@@ -12,13 +12,16 @@ from typing import Any, Final
 
 import click
 
+from appliance.bootstrap.settings import load
+from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.wiring import plan_of
 from appliance.cli import CONFIG_WRONG, FAILED, START_FAILED
-from appliance.config import App, ConfigError, Settings, from_flags, load
-from appliance.config_values import BadValue, parse_duration
-from appliance.customers.importer import import_customers, open_newest
-from appliance.customers.plan import Plan, Refused
+from appliance.config.schema import App, ConfigError, Settings, from_flags
+from appliance.config.values import BadValue, parse_duration
 from appliance.customers.snapshot import Snapshot
-from appliance.service.wiring import plan_of, snapshot_folder
+from appliance.customers.snapshot_store import open_newest
+from appliance.ingest.importer import import_customers
+from appliance.ingest.spec import Plan, Refused
 
 DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
 
@@ -159,7 +162,7 @@ def open_customers(settings: Settings) -> Snapshot:
     It is closed when the command ends.
     """
     plan = plan_of(settings)
-    opened = open_newest(snapshot_folder(settings), plan) or _import_for_once(plan)
+    opened = open_newest(snapshot_folder(settings), plan.digest()) or _import_for_once(plan)
     click.get_current_context().call_on_close(opened.close)
     return opened
 
@@ -170,7 +173,7 @@ def _import_for_once(plan: Plan) -> Snapshot:
             import_customers(plan, Path(folder), clock=time.time, timer=time.monotonic)
         except Refused as refused:
             raise Stop("\n".join([str(refused), *map(str, refused.bad)])) from None
-        opened = open_newest(Path(folder), plan)  # stays readable when the folder is gone
+        opened = open_newest(Path(folder), plan.digest())  # stays readable when the folder is gone
     if opened is None:
         raise Stop(f"{plan.source} was read, but not written to {tempfile.gettempdir()}; look at that disk")
     return opened

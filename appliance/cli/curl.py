@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from appliance.config import Settings
+from appliance.bootstrap.certificates import named_pairs
+from appliance.bootstrap.state_folder import certificate_folder
+from appliance.config.schema import Settings
 from appliance.edge.certificate import Certificate, CertificateFault
 from appliance.edge.tls import load_pair, self_signed_files
-from appliance.service.certificates import named_pairs
-from appliance.service.wiring import certificate_folder
 
 _LOCAL: Final = "localhost"
 

@@ -12,13 +12,14 @@ from typing import Final
 import click
 import msgspec
 
+from appliance.bootstrap.state_folder import become_owner, snapshot_folder
+from appliance.bootstrap.wiring import plan_of
 from appliance.cli import FAILED, common
-from appliance.config import ConfigError
-from appliance.customers.importer import import_customers
-from appliance.customers.plan import MAX_LISTED, BadRow, Plan, Refused, Report
+from appliance.config.schema import ConfigError
+from appliance.errors import StartFault
+from appliance.ingest.importer import import_customers
+from appliance.ingest.spec import MAX_LISTED, BadRow, Plan, Refused, Report
 from appliance.service.importing import limit
-from appliance.service.privileges import become_owner
-from appliance.service.wiring import StartFault, plan_of, snapshot_folder
 
 _MANY: Final = 100_000
 

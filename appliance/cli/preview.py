@@ -18,12 +18,12 @@ from pathlib import Path
 import click
 
 from appliance.cli import common
-from appliance.config import ConfigError
-from appliance.config_values import BadValue, Endpoint, parse_endpoint
+from appliance.config.schema import ConfigError
+from appliance.config.values import BadValue, Endpoint, parse_endpoint
 from appliance.observe import hooks, logs
 from appliance.preview.server import ENDING, serve, url
 from appliance.preview.session import Session
-from appliance.service.process import fork
+from appliance.system.fork import fork
 
 
 @click.command("preview", short_help="Show the card in a browser while you make it.")

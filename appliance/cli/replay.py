@@ -14,8 +14,11 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import FAILED, common
-from appliance.config import ConfigError
+from appliance.config.schema import ConfigError
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.outcomes import Response
 from appliance.replay.crew import Crew, CrewFault
 from appliance.replay.line import LineFaults, Request, read_lines
 from appliance.replay.plan import Plan, Shot, make_shots
@@ -23,8 +26,7 @@ from appliance.replay.report import as_page
 from appliance.replay.result import Course, Point, Result, show_ms, sum_up
 from appliance.replay.target import BadUrl, Resuming, Target, Unreachable, Url, parse_url, reach
 from appliance.replay.text import as_text
-from appliance.service.wiring import make_mounts
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
+from appliance.sidebar.protocols.base import Message
 
 _FILE = click.Path(path_type=Path)
 _ABOVE_ZERO = click.FloatRange(0, min_open=True)
@@ -157,7 +159,7 @@ def _read(file: str) -> tuple[Request, ...]:
 
 def _answerer(
     config: Path | None, customers: Path | None, secret_file: Path | None, url: Url
-) -> Callable[[Request], Reply]:
+) -> Callable[[Request], Response]:
     """Give what answers as a service of this config would that answers from these customers."""
     try:
         settings = common.find_settings(config, customers, secret_file)
@@ -168,14 +170,15 @@ def _answerer(
     for mount in mounts.values():
         mount.app.use(snapshot)
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         mount = mounts.get((request.path or url.path).partition("?")[0])
         if mount is None:
-            return Refusal.NOT_FOUND.reply
+            return Refusal.NOT_FOUND.reply.response
         if len(request.body) > MAX_BODY_BYTES:
-            return Refusal.BODY_TOO_LARGE.reply
+            return Refusal.BODY_TOO_LARGE.reply.response
         is_signed = request.signature is not None and request.header.lower() == mount.signature_header.lower()
-        return mount.app.answer(request.body, request.signature.encode() if is_signed and request.signature else None)
+        signature = request.signature.encode() if is_signed and request.signature else None
+        return mount.app.answer(Message(request.body, signature)).response
 
     return answer
 

@@ -9,14 +9,14 @@ from random import Random
 
 import click
 
+from appliance.bootstrap.wiring import make_protocol
 from appliance.cli import common
-from appliance.config import ConfigError
-from appliance.config_files import read_secrets
-from appliance.config_values import BadValue, parse_share
+from appliance.config.files import read_secrets
+from appliance.config.schema import ConfigError
+from appliance.config.values import BadValue, parse_share
 from appliance.customers.snapshot import SnapshotFault
 from appliance.replay.corpus import Customers, make_lines
 from appliance.replay.line import write_line
-from appliance.sidebar.signature import Secret
 
 
 def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
@@ -56,16 +56,14 @@ def command(
     try:
         settings = common.find_settings(config, customers, secret_file)
         app = common.find_app(settings, app_name)
-        secret = Secret(read_secrets(app, os.environ)[0])
+        protocol = make_protocol(app, read_secrets(app, os.environ))
     except ConfigError as error:
         raise common.ConfigStop(error) from None
     snapshot = common.open_customers(settings)
     random = Random(seed)  # noqa: S311  # it draws examples
     drawn = Customers(snapshot, settings.customers.addresses, random, fold_plus=settings.customers.plus_addressing)
     try:
-        for line in make_lines(
-            drawn, random, secret, path=app.path, header=app.signature_header, count=count, unknown=unknown
-        ):
+        for line in make_lines(drawn, random, protocol, path=app.path, count=count, unknown=unknown):
             sys.stdout.buffer.write(write_line(line))
         sys.stdout.buffer.flush()
     except SnapshotFault as fault:

@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 
 from appliance.cli import BUG, common
-from appliance.config import ConfigError, Settings, with_overrides
+from appliance.config.schema import ConfigError, Settings, with_overrides
+from appliance.errors import StartFault
 from appliance.observe import hooks, logs
 from appliance.observe.writer import Writer
-from appliance.service import raw_output
 from appliance.service.supervisor import Supervisor, block_signals
-from appliance.service.unpacked import as_child_of_bootloader
-from appliance.service.wiring import StartFault
+from appliance.system import raw_output
+from appliance.system.frozen import as_child_of_bootloader
 
 
 @click.command("serve", short_help="Serve cards until SIGTERM or Ctrl-C.")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
+from appliance.bootstrap.wiring import make_protocol
 from appliance.cli import FAILED, common
 from appliance.cli.curl import reach
-from appliance.config import ConfigError, Settings, from_flags
-from appliance.config_files import read_secrets
-from appliance.sidebar.signature import Secret, Verifier
+from appliance.config.files import read_secrets
+from appliance.config.schema import ConfigError, Settings, from_flags
+from appliance.sidebar.protocols.base import Message
 
 
 @click.command("sign", short_help="Print or verify the signature of a message.")
@@ -39,20 +40,20 @@ def command(
     try:
         settings = _settings(config, secret_file)
         app = common.find_app(settings, app_name)
-        secrets = [Secret(value) for value in read_secrets(app, os.environ)]
+        protocol = make_protocol(app, read_secrets(app, os.environ))
     except ConfigError as error:
         raise common.ConfigStop(error) from None
     body = common.read_input(file)
-    signed = secrets[0].sign(body).decode("ascii")
+    signed = protocol.sign(body)
     if signature is not None:
-        if not Verifier(secrets).verify(body, signature.encode("utf-8", "surrogateescape")):
+        if not protocol.authenticate(Message(body, signature.encode("utf-8", "surrogateescape"))):
             click.echo("differs: another secret, or not these very bytes")
             sys.exit(FAILED)
         click.echo("right")
     elif header:
-        click.echo(f"{app.signature_header}: {signed}")
+        click.echo(f"{protocol.header}: {signed}")
     elif url is not None:
-        click.echo(curl_command(settings, url, app.signature_header, signed, body, file))
+        click.echo(curl_command(settings, url, protocol.header, signed, body, file))
     else:
         click.echo(signed)
 

@@ -1,1 +1,1 @@
-"""From address to records: the sources, the import, the snapshot and the look-up."""
+"""Request time: addresses, records, the snapshot and its cache."""

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from appliance.customers.account import todo_of
 from appliance.observe.health import NOT_ACCEPTED
+from appliance.system.account import todo_of
 
 if TYPE_CHECKING:
     from cryptography import x509

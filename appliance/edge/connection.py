@@ -27,12 +27,14 @@ from appliance.edge.phases import (
     IllegalMove,
     Phase,
 )
+from appliance.edge.refusals import Refusal
 from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser
 from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
 from appliance.edge.state import Lane, ServerState
 from appliance.edge.tornado_road import Context, TornadoExchange
 from appliance.observe.logs import describe, log
-from appliance.sidebar.reply import CARD_STATUS, Refusal
+from appliance.outcomes import CARD_STATUS
+from appliance.sidebar.protocols.base import BAD_SIGNATURE
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
@@ -94,8 +96,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._fresh = True  # no request has begun yet
         self._last = False  # the client has said that it sends no more
-        self._refusals = 0
-        self._sock = sock
+        self._refusals, self._sock = 0, sock
         self._received: Received | None = None  # below TLS
         self._said = 0  # bytes of plaintext
         self._blocked: float | None = None  # since when the client has not taken its answers
@@ -244,25 +245,27 @@ class Connection(asyncio.Protocol):
         return KEEP if request.version == "1.1" else KEEP_ALIVE
 
     def _answer(self, request: Request, lane: Lane) -> None:
-        state = self._state
-        site = state.site
+        state, site = self._state, self._state.site
         began = site.timer()
         try:
-            reply = lane.answer(request.body, request.signature)
+            reply = lane.answer(request)
         except Exception as error:  # a bug must not leave the client waiting
             self.fault(error)
             return
-        if reply.status == CARD_STATUS and request.keeps and request.version == "1.1" and not state.stopping:
+        response = reply.response
+        if response.status == CARD_STATUS and request.keeps and request.version == "1.1" and not state.stopping:
             connection = KEEP  # the common case
         else:
-            connection = CLOSE if reply.closes else self.connection_field(request, reply.status)
-        state.send(self._transport, state.heads.render(reply, connection))
-        self.since = ended = site.timer()
+            connection = CLOSE if response.closes else self.connection_field(request, response.status)
+        state.send(self._transport, state.heads.render(response, connection))
+        self.since = site.timer()
+        seconds = self.since - began
         if connection is CLOSE:
             self._end()
-        seconds = ended - began
         site.request_log.write(reply, lane.name, int(seconds * 1_000_000), self.peer)
         site.counters.request(lane.name, reply.outcome, reply.cache, seconds)
+        if reply is BAD_SIGNATURE:
+            site.sample_refusal(lane.name, request)
 
     def _start(self, request: Request) -> None:
         self._enter(RUNNING)
@@ -311,7 +314,7 @@ class Connection(asyncio.Protocol):
     @property
     def waiting(self) -> bool:
         """Whether it could be dropped without an answer being lost."""
-        return self._phase is not RUNNING and self._phase is not DROPPED
+        return self._phase not in (RUNNING, DROPPED)
 
     @property
     def silent(self) -> bool:
@@ -328,8 +331,7 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """End it if a deadline has passed."""
         self.check_overhead()
-        limits = self._state.limits
-        age = now - self.since
+        limits, age = self._state.limits, now - self.since
         if self._blocked is not None and now - self._blocked >= limits.write_timeout:
             self._state.site.counters.dropped()
             self.drop()
@@ -367,11 +369,9 @@ class Connection(asyncio.Protocol):
         """Send a refusal and end the connection."""
         if self._transport is None or self._phase not in OPEN:
             return
-        reply = refusal.reply
-        name = self._parser.app
-        self._write(self._state.heads.render(reply, CLOSE, without_body=self._parser.head_only))
+        reply, name, site = refusal.reply, self._parser.app, self._state.site
+        self._write(self._state.heads.render(reply.response, CLOSE, without_body=self._parser.head_only))
         self._linger_on()
-        site = self._state.site
         site.request_log.write(reply, name, 0, self.peer)
         site.counters.request(name, reply.outcome, "", 0.0)
 

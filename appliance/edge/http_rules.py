@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 
 Fields = Sequence[tuple[bytes, bytes]]
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from appliance.edge.connection import LINGER_SECONDS, Connection
 from appliance.edge.overhead import RECEIVE_BUFFER
+from appliance.edge.refusals import Refusal
 from appliance.edge.site import Limits, Site
 from appliance.edge.state import GRACE, SWEEP_SECONDS, ServerState
-from appliance.sidebar.reply import Refusal
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log

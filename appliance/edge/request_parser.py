@@ -24,8 +24,8 @@ import httptools
 import msgspec
 
 from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, Refused, check_head
+from appliance.edge.refusals import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
 from appliance.edge.state import Lane
-from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
 
 # Framing may be larger than what it frames: chunk sizes, extensions and trailers count against this.
 MAX_RAW_BODY_BYTES: Final = 4 * MAX_BODY_BYTES

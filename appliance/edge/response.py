@@ -7,7 +7,7 @@ from email.utils import formatdate
 from http.client import responses
 from typing import Final
 
-from appliance.sidebar.reply import CARD_STATUS, Reply
+from appliance.outcomes import CARD_STATUS, Response
 
 KEEP: Final = b""  # HTTP/1.1 persists without saying so (RFC 9112, 9.3)
 CLOSE: Final = b"Connection: close\r\n"
@@ -30,14 +30,15 @@ class Heads:
         self.date = formatdate(seconds, usegmt=True)
         self._prefixes.clear()
 
-    def render(self, reply: Reply, connection: bytes, *, without_body: bool = False) -> bytes:
+    def render(self, response: Response, connection: bytes, *, without_body: bool = False) -> bytes:
         """Give the whole answer; `connection` is KEEP, CLOSE or KEEP_ALIVE, `without_body` for HEAD."""
-        # A card's is found by its status alone: hashing three values costs as much as joining the bytes.
-        key: object = CARD_STATUS if reply.status == CARD_STATUS else (reply.status, reply.content_type, reply.headers)
+        # A card's is found by one text, whose hash is kept: hashing three values costs as much as joining the bytes.
+        is_card = response.status == CARD_STATUS and not response.headers
+        key: object = response.content_type if is_card else (response.status, response.content_type, response.headers)
         prefix = self._prefixes.get(key)
         if prefix is None:
-            prefix = self._prefixes[key] = self._prefix(reply)
-        body = reply.body
+            prefix = self._prefixes[key] = self._prefix(response)
+        body = response.body
         return b"%b%d\r\n%b\r\n%b" % (prefix, len(body), connection, b"" if without_body else body)
 
     def render_fields(
@@ -53,14 +54,14 @@ class Heads:
         lines.append(f"Content-Length: {length}\r\n")
         return b"%b%b\r\n%b" % ("\r\n".join(lines).encode("latin-1"), connection, body)
 
-    def _prefix(self, reply: Reply) -> bytes:
+    def _prefix(self, response: Response) -> bytes:
         # The order in which Tornado's RequestHandler sets them, so that both roads give the same bytes.
         fields = (
-            ("Content-Type", reply.content_type),
+            ("Content-Type", response.content_type),
             ("Date", self.date),
             ("Cache-Control", "no-store"),
-            *reply.headers,
+            *response.headers,
         )
-        lines = [f"HTTP/1.1 {reply.status} {responses.get(reply.status, 'Unknown')}"]
+        lines = [f"HTTP/1.1 {response.status} {responses.get(response.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in fields]
         return ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")

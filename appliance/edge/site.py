@@ -8,8 +8,9 @@ from typing import Protocol
 
 from tornado.web import Application
 
+from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.reply import Outcome, Reply
+from appliance.sidebar.protocols.base import SignedRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,13 @@ class RequestWriter(Protocol):
 
     def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
         """Log what `reply` was given by `app` ("" for none) to `peer`, in how many microseconds."""
+
+
+class RefusalSampler(Protocol):
+    """Is called with each request of an app whose signature is wrong, after the answer has been handed over."""
+
+    def __call__(self, app: str, request: SignedRequest) -> None:
+        """Look at it, or not. It is called on the event loop and must not block."""
 
 
 class Counters(Protocol):
@@ -79,6 +87,7 @@ class Site:
     application: Application
     request_log: RequestWriter
     counters: Counters
+    sample_refusal: RefusalSampler
     timer: Callable[[], float]
     clock: Callable[[], float]
 

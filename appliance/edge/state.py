@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from appliance.edge.response import Heads
 from appliance.edge.site import Limits, Site
-from appliance.sidebar.reply import Reply
+from appliance.outcomes import Reply
+from appliance.sidebar.protocols.base import SignedRequest
 
 SWEEP_SECONDS: Final = 1.0
 GRACE: Final = 0.02
@@ -21,7 +22,7 @@ TURN: Final = 8
 class Lane(NamedTuple):
     """A mount, taken apart for the fast lane. `line` is the request line of a POST to it."""
 
-    answer: Callable[[bytes, bytes | None], Reply]
+    answer: Callable[[SignedRequest], Reply]
     name: str
     signature_name: bytes
     line: bytes

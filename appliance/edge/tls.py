@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.customers.account import todo_of
 from appliance.edge.certificate import Certificate, CertificateFault, distrusted, read_certificate
 from appliance.edge.trust import distrust
+from appliance.system.account import todo_of
 
 __all__ = [
     "Certificate",

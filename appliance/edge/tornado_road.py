@@ -17,9 +17,9 @@ from tornado.httputil import (
 from tornado.web import Application
 
 from appliance.edge.http_rules import Refused, split_absolute
+from appliance.edge.refusals import Refusal
 from appliance.edge.request_parser import Request
 from appliance.edge.response import CLOSE, Heads
-from appliance.sidebar.reply import Refusal
 
 
 class Context(NamedTuple):

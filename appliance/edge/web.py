@@ -7,8 +7,10 @@ from typing import Any
 
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from appliance.edge.site import Counters, Mount, RequestWriter
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal, Reply
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
+from appliance.outcomes import Reply
+from appliance.sidebar.protocols.base import BAD_SIGNATURE, Message
 
 __all__ = ["Mount", "SidebarHandler", "make_application"]
 
@@ -18,12 +20,14 @@ def make_application(
     request_log: RequestWriter,
     timer: Callable[[], float],
     counters: Counters,
+    sample_refusal: RefusalSampler,
 ) -> Application:
     """Give the application that serves `mounts`. `timer` gives seconds for measuring."""
     shared: dict[str, Any] = {
         "request_log": request_log,
         "timer": timer,
         "counters": counters,
+        "sample_refusal": sample_refusal,
     }
     paths = {mount.path: mount for mount in mounts}
     return Application(
@@ -47,12 +51,14 @@ class SidebarHandler(RequestHandler):
         request_log: RequestWriter,
         timer: Callable[[], float],
         counters: Counters,
+        sample_refusal: RefusalSampler,
     ) -> None:
         """Take what every request of the application shares."""
         self._mount = paths.get(self.request.path)
         self._request_log = request_log
         self._timer = timer
         self._counters = counters
+        self._sample_refusal = sample_refusal
         self._began = timer()
         self._body = bytearray()
 
@@ -87,7 +93,8 @@ class SidebarHandler(RequestHandler):
         signatures = self.request.headers.get_list(self._mount.signature_header)
         # Two are malformed: whoever checks the first and whoever checks the last would see different requests.
         signature = signatures[0].encode("latin-1", "replace") if len(signatures) == 1 else None
-        self._send(self._mount.app.answer(bytes(self._body), signature))
+        self._message = Message(bytes(self._body), signature)
+        self._send(self._mount.app.answer(self._message))
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """Answer what Tornado itself refuses from the same table."""
@@ -99,14 +106,14 @@ class SidebarHandler(RequestHandler):
             self._send(Refusal.BAD_REQUEST.reply)
 
     def _send(self, reply: Reply) -> None:
-        self.set_status(reply.status)
-        self.set_header("Content-Type", reply.content_type)
-        for name, value in reply.headers:
+        self.set_status(reply.response.status)
+        self.set_header("Content-Type", reply.response.content_type)
+        for name, value in reply.response.headers:
             self.set_header(name, value)
-        if reply.closes:
+        if reply.response.closes:
             self.set_header("Connection", "close")
         self._reply = reply
-        self.finish(reply.body)
+        self.finish(reply.response.body)
 
     def on_finish(self) -> None:
         """Write the request's line."""
@@ -114,6 +121,8 @@ class SidebarHandler(RequestHandler):
         name = self._mount.app.name if self._mount else ""
         self._request_log.write(self._reply, name, int(seconds * 1_000_000), self.request.remote_ip or "")
         self._counters.request(name, self._reply.outcome, self._reply.cache, seconds)
+        if self._reply is BAD_SIGNATURE:
+            self._sample_refusal(name, self._message)
 
 
 def _too_long(content_length: str) -> bool:

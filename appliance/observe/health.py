@@ -10,7 +10,7 @@ import msgspec
 from appliance import __version__
 from appliance.observe.metrics import Refusals
 from appliance.observe.trail import explain
-from appliance.sidebar.diagnosis import Cause
+from appliance.outcomes import Cause
 
 DAY: float = 86400.0
 NOT_ACCEPTED: Final = "Help Scout does not accept it"

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from appliance.observe.metrics import BUCKETS, Totals
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Outcome
 
 EVERY: Final = 10.0
 """Seconds between two looks."""

@@ -19,7 +19,7 @@ import structlog
 
 from appliance.observe import console
 from appliance.observe.writer import MAX_PIECE
-from appliance.sidebar.reply import Outcome, Reply
+from appliance.outcomes import Outcome, Reply
 
 log: Final = structlog.get_logger()
 
@@ -93,18 +93,18 @@ class RequestLog:
         if not self._on:
             return
         now = self._stamp()
-        if reply.status >= 400 and not self._may_say(reply, now[:_TO_THE_SECOND]):
+        if reply.response.status >= 400 and not self._may_say(reply, now[:_TO_THE_SECOND]):
             return
         line = RequestLine(
             now,
             REQUEST_LEVEL,
             "request",
             app,
-            reply.status,
+            reply.response.status,
             reply.outcome,
             reply.cache,
             duration_us,
-            len(reply.body),
+            len(reply.response.body),
             peer,
             reply.conversation,
             reply.mailbox,

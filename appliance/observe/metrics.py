@@ -14,8 +14,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.sidebar.diagnosis import Cause
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Cause, Outcome
 
 BUCKETS: Final = (
     *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),

@@ -15,8 +15,7 @@ from appliance.observe.chart import Series, latency, short
 from appliance.observe.health import DAY, NOT_ACCEPTED, Health, Situation, days_until
 from appliance.observe.history import MINUTES, Span, total
 from appliance.observe.metrics import Totals
-from appliance.sidebar.diagnosis import ADVICE, Cause
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import ADVICE, Cause, Outcome
 
 FOLDER: Final = Path(__file__).parent / "page"
 _MARK_EVERY: Final = 15

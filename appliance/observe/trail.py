@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import msgspec
 
 from appliance.observe.logs import Stamp, log
-from appliance.sidebar.reply import Reply
+from appliance.outcomes import Reply
 
 BATCH_AFTER: Final = 0.25
 """Seconds between two batches: what a killed process can take with it, besides the batch that is being written."""

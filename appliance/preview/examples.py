@@ -1,7 +1,4 @@
-"""The messages that the page starts from: one about each customer, and one for each special state.
-
-They have the keys of Help Scout's own (developer.helpscout.com/apps/legacy-custom-apps/dynamic/), in its spelling.
-"""
+"""The messages that the page starts from: one about each customer, and one for each special state."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ from typing import Final
 import msgspec
 
 from appliance.preview.people import Person
+from appliance.sidebar.protocols.base import Conversation, HelpDesk
 
 STRANGER: Final = Person("Sam Stranger", ("sam.stranger@nowhere.example",))
-_TICKET: Final = {"id": "410293847", "number": "2048", "subject": "A question about my account"}
 
 
 class Data(enum.StrEnum):
@@ -33,31 +30,33 @@ class Example(msgspec.Struct, frozen=True):
     data: Data = Data.LIVE
 
 
-def message(name: str, addresses: Sequence[str], *, draft: bool = False) -> str:
-    """Give the message about a conversation with this customer, as text to edit."""
-    first, _, last = name.rpartition(" ")
-    customer: dict[str, object] = {"id": "290817263", "fname": first or last, "lname": last if first else ""}
-    if addresses:
-        customer |= {"email": addresses[0], "emails": list(addresses)}
-    values = {
-        "ticket": False if draft else _TICKET,
-        "customer": {} if draft else customer,
-        "user": {"id": "1001", "fname": "Alex", "lname": "Agent", "role": "user"},
-        "mailbox": {"id": "2002", "email": "inbox@helpdesk.example"},
-    }
-    return msgspec.json.format(msgspec.json.encode(values)).decode()
+def message(protocol: HelpDesk, name: str, addresses: Sequence[str], *, draft: bool = False) -> str:
+    """Return the message about a conversation with this customer, as text to edit."""
+    conversation = Conversation(
+        number=2048,
+        addresses=tuple(addresses),
+        name=name,
+        subject="A question about my account",
+        agent=1001,
+        is_draft=draft,
+    )
+    body = protocol.sample(conversation)
+    try:
+        return msgspec.json.format(body).decode()
+    except msgspec.DecodeError:
+        return body.decode()
 
 
-def examples(people: Sequence[Person]) -> tuple[Example, ...]:
-    """Give the special states; `people` are some customers, at best two."""
+def examples(protocol: HelpDesk, people: Sequence[Person]) -> tuple[Example, ...]:
+    """Return the special states; `people` are some customers, at best two."""
     known = people[0] if people else STRANGER
     several = [address for person in people[:2] for address in person.addresses]
     found = [
-        Example("Unknown customer", message(STRANGER.name, STRANGER.addresses)),
-        Example("No e-mail address", message(known.name, ())),
-        Example("Draft", message("", (), draft=True)),
-        Example("Several customers", message(known.name, several)),
-        Example("Old data", message(known.name, known.addresses), Data.OLD),
-        Example("Data not loaded", message(known.name, known.addresses), Data.NOT_LOADED),
+        Example("Unknown customer", message(protocol, STRANGER.name, STRANGER.addresses)),
+        Example("No e-mail address", message(protocol, known.name, ())),
+        Example("Draft", message(protocol, "", (), draft=True)),
+        Example("Several customers", message(protocol, known.name, several)),
+        Example("Old data", message(protocol, known.name, known.addresses), Data.OLD),
+        Example("Data not loaded", message(protocol, known.name, known.addresses), Data.NOT_LOADED),
     ]
     return tuple(example for example in found if len(people) > 1 or example.title != "Several customers")

@@ -9,12 +9,12 @@ from typing import Final
 
 import msgspec
 
+from appliance.cards.layout import Layout
 from appliance.customers.address import normalise
 from appliance.customers.address_reader import AddressReader
-from appliance.customers.plan import Plan
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.snapshot import Snapshot
-from appliance.sidebar.layout import Layout
+from appliance.ingest.spec import Plan
 
 SHOWN: Final = 20
 _LOOKED_AT: Final = 100_000  # records that are decoded for one search: half a second

@@ -16,22 +16,26 @@ from typing import Final
 
 import msgspec
 
-from appliance.config import App, ConfigError, Settings
-from appliance.config_files import read_card
-from appliance.customers import guards
+from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.wiring import make_app, make_protocol, plan_of
+from appliance.cards.help_scout_html import clean, removals_of, sentences
+from appliance.config.files import read_card
+from appliance.config.schema import App, ConfigError, Settings
 from appliance.customers.address import readable
-from appliance.customers.importer import open_newest
-from appliance.customers.plan import Refused
 from appliance.customers.snapshot import Snapshot, SnapshotFault
+from appliance.customers.snapshot_store import open_newest
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.ingest import validation
+from appliance.ingest.fingerprint import fingerprint
+from appliance.ingest.spec import Refused
+from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.preview.examples import Data, Example, examples, message
 from appliance.preview.faults import Shown, show
 from appliance.preview.people import Person, search
 from appliance.service.importing import Failed, ImportChild, Result
-from appliance.service.wiring import make_app, plan_of, snapshot_folder
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.help_scout_html import clean, is_cleaned, removals_of, sentences
-from appliance.sidebar.reply import CARD_STATUS, MAX_BODY_BYTES, Outcome, Refusal
-from appliance.sidebar.signature import Secret, Verifier
+from appliance.sidebar.protocols.base import HelpDesk, Message
+from appliance.system.files import fingerprint_of
 
 _DAY: Final = 86400.0
 
@@ -84,7 +88,7 @@ class Session:
         process must have no other threads.
         """
         self._settings, self._app, self._read, self._folder = settings, app, read, folder
-        self._secret = Secret(secrets.token_bytes(20))
+        self._protocol = self._make_protocol(app)
         self._settings_faults: tuple[Shown, ...] = ()
         self._data_faults: tuple[Shown, ...] = ()
         self._apps: dict[Data, SidebarApp] = {}
@@ -112,7 +116,7 @@ class Session:
             importing=self.child is not None,
             faults=self._settings_faults + self._data_faults,
             warnings=tuple(show(sentence, self._app.card) for sentence in self._removed()),
-            examples=examples(self._people("")),
+            examples=examples(self._protocol, self._people("")),
         )
 
     def answer(self, body: bytes, data: Data) -> Answer:
@@ -120,21 +124,23 @@ class Session:
         app = self._apps[Data.OLD if data is Data.OLD else Data.LIVE]
         # It forgets what was answered before: the time that is shown is a first request's.
         app.use(None if data is Data.NOT_LOADED else self._snapshot)
-        signature = self._secret.sign(body)
+        protocol = app.protocol
+        request = Message(body, protocol.sign(body).encode())
         started = time.perf_counter()
-        reply = app.answer(body, signature) if len(body) <= MAX_BODY_BYTES else Refusal.BODY_TOO_LARGE.reply
+        reply = app.answer(request) if len(body) <= MAX_BODY_BYTES else Refusal.BODY_TOO_LARGE.reply
         seconds = time.perf_counter() - started
-        card = msgspec.json.decode(reply.body, type=dict[str, str]) if reply.status == CARD_STATUS else {}
+        response = reply.response
+        card = protocol.read_card(response.body) if response.status == CARD_STATUS else None
         # While the files cannot be used, the template is one of before: its lines are not those in the file.
         is_of_now = not self._settings_faults
-        shown, warnings = self._shown_of(card.get("html"))
+        shown, warnings = self._shown_of(card)
         return Answer(
-            status=reply.status,
+            status=response.status,
             outcome=reply.outcome,
-            text=reply.body.decode(),
-            size=len(reply.body),
+            text=response.body.decode(),
+            size=len(response.body),
             milliseconds=round(seconds * 1000, 3),
-            html=card.get("html"),
+            html=card,
             shown=shown,
             faults=(show(reply.fault, self._app.card),) if reply.fault and is_of_now else (),
             warnings=warnings,
@@ -142,7 +148,7 @@ class Session:
 
     def _removed(self) -> tuple[str, ...]:
         """Say what Help Scout removes of the template as it is in its file."""
-        if not is_cleaned(self._app.signature_header):
+        if not self._protocol.removes_html:
             return ()
         try:
             text = read_card(self._app)
@@ -155,7 +161,7 @@ class Session:
         if html is None:
             return None, ()
         cleaned, is_blank, warnings = html, not html.strip(), []
-        if is_cleaned(self._app.signature_header):
+        if self._protocol.removes_html:
             cleaned, removals, is_blank = clean(html)
             said = "\n".join(self._removed())
             things = dict.fromkeys(removal.what for removal in removals)
@@ -171,7 +177,7 @@ class Session:
                 person.name,
                 person.addresses[0],
                 readable(person.addresses[0]),
-                message(person.name, person.addresses),
+                message(self._protocol, person.name, person.addresses),
             )
             for person in self._people(text)
         )
@@ -212,7 +218,7 @@ class Session:
             self._snapshot.close()
 
     def _look(self) -> str:
-        return guards.signature_of(file for file in (self._settings.file, self._app.card) if file)
+        return fingerprint_of(file for file in (self._settings.file, self._app.card) if file)
 
     def _settle(self) -> None:
         """Read the settings and the template again."""
@@ -243,22 +249,27 @@ class Session:
         settings = self._settings
         customers = replace(settings.customers, max_age=settings.customers.max_age or _DAY)
         old, ahead = replace(settings, customers=customers), (customers.max_age or 0) + _DAY
-        verifier = Verifier([self._secret])
-        return {
-            Data.LIVE: make_app(settings, app, verifier, b""),
-            Data.OLD: make_app(old, app, verifier, b"", clock=lambda: time.time() + ahead),
+        protocol = self._make_protocol(app)
+        made = {
+            Data.LIVE: make_app(settings, app, protocol),
+            Data.OLD: make_app(old, app, protocol, clock=lambda: time.time() + ahead),
         }
+        self._protocol = protocol
+        return made
+
+    def _make_protocol(self, app: App) -> HelpDesk:
+        return make_protocol(app, [secrets.token_bytes(20)])
 
     def _open_kept(self) -> None:
         """Use the service's own snapshot, at least until the files that have changed since are imported."""
         with suppress(OSError):  # it may be another user's
-            self._snapshot = open_newest(snapshot_folder(self._settings), self._plan)
-        if self._snapshot is not None and self._snapshot.facts.signature == guards.signature(self._plan):
+            self._snapshot = open_newest(snapshot_folder(self._settings), self._plan.digest())
+        if self._snapshot is not None and self._snapshot.facts.signature == fingerprint(self._plan):
             self._tried = self._wanted()
 
     def _wanted(self) -> str:
         """Give a name for what an import would read now."""
-        return f"{self._plan.digest()} {guards.signature(self._plan)}"
+        return f"{self._plan.digest()} {fingerprint(self._plan)}"
 
     def _import_if_changed(self) -> bool:
         wanted = self._wanted()
@@ -279,7 +290,7 @@ class Session:
             sentences = [result.sentence, *map(str, result.bad)]
             self._data_faults = tuple(show(sentence, None) for sentence in sentences)
             return
-        opened = open_newest(self._folder, self._plan)
+        opened = open_newest(self._folder, self._plan.digest())
         if opened is not None:  # else the settings have changed meanwhile, and the next import is for them
             if self._snapshot is not None:
                 self._snapshot.close()
@@ -291,4 +302,4 @@ class Session:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    return str(error) if isinstance(error, Refused) else guards.explain(error, folder)
+    return str(error) if isinstance(error, Refused) else validation.explain(error, folder)

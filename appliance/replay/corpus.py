@@ -5,7 +5,6 @@ The same snapshot and seed give the same bytes. Nothing is kept, so a corpus may
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -14,15 +13,12 @@ from typing import Final
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns
 from appliance.customers.snapshot import Snapshot
+from appliance.outcomes import CARD_STATUS
 from appliance.replay.line import HEADER, Line
-from appliance.replay.shapes import SHAPES, Conversation
-from appliance.sidebar.reply import CARD_STATUS
-from appliance.sidebar.signature import Secret
+from appliance.sidebar.protocols.base import Conversation, HelpDesk
 
 _AGENTS: Final = 20
 _GOLDEN: Final = 0.6180339887
-_FACTORIES: Final = tuple(shape.make for shape in SHAPES)
-_PERCENTS: Final = tuple(shape.percent for shape in SHAPES)
 
 
 class Customers:
@@ -51,23 +47,23 @@ class Customers:
 
 
 def make_lines(
-    customers: Customers, random: Random, secret: Secret, *, path: str, header: str, count: int, unknown: float
+    customers: Customers, random: Random, protocol: HelpDesk, *, path: str, count: int, unknown: float
 ) -> Iterator[Line]:
-    """Give `count` lines; the share `unknown` of them, from 0 to 1, asks for people whom nobody knows.
+    """Return `count` lines; the share `unknown` of them, from 0 to 1, asks for people whom nobody knows.
 
     `random` must be the one that `customers` was made with. Raises SnapshotFault.
     """
+    percents = [shape.percent for shape in protocol.shapes]
     for number in range(1, count + 1):
         stranger = random.random() < unknown
         addresses = (f"stranger-{number}@nobody.invalid",) if stranger else customers.draw()
-        make = random.choices(_FACTORIES, _PERCENTS)[0]
-        message = make(Conversation(number, addresses, random.randrange(_AGENTS)))
-        # As PHP's json_encode writes it: ASCII alone, and \/ for a slash.
-        body = json.dumps(message, separators=(",", ":")).replace("/", "\\/")
+        shape = random.choices(range(len(percents)), percents)[0]
+        conversation = Conversation(number=number, addresses=addresses, agent=random.randrange(_AGENTS))
+        body = protocol.sample(conversation, shape)
         yield Line(
             path=path,
-            body=body,
-            header="" if header == HEADER else header,
-            signature=secret.sign(body.encode()).decode("ascii"),
+            body=body.decode(),
+            header="" if protocol.header == HEADER else protocol.header,
+            signature=protocol.sign(body),
             expect=CARD_STATUS,
         )

@@ -9,7 +9,10 @@ from typing import Final
 
 import msgspec
 
-HEADER: Final = "X-HelpScout-Signature"
+from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
+
+HEADER: Final = HelpScoutApp.header
+"""Of a line that names none."""
 MAX_FAULTS: Final = 20
 
 _PATH: Final = re.compile(r"/[!-~]*")

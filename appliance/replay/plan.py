@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
+from appliance.outcomes import Response
 from appliance.replay.line import Request
 from appliance.replay.target import Url
-from appliance.sidebar.reply import Reply
 
 MAX_STEP: Final = 1.0
 _STEPS: Final = 20
@@ -57,13 +57,13 @@ class Shot(msgspec.Struct, frozen=True, gc=False):
 
 
 def make_shots(
-    requests: Sequence[Request], url: Url, *, close: bool, answer: Callable[[Request], Reply] | None = None
+    requests: Sequence[Request], url: Url, *, close: bool, answer: Callable[[Request], Response] | None = None
 ) -> tuple[Shot, ...]:
     """Make the bytes of each request; `answer` gives the answer that each is to be compared with."""
     return tuple(_make_shot(request, url, close, answer(request) if answer else None) for request in requests)
 
 
-def _make_shot(request: Request, url: Url, close: bool, reply: Reply | None) -> Shot:
+def _make_shot(request: Request, url: Url, close: bool, response: Response | None) -> Shot:
     lines = [
         f"POST {request.path or url.path} HTTP/1.1",
         f"Host: {url.authority}",
@@ -74,9 +74,9 @@ def _make_shot(request: Request, url: Url, close: bool, reply: Reply | None) -> 
         lines.append(f"{request.header}: {request.signature}")
     if close:
         lines.append("Connection: close")
-    status = reply.status if reply is not None and request.expect is None else request.expect
+    status = response.status if response is not None and request.expect is None else request.expect
     data = "\r\n".join([*lines, "", ""]).encode("ascii") + request.body
-    return Shot(data, request.number, status, reply.body if reply is not None else None)
+    return Shot(data, request.number, status, response.body if response is not None else None)
 
 
 class OpenLoop:

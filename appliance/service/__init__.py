@@ -1,1 +1,1 @@
-"""The processes: what is put together, runs, imports and ends."""
+"""The processes: supervisor, workers, steward, import children."""

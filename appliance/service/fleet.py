@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.bootstrap.deployment import Setup
 from appliance.observe.logs import log
 from appliance.observe.metrics import Row
 from appliance.service.backoff import Backoff
 from appliance.service.heartbeat import Heartbeat
-from appliance.service.process import start_sentence
-from appliance.service.setup import Setup
+from appliance.system.fork import start_sentence
 
 _GRACE: Final = 2.0
 """Seconds that a child may take to end, after it was told to and besides what its requests may take."""

@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-from appliance.customers import guards
-from appliance.customers.importer import import_customers
-from appliance.customers.plan import BadRow, Plan, Refused, Report
+from appliance.ingest import validation
+from appliance.ingest.importer import import_customers
+from appliance.ingest.spec import BadRow, Plan, Refused, Report
 from appliance.observe.logs import describe, log
-from appliance.service.process import FAILED, end_with, start_sentence
+from appliance.system.fork import FAILED, end_with, start_sentence
 
 MAX_MEMORY: Final = 1024**3
 MAX_SECONDS: Final = 3600
@@ -121,4 +121,4 @@ def run_import(plan: Plan, folder: Path) -> Result:
     except Refused as refused:
         return Failed(str(refused), refused.bad, refused.transient)
     except (OSError, sqlite3.Error, MemoryError) as error:
-        return Failed(guards.explain(error, folder))
+        return Failed(validation.explain(error, folder))

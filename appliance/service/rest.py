@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from appliance.customers import guards
-from appliance.customers.csv_source import CSV_SUFFIXES
-from appliance.customers.plan import Plan
 from appliance.customers.snapshot import Facts
-from appliance.service.writes import Writes
+from appliance.ingest.sources.csv_file import CSV_SUFFIXES
+from appliance.ingest.spec import Plan
+from appliance.system.files import size_in
+from appliance.system.writes import Writes
 
 LONG: Final = 10.0
 """Seconds without a write to any file, after which also a file that looks half written is read."""
@@ -93,7 +93,7 @@ class Rest:
 def _has_shrunk(file: Path, imported: Facts | None) -> bool:
     age = imported.ages.get(str(file)) if imported else None
     try:
-        return age is not None and os.stat(file).st_size < guards.size_in(age.signature)
+        return age is not None and os.stat(file).st_size < size_in(age.signature)
     except OSError:
         return False  # the import says what is wrong with it
 

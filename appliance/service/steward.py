@@ -9,22 +9,23 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from appliance.customers import guards
-from appliance.customers.importer import open_newest
-from appliance.customers.plan import Refused
+from appliance.bootstrap.column_faults import column_faults
+from appliance.bootstrap.state_folder import prepare_state, snapshot_folder, state_fault
 from appliance.customers.since import Since
 from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot_store import open_newest
+from appliance.errors import StartFault
+from appliance.ingest.fingerprint import fingerprint
+from appliance.ingest.spec import Refused
 from appliance.observe import admin, exposition, history, status
 from appliance.observe.health import Data, Health, Import, Workers, examine
 from appliance.observe.logs import log
-from appliance.service.columns import column_faults
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.importing import MAX_SECONDS, Done, Failed, ImportChild, Result
 from appliance.service.refresh import Watch
 from appliance.service.rest import Rest
-from appliance.service.wiring import StartFault, prepare_state, snapshot_folder, state_fault
 from appliance.service.worker import Post
-from appliance.service.writes import Writes
+from appliance.system.writes import Writes
 
 _SETTLE: Final = 1.0
 """Seconds between two looks at a source that has changed, and between two at the state folder."""
@@ -135,7 +136,7 @@ class Steward:
         self._look_at_clock(facts)
         imported = facts.signature if facts else ""
         watch.has(imported)
-        signature = guards.signature(self._setup.plan)
+        signature = fingerprint(self._setup.plan)
         is_at_rest = rest.enough(signature, facts)
         if signature == imported:  # also by hand, with `sidebard import`
             watch.ended(signature)
@@ -256,7 +257,7 @@ class Steward:
 
     def _data(self, now: float) -> tuple[Data | None, float]:
         """Give what is known of the newest snapshot, and by how many seconds it comes from the future."""
-        newest = open_newest(self._folder, self._setup.plan)
+        newest = open_newest(self._folder, self._setup.plan.digest())
         if newest is None:
             return None, 0.0
         newest.close()

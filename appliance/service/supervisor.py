@@ -14,27 +14,29 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from appliance.config import ConfigError, Settings
+from appliance.bootstrap import certificates
+from appliance.bootstrap.deployment import Setup, make_setup, with_new_certificate
+from appliance.bootstrap.sockets import address_of, open_sockets
+from appliance.bootstrap.state_folder import give
+from appliance.checks.context import Ground
+from appliance.checks.registry import log_findings
+from appliance.config.schema import ConfigError, Settings
+from appliance.errors import StartFault
 from appliance.observe.health import Situation
 from appliance.observe.logs import log
 from appliance.observe.metrics import Row
 from appliance.observe.note import Note
 from appliance.observe.writer import Writer
-from appliance.service import certificates, heartbeat
-from appliance.service.checks.ground import Ground
-from appliance.service.checks.table import log_findings
+from appliance.service import heartbeat
 from appliance.service.fleet import STEWARD, WORKER, Fleet
-from appliance.service.privileges import become, entry_of, give, lock_down
-from appliance.service.process import fork
-from appliance.service.raw_output import RawOutput
 from appliance.service.refresh import Watch
-from appliance.service.setup import Setup, make_setup, with_new_certificate
-from appliance.service.sockets import address_of, open_sockets
 from appliance.service.steward import Steward
-from appliance.service.systemd import Notifier
-from appliance.service.terminal import Meaning, Terminal, has_terminal
-from appliance.service.wiring import StartFault
 from appliance.service.worker import Post, Worker
+from appliance.system.fork import fork
+from appliance.system.privileges import become, entry_of, lock_down
+from appliance.system.raw_output import RawOutput
+from appliance.system.systemd import Notifier
+from appliance.system.terminal import Meaning, Terminal, has_terminal
 
 TICK: Final = 0.5
 _ONE_PRESS: Final = 0.5

@@ -13,9 +13,13 @@ from typing import Final
 
 import uvloop
 
-from appliance.config import Settings
-from appliance.customers.importer import open_newest
+from appliance.bootstrap.deployment import Setup
+from appliance.bootstrap.sockets import is_local
+from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.wiring import trail_file
+from appliance.config.schema import Settings
 from appliance.customers.snapshot import Snapshot
+from appliance.customers.snapshot_store import open_newest
 from appliance.edge.listener import Listener
 from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.web import make_application
@@ -26,10 +30,7 @@ from appliance.observe.note import Note
 from appliance.observe.trail import Trail
 from appliance.observe.writer import Writer
 from appliance.service.heartbeat import BEAT_EVERY
-from appliance.service.refusals import RefusalWatch
-from appliance.service.setup import Setup
-from appliance.service.sockets import is_local
-from appliance.service.wiring import snapshot_folder, trail_file
+from appliance.service.refusal_sampler import RefusalSampler
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """A request leaves no cycles behind; looking for them every 700 objects takes 2 % of the time."""
@@ -64,11 +65,13 @@ class Worker:
         self._trail = Trail(file, post.row, time.time, self._request_log.write) if file is not None else None
         request_log = self._trail or self._request_log
         mounts = post.setup.mounts
+        sampler = RefusalSampler((mount.app for mount in mounts), post.row, timer=time.monotonic, clock=time.time)
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, request_log, time.perf_counter, post.row),
+            application=make_application(mounts, request_log, time.perf_counter, post.row, sampler),
             request_log=request_log,
             counters=post.row,
+            sample_refusal=sampler,
             timer=time.perf_counter,
             clock=time.time,
         )
@@ -90,7 +93,6 @@ class Worker:
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
         self._post.writer.schedule_by(loop.call_later)
-        self._watch_refusals(loop)
         self._tick(loop)
         for listener in self._listeners:
             listener.start()
@@ -106,11 +108,6 @@ class Worker:
         self._row.ready = False
         self._post.wake()
         await self._finish(hurry)
-
-    def _watch_refusals(self, loop: asyncio.AbstractEventLoop) -> None:
-        for mount in self._post.setup.mounts:
-            watch = RefusalWatch(mount.app, self._row, timer=time.monotonic, clock=time.time, call_soon=loop.call_soon)
-            mount.app.tell_refusals(watch)
 
     async def _finish(self, hurry: asyncio.Event) -> None:
         draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
@@ -153,7 +150,7 @@ class Worker:
         """
         current = self._snapshot
         after = current.generation if current is not None and current.in_place() else 0
-        newer = open_newest(self._folder, self._post.setup.plan, after)
+        newer = open_newest(self._folder, self._post.setup.plan.digest(), after)
         if newer is None:
             return
         for mount in self._post.setup.mounts:

@@ -1,1 +1,1 @@
-"""From request to card. Nothing here does I/O, logs, or knows what time it is."""
+"""From an inquiry to an answer. Nothing here does I/O, logs, or knows what time it is."""

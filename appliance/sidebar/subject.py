@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from appliance.customers.keys import key_of
-from appliance.sidebar.payload import Payload, Ticket
 
 MAX_SUBJECT: Final = 500
 MAX_NAMED: Final = 5
@@ -22,7 +21,7 @@ class Match(Protocol):
     """What a pattern has found."""
 
     def group(self, number: int, /) -> str | None:
-        """Give the text of a group; 0 is the whole."""
+        """Return the text of a group; 0 is the whole."""
         ...
 
 
@@ -35,7 +34,7 @@ class Pattern(Protocol):
         ...
 
     def finditer(self, text: str, /) -> Iterator[Match]:
-        """Give every match."""
+        """Return every match."""
         ...
 
 
@@ -49,7 +48,7 @@ class SubjectRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class SubjectMatch:
     """A value that a subject names: as it stands there, and as it is looked up."""
 
     column: str
@@ -58,16 +57,15 @@ class Named:
     value: str
 
 
-def named_in(payload: Payload, rules: Sequence[SubjectRule]) -> tuple[Named, ...]:
-    """Give what the subject of this message names, each once, by the first rules first; at most MAX_NAMED."""
-    subject = payload.ticket.subject if isinstance(payload.ticket, Ticket) else None
+def match_subject(subject: str, rules: Sequence[SubjectRule]) -> tuple[SubjectMatch, ...]:
+    """Return what a subject names, each once, by the first rules first; at most MAX_NAMED."""
     if not subject:
         return ()
     text = subject[:MAX_SUBJECT]
-    named: dict[tuple[str, str], Named] = {}
+    named: dict[tuple[str, str], SubjectMatch] = {}
     for rule in rules:
         for match, _ in zip(rule.pattern.finditer(text), range(_MAX_MATCHES), strict=False):
             value = (match.group(rule.pattern.groups) or "").strip()
             if (key := key_of(value)) is not None:
-                named.setdefault((rule.column, key), Named(rule.column, key, rule.title, value))
+                named.setdefault((rule.column, key), SubjectMatch(rule.column, key, rule.title, value))
     return tuple(named.values())[:MAX_NAMED]

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from appliance.cards import builtin
+from appliance.cards.layout import Layout
+from appliance.cards.template import CardTemplate
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Relation
-from appliance.sidebar import card
-from appliance.sidebar.layout import Layout
-from appliance.sidebar.template import CardTemplate
 
 NAMES = ("id", "name", "email", "company", "plan", "status", "since", "balance", "last order", "website")
 VALUES = (
@@ -66,7 +66,7 @@ def main() -> None:
     template = CardTemplate(TEMPLATE, "card.html")
     now = datetime(2026, 5, 3, tzinfo=UTC)
     ways: dict[str, Callable[[], str]] = {
-        "built-in card": lambda: card.found([record], layout),
+        "built-in card": lambda: builtin.found([record], layout),
         "template with helpers": lambda: template.render((record,), ("ada@example.com",), now, now),
     }
     for name, render in ways.items():

@@ -15,8 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from appliance.customers.importer import import_customers, open_newest
-from appliance.customers.plan import Plan
+from appliance.customers.snapshot_store import open_newest
+from appliance.ingest.importer import import_customers
+from appliance.ingest.spec import Plan
 
 HEADER = ("email", "name", "plan", "since", "ltv", "company", "last_order")
 LOOK_UPS = 20_000
@@ -57,7 +58,7 @@ def measured(command: list[str]) -> tuple[float, float]:
 
 def look_ups(folder: Path, plan: Plan, rows: int) -> list[tuple[str, list[float]]]:
     """Time single look-ups of known and unknown addresses; give microseconds each, sorted."""
-    snapshot = open_newest(folder, plan)
+    snapshot = open_newest(folder, plan.digest())
     assert snapshot is not None
     dice = random.Random(1)
     known = [row(dice.randrange(rows))[0] for _ in range(LOOK_UPS)]

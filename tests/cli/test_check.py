@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
+from tests.checks.running import write_home
 from tests.cli.test_commands import ROOT, run
 from tests.coverage_env import COVERAGE
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, leaf, write
 from tests.factory import SECRET
-from tests.service.checks import write_home
 
 
 @pytest.fixture

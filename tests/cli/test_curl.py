@@ -10,10 +10,10 @@ import pytest
 import trustme
 
 from appliance.cli.curl import reach
+from tests.checks.running import settings
 from tests.cli.test_commands import run
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, Issued, leaf, write
-from tests.service.checks import settings
 
 TLS = 'certificate = "a.crt"\nkey = "a.key"'
 BODY = b'{"customer":{"email":"ann@example.com"}}'

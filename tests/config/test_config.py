@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance import config, config_files
-from appliance import config_reader as reader
-from appliance import config_values as values
+from appliance.bootstrap.settings import check_protocols
+from appliance.config import files as config_files
+from appliance.config import reader, values
+from appliance.config import schema as config
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.case"))
 SHIPPED = Path(__file__).parents[2] / "conf" / "sidebard.toml"
@@ -28,7 +29,7 @@ MINIMAL = '[customers]\nsource = "c.csv"\naddresses = ["email"]\n[[app]]\nsecret
 def load(folder: Path, text: str | bytes = MINIMAL, environ: dict[str, str] = ENVIRON) -> config.Settings:
     file = folder / "sidebard.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return config.load(file, environ)
+    return config.load(file, environ, (check_protocols,))
 
 
 def faults(folder: Path, text: str | bytes) -> str:

@@ -8,7 +8,7 @@ import pwd
 
 import pytest
 
-from appliance.customers.account import account, todo_of
+from appliance.system.account import account, todo_of
 
 
 def test_the_user_is_named() -> None:

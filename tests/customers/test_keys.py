@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from appliance.customers.keys import MAX_KEY, key_of, split
-from appliance.customers.plan import Plan, Refused, RelatedPlan
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_FOUND, Snapshot
+from appliance.ingest.spec import Plan, Refused, RelatedPlan
 from tests.factory import open_snapshot, run_import, write_csv
 
 CUSTOMERS = (

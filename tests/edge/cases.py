@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.sidebar.reply import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Outcome, Refusal
+from appliance.edge.refusals import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
+from appliance.outcomes import Outcome, Reply
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE
 from tests.factory import body_for, sign
 
 BODY = body_for("ann@example.com")
@@ -13,7 +15,12 @@ HOST = b"Host: support.example.com\r\n"
 SIGNATURE = b"X-HelpScout-Signature: " + SIGNED + b"\r\n"
 
 FOUND = Outcome.FOUND
-Answer = Outcome | Refusal
+Answer = Outcome | Refusal | Reply
+
+
+def reply_of(answer: Answer) -> Reply | None:
+    """Return the reply that is expected, or None for a card."""
+    return answer.reply if isinstance(answer, Refusal) else answer if isinstance(answer, Reply) else None
 
 
 @dataclass(frozen=True)
@@ -119,17 +126,17 @@ ANSWERED = [
     last("HTTP/1.0", line(b"POST /helpscout HTTP/1.0")),
     last("HTTP/1.0 without Host", post(line=b"POST /helpscout HTTP/1.0\r\n", host=b"")),
     good("HTTP/1.0 keep-alive", post(b"Connection: keep-alive\r\n", line=b"POST /helpscout HTTP/1.0\r\n")),
-    good("no body", post(body=b""), Refusal.BAD_PAYLOAD),
-    good("no length, no body", b"POST /helpscout HTTP/1.1\r\n" + HOST + b"\r\n", Refusal.BAD_SIGNATURE),
-    good("body not JSON", post(body=b"a=b"), Refusal.BAD_PAYLOAD),
-    good("body of NULs", post(body=b"\0\0\r\n\r\n\0"), Refusal.BAD_PAYLOAD),
-    good("body that looks like a request", post(body=GET), Refusal.BAD_PAYLOAD),
-    good("body just right", post(body=b"x" * MAX_BODY_BYTES), Refusal.BAD_PAYLOAD),
-    good("two signatures", post(SIGNATURE), Refusal.BAD_SIGNATURE),
-    good("two signatures, one empty", post(b"X-HelpScout-Signature:\r\n"), Refusal.BAD_SIGNATURE),
-    good("two signatures, other case", post(b"x-helpscout-signature: x\r\n"), Refusal.BAD_SIGNATURE),
+    good("no body", post(body=b""), BAD_PAYLOAD),
+    good("no length, no body", b"POST /helpscout HTTP/1.1\r\n" + HOST + b"\r\n", BAD_SIGNATURE),
+    good("body not JSON", post(body=b"a=b"), BAD_PAYLOAD),
+    good("body of NULs", post(body=b"\0\0\r\n\r\n\0"), BAD_PAYLOAD),
+    good("body that looks like a request", post(body=GET), BAD_PAYLOAD),
+    good("body just right", post(body=b"x" * MAX_BODY_BYTES), BAD_PAYLOAD),
+    good("two signatures", post(SIGNATURE), BAD_SIGNATURE),
+    good("two signatures, one empty", post(b"X-HelpScout-Signature:\r\n"), BAD_SIGNATURE),
+    good("two signatures, other case", post(b"x-helpscout-signature: x\r\n"), BAD_SIGNATURE),
     good("signature with white space", post().replace(SIGNATURE, SIGNATURE[:-2] + b" \t\r\n")),
-    good("signature not ASCII", post().replace(SIGNED, b"\xff" * 28), Refusal.BAD_SIGNATURE),
+    good("signature not ASCII", post().replace(SIGNED, b"\xff" * 28), BAD_SIGNATURE),
 ]
 
 ROUTED = [
@@ -313,7 +320,7 @@ CODINGS = [
     good(
         "signature only in trailer",
         b"POST /helpscout HTTP/1.1\r\n" + HOST + TE + b"chunked\r\n\r\n" + chunks(trailers=SIGNATURE),
-        Refusal.BAD_SIGNATURE,
+        BAD_SIGNATURE,
     ),
     good("trailer Host", chunked(chunks(trailers=b"Host: x\r\n"))),
     bad("trailer length", chunked(chunks(trailers=b"Content-Length: 3\r\n"))),
@@ -376,7 +383,7 @@ IN_A_ROW = [
     good("two roads", GET + post() + GET + post(), *[Refusal.BAD_METHOD, FOUND] * 2),
     good("both roads the other way", post() + GET + GET + post(), FOUND, *[Refusal.BAD_METHOD] * 2, FOUND),
     good("chunked and plain", chunked(chunks()) + post() + chunked(chunks()), *[FOUND] * 3),
-    good("a refused one does not end it", post(SIGNATURE) + post(), Refusal.BAD_SIGNATURE, FOUND),
+    good("a refused one does not end it", post(SIGNATURE) + post(), BAD_SIGNATURE, FOUND),
     last("close ends it", post(b"Connection: close\r\n") + post(), FOUND),
     last("garbage after close adds nothing", post(b"Connection: close\r\n") + b"garbage\0", FOUND),
     last("close on the slow road ends it", GET[:-2] + b"Connection: close\r\n\r\n" + post(), Refusal.BAD_METHOD),
@@ -398,13 +405,11 @@ IN_A_ROW = [
     good(
         "a right line in the body of the one before",
         post(body=b"POST /helpscout HTTP/1.1\r\n") + post(),
-        Refusal.BAD_PAYLOAD,
+        BAD_PAYLOAD,
         FOUND,
     ),
-    last("refused ten times", post(SIGNATURE) * 10 + post(), *[Refusal.BAD_SIGNATURE] * 10),
-    last(
-        "refused ten times on both roads", (GET + post(SIGNATURE)) * 6, *[Refusal.BAD_METHOD, Refusal.BAD_SIGNATURE] * 5
-    ),
+    last("refused ten times", post(SIGNATURE) * 10 + post(), *[BAD_SIGNATURE] * 10),
+    last("refused ten times on both roads", (GET + post(SIGNATURE)) * 6, *[Refusal.BAD_METHOD, BAD_SIGNATURE] * 5),
     good("refused nine times", GET * 9 + post(), *[Refusal.BAD_METHOD] * 9, FOUND),
     last("nothing after a fault", hosted(b"") + post(), Refusal.BAD_REQUEST),
     last("nothing after too large", framed(CL + b"999999\r\n", b"x" * 9000) + post(), Refusal.BODY_TOO_LARGE),

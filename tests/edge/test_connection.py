@@ -9,10 +9,11 @@ import weakref
 import pytest
 
 from appliance.edge.connection import LINGER_BYTES, Connection
+from appliance.edge.refusals import Refusal
 from appliance.edge.request_parser import SHARE
 from appliance.edge.site import Limits
 from appliance.edge.state import GRACE
-from appliance.sidebar.reply import Outcome, Refusal
+from appliance.outcomes import Outcome
 from tests.edge.cases import GET, HALF, POST, chunked, post
 from tests.edge.wire import Wire, make_site, split
 from tests.factory import Timer, make_app
@@ -329,7 +330,7 @@ class TestABug:
     class Broken:
         name = "helpscout"
 
-        def answer(self, body, signature):
+        def answer(self, request):
             raise KeyError("ann@example.com")
 
     @pytest.mark.parametrize("fast", [True, False], ids=["fast", "tornado"])
@@ -339,7 +340,7 @@ class TestABug:
         wire.fire()
         assert (statuses(wire), wire.closed) == ([500], True)
         [answer] = split(bytes(wire.sent))
-        assert answer.body == Refusal.FAULT.reply.body
+        assert answer.body == Refusal.FAULT.reply.response.body
         line = logged.take("request_fault" if fast else "library")
         assert line["error"] == "KeyError"
         assert "example.com" not in str(line)

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.edge.response import CONTINUE
 from appliance.edge.site import Limits
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal
-from tests.edge.cases import CASES, GET, HALF, POST, post
+from tests.edge.cases import CASES, GET, HALF, POST, post, reply_of
 from tests.edge.live import exchange, live, reset
 from tests.edge.records import APPLICATION, HANDSHAKE, KEY_UPDATE, Forger
 from tests.edge.wire import split
@@ -80,7 +80,7 @@ def expect(case, running, pieces):
         except ssl.SSLEOFError:  # the server needs not wait for the client's farewell
             pytest.fail("the answer was cut off")
     answers = split(received.replace(CONTINUE, b""), case.head)
-    expected = [one.reply.status if isinstance(one, Refusal) else 200 for one in case.answers]
+    expected = [reply.response.status if (reply := reply_of(one)) else 200 for one in case.answers]
     assert [answer.status for answer in answers] == expected
     assert (answers[-1].fields.get("Connection") == "close") == case.closes
     running.wait_for(lambda: len(running.site.request_log.lines) - before == case.lines)
@@ -101,7 +101,7 @@ class TestTheFirstByte:
     def test_no_tls_on_the_tls_port(self, raw, short):
         with contextlib.closing(short.connect(plain=True)) as connection:
             [answer] = split(exchange(connection, [raw]))
-        assert (answer.status, answer.body) == (400, Refusal.NOT_TLS.reply.body)
+        assert (answer.status, answer.body) == (400, Refusal.NOT_TLS.reply.response.body)
         assert "text/plain" in answer.fields["Content-Type"]
         short.wait_for(lambda: short.outcomes == ["bad_request"])
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.edge.refusals import MAX_HEADER_BYTES, Refusal
 from appliance.edge.request_parser import CONTINUE, SHARE, Request, RequestParser
-from appliance.sidebar.reply import MAX_HEADER_BYTES, Refusal
 from tests.edge.cases import CASES, GET, chunked, chunks, post
 
 

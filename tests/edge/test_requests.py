@@ -8,8 +8,8 @@ import json
 import pytest
 
 from appliance.edge.response import CONTINUE
-from appliance.sidebar.reply import Outcome, Refusal
-from tests.edge.cases import CASES
+from appliance.outcomes import Outcome
+from tests.edge.cases import CASES, reply_of
 from tests.edge.wire import Wire, make_site, split, without_date
 from tests.factory import make_app, make_snapshot, sign
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
@@ -43,15 +43,15 @@ def check(case, wire):
     assert received.count(CONTINUE) == case.continues
     answers = split(received.replace(CONTINUE, b""), case.head)
     assert [answer.status for answer in answers] == [
-        expected.reply.status if isinstance(expected, Refusal) else 200 for expected in case.answers
+        reply.response.status if (reply := reply_of(expected)) else 200 for expected in case.answers
     ]
     for answer, expected in zip(answers, case.answers, strict=True):
         assert answer.fields["Cache-Control"] == "no-store"
         assert {"Date", "Content-Type", "Content-Length"} < set(answer.fields)
-        if isinstance(expected, Refusal):
-            assert answer.body == (b"" if case.head else expected.reply.body)
-            assert answer.fields["Content-Length"] == str(len(expected.reply.body))
-            assert dict(expected.reply.headers).items() <= answer.fields.items()
+        if (reply := reply_of(expected)) is not None:
+            assert answer.body == (b"" if case.head else reply.response.body)
+            assert answer.fields["Content-Length"] == str(len(reply.response.body))
+            assert dict(reply.response.headers).items() <= answer.fields.items()
         else:
             assert "Ann Lee" in json.loads(answer.body)["html"]
     last = answers[-1].fields.get("Connection")
@@ -59,7 +59,7 @@ def check(case, wire):
     assert (last == "close") == case.closes
     assert last in (None, "close", "keep-alive")
     written = [reply.outcome for reply, _app, _peer in wire.site.request_log.lines]
-    outcomes = [one.reply.outcome if isinstance(one, Refusal) else one for one in case.answers]
+    outcomes = [reply.outcome if (reply := reply_of(one)) else one for one in case.answers]
     assert sorted(written) == sorted(outcomes)
     assert sorted(outcome for _app, outcome, _cache in wire.site.counters.requests) == sorted(outcomes)
 

@@ -6,7 +6,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from appliance.sidebar.reply import MAX_BODY_BYTES, Refusal
+from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE
 from tests.factory import SECRET, body_for, make_app, make_snapshot, sign
 from tests.server import serving
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
@@ -30,10 +31,10 @@ def server(tmp_path_factory):
 
 
 def refused(response, refusal):
-    reply = refusal.reply
-    assert (response.status, response.body) == (reply.status, reply.body)
-    assert response.headers["Content-Type"] == reply.content_type
-    assert response.headers["Content-Length"] == str(len(reply.body))
+    reply = refusal.reply if isinstance(refusal, Refusal) else refusal
+    assert (response.status, response.body) == (reply.response.status, reply.response.body)
+    assert response.headers["Content-Type"] == reply.response.content_type
+    assert response.headers["Content-Length"] == str(len(reply.response.body))
     return response
 
 
@@ -47,7 +48,7 @@ def test_signature_vector(case, server):
         assert response.status == 200
         assert set(json.loads(response.body)) == {"html"}
     else:
-        refused(response, Refusal.BAD_SIGNATURE)
+        refused(response, BAD_SIGNATURE)
 
 
 @pytest.mark.parametrize("case", PAYLOADS)
@@ -79,17 +80,17 @@ def test_a_card(server):
     ],
 )
 def test_every_bad_signature_gets_the_same_bytes(signature, server):
-    response = refused(server.post(BODY, signature), Refusal.BAD_SIGNATURE)
+    response = refused(server.post(BODY, signature), BAD_SIGNATURE)
     del response.headers["Date"]
     assert response.headers == {
         "Content-Type": "text/plain; charset=utf-8",
         "Cache-Control": "no-store",
-        "Content-Length": str(len(Refusal.BAD_SIGNATURE.reply.body)),
+        "Content-Length": str(len(BAD_SIGNATURE.response.body)),
     }
 
 
 def test_one_changed_byte_of_the_body(server):
-    refused(server.post(BODY.replace(b"ann", b"bnn"), SIGNED), Refusal.BAD_SIGNATURE)
+    refused(server.post(BODY.replace(b"ann", b"bnn"), SIGNED), BAD_SIGNATURE)
 
 
 @pytest.mark.parametrize("second", [SIGNED, b"x"])
@@ -105,7 +106,7 @@ def test_two_signature_headers_are_malformed(second, server):
 def test_other_methods(method, server):
     response = server.request(method, "/helpscout")
     assert (response.status, response.headers["Allow"]) == (405, "POST")
-    assert response.body == (b"" if method == "HEAD" else Refusal.BAD_METHOD.reply.body)
+    assert response.body == (b"" if method == "HEAD" else Refusal.BAD_METHOD.reply.response.body)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_the_content_type_does_not_matter(content_type, server):
 
 @pytest.mark.parametrize(
     ("size", "refusal"),
-    [(MAX_BODY_BYTES, Refusal.BAD_PAYLOAD), (MAX_BODY_BYTES + 1, Refusal.BODY_TOO_LARGE)],
+    [(MAX_BODY_BYTES, BAD_PAYLOAD), (MAX_BODY_BYTES + 1, Refusal.BODY_TOO_LARGE)],
     ids=["just right", "too large"],
 )
 def test_body_limit(size, refusal, server):

@@ -11,8 +11,9 @@ from appliance.edge.connection import Connection
 from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.state import ServerState
 from appliance.edge.web import Mount, make_application
+from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.reply import Outcome, Reply
+from appliance.sidebar.protocols.base import SignedRequest
 from tests.factory import Timer
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]+\r\n((?:[A-Za-z-]+: [^\r\n]+\r\n)*)\r\n")
@@ -43,6 +44,10 @@ class Counted:
         return lambda: self.events.append(name)
 
 
+def ignore_refusal(app: str, request: SignedRequest) -> None:
+    """Sample none."""
+
+
 def make_site(apps: dict[str, SidebarApp], timer: Timer | None = None, fast: bool = True) -> Site:
     """Give a site that serves these apps; not `fast`: by the application alone."""
     mounts = [Mount(path, "X-HelpScout-Signature", app) for path, app in apps.items()]
@@ -50,9 +55,10 @@ def make_site(apps: dict[str, SidebarApp], timer: Timer | None = None, fast: boo
     timer = timer or Timer()
     return Site(
         mounts=by_path(mounts) if fast else {},
-        application=make_application(mounts, log, timer, counters),
+        application=make_application(mounts, log, timer, counters, ignore_refusal),
         request_log=log,
         counters=counters,
+        sample_refusal=ignore_refusal,
         timer=timer,
         clock=lambda: 1_790_000_000.0,
     )

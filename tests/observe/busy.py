@@ -12,8 +12,7 @@ from appliance.observe.health import Data, Health, Import, Served, Situation, Wo
 from appliance.observe.history import EVERY, History
 from appliance.observe.metrics import Refusals, Table
 from appliance.observe.status import Status
-from appliance.sidebar.diagnosis import Cause
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Cause, Outcome
 from tests.factory import NOW
 
 WAYS = (

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.observe.history import EVERY, KEPT, History, Span, total
 from appliance.observe.metrics import BUCKETS, Table
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Outcome
 
 NOON = 1_790_000_040.0 // 60 * 60  # a full minute
 

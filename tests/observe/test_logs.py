@@ -8,12 +8,15 @@ import warnings
 import msgspec
 import pytest
 
-from appliance.config_values import LEVELS
+from appliance.config.values import LEVELS
+from appliance.edge.refusals import Refusal
 from appliance.observe import hooks, logs
-from appliance.sidebar.reply import Outcome, Refusal, Reply
+from appliance.outcomes import Outcome, Reply, Response
 from tests.server import Lines
 
-REPLY = Reply(200, Outcome.FOUND, b"{}", cache="hit", conversation=1, mailbox=2, agent=3, customer="abc")
+REPLY = Reply(
+    Response(200, b"{}", "text/html"), Outcome.FOUND, cache="hit", conversation=1, mailbox=2, agent=3, customer="abc"
+)
 KEYS = "timestamp level event app status outcome cache duration_us bytes peer conversation mailbox agent customer"
 
 

@@ -14,8 +14,7 @@ from appliance.observe.exposition import expose
 from appliance.observe.health import Data, Health, Import, Served, Situation, Workers, examine
 from appliance.observe.metrics import BUCKETS, Refusals, Table
 from appliance.observe.note import Note
-from appliance.sidebar.diagnosis import Cause
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Cause, Outcome
 
 WORKERS = Workers(wanted=2, ready=2, restarts=0, generations=(1, 1))
 DATA = Data(generation=3, rows=10, addresses=12, as_of=1000.0, age_seconds=60.0)

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.observe.exposition import expose
 from appliance.observe.metrics import Table
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Outcome
 from tests.observe.busy import SITUATION, health
 
 FOLDER = Path(__file__).parents[2] / "conf" / "monitoring"

@@ -7,16 +7,18 @@ import timeit
 
 import pytest
 
+from appliance.edge.refusals import Refusal
 from appliance.observe import logs
 from appliance.observe.logs import MAX_REFUSALS, RequestLog, Stamp
 from appliance.observe.writer import MAX_PIECE
-from appliance.sidebar.reply import Outcome, Refusal, Reply
+from appliance.outcomes import Outcome, Reply, Response
+from appliance.sidebar.protocols.base import BAD_SIGNATURE
 from tests.conftest import Logged
 from tests.factory import Timer
 from tests.server import Lines
 
 NOW = 1_790_000_000.25
-FOUND = Reply(200, Outcome.FOUND, b"12345", cache="hit", conversation=7, customer="abc")
+FOUND = Reply(Response(200, b"12345", "text/html"), Outcome.FOUND, cache="hit", conversation=7, customer="abc")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_refusals_are_told_ten_times_a_second_and_then_counted(logged: Logged) -
     stream, clock = Lines(), Timer(NOW)
     log = RequestLog(stream, clock)
     for _ in range(25):
-        log.write(Refusal.BAD_SIGNATURE.reply, "helpscout", 1, "127.0.0.1")
+        log.write(BAD_SIGNATURE, "helpscout", 1, "127.0.0.1")
         log.write(Refusal.NOT_FOUND.reply, "", 1, "127.0.0.1")
         log.write(FOUND, "helpscout", 1, "127.0.0.1")
     log.tick()

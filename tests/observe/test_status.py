@@ -11,7 +11,7 @@ import pytest
 from appliance.observe.health import Import, Served, Situation
 from appliance.observe.history import MINUTES, Span
 from appliance.observe.status import KINDS, Status, _duration, _rates, render
-from appliance.sidebar.reply import Outcome
+from appliance.outcomes import Outcome
 from tests.observe.busy import busy_status, health
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"

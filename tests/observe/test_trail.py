@@ -15,12 +15,13 @@ from appliance.observe import trail as module
 from appliance.observe.health import Situation, Workers, examine
 from appliance.observe.metrics import Table
 from appliance.observe.trail import Trail
-from appliance.sidebar.reply import Outcome, Refusal, Reply
+from appliance.outcomes import Outcome, Reply, Response
+from appliance.sidebar.protocols.base import BAD_SIGNATURE
 from tests.conftest import Logged
 from tests.factory import NOW, Timer
 
-FOUND = Reply(200, Outcome.FOUND, b"{}", conversation=1, mailbox=2, agent=3, customer="abc")
-UNKNOWN = Reply(200, Outcome.UNKNOWN, b"{}", agent=3, customer="def", address="bob@example.com")
+FOUND = Reply(Response(200, b"{}", "text/html"), Outcome.FOUND, conversation=1, mailbox=2, agent=3, customer="abc")
+UNKNOWN = Reply(Response(200, b"{}", "text/html"), Outcome.UNKNOWN, agent=3, customer="def", address="bob@example.com")
 
 
 class Disk:
@@ -100,7 +101,7 @@ def test_holds_who_looked_at_whom_and_when() -> None:
 
 def test_who_looked_at_nobody_is_not_in_it_but_logged() -> None:
     async def body(made: Made) -> None:
-        made.note(Refusal.BAD_SIGNATURE.reply, Reply(200, Outcome.DRAFT, b"{}"), FOUND)
+        made.note(BAD_SIGNATURE, Reply(Response(200, b"{}", "text/html"), Outcome.DRAFT), FOUND)
         await made.trail.close()
 
     made = run(body)

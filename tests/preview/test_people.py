@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.customers.plan import Plan
+from appliance.ingest.spec import Plan
 from appliance.preview.people import SHOWN, search
 from tests.factory import make_snapshot
 

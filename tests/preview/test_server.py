@@ -11,7 +11,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.testing import AsyncHTTPTestCase, gen_test
 
-from appliance.config import load
+from appliance.config.schema import load
 from appliance.preview import server
 from appliance.preview.server import Hub, make_application
 from appliance.preview.session import Session

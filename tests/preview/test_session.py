@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from appliance.config import load
+from appliance.bootstrap.state_folder import snapshot_folder
+from appliance.bootstrap.wiring import plan_of
+from appliance.config.schema import load
+from appliance.outcomes import Outcome
 from appliance.preview.examples import Data
 from appliance.preview.session import Session
-from appliance.service.wiring import plan_of, snapshot_folder
-from appliance.sidebar.reply import Outcome
 from tests.factory import CUSTOMERS, body_for, run_import, write_csv
 from tests.preview.live import CONFIG, write_files
 

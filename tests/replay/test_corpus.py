@@ -7,26 +7,26 @@ from random import Random
 import pytest
 
 from appliance.customers.snapshot import SnapshotFault
+from appliance.outcomes import Outcome
 from appliance.replay.corpus import Customers, make_lines
-from appliance.replay.line import HEADER
-from appliance.replay.shapes import SHAPES, Conversation
-from appliance.sidebar.payload import parse
-from appliance.sidebar.reply import Outcome
-from appliance.sidebar.signature import Secret
-from tests.factory import CUSTOMERS, SECRET, make_app, make_snapshot
+from appliance.sidebar.protocols.base import Conversation, Message
+from appliance.sidebar.protocols.helpscout_app import HelpScoutApp, decode
+from tests.factory import CUSTOMERS, SECRET, make_app, make_snapshot, sign
 from tests.vectors import PAYLOADS
 
-ANN = Conversation(7, ("ann@example.com", "ann.lee@example.org"), 3)
+PROTOCOL = HelpScoutApp([SECRET.encode()])
+SHAPES = {shape.name: index for index, shape in enumerate(PROTOCOL.shapes)}
+ANN = Conversation(number=7, addresses=("ann@example.com", "ann.lee@example.org"), agent=3)
 OUTCOMES = {
     "a draft to nobody yet": Outcome.DRAFT,
     "no address at all": Outcome.NO_ADDRESS,
 }
 
 
-def lines(snapshot, count=200, seed=1, unknown=0.0, names=("email",), header=HEADER):
+def lines(snapshot, count=200, seed=1, unknown=0.0, names=("email",), protocol=PROTOCOL):
     random = Random(seed)
     drawn = Customers(snapshot, names, random, fold_plus=False)
-    made = make_lines(drawn, random, Secret(SECRET.encode()), path="/h", header=header, count=count, unknown=unknown)
+    made = make_lines(drawn, random, protocol, path="/h", count=count, unknown=unknown)
     return list(made)
 
 
@@ -36,21 +36,21 @@ def snapshot(tmp_path):
 
 
 def test_the_shares_are_a_whole():
-    assert sum(shape.percent for shape in SHAPES) == 100
-    assert len({shape.name for shape in SHAPES}) == len(SHAPES)
+    assert sum(shape.percent for shape in PROTOCOL.shapes) == 100
+    assert len(SHAPES) == len(PROTOCOL.shapes)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_answered(shape, snapshot):
     app = make_app(snapshot)
-    body = json.dumps(shape.make(ANN)).encode()
-    reply = app.answer(body, Secret(SECRET.encode()).sign(body))
-    assert (reply.status, reply.outcome) == (200, OUTCOMES.get(shape.name, Outcome.FOUND))
+    body = PROTOCOL.sample(ANN, SHAPES[shape])
+    reply = app.answer(Message(body, sign(body)))
+    assert (reply.response.status, reply.outcome) == (200, OUTCOMES.get(shape, Outcome.FOUND))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_can_do_without_an_address(shape):
-    parse(json.dumps(shape.make(Conversation(7, (), 3))).encode())
+    decode(PROTOCOL.sample(Conversation(number=7), SHAPES[shape]))
 
 
 @pytest.mark.parametrize("case", [one for one in PAYLOADS if one.id.startswith(("P1", "P3", "P5", "P6"))])
@@ -62,7 +62,8 @@ def test_real_messages_have_one_of_the_shapes(case):
             return {key: outline(inner) for key, inner in value.items()}
         return type(value).__name__
 
-    made = [outline(shape.make(Conversation(1, ("ann@example.com",), 2))) for shape in SHAPES]
+    ann = Conversation(addresses=("ann@example.com",))
+    made = [outline(json.loads(PROTOCOL.sample(ann, index))) for index in SHAPES.values()]
     real = outline(json.loads(case["body"]))
     assert any(set(real) <= set(one) and all(_within(real[key], one[key]) for key in real) for one in made)
 
@@ -81,13 +82,13 @@ def test_a_seed_gives_the_same_bytes(snapshot):
 def test_every_body_is_another_and_signed(snapshot):
     made = lines(snapshot, count=500)
     assert len({line.body for line in made}) == 500
-    secret = Secret(SECRET.encode())
-    assert all(line.signature == secret.sign(line.body.encode()).decode() for line in made)
+    assert all(line.signature == sign(line.body.encode()).decode() for line in made)
     assert {(line.path, line.header, line.expect) for line in made} == {("/h", "", 200)}
 
 
 def test_another_header_is_in_the_line(snapshot):
-    assert {line.header for line in lines(snapshot, header="X-FreeScout-Signature")} == {"X-FreeScout-Signature"}
+    freescout = HelpScoutApp([SECRET.encode()], header="X-FreeScout-Signature")
+    assert {line.header for line in lines(snapshot, protocol=freescout)} == {"X-FreeScout-Signature"}
 
 
 def test_bodies_are_as_php_writes_them(snapshot):
@@ -100,7 +101,9 @@ def test_bodies_are_as_php_writes_them(snapshot):
 @pytest.mark.parametrize("unknown", [0.0, 0.3, 1.0])
 def test_the_share_of_strangers(snapshot, unknown):
     app = make_app(snapshot)
-    replies = [app.answer(line.body.encode(), line.signature.encode()) for line in lines(snapshot, 1000, 1, unknown)]
+    replies = [
+        app.answer(Message(line.body.encode(), line.signature.encode())) for line in lines(snapshot, 1000, 1, unknown)
+    ]
     counted = Counter(reply.outcome for reply in replies)
     asked = counted[Outcome.FOUND] + counted[Outcome.UNKNOWN]
     assert asked + counted[Outcome.DRAFT] + counted[Outcome.NO_ADDRESS] == 1000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from appliance.replay.line import HEADER, Request
 from appliance.replay.plan import ClosedLoop, OpenLoop, Plan, make_shots
 from appliance.replay.target import BadUrl, parse_url
-from appliance.sidebar.reply import Refusal
+from appliance.sidebar.protocols.base import BAD_SIGNATURE
 
 URL = parse_url("https://card.example:8443/hook?a=b")
 
@@ -70,8 +70,8 @@ def test_what_a_line_leaves_out():
 @pytest.mark.parametrize(("expect", "status"), [(None, 403), (200, 200)])
 def test_what_it_is_compared_with(expect, status):
     request = Request("", b"x", HEADER, None, expect, 1)
-    (shot,) = make_shots([request], URL, close=False, answer=lambda _: Refusal.BAD_SIGNATURE.reply)
-    assert (shot.status, shot.body) == (status, Refusal.BAD_SIGNATURE.reply.body)
+    (shot,) = make_shots([request], URL, close=False, answer=lambda _: BAD_SIGNATURE.response)
+    assert (shot.status, shot.body) == (status, BAD_SIGNATURE.response.body)
 
 
 @pytest.mark.parametrize(("connections", "processes", "each"), [(10, 1, [10]), (10, 3, [4, 3, 3]), (2, 2, [1, 1])])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import load
-from appliance.customers.importer import newest
-from appliance.service.columns import column_faults
-from appliance.service.wiring import plan_of
+from appliance.bootstrap.column_faults import column_faults
+from appliance.bootstrap.wiring import plan_of
+from appliance.config.schema import load
+from appliance.customers.snapshot_store import newest
 from tests.daemon import Daemon
 from tests.factory import run_import, write_csv
 
@@ -35,7 +35,7 @@ def faults(folder: Path, display: str) -> list[str]:
     file.write_text(CONFIG + display)
     settings = load(file, {"HOME": str(folder)})
     run_import(plan_of(settings), folder / "state")
-    facts = newest(folder / "state", plan_of(settings))
+    facts = newest(folder / "state", plan_of(settings).digest())
     assert facts is not None
     return [str(fault).replace(f"{folder}/", "") for fault in column_faults(settings, facts)]
 

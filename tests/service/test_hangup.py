@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.service.terminal import HANGUP, Meaning, Terminal
+from appliance.system.terminal import HANGUP, Meaning, Terminal
 from tests.daemon import Daemon
 
 KERNEL, PERSON = 0x80, 0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.service import privileges
-from appliance.service.privileges import entry_of
-from appliance.service.wiring import StartFault
+from appliance.errors import StartFault
+from appliance.system import privileges
+from appliance.system.privileges import entry_of
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 

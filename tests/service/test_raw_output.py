@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from appliance.observe.writer import MAX_PIECE
-from appliance.service.raw_output import BURST, RATE, TELL_EVERY, TEXT, ProcessPipe, RawOutput
+from appliance.system.raw_output import BURST, RATE, TELL_EVERY, TEXT, ProcessPipe, RawOutput
 from tests.conftest import Logged
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.customers import guards
-from appliance.customers.importer import newest
-from appliance.customers.plan import Plan, RelatedPlan
+from appliance.customers.snapshot_store import newest
+from appliance.ingest.fingerprint import fingerprint
+from appliance.ingest.spec import Plan, RelatedPlan
 from appliance.service.rest import LONG, TELL_AFTER, Rest
 from tests.factory import CUSTOMERS, NOW, Timer, run_import, write_csv
 
@@ -38,7 +38,7 @@ class Made:
         for file in self.plan.files:
             os.utime(file, (NOW - 1000, NOW - 1000))
         run_import(Plan(source=self.file, related=(orders,)), folder / "state")
-        self.imported = newest(folder / "state", self.plan)
+        self.imported = newest(folder / "state", self.plan.digest())
         self.writes, self.timer, self.clock = Unclosed(), Timer(), Timer(NOW)
         self.rest = Rest(self.plan, self.writes, self.timer, self.clock)  # type: ignore[arg-type]
 
@@ -51,7 +51,7 @@ class Made:
         """Look, after some time."""
         self.timer.now += seconds
         self.clock.now += seconds
-        return self.rest.enough(guards.signature(self.plan), self.imported)
+        return self.rest.enough(fingerprint(self.plan), self.imported)
 
 
 LARGER = CUSTOMERS[0][0].encode() * 100 + b"\n"
@@ -114,7 +114,7 @@ def test_a_database_is_read_in_a_transaction(tmp_path: Path) -> None:
     writes = Unclosed()
     writes.files.add(database)
     plan = Plan(source=database)
-    assert Rest(plan, writes, Timer(), Timer(NOW)).enough(guards.signature(plan), None)  # type: ignore[arg-type]
+    assert Rest(plan, writes, Timer(), Timer(NOW)).enough(fingerprint(plan), None)  # type: ignore[arg-type]
 
 
 def test_what_is_gone_is_for_the_import_to_say(made: Made) -> None:

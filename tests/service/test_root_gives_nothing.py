@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import load
-from appliance.customers import importer
-from appliance.service import privileges
-from appliance.service.checks.ground import Ground
+from appliance.checks.context import Ground
+from appliance.config.schema import load
+from appliance.ingest import importer
+from appliance.system import privileges
+from tests.checks.running import look, only, write_home
 from tests.daemon import ROOT, Daemon, children
-from tests.service.checks import look, only, write_home
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 

@@ -23,8 +23,8 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         (f"{HEALING}::test_a_steward_without_descriptors_waits_for_some",),
         (
-            "customers/test_damage.py::test_a_child_without_descriptors_is_a_refusal_that_may_pass",
-            "customers/test_damage.py::test_a_child_that_cannot_be_started_is_a_refusal_that_may_pass",
+            "ingest/test_damage.py::test_a_child_without_descriptors_is_a_refusal_that_may_pass",
+            "ingest/test_damage.py::test_a_child_that_cannot_be_started_is_a_refusal_that_may_pass",
         ),
     ),
     "processes and threads": (
@@ -37,13 +37,13 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
             "observe/test_trail.py::test_a_thread_that_cannot_start_is_said_and_tried_again",
         ),
         (f"{HEALING}::test_an_import_that_cannot_be_started_is_tried_again",),
-        ("customers/test_damage.py::test_a_large_file_is_read_in_one_process_if_there_can_be_no_second",),
+        ("ingest/test_damage.py::test_a_large_file_is_read_in_one_process_if_there_can_be_no_second",),
     ),
     "memory": (
         ("service/test_fleet.py::test_a_failed_fork_is_said_once_and_tried_again",),
         (f"{FAULTS}::test_a_killed_worker_is_replaced_within_a_second",),
         (f"{FAULTS}::test_a_killed_steward_is_replaced_and_nobody_notices",),
-        ("customers/test_damage.py::test_a_child_has_limits",),
+        ("ingest/test_damage.py::test_a_child_has_limits",),
     ),
     "disk": (
         (f"{HEALING}::test_a_log_on_a_full_disk_is_counted_and_stops_nothing",),
@@ -54,15 +54,15 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         ("service/test_state.py::test_a_full_disk_leaves_no_empty_key",),
         (
-            "customers/test_importer.py::test_a_full_disk",
-            "customers/test_importer.py::test_a_limit_on_file_size",
+            "ingest/test_importer.py::test_a_full_disk",
+            "ingest/test_importer.py::test_a_limit_on_file_size",
         ),
     ),
     "state folder": (
         (f"{HEALING}::test_a_file_in_the_place_of_the_state_folder_is_said_and_survived",),
         (
             f"{HEALING}::test_a_state_folder_that_was_removed_is_made_again",
-            "customers/test_importer.py::test_a_snapshot_knows_whether_its_path_is_still_its_own",
+            "ingest/test_importer.py::test_a_snapshot_knows_whether_its_path_is_still_its_own",
         ),
         (
             f"{HEALING}::test_a_file_in_the_place_of_the_state_folder_is_said_and_survived",
@@ -71,8 +71,8 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
             "service/test_state.py::test_a_read_only_disk",
         ),
         (
-            "customers/test_importer.py::test_a_folder_that_is_none_holds_nothing",
-            "customers/test_importer.py::test_what_becomes_of_the_folder_during_an_import_is_a_refusal",
+            "ingest/test_importer.py::test_a_folder_that_is_none_holds_nothing",
+            "ingest/test_importer.py::test_what_becomes_of_the_folder_during_an_import_is_a_refusal",
         ),
     ),
     "the right time": (
@@ -85,7 +85,7 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
             f"{HEALING}::test_a_clock_that_jumps_restarts_nothing_and_is_said",
             "customers/test_since.py::test_age",
         ),
-        ("customers/test_importer.py::test_no_data_is_from_the_future",),
+        ("ingest/test_importer.py::test_no_data_is_from_the_future",),
     ),
 }
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import Settings, from_flags
-from appliance.service import certificates
-from appliance.service.setup import make_setup, with_new_certificate
-from appliance.service.wiring import StartFault, prepare_state, state_fault
+from appliance.bootstrap import certificates
+from appliance.bootstrap.deployment import make_setup, with_new_certificate
+from appliance.bootstrap.state_folder import prepare_state, state_fault
+from appliance.config.schema import Settings, from_flags
+from appliance.errors import StartFault
 from tests.conftest import Logged
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")

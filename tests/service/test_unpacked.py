@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.service.unpacked import as_child_of_bootloader, let_others_read, remove_stale
+from appliance.system.frozen import as_child_of_bootloader, let_others_read, remove_stale
 
 NOBODY = "ffffffff"  # above every pid
 

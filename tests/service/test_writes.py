@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.service import writes as module
-from appliance.service.writes import Event, Writes
+from appliance.system import writes as module
+from appliance.system.writes import Event, Writes
 
 
 class Exporter:

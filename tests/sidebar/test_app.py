@@ -7,13 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.cards import builtin
 from appliance.customers.address import normalise_domain
-from appliance.customers.lookup import CacheState
-from appliance.sidebar import card
+from appliance.outcomes import Outcome, Reply
+from appliance.sidebar.answer_cache import CacheState
 from appliance.sidebar.app import Rules
-from appliance.sidebar.reply import CARD_TYPE, Outcome, Refusal, Reply
+from appliance.sidebar.protocols.base import BAD_SIGNATURE, Message
 from tests.factory import CUSTOMERS, NOW, SECRET, Timer, body_for, make_app, make_snapshot, sign
-from tests.sidebar.test_payload import MESSAGES
+from tests.sidebar.test_helpscout_app import MESSAGES
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
 
 
@@ -29,27 +30,27 @@ def app(snapshot):
 
 def ask(app, *emails, **more):
     body = body_for(*emails, **more)
-    return app.answer(body, sign(body))
+    return app.answer(Message(body, sign(body)))
 
 
 def html(reply):
-    return json.loads(reply.body)["html"]
+    return json.loads(reply.response.body)["html"]
 
 
 @pytest.mark.parametrize("case", BODY_SIGNATURES)
 def test_signature_vector(case, snapshot):
     header = case["header"]
     reply = make_app(snapshot, [case["secret"]]).answer(
-        case["body"].encode(), None if header is None else header.encode()
+        Message(case["body"].encode(), None if header is None else header.encode())
     )
-    assert (reply.status == 200) is case["valid"]
-    assert case["valid"] or reply is Refusal.BAD_SIGNATURE.reply
+    assert (reply.response.status == 200) is case["valid"]
+    assert case["valid"] or reply is BAD_SIGNATURE
 
 
 @pytest.mark.parametrize("case", PAYLOADS)
 def test_payload(case, app):
     body = case["body"].encode()
-    assert app.answer(body, sign(body)).outcome == case["outcome"]
+    assert app.answer(Message(body, sign(body))).outcome == case["outcome"]
 
 
 @pytest.mark.parametrize(
@@ -79,20 +80,20 @@ def test_payload(case, app):
     ],
 )
 def test_outcome(body, outcome, app):
-    assert app.answer(body, sign(body)).outcome is outcome
+    assert app.answer(Message(body, sign(body))).outcome is outcome
 
 
 def test_null_email(app):
     """Help Scout's own sample has `"email": null`, on which others fail with 500."""
     body = b'{"ticket":{"id":1},"customer":{"id":2,"email":null,"emails":[]}}'
-    reply = app.answer(body, sign(body))
-    assert (reply.status, reply.outcome) == (200, Outcome.NO_ADDRESS)
+    reply = app.answer(Message(body, sign(body)))
+    assert (reply.response.status, reply.outcome) == (200, Outcome.NO_ADDRESS)
 
 
 @pytest.mark.parametrize("header", [b"!!!", b"====", b"\xff\xfe", b"AAAA", "é".encode(), b"a" * 29])
 def test_malformed_base64(header, app):
     """A header that is no base64 is refused as any wrong one, where others fail with 500."""
-    assert app.answer(body_for("ann@example.com"), header) is Refusal.BAD_SIGNATURE.reply
+    assert app.answer(Message(body_for("ann@example.com"), header)) is BAD_SIGNATURE
 
 
 @pytest.mark.parametrize(
@@ -109,26 +110,26 @@ def test_wildcards_match_nobody_else(address, app):
 def test_verifies_before_parsing(app, monkeypatch):
     """Not one byte of an unsigned body is read by anything but the signature check."""
     read = []
-    monkeypatch.setattr("appliance.sidebar.app.parse", read.append)
+    monkeypatch.setattr("appliance.sidebar.protocols.helpscout_app.decode", read.append)
     for body in (b"{", b"[" * 100_000, body_for("ann@example.com")):
-        assert app.answer(body, b"A" * 28) is Refusal.BAD_SIGNATURE.reply
+        assert app.answer(Message(body, b"A" * 28)) is BAD_SIGNATURE
     assert read == []
 
 
 def test_all_refused_signatures_get_the_same_bytes(app):
     body = body_for("ann@example.com")
     replies = {
-        app.answer(body, header).body
+        app.answer(Message(body, header)).response.body
         for header in (None, b"", b"x", b"\xff" * 28, sign(body, "other"), sign(body)[:-1])
     }
-    assert replies == {Refusal.BAD_SIGNATURE.reply.body}
-    assert sign(body) not in Refusal.BAD_SIGNATURE.reply.body
+    assert replies == {BAD_SIGNATURE.response.body}
+    assert sign(body) not in BAD_SIGNATURE.response.body
 
 
 def test_no_data_yet():
     app = make_app(None)
     reply = ask(app, "ann@example.com")
-    assert (reply.status, reply.outcome, html(reply)) == (200, Outcome.NOT_LOADED, card.not_loaded())
+    assert (reply.response.status, reply.outcome, html(reply)) == (200, Outcome.NOT_LOADED, builtin.not_loaded())
     assert ask(app).outcome is Outcome.NO_ADDRESS
 
 
@@ -177,7 +178,7 @@ def test_caches_until_the_data_or_the_time_is_new(snapshot, tmp_path):
     app = make_app(snapshot, timer=timer)
     assert ask(app, "ann@example.com").cache == CacheState.MISS
     assert ask(app, "ann@example.com").cache == CacheState.HIT
-    assert ask(app, "Ann@example.com").body == ask(app, "ann@example.com").body
+    assert ask(app, "Ann@example.com").response.body == ask(app, "ann@example.com").response.body
     assert ask(app, "nobody@example.com").cache == CacheState.MISS
     timer.now = 10.0
     assert ask(app, "nobody@example.com").cache == CacheState.MISS
@@ -193,7 +194,7 @@ def test_an_answer_is_cached_for_all_that_it_depends_on(app):
     """More than fifty addresses give another card than the same fifty alone."""
     many = [f"nobody{n}@example.com" for n in range(50)]
     first = ask(app, *many)
-    assert ask(app, *many, "x@example.com").body != first.body
+    assert ask(app, *many, "x@example.com").response.body != first.response.body
     assert ask(app, *reversed(many)).cache == CacheState.MISS
 
 
@@ -213,7 +214,7 @@ def test_an_answer_is_cached_for_all_that_it_depends_on(app):
 )
 def test_only_numbers_go_into_the_log_line(given, logged, app):
     body = json.dumps({"ticket": {"id": given}, "user": {"id": given}, "mailbox": {"id": given}}).encode()
-    reply = app.answer(body, sign(body))
+    reply = app.answer(Message(body, sign(body)))
     assert (reply.conversation, reply.agent, reply.mailbox) == (logged, logged, logged)
 
 
@@ -249,7 +250,7 @@ def test_old_data_is_shown_with_its_age(address, snapshot):
     app = make_app(snapshot, clock=clock, rules=Rules(max_age=3600.0))
     fresh = ask(app, address)
     clock.now = NOW + 3600
-    assert ask(app, address).body == fresh.body
+    assert ask(app, address).response.body == fresh.response.body
     clock.now = NOW + 3601
     stale = ask(app, address)
     assert stale.outcome is fresh.outcome
@@ -276,17 +277,17 @@ def test_a_huge_message_is_not_cached(app):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_signed_object_gets_a_card(message, snapshot):
     body = json.dumps(message).encode()
-    reply = make_app(snapshot).answer(body, sign(body))
+    reply = make_app(snapshot).answer(Message(body, sign(body)))
     assert isinstance(reply, Reply)
-    assert (reply.status, reply.content_type) == (200, CARD_TYPE)
-    assert set(json.loads(reply.body)) == {"html"}
+    assert (reply.response.status, reply.response.content_type) == (200, "application/json; charset=utf-8")
+    assert set(json.loads(reply.response.body)) == {"html"}
 
 
 @given(body=st.binary(max_size=300), signature=st.none() | st.binary(max_size=40), signed=st.booleans())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_bytes_get_a_reply(body, signature, signed, snapshot):
-    reply = make_app(snapshot).answer(body, sign(body) if signed else signature)
-    assert reply.status in ((200, 400) if signed else (403,))
+    reply = make_app(snapshot).answer(Message(body, sign(body) if signed else signature))
+    assert reply.response.status in ((200, 400) if signed else (403,))
 
 
 @pytest.mark.parametrize(
@@ -306,13 +307,13 @@ def test_any_bytes_get_a_reply(body, signature, signed, snapshot):
 def test_no_message_takes_long(body, app):
     """The bound is 100 ms; a pathological message would take seconds, so that a busy machine does not matter here."""
     began = time.process_time()
-    reply = app.answer(body, sign(body))
+    reply = app.answer(Message(body, sign(body)))
     assert time.process_time() - began < 0.1
-    assert reply.status in (200, 400)
+    assert reply.response.status in (200, 400)
 
 
 def test_two_secrets(snapshot):
     app = make_app(snapshot, ["new", SECRET])
     body = body_for("ann@example.com")
-    assert app.answer(body, sign(body, "new")).status == app.answer(body, sign(body)).status == 200
-    assert app.answer(body, sign(body, "older")).status == 403
+    statuses = [app.answer(Message(body, sign(body, secret))).response.status for secret in ("new", SECRET, "older")]
+    assert statuses == [200, 200, 403]

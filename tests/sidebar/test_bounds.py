@@ -5,22 +5,24 @@ from datetime import UTC, datetime
 
 import pytest
 
+from appliance.cards import builtin
+from appliance.cards.layout import Display, Layout
+from appliance.cards.markup import MAX_CARD, MAX_TEXT, href_of
+from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateFault
 from appliance.customers import address_cell
 from appliance.customers.address_reader import AddressReader
-from appliance.customers.importer import open_newest
-from appliance.customers.plan import Plan, RelatedPlan
-from appliance.customers.reading import MAX_ROW
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import MAX_FOUND, MAX_JOINED, Relation, Snapshot, related_keys
-from appliance.sidebar import card, payload
-from appliance.sidebar.app import CACHE_PLACE, Finished, weigh
-from appliance.sidebar.layout import Display, Layout
-from appliance.sidebar.markup import MAX_CARD, MAX_TEXT, href_of
-from appliance.sidebar.payload import MAX_EMAILS
-from appliance.sidebar.reply import Outcome
-from appliance.sidebar.template import MAX_VALUES, CardTemplate, TemplateFault
+from appliance.customers.snapshot_store import open_newest
+from appliance.ingest.encode import MAX_ROW
+from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.outcomes import Outcome, Response
+from appliance.sidebar.answer_cache import PLACE, CachedAnswer
+from appliance.sidebar.protocols import helpscout_app
+from appliance.sidebar.protocols.base import Message
+from appliance.sidebar.protocols.helpscout_app import MAX_EMAILS
+from tests.cards.html5 import seen
 from tests.factory import NOW, body_for, make_app, make_snapshot, run_import, sign, write_csv
-from tests.sidebar.html5 import seen
 
 WORST = "<\"'&>" * 30_000  # each character becomes five or six of HTML
 WIDE = "ä" * 3000
@@ -59,7 +61,7 @@ def test_a_long_cell_is_cut(cell, shown, place):
     values = {"customer": ["7", cell], "related row": ["7", ""], "heading": [cell]}[place]
     related = {"orders": Rows([row])} if place == "related row" else {}
     relations = [relation] if related else []
-    html = card.found([Record(Columns(names), values, related)], Layout(names, relations))
+    html = builtin.found([Record(Columns(names), values, related)], Layout(names, relations))
     assert "<a " not in html
     assert (cell.strip()[:MAX_TEXT] + "…" if shown is None else shown) in html
     assert len(html) < 6 * MAX_TEXT + SLACK
@@ -77,8 +79,8 @@ def test_a_link_has_a_bounded_length(url, is_link):
 def test_a_long_cell_is_no_part_of_a_link():
     names = ("id", "name")
     layout = Layout(names, display=Display(links=(("id", "https://x.example/{name}"),)))
-    assert 'href="https://x.example/Ann"' in card.found([Record(Columns(names), ["7", "Ann"])], layout)
-    assert "<a " not in card.found([Record(Columns(names), ["7", "a" * (MAX_TEXT + 1)])], layout)
+    assert 'href="https://x.example/Ann"' in builtin.found([Record(Columns(names), ["7", "Ann"])], layout)
+    assert "<a " not in builtin.found([Record(Columns(names), ["7", "a" * (MAX_TEXT + 1)])], layout)
 
 
 # Cards
@@ -110,7 +112,7 @@ CASES = ("long cells", "many columns", "many customers", "many related rows", "r
 @pytest.mark.parametrize("case", CASES)
 def test_the_built_in_card_has_a_bounded_size_and_says_what_is_missing(case):
     records, layout = hostile(case)
-    html = card.found(records, layout)
+    html = builtin.found(records, layout)
     assert MAX_CARD / 2 < len(html) < MAX_CARD + 6 * MAX_TEXT + SLACK
     assert "There is more than fits in a card: the rest is left out." in html
     assert "<h4>" in html
@@ -119,15 +121,15 @@ def test_the_built_in_card_has_a_bounded_size_and_says_what_is_missing(case):
 
 def test_a_card_that_fits_says_nothing_of_it():
     names = ("id", "name")
-    assert "more than fits" not in card.found([Record(Columns(names), ["7", "Ann"])], Layout(names))
+    assert "more than fits" not in builtin.found([Record(Columns(names), ["7", "Ann"])], Layout(names))
 
 
 def test_the_work_for_a_card_ends_with_its_room(monkeypatch):
     """Cells that nobody will see are not made HTML."""
-    made = counted(monkeypatch, card, "two_line_item")
-    card.found(*hostile("many columns"))
-    card.found(*hostile("many related rows"))
-    card.found(*hostile("related rows of every customer"))
+    made = counted(monkeypatch, builtin, "two_line_item")
+    builtin.found(*hostile("many columns"))
+    builtin.found(*hostile("many related rows"))
+    builtin.found(*hostile("related rows of every customer"))
     assert len(made) < 3 * 2 * MAX_CARD / MAX_TEXT
 
 
@@ -174,19 +176,18 @@ def test_a_template_that_shows_too_much_leaves_the_built_in_card(tmp_path):
     snapshot = make_snapshot(tmp_path, [("email", "note"), ("ann@example.com", "x" * 60_000)])
     app = make_app(snapshot, template=CardTemplate("{{ customer.note * 5 }}", "card.html"))
     body = body_for("ann@example.com")
-    reply = app.answer(body, sign(body))
+    reply = app.answer(Message(body, sign(body)))
     assert (reply.outcome, "at most 262,144" in reply.fault) == (Outcome.CARD_FAULT, True)
-    assert "ann@example.com" in json.loads(reply.body)["html"]
+    assert "ann@example.com" in json.loads(reply.response.body)["html"]
 
 
 # The cache
 
 
-@pytest.mark.parametrize(
-    ("size", "weight"), [(0, 1), (CACHE_PLACE - 1, 1), (CACHE_PLACE, 2), (MAX_CARD, 1 + MAX_CARD // CACHE_PLACE)]
-)
+@pytest.mark.parametrize(("size", "weight"), [(0, 1), (PLACE - 1, 1), (PLACE, 2), (MAX_CARD, 1 + MAX_CARD // PLACE)])
 def test_an_answer_takes_places_by_its_size(size, weight):
-    assert weigh(Finished(Outcome.FOUND, b"x" * size)) == weight
+    response = Response(200, b"x" * size, "text/html")
+    assert CachedAnswer(Outcome.FOUND, response).weight == weight
 
 
 def test_large_cards_push_each_other_out(tmp_path):
@@ -195,8 +196,10 @@ def test_large_cards_push_each_other_out(tmp_path):
     app = make_app(make_snapshot(tmp_path, rows), size=20)
     for number in range(12):
         body = body_for(f"a{number}@example.com")
-        app.answer(body, sign(body))
-    hits = [app.answer(body, sign(body)).cache for body in [body_for(f"a{n}@example.com") for n in (11, 10, 9, 8)]]
+        app.answer(Message(body, sign(body)))
+    hits = [
+        app.answer(Message(body, sign(body))).cache for body in [body_for(f"a{n}@example.com") for n in (11, 10, 9, 8)]
+    ]
     assert hits == ["hit", "hit", "hit", "miss"]  # 20 KB each: six places of twenty
 
 
@@ -210,8 +213,8 @@ def test_large_cards_push_each_other_out(tmp_path):
 )
 def test_few_of_very_many_wrong_emails_are_read(values, monkeypatch):
     """80,000 empty objects took 165 ms of the event loop."""
-    read = counted(monkeypatch, payload, "_text")
-    message = payload.parse(json.dumps({"customer": {"id": 7, "emails": values}}).encode())
+    read = counted(monkeypatch, helpscout_app, "_text")
+    message = helpscout_app.decode(json.dumps({"customer": {"id": 7, "emails": values}}).encode())
     assert len(read) == MAX_EMAILS
     assert message.customer is not None
     assert message.customer.id == 7
@@ -219,7 +222,7 @@ def test_few_of_very_many_wrong_emails_are_read(values, monkeypatch):
 
 def test_an_address_behind_wrong_emails_is_found():
     emails = [*[None, 7, {}] * 100, "ann@example.com"]
-    message = payload.parse(json.dumps({"customer": {"emails": emails}}).encode())
+    message = helpscout_app.decode(json.dumps({"customer": {"emails": emails}}).encode())
     assert message.customer is not None
     assert message.customer.emails == ("ann@example.com",)
 
@@ -284,7 +287,7 @@ def test_a_row_that_is_too_large_is_a_bad_row(tmp_path):
     assert [(bad.line, bad.why) for bad in report.bad] == [
         (202, f"this row has more than {MAX_ROW:,} characters; shorten its columns in the export")
     ]
-    snapshot = open_newest(tmp_path / "state", plan)
+    snapshot = open_newest(tmp_path / "state", plan.digest())
     assert snapshot is not None
     assert (snapshot.find(("ann@example.com",)), snapshot.facts.rows) == ((), 201)
     snapshot.close()

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.sidebar.diagnosis import ADVICE, MAX_BODY, Cause, Diagnoser, Diagnosis
+from appliance.outcomes import ADVICE, Cause
+from appliance.sidebar.protocols.base import Diagnosis
+from appliance.sidebar.protocols.diagnosis import MAX_BODY, Diagnoser
 from tests.vectors import BODY_SIGNATURES
 
 KEY = b"a secret of the tests"

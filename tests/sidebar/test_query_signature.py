@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.sidebar.query_signature import BadQuery, parse_query, php_json, verify_query
-from appliance.sidebar.signature import Secret, Verifier
+from appliance.sidebar.protocols.query_signature import BadQuery, parse_query, php_json, verify_query
+from appliance.sidebar.protocols.signature import Secret, Verifier
 from tests.vectors import QUERY_SIGNATURES
 
 

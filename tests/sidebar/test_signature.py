@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.sidebar.signature import Secret, Verifier
+from appliance.sidebar.protocols.signature import Secret, Verifier
 from tests.vectors import BODY_SIGNATURES
 
 BODY = b'{"customer":{"email":"ann@example.com"}}'

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config_values import parse_pattern
-from appliance.customers.lookup import CacheState
-from appliance.customers.plan import Plan, RelatedPlan
+from appliance.cards.template import CardTemplate
+from appliance.cards.vary import Vary
+from appliance.config.values import parse_pattern
+from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.outcomes import Outcome
+from appliance.sidebar.answer_cache import CacheState
 from appliance.sidebar.app import Card, Rules
-from appliance.sidebar.payload import Payload, Ticket
-from appliance.sidebar.reply import Outcome
-from appliance.sidebar.subject import MAX_NAMED, MAX_SUBJECT, SubjectRule, named_in
-from appliance.sidebar.template import CardTemplate
-from appliance.sidebar.vary import Vary
+from appliance.sidebar.protocols.base import Message
+from appliance.sidebar.subject import MAX_NAMED, MAX_SUBJECT, SubjectRule, match_subject
 from tests.factory import NOW, Timer, body_for, make_app, open_snapshot, run_import, sign, write_csv
 
 CUSTOMERS = (
@@ -47,8 +47,8 @@ def app(snapshot):
 
 def ask(app, subject, *emails, **more):
     body = body_for(*emails, ticket={"id": 1, "subject": subject}, **more)
-    reply = app.answer(body, sign(body))
-    return json.loads(reply.body)["html"], reply
+    reply = app.answer(Message(body, sign(body)))
+    return json.loads(reply.response.body)["html"], reply
 
 
 BY_ORDER = (
@@ -132,7 +132,7 @@ def test_several_numbers_find_several_customers(app):
 
 def test_a_draft_has_no_subject(app):
     body = b'{"ticket":false,"customer":{}}'
-    assert app.answer(body, sign(body)).outcome is Outcome.DRAFT
+    assert app.answer(Message(body, sign(body))).outcome is Outcome.DRAFT
 
 
 def test_without_data_nobody_is_called_unknown():
@@ -168,24 +168,24 @@ def test_old_data_says_so(snapshot):
         ("\x00#100001", ["100001"]),
     ],
 )
-def test_named_in(subject, values):
-    assert [one.value for one in named_in(Payload(Ticket(subject=subject)), [ORDER])] == values
+def test_match_subject(subject, values):
+    assert [one.value for one in match_subject(subject, [ORDER])] == values
 
 
 def test_an_empty_match_names_nothing():
     rule = SubjectRule(parse_pattern("[0-9]*"), "id", "id")
-    assert [one.value for one in named_in(Payload(Ticket(subject="a 7")), [rule])] == ["7"]
+    assert [one.value for one in match_subject("a 7", [rule])] == ["7"]
 
 
 @pytest.mark.parametrize(("before", "values"), [(49, ["7"]), (50, [])], ids=["fifty", "more"])
 def test_fifty_matches_are_looked_at(before, values):
     rule = SubjectRule(parse_pattern("#([0-9]*)"), "id", "id")
-    assert [one.value for one in named_in(Payload(Ticket(subject="#" * before + "#7")), [rule])] == values
+    assert [one.value for one in match_subject("#" * before + "#7", [rule])] == values
 
 
 @given(st.text(max_size=300))
 def test_any_subject(subject):
-    named_in(Payload(Ticket(subject=subject)), [ORDER, LICENCE])
+    match_subject(subject, [ORDER, LICENCE])
 
 
 @pytest.mark.parametrize(
@@ -201,5 +201,5 @@ def test_any_subject(subject):
 def test_no_subject_takes_long(pattern, subject):
     """Each takes re for ever; the bound is generous, so that a busy machine does not matter."""
     began = time.process_time()
-    named_in(Payload(Ticket(subject=subject)), [SubjectRule(parse_pattern(pattern), "id", "id")])
+    match_subject(subject, [SubjectRule(parse_pattern(pattern), "id", "id")])
     assert time.process_time() - began < 0.5

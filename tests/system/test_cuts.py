@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.customers.test_damage import import_cut_files
+from tests.ingest.test_damage import import_cut_files
 
 pytestmark = pytest.mark.system
 

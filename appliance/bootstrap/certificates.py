@@ -1,0 +1,85 @@
+"""The certificates that the settings name: their files, and the context made of them."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from appliance.bootstrap.state_folder import certificate_folder
+from appliance.config.schema import Settings
+from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
+from appliance.errors import StartFault
+from appliance.observe.health import NOT_ACCEPTED, Served
+from appliance.observe.logs import log
+from appliance.system.files import fingerprint_of
+
+MADE_HERE: Final = "made here"
+
+# What is told of certificates fits the note to the steward, however many there are and whatever they are for.
+_SHOWN: Final = 10
+_NAMES: Final = 3
+_NAME_LENGTH: Final = 100
+
+
+def files_of(settings: Settings) -> tuple[Path, ...]:
+    """Give every file of a certificate or key that is read; none without TLS."""
+    if not settings.tls.enabled:
+        return ()
+    return tuple(file for pair in named_pairs(settings) for file in pair) or self_signed_files(
+        certificate_folder(settings)
+    )
+
+
+def named_pairs(settings: Settings) -> list[tuple[Path, Path]]:
+    """Give each certificate and its key that the settings name; none without TLS, or for the self-signed one."""
+    tls = settings.tls
+    if not tls.enabled or tls.certificate is None or tls.key is None:
+        return []
+    return [(tls.certificate, tls.key), *((pair.certificate, pair.key) for pair in tls.more)]
+
+
+def signature(settings: Settings) -> str:
+    """Give what the files look like from outside; another one means another content."""
+    return fingerprint_of(files_of(settings))
+
+
+def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]:
+    """Make the TLS context that the settings ask for, and give what it serves, the one that ends first at the front.
+
+    Without TLS there is neither. Raises StartFault.
+    """
+    if not settings.tls.enabled:
+        return None, ()
+    now = datetime.now(UTC)
+    pairs = named_pairs(settings)
+    made_here = not pairs
+    try:
+        if made_here:
+            pairs = [self_signed(certificate_folder(settings), now)]
+            log.warning(
+                "self_signed_certificate",
+                file=str(pairs[0][0]),
+                message=f"the certificate is made here, so {NOT_ACCEPTED}",
+                todo="name tls.certificate and tls.key",
+            )
+        context, certificates = load_pairs(pairs, now)
+    except CertificateFault as fault:
+        raise StartFault(str(fault)) from None
+    except OSError as error:
+        raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
+    if made_here:  # which has been said
+        certificates = tuple(replace(each, flaws=(), distrust=MADE_HERE) for each in certificates)
+    for certificate in certificates:
+        for flaw in certificate.flaws:
+            log.warning("certificate_warning", file=str(certificate.file), message=flaw.sentence)
+    served = sorted(map(_describe, certificates), key=lambda one: one.ends)
+    return context, tuple(served[:_SHOWN])
+
+
+def _describe(certificate: Certificate) -> Served:
+    names = certificate.names
+    shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
+    return Served(shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust)

@@ -1,0 +1,65 @@
+"""Whether the columns that `[app.display]` names are in the data: a typing error there leaves out a column in silence.
+
+No config can be refused for it, since the header may change with every export. So `sidebard check` says it, and the
+service when it has new data; the card leaves out what is not there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Protocol
+
+from appliance.cards.layout import PLACE
+from appliance.config.files import placed
+from appliance.config.reader import KeyPath, dotted
+from appliance.config.schema import App, Fault, Settings
+from appliance.customers.keys import split
+from appliance.customers.record import Columns
+from appliance.customers.snapshot import Relation
+
+
+class Tables(Protocol):
+    """The columns of the customers and of their related tables: a snapshot's facts, or a trial import."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The customers'."""
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """The related tables."""
+
+
+def column_faults(settings: Settings, facts: Tables) -> tuple[Fault, ...]:
+    """Give every name in the apps' `[app.display]` that is no column of the data, with its line and what is near."""
+    tables = {relation.name: Columns(relation.columns) for relation in facts.relations}
+    columns = {"": Columns(facts.columns), **tables}
+    known = [*facts.columns, *tables, *(f"{table}.{name}" for table in tables for name in tables[table].names)]
+    faults: list[Fault] = []
+    for app in settings.apps:
+        missing = []
+        for path, table, name in _names(app, list(tables)):
+            if columns[table].position(name) is None:
+                near = difflib.get_close_matches(f"{table}.{name}" if table else name, known, 1)
+                todo = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
+                whose = f"[related.{table}]" if table else "the customers"
+                missing.append((path, Fault(None, None, dotted(path), f'"{name}" is no column of {whose}', None, todo)))
+        faults += placed(app.file, missing)
+    return tuple(faults)
+
+
+def _names(app: App, tables: list[str]) -> Iterator[tuple[KeyPath, str, str]]:
+    """Give every column that an app's display names: where, of which related table ("" for the customers), and it."""
+    display, above = app.display, ("app", app.index, "display")
+    named: list[tuple[KeyPath, str]] = [((*above, "columns", at), name) for at, name in enumerate(display.columns)]
+    named += [((*above, "titles", name), name) for name, _ in display.titles]
+    for path, name in named:
+        if name.casefold() not in map(str.casefold, tables):
+            yield path, *split(name, tables)
+    for name, pattern in display.links:
+        table, column = split(name, tables)
+        for one in (column, *PLACE.findall(pattern)):
+            yield (*above, "links", name), table, one
+    if display.url_column:
+        yield (*above, "url_column"), "", display.url_column

@@ -1,0 +1,34 @@
+"""Reading the settings by all rules: those of the config, and those of the rooms that it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from appliance.config import schema
+from appliance.config.reader import Reader
+from appliance.config.schema import Settings
+from appliance.config.values import shown
+from appliance.sidebar.protocols import PROTOCOLS
+
+
+def load(file: Path, environ: Mapping[str, str]) -> Settings:
+    """Read a config file, as `schema.load` does. Raises ConfigError."""
+    return schema.load(file, environ, (check_protocols,))
+
+
+def check_protocols(settings: Settings, reader: Reader) -> None:
+    """Check what only a protocol knows: that there is one of this name, and what `vary` may name."""
+    for index, app in enumerate(settings.apps):
+        protocol = PROTOCOLS.get(app.protocol)
+        if protocol is None:
+            if app.protocol is not None:
+                reader.fault(("app", index, "protocol"), *_one_of(PROTOCOLS), shown(app.protocol))
+            continue
+        for place, name in enumerate(app.vary or ()):
+            if name not in protocol.vary:
+                reader.fault(("app", index, "vary", place), *_one_of(protocol.vary), shown(name))
+
+
+def _one_of(choices: Mapping[str, object] | tuple[str, ...]) -> tuple[str, str]:
+    return "is not one of the choices", "write one of " + ", ".join(f'"{choice}"' for choice in choices)

@@ -1,0 +1,161 @@
+"""From settings to the things that do the work. Every command and process puts them together here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+
+from appliance.cards.layout import Display, title_of
+from appliance.cards.template import CardTemplate, TemplateFault
+from appliance.cards.vary import Vary
+from appliance.config.files import read_card, read_secrets
+from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
+from appliance.customers.address import normalise_domain
+from appliance.customers.keys import split
+from appliance.edge.web import Mount
+from appliance.errors import StartFault
+from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.observe.trail_file import TrailFile
+from appliance.sidebar.answer_cache import AnswerCache
+from appliance.sidebar.app import Card, Rules, SidebarApp
+from appliance.sidebar.protocols import PROTOCOLS
+from appliance.sidebar.protocols.base import HelpDesk
+from appliance.sidebar.subject import SubjectRule
+
+
+def plan_of(settings: Settings) -> Plan:
+    """Give what an import has to do by these settings."""
+    customers = settings.customers
+    return Plan(
+        source=customers.source,
+        table=customers.table,
+        addresses=customers.addresses,
+        encoding=customers.encoding,
+        plus_addressing=customers.plus_addressing,
+        related=tuple(
+            RelatedPlan(
+                name=related.name,
+                source=related.source,
+                table=related.table,
+                key=related.key,
+                on=related.on,
+                order_by=related.order_by,
+                limit=related.limit,
+            )
+            for related in settings.related
+        ),
+        keys=tuple(dict.fromkeys(rule.column for app in settings.apps for rule in app.subject)),
+        max_shrink=customers.max_shrink,
+        max_bad_rows=customers.max_bad_rows,
+        ready_file=customers.ready_file,
+        checksum_file=customers.checksum_file,
+    )
+
+
+def make_protocol(app: App, secrets: Sequence[bytes], others: Mapping[str, Sequence[bytes]] | None = None) -> HelpDesk:
+    """Make the protocol of an app with these secrets. `others` are the secrets of each other app by its name."""
+    return PROTOCOLS[app.protocol](secrets, header=app.signature_header, vary=app.vary, others=others)
+
+
+def make_app(
+    settings: Settings, app: App, protocol: HelpDesk, log_key: bytes = b"", clock: Callable[[], float] = time.time
+) -> SidebarApp:
+    """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
+    cache, customers = settings.cache, settings.customers
+    rules = Rules(
+        frozenset(map(normalise_domain, customers.ignore_domains)),
+        customers.plus_addressing,
+        customers.max_age,
+        settings.server.timezone,
+        customers.addresses,
+    )
+    return SidebarApp(
+        app.name,
+        protocol,
+        AnswerCache(
+            size=cache.size,
+            ttl=cache.ttl,
+            unknown_size=cache.unknown_size,
+            unknown_ttl=cache.unknown_ttl,
+            timer=time.monotonic,
+        ),
+        clock=clock,
+        log_key=log_key,
+        rules=rules,
+        card=card_of(settings, app),
+        names_addresses=settings.log.trail is not None and settings.log.trail_addresses,
+    )
+
+
+def card_of(settings: Settings, app: App) -> Card:
+    """Give what an app's section says of its card. Raises ConfigError if the template cannot be used."""
+    display = Display(**{field.name: getattr(app.display, field.name) for field in fields(Display)})
+    subject = tuple(_subject_rule(settings, app, rule) for rule in app.subject)
+    return Card(make_template(app), display, Vary(app.vary), subject)
+
+
+def _subject_rule(settings: Settings, app: App, rule: Subject) -> SubjectRule:
+    table, column = split(rule.column, [related.name for related in settings.related])
+    title = title_of(table, column, app.display.titles)
+    in_a_sentence = title if title[1:2].isupper() else title[:1].lower() + title[1:]
+    return SubjectRule(rule.pattern, rule.column, in_a_sentence)
+
+
+def make_template(app: App) -> CardTemplate | None:
+    """Compile an app's template, or give None if it has none. Raises ConfigError with the file and line."""
+    text = read_card(app)
+    if text is None or app.card is None:
+        return None
+    try:
+        with _unheard():
+            return CardTemplate(text, app.card.name)
+    except TemplateFault as fault:
+        why, todo = f"{app.card.parent}/{fault.sentence}", fault.hint or "correct the template"
+        raise ConfigError([Fault(None, None, "", why, None, todo)]) from None
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep Tornado from logging the Python that it made of a template, when that does not compile."""
+    tornado = logging.getLogger("tornado.application")
+    tornado.disabled = True
+    try:
+        yield
+    finally:
+        tornado.disabled = False
+
+
+def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) -> tuple[Mount, ...]:
+    """Make every app, at its path. Raises ConfigError if a secret cannot be read."""
+    secrets_of = {app.name: read_secrets(app, environ) for app in settings.apps}
+    mounts = []
+    for app in settings.apps:
+        others = {name: theirs for name, theirs in secrets_of.items() if name != app.name}
+        protocol = make_protocol(app, secrets_of[app.name], others)
+        made = make_app(settings, app, protocol, log_key)
+        mounts.append(Mount(app.path, protocol.header, made))
+    return tuple(mounts)
+
+
+def trail_file(settings: Settings) -> TrailFile | None:
+    """Give the file of the access trail, not yet opened; None without one."""
+    kept = settings.log
+    return TrailFile(kept.trail, kept.trail_size, kept.trail_files) if kept.trail is not None else None
+
+
+def prepare_trail(settings: Settings) -> None:
+    """See that the access trail can be written, if there is to be one: nobody should look before. Raises StartFault."""
+    file = trail_file(settings)
+    if file is None:
+        return
+    try:
+        file.open()
+        file.close()
+    except OSError as error:
+        raise StartFault(
+            f"{file.path}: the access trail cannot be written: {error.strerror};"
+            " name another file in log.trail, or let the user that runs sidebard write there"
+        ) from None

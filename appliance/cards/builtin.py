@@ -1,0 +1,195 @@
+"""The cards that an agent sees, as HTML in Help Scout's legacy style guide.
+
+Source of the classes: developer.helpscout.com/custom-apps/style-guide and apps in production. Each card that is no
+customer's says what is the matter and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
+from html import escape
+
+from appliance.cards.formatters import Context
+from appliance.cards.helpers import toggle, two_line_item
+from appliance.cards.layout import Group, Layout, Values
+from appliance.cards.markup import MAX_CARD, anchor, href_of, html_of, shorten
+from appliance.customers.record import Record, Rows, related_of, values_of
+from appliance.customers.snapshot import MAX_FOUND
+
+Named = Sequence[tuple[str, str]]
+"""What a subject names: words for the column, such as "order number", and the value as it stands there."""
+
+
+def found(records: Sequence[Record], layout: Layout, cut: bool = False) -> str:
+    """Return the card of every customer found, best first; `cut` says that not every address was looked up.
+
+    It ends, with a note, where it would have more than MAX_CARD characters.
+    """
+    note = []
+    if len(records) > MAX_FOUND:
+        note = [_muted(f"More than {MAX_FOUND} customers match; the first are shown.")]
+        records = records[:MAX_FOUND]
+    elif len(records) > 1:
+        note = [_muted(f"{len(records)} customers match: ask which account this is about.")]
+    cards: list[str] = []
+    room = MAX_CARD
+    for record in records:
+        html, room = _customer(record, layout, room)
+        cards.append(html)
+        if room < 0:
+            break
+    end = [_muted("There is more than fits in a card: the rest is left out.")] if room < 0 else []
+    return "".join([*note, '<div class="divider"></div>'.join(cards), *end, *_cut_note(cut)])
+
+
+def found_by(named: Named) -> str:
+    """Give the line above customers whom the subject has named, and no address."""
+    what = " or ".join(f"{title} {value}" for title, value in named)
+    return f'<p class="orange">Found by {escape(what)} in the subject, not by address: make sure who is writing.</p>'
+
+
+def unknown(addresses: Sequence[str], cut: bool = False, named: Named = ()) -> str:
+    """Give the card for addresses that nobody has, and for what the subject names and nobody has either."""
+    asked = "".join(f"<li>{_address(address)}</li>" for address in addresses)
+    return "".join(
+        [
+            "<h4>Not a customer</h4>",
+            "<p>Nobody in the customer list has ",
+            "this address:</p>" if len(addresses) == 1 else "one of these addresses:</p>",
+            f'<ul class="unstyled">{asked}</ul>',
+            *_not_named(named),
+            _muted("They may have signed up with another address: ask which one."),
+            *_cut_note(cut),
+        ]
+    )
+
+
+def no_address(named: Named = ()) -> str:
+    """Give the card for a conversation whose customer has no usable address."""
+    return _notice(
+        "No e-mail address",
+        "This customer has no e-mail address in Help Scout.",
+        "Add one to the customer's profile, then open the conversation again.",
+        named,
+    )
+
+
+def draft() -> str:
+    """Give the card for a draft that is not addressed to anybody yet."""
+    return _notice(
+        "New conversation",
+        "This draft has no recipient yet.",
+        "The customer shows here once the draft has one and is opened again.",
+    )
+
+
+def not_loaded() -> str:
+    """Give the card for the time before the customer list has been read."""
+    return _notice(
+        "Customer list not loaded",
+        "The customer list cannot be read at the moment, so nothing is known about this person.",
+        "Try again in a minute. If this stays, tell whoever runs sidebard.",
+    )
+
+
+def old(as_of: float, now: float, zone: tzinfo) -> str:
+    """Give the line that says how old the data is; `as_of` and `now` are seconds since 1970."""
+    read, today = datetime.fromtimestamp(as_of, zone), datetime.fromtimestamp(now, zone)
+    days = (today.date() - read.date()).days
+    day = {0: "today", 1: "yesterday"}.get(days, f"on {read.day} {read:%B %Y}, {days} days ago")
+    return f'<p class="orange">This is old: as of {read:%H:%M} {day}.</p>'
+
+
+def _notice(heading: str, what: str, next_step: str, named: Named = ()) -> str:
+    return "".join([f"<h4>{escape(heading)}</h4><p>{escape(what)}</p>", *_not_named(named), _muted(next_step)])
+
+
+def _not_named(named: Named) -> Iterable[str]:
+    return [f"<p>{escape(f'No customer has the {title} {value} of the subject either.')}</p>" for title, value in named]
+
+
+def _muted(text: str) -> str:
+    return f'<p class="muted">{escape(text)}</p>'
+
+
+def _cut_note(cut: bool) -> Iterable[str]:
+    return [_muted("This customer has more addresses than can be looked up; only the first were.")] if cut else []
+
+
+def _address(address: str) -> str:
+    href = href_of(address)
+    return html_of(address) if href is None else anchor(href, html_of(address))
+
+
+# A customer
+
+
+def _customer(record: Record, layout: Layout, room: int) -> tuple[str, int]:
+    """Return one customer's part of the card and the characters left of `room`; below 0, something was left out."""
+    values = values_of(record)
+    context = _context(values, layout.currency, layout)
+    heading = f"<h4>{_heading(values, layout)}</h4>"
+    room -= len(heading)
+    items: list[str] = []
+    for field in layout.fields:
+        if html := field.html(values, context):
+            item = two_line_item(field.title, html)
+            room -= len(item)
+            if room < 0:
+                break
+            items.append(item)
+    listed = f'<ul class="c-sb-list c-sb-list--two-line">{"".join(items)}</ul>' if items else ""
+    groups: list[str] = []
+    for group in layout.groups:
+        if room >= 0 and (rows := related_of(record, group.name)):
+            html, room = _group(rows, group, layout, room)
+            groups.append(html)
+    return "".join([heading, listed, *groups]), room
+
+
+def _heading(values: Values, layout: Layout) -> str:
+    html = html_of(shorten(layout.heading(values)))
+    href = href_of(values[layout.url]) if layout.url is not None else None
+    return html if href is None else anchor(href, html)
+
+
+def _group(rows: Rows, group: Group, layout: Layout, room: int) -> tuple[str, int]:
+    """Return a related table under a toggle: an item a row, its first value above, the others below it.
+
+    And the characters left of `room`, as `_customer` does.
+    """
+    items: list[str] = []
+    for row in rows:
+        item = _row(values_of(row), group, layout, room)
+        room -= len(item)
+        items.append(item)
+        if room < 0:
+            break
+    more = _muted(f"The first {len(items)} are shown.") if rows.total > len(items) else ""
+    listed = f'<ul class="c-sb-list c-sb-list--two-line">{"".join(items)}</ul>{more}'
+    return toggle(group.title, listed, count=rows.total), room
+
+
+def _row(values: Values, group: Group, layout: Layout, room: int) -> str:
+    """Return one related row as an item; one that would be longer than `room` ends just beyond it."""
+    context = _context(values, group.currency, layout)
+    label = ""
+    badges: list[str] = []
+    others: list[str] = []
+    for field in group.fields:
+        if html := field.html(values, context):
+            room -= len(html)
+            if not label:
+                label = html
+            elif field.is_badge:
+                badges.append(html)
+            else:
+                others.append(f"{field.title} {html}")
+            if room < 0:
+                break
+    return two_line_item(" ".join([label, *badges]), " · ".join(others))
+
+
+def _context(values: Values, currency: int | None, layout: Layout) -> Context:
+    return Context(layout.zone, values[currency].strip() if currency is not None else "")

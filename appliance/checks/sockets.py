@@ -1,0 +1,138 @@
+"""Whether the service can listen where it is to, or already does; nothing is bound that somebody holds."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from appliance.bootstrap.sockets import todo_for
+from appliance.checks.context import Ground, existing
+from appliance.checks.finding import Finding, fault, not_checked, ok
+from appliance.checks.units import failed_units
+from appliance.config.values import Endpoint
+
+_LISTENS: Final = "0A"
+_OURS: Final = frozenset({"sidebard", "systemd"})
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group (unix(7), SO_PEERCRED)
+
+
+class _Listener(NamedTuple):
+    """A listening TCP socket of this machine."""
+
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+    inode: str
+
+
+def sockets(ground: Ground) -> Iterator[Finding]:
+    """Try each address that is to be listened on, for the public and for the admin pages."""
+    wanted = [(endpoint, "server.listen") for endpoint in ground.settings.server.listen]
+    if ground.settings.admin.listen is not None:
+        wanted.append((ground.settings.admin.listen, "admin.listen"))
+    for endpoint, key in wanted:
+        yield _unix(endpoint, endpoint.unix, key) if endpoint.unix is not None else _tcp(endpoint, key)
+    yield from failed_units(ground.environ)
+
+
+def _tcp(endpoint: Endpoint, key: str) -> Finding:
+    held = [each for each in _listeners() if endpoint.port == each.port and overlap(endpoint.host, each.address)]
+    if held:
+        return judge_held(endpoint, key, _holders({each.inode for each in held}))
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((endpoint.host, endpoint.port))
+    except PermissionError:
+        return not_checked(f"{endpoint}: {todo_for(PermissionError(), key)}; as this user it cannot be tried")
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        return fault(f"{endpoint}: cannot listen there: {why}; {todo_for(error, key)}")
+    return ok(f"{endpoint} is free")
+
+
+def _unix(endpoint: Endpoint, file: Path, key: str) -> Finding:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        with suppress(OSError):
+            probe.connect(str(file))
+            packed = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            process, _user, _group = _CREDENTIALS.unpack(packed)
+            return judge_held(endpoint, key, {_name_of(process)} - {""})
+    folder = existing(file.parent)
+    if folder != file.parent:
+        return fault(f"{endpoint}: there is no folder {file.parent}; make it, or name another with {key}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return not_checked(f"{endpoint}: {folder} cannot be written as this user")
+    return ok(f"{endpoint} is free")
+
+
+def judge_held(endpoint: Endpoint, key: str, holders: set[str]) -> Finding:
+    """Judge an address that somebody listens on."""
+    if holders & _OURS:
+        return ok(f"{endpoint} is held by {' and '.join(sorted(holders & _OURS))}")
+    if holders:
+        return fault(f"{endpoint} is held by {', '.join(sorted(holders))}; stop it, or choose another with {key}")
+    return not_checked(f"{endpoint} is held by a process of another user; root can see whose it is")
+
+
+def _listeners() -> Iterator[_Listener]:
+    """Give the listening TCP sockets (proc_pid_net(5)); /proc/self, because a unit may hide the rest of /proc."""
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError), open(f"/proc/self/net/{name}") as table:
+            for row in list(table)[1:]:
+                fields = row.split()
+                if fields[3] == _LISTENS:
+                    address, _, port = fields[1].partition(":")
+                    # Words of 32 bits in the byte order of the machine.
+                    packed = b"".join(
+                        struct.pack("=I", int(address[at : at + 8], 16)) for at in range(0, len(address), 8)
+                    )
+                    yield _Listener(ipaddress.ip_address(packed), int(port, 16), fields[9])
+
+
+def overlap(host: str, held: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether listening on `host` is kept from it by who listens on `held`; [::] may hold IPv4 as well."""
+    wanted = ipaddress.ip_address(host)
+    if wanted.version != held.version:
+        return held.is_unspecified and held.version == 6
+    return wanted == held or wanted.is_unspecified or held.is_unspecified
+
+
+def _holders(inodes: set[str]) -> set[str]:
+    """Give the names of the processes that hold these sockets, as far as this user may see them."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    names = set()
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):  # another user's, or gone
+            if _has_one(f"/proc/{process}/fd", wanted):
+                names.add(_name_of(int(process)))
+    return names - {""}
+
+
+def _has_one(folder: str, wanted: set[str]) -> bool:
+    for descriptor in os.listdir(folder):
+        with suppress(FileNotFoundError):  # closed since: a busy worker has many that come and go
+            if os.readlink(f"{folder}/{descriptor}") in wanted:
+                return True
+    return False
+
+
+def _name_of(process: int) -> str:
+    """Give what a process is called; "" if this user may not know. `python -m appliance` is sidebard too."""
+    with suppress(OSError):
+        if process == 1:
+            return Path("/proc/1/comm").read_text().strip()
+        words = [os.path.basename(word) for word in Path(f"/proc/{process}/cmdline").read_text().split("\0")]
+        if "sidebard" in words[:3] or "appliance" in words:
+            return "sidebard"
+        return words[0]
+    return ""

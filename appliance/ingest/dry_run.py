@@ -1,0 +1,132 @@
+"""A trial import: what an import of the files as they are now would meet, with nothing of it kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from appliance.customers.record import Columns, Record, Rows
+from appliance.customers.snapshot import Facts, Relation
+from appliance.customers.snapshot_store import open_newest
+from appliance.ingest import validation
+from appliance.ingest.encode import Portion, check_end, open_related, read_customers, usable_rows
+from appliance.ingest.importer import import_customers
+from appliance.ingest.snapshot_builder import Rejected
+from appliance.ingest.sources.base import SourceFault
+from appliance.ingest.sources.csv_file import CSV_SUFFIXES
+from appliance.ingest.spec import BadRow, Plan, Refused
+
+WHOLE: Final = 64 * 1024 * 1024
+"""Files of so many bytes together are read whole. Of larger ones, the first rows and the end."""
+
+SAMPLE: Final = 100
+"""Customers that cards are tried on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was read, and what of it would be left out."""
+
+    rows: int
+    with_address: int
+    bad_rows: int
+    bad: tuple[BadRow, ...]
+    """The first of them, each with its file, line and reason."""
+
+    unclear_rows: int
+    unclear: tuple[BadRow, ...]
+    """Rows that would be kept by an address, with something beside it that is none; the first of them."""
+
+    columns: tuple[str, ...]
+    """The customers'; none if their file was not read."""
+
+    relations: tuple[Relation, ...]
+    """The related tables, with their columns."""
+
+    sample: tuple[Record, ...]
+    whole: bool
+    """Whether all was read; if not, these are the first rows of each file."""
+
+    unread: tuple[Path, ...] = ()
+    """Files of which nothing was read: large databases, which would have to be copied."""
+
+
+def try_out(
+    plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Callable[[], float], last: Facts | None = None
+) -> Trial:
+    """Read what `plan` names, with `folder` for what has to be written meanwhile.
+
+    `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises Refused with the
+    sentence that an import would give.
+    """
+    if sum(file.stat().st_size for file in plan.files if file.is_file()) > WHOLE:
+        try:
+            validation.check_marks(plan)
+            return _first_rows(plan, folder / "unused.tmp")
+        except SourceFault as fault:
+            raise Refused(str(fault), transient=fault.transient) from fault
+    report = import_customers(plan, folder, clock=clock, timer=timer, last=last)
+    made = open_newest(folder, plan.digest())
+    if made is None:
+        raise Refused(f"what was written to {folder} could not be read back; check that disk", transient=True)
+    with closing(made):
+        sample = made.sample(SAMPLE)
+    return Trial(
+        rows=report.rows,
+        with_address=report.rows - report.without_address,
+        bad_rows=report.bad_rows,
+        bad=report.bad,
+        unclear_rows=report.unclear_rows,
+        unclear=report.unclear,
+        columns=made.facts.columns,
+        relations=made.facts.relations,
+        sample=sample,
+        whole=True,
+    )
+
+
+def _first_rows(plan: Plan, copy: Path) -> Trial:
+    """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
+    unread = tuple(file for file in plan.files if file.suffix.lower() not in CSV_SUFFIXES)
+    rejected, unclear = Rejected(), Rejected()
+    columns, portion = Columns(()), Portion(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
+    if plan.source not in unread:
+        with closing(read_customers(plan, copy)) as items:
+            for item in items:
+                if isinstance(item, Portion):
+                    portion = item
+                    break
+                columns = Columns(item.columns)
+        rejected.add(plan.source, portion.bad_rows, portion.bad)
+        unclear.add(plan.source, portion.unclear_rows, portion.unclear)
+        check_end(plan, plan.source)
+    relations = []
+    for related in plan.related:
+        if related.source not in unread:
+            with closing(open_related(plan, related, copy)) as source:
+                relations.append(Relation(related.name, source.columns.names, related.on, by_address=False))
+                for batch in islice(source.batches(), 1):
+                    _, faults = usable_rows(batch, source.columns)
+                    rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
+            check_end(plan, related.source)
+    values = msgspec.json.decode(portion.records, type=list[tuple[str, ...]])[:SAMPLE]
+    no_rows = {related.name: Rows(()) for related in plan.related}
+    return Trial(
+        rows=portion.rows,
+        with_address=portion.rows - portion.without_address,
+        bad_rows=rejected.count,
+        bad=tuple(rejected.listed),
+        unclear_rows=unclear.count,
+        unclear=tuple(unclear.listed),
+        columns=columns.names,
+        relations=tuple(relations),
+        sample=tuple(Record(columns, row, no_rows) for row in values),
+        whole=False,
+        unread=unread,
+    )

@@ -1,0 +1,93 @@
+"""Reading in a process of its own, so that making portions and inserting them go on at the same time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final, NoReturn
+
+import msgspec
+
+from appliance.ingest.encode import Header, Portion
+from appliance.ingest.sources.base import SourceFault
+
+_PIPE_BYTES: Final = 1024 * 1024
+
+
+class _Fault(msgspec.Struct, frozen=True, tag=True):
+    sentence: str
+    transient: bool
+
+
+class _End(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(Header | Portion | _Fault | _End)
+
+
+def ahead(items: Iterator[Header | Portion]) -> Iterator[Header | Portion]:
+    """Give what `items` gives, made in a forked child. Raises SourceFault, as `items` does.
+
+    If there can be no child now, they are made here: that only takes longer. The calling process must have no other
+    threads.
+    """
+    read_end, write_end = os.pipe()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(read_end)
+        os.close(write_end)
+        yield from items
+        return
+    if child == 0:
+        _produce(items, write_end)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        try:
+            while len(length := pipe.read(4)) == 4:
+                size = int.from_bytes(length, "big")
+                if len(frame := pipe.read(size)) < size:
+                    break
+                item = _DECODER.decode(frame)
+                if isinstance(item, _End):
+                    return
+                if isinstance(item, _Fault):
+                    raise SourceFault(item.sentence, transient=item.transient)
+                yield item
+        finally:
+            os.kill(child, signal.SIGKILL)  # it has ended, unless nobody wants the rest
+            os.waitpid(child, 0)
+    raise SourceFault("the process that reads the file was ended; look for what ended it", transient=True)
+
+
+def _produce(items: Iterator[Header | Portion], write_end: int) -> NoReturn:
+    """Write every item to the pipe, then end the process: nothing of the parent's may run in it."""
+    code = 1
+    try:
+        # Should the parent be killed, nothing of its must live on here: neither its lock nor the ends of its pipes.
+        os.closerange(3, write_end)
+        os.closerange(write_end + 1, os.sysconf("SC_OPEN_MAX"))
+        with suppress(OSError):  # an account may have used up its share of pipe memory
+            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with os.fdopen(write_end, "wb") as pipe:
+            for item in _with_end(items):
+                encoded = msgspec.msgpack.encode(item)
+                pipe.write(len(encoded).to_bytes(4, "big") + encoded)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _with_end(items: Iterator[Header | Portion]) -> Iterator[Header | Portion | _Fault | _End]:
+    try:
+        yield from items
+    except SourceFault as fault:
+        yield _Fault(str(fault), fault.transient)
+    except MemoryError:
+        yield _Fault("the import ran out of memory; look for a file with a very long line", True)
+    else:
+        yield _End()

@@ -1,0 +1,1 @@
+"""Where customers come from: one module a kind of source."""

@@ -1,0 +1,49 @@
+"""Wrong signatures: now and then one is looked at, and its likely cause is logged and counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from appliance.observe.logs import log
+from appliance.observe.metrics import Row
+from appliance.outcomes import ADVICE
+from appliance.sidebar.app import SidebarApp
+from appliance.sidebar.protocols.base import SignedRequest
+
+EVERY: Final = 10.0
+"""Seconds between two looks of a worker at an app's refusals: a flood of them costs no more than one each."""
+
+
+class RefusalSampler:
+    """What the edge hands refused requests to.
+
+    A look takes some hundred microseconds, and 15 ms at a body that was made to be slow. It waits until the answer was
+    sent, and takes as long whatever it finds; so neither the refused client nor another can tell by time what was
+    compared.
+    """
+
+    def __init__(
+        self, apps: Iterable[SidebarApp], row: Row, *, timer: Callable[[], float], clock: Callable[[], float]
+    ) -> None:
+        """`timer` returns seconds for measuring, `clock` seconds since 1970."""
+        self._apps = {app.name: app for app in apps}
+        self._row = row
+        self._timer = timer
+        self._clock = clock
+        self._next = dict.fromkeys(self._apps, timer())
+
+    def __call__(self, app: str, request: SignedRequest) -> None:
+        """Look at a refused request of this app, if none was looked at lately."""
+        now = self._timer()
+        if now >= self._next[app]:
+            self._next[app] = now + EVERY
+            asyncio.get_running_loop().call_soon(self._look, self._apps[app], request)
+
+    def _look(self, app: SidebarApp, request: SignedRequest) -> None:
+        cause, other = app.diagnose(request)
+        why, todo = ADVICE[cause]
+        self._row.refusal(app.name, cause, self._clock())
+        of = {"secret_of": other} if other else {}
+        log.warning("wrong_signature", app=app.name, cause=cause, why=why, todo=todo, **of)

@@ -1,0 +1,117 @@
+"""What every protocol of a help desk is: the seam between a request's bytes and the core.
+
+A protocol knows how a request is authenticated, what it asks, how an answer is written, and what such a request looks
+like. Nothing else does: routes, the app, load tests, the preview and the checks ask it.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple, Protocol
+
+from appliance.outcomes import Cause, Outcome, Reply, Response, refusal
+from appliance.sidebar.inquiry import Answer, Inquiry
+
+# One answer for missing, malformed and wrong: a client learns nothing by trying.
+BAD_SIGNATURE: Final[Reply] = refusal(Outcome.BAD_SIGNATURE, 403, "The signature is missing or wrong.")
+BAD_PAYLOAD: Final[Reply] = refusal(Outcome.BAD_PAYLOAD, 400, "The body is not a JSON object.")
+
+
+class SignedRequest(Protocol):
+    """What came: the body, and the value of the signature's header, None unless it is there exactly once."""
+
+    @property
+    def body(self) -> bytes:
+        """The raw body."""
+
+    @property
+    def signature(self) -> bytes | None:
+        """The header's value."""
+
+
+class Message(NamedTuple):
+    """A signed request by itself."""
+
+    body: bytes
+    signature: bytes | None
+
+
+class Diagnosis(NamedTuple):
+    """The likely cause of a wrong signature; for OTHER_APP, also whose secret it is."""
+
+    cause: Cause
+    app: str = ""
+
+
+class BadInquiry(ValueError):
+    """An authenticated request asks nothing that can be understood."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """What a sample is about. `addresses` are the customer's, the main one first."""
+
+    number: int = 1
+    addresses: tuple[str, ...] = ()
+    name: str = "Ann Lee"
+    subject: str = "Learning the basics"
+    agent: int = 1
+    is_draft: bool = False
+
+
+class Shape(NamedTuple):
+    """A form in which requests are known to come, and how many of a hundred have it."""
+
+    name: str
+    percent: int
+
+
+class HelpDesk(abc.ABC):
+    """One protocol, with the secrets of one app. Its `name` is what `protocol` of an `[[app]]` says."""
+
+    name: ClassVar[str]
+    header: str
+    """The request header that carries the signature."""
+
+    vary: ClassVar[tuple[str, ...]] = ()
+    """What `vary` of an `[[app]]` may name: `user`, `mailbox` or `ticket`, a dot, and an attribute."""
+
+    removes_html: bool = False
+    """Whether the help desk removes of a card what `cards.help_scout_html` knows."""
+
+    shapes: ClassVar[tuple[Shape, ...]] = (Shape("the usual one", 100),)
+
+    @abc.abstractmethod
+    def authenticate(self, request: SignedRequest) -> bool:
+        """Return whether the request comes from who knows a secret of the app. Raises nothing, whatever the bytes."""
+
+    @abc.abstractmethod
+    def parse(self, request: SignedRequest) -> Inquiry:
+        """Return what an authenticated request asks. Raises BadInquiry, and nothing else."""
+
+    @abc.abstractmethod
+    def render(self, answer: Answer) -> Response:
+        """Return the response that shows this answer. The status is 200, whatever the outcome."""
+
+    @abc.abstractmethod
+    def read_card(self, body: bytes) -> str:
+        """Return the card's HTML in the body of a response, as the help desk reads it. Raises ValueError."""
+
+    @abc.abstractmethod
+    def sign(self, body: bytes, secret: int = 0) -> str:
+        """Return the header's value with which a request of this body is authenticated by the secret of this index."""
+
+    @abc.abstractmethod
+    def sample(self, conversation: Conversation, shape: int = 0) -> bytes:
+        """Return the body of a request about a conversation, in the shape of this index."""
+
+    def diagnose(self, request: SignedRequest) -> Diagnosis:
+        """Return why a refused request may be wrong: for the operator, never for the client."""
+        return Diagnosis(Cause.UNKNOWN if request.signature else Cause.MISSING)
+
+    def probes(self, address: str) -> Sequence[bytes]:
+        """Return two bodies: one with all that may be changed in transit, one in which nothing can be."""
+        body = self.sample(Conversation(addresses=(address,)))
+        return body, body

@@ -1,0 +1,105 @@
+"""The operator's own card."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from appliance.cards import builtin
+from appliance.cards.markup import Markup
+from appliance.cards.template import CardTemplate, TemplateFault, escape
+from appliance.customers.record import Columns, Record, Rows
+from appliance.outcomes import Outcome
+from appliance.sidebar.protocols.base import Message
+from tests.cards.hostile import first_wrong
+from tests.factory import NOW, body_for, make_app, make_snapshot, sign
+
+ORDER = Record(Columns(["total"]), ["<9>"])
+ANN = Record(Columns(["name", "Last order"]), ["Ann & <Co>", "#1"], {"orders": Rows([ORDER, ORDER])})
+BOB = Record(Columns(["name", "Last order"]), ["Bob", ""])
+AS_OF = datetime.fromtimestamp(NOW, UTC)
+
+
+def render(text, *customers):
+    return CardTemplate(text, "card.html").render(customers or (ANN, BOB), ("ann@example.com",), AS_OF, AS_OF)
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("<b>{{ customer.name }}</b>", "<b>Ann &amp; &lt;Co&gt;</b>"),
+        ('{{ customer["LAST ORDER"] }} {{ customer.last_order }}', "#1 #1"),
+        ("{% for one in customers %}{{ one.name }};{% end %}", "Ann &amp; &lt;Co&gt;;Bob;"),
+        ("{% for order in customer.orders %}{{ order.total }}{% end %}", "&lt;9&gt;&lt;9&gt;"),
+        ("{{ addresses[0] }} {{ as_of.year }} {{ len(customers) }}", "ann@example.com 2026 2"),
+        ("{# nothing #}é", "é"),
+    ],
+)
+def test_renders(text, html):
+    assert render(text) == html
+
+
+def test_hostile_values_stay_text():
+    columns = Columns(["name"])
+    wrong = first_wrong(lambda value: {*"<>\"'"} & {*render("{{ customer.name }}", Record(columns, [value]))})
+    assert wrong is None
+
+
+def test_what_a_helper_made_is_not_escaped_again():
+    assert escape(Markup(b"<b>")) == b"<b>"
+    assert escape(b"<b>") == b"&lt;b&gt;"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a\n{{ customer.pln }}", 'card.html:2: there is no column "pln"'),
+        ("{{ custmer.name }}", "card.html:1: name 'custmer' is not defined; did you mean customer?"),
+        ("a\n\n{% if customer %}", "card.html:3: Missing {% end %} block for if"),
+        ("{{ customer.name", "card.html:1: Missing end expression }}"),
+        ("{% fly %}", "card.html:1: unknown operator: 'fly'"),
+        ("{{ float(customer.name) }}", "card.html:1: ValueError"),
+        ("{{ customer['x'] }}", "card.html:1: KeyError"),
+        ("{{ user.role }}", 'card.html:1: user.role is not named in vary; add "user.role" to vary of this [[app]]'),
+        (
+            "a\n{{ section('Orders') }}",
+            "card.html:2: a section stands around HTML: {% apply section(...) %} ... {% end %}",
+        ),
+        (
+            "{{ timeline([customer.name]) }}",
+            'card.html:1: timeline takes a list of pairs: timeline([("Label", text), ("Label", text)])',
+        ),
+        ("{% include other.html %}", "card.html: a template cannot include or extend another"),
+        ("{% extends other.html %}", "card.html: a template cannot include or extend another"),
+    ],
+)
+def test_a_fault_says_where_and_holds_no_value(text, sentence):
+    with pytest.raises(TemplateFault) as caught:
+        render(text)
+    assert str(caught.value) == sentence
+
+
+def test_a_fault_of_python_says_where(logged):
+    with pytest.raises(TemplateFault, match=r"^card\.html:2: this is not Python: invalid syntax$"):
+        render("a\n{{ 1 + }}")
+    assert logged.take("library")["library"] == "tornado.application"
+
+
+def test_a_failing_card_gives_the_agent_the_built_in_one(tmp_path):
+    app = make_app(make_snapshot(tmp_path), template=CardTemplate("{{ customer.pln }}", "card.html"))
+    body = body_for("ann@example.com")
+    first, second = (app.answer(Message(body, sign(body))) for _ in range(2))
+    assert (first.response.status, first.outcome) == (200, Outcome.CARD_FAULT)
+    assert json.loads(first.response.body)["html"].startswith("<h4>Ann Lee</h4>")
+    assert first.fault == 'card.html:1: there is no column "pln"'
+    assert (second.response.body, second.fault) == (first.response.body, "")
+
+
+def test_the_card_is_for_customers(tmp_path):
+    app = make_app(make_snapshot(tmp_path), template=CardTemplate("<b>{{ customer.name }}</b>", "card.html"))
+    body = body_for("ann@example.com")
+    assert app.answer(Message(body, sign(body))).response.body == b'{"html":"<b>Ann Lee</b>"}'
+    body = body_for("nobody@example.com")
+    assert json.loads(app.answer(Message(body, sign(body))).response.body)["html"] == builtin.unknown(
+        ["nobody@example.com"]
+    )
