@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import posix
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -63,6 +64,16 @@ def logged() -> Iterator[Logged]:
     logs.configure(lines.stream, lambda: 1_790_000_000.0)
     yield lines
     assert lines.rest() == []
+
+
+@pytest.fixture
+def forks_unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not measure what this test forks: for hundreds of children that takes longer than what they do.
+
+    The test must also be marked with no_cover.
+    """
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    monkeypatch.setattr(os, "_exit", posix._exit)
 
 
 Measure = Callable[..., None]
