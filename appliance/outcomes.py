@@ -80,12 +80,12 @@ class Cause(enum.StrEnum):
     OTHER_APP = "other_app"
     SHA256 = "sha256"
     HEX = "hex"
-    SPELLING = "spelling"
-    SURROUNDED = "surrounded_secret"
+    ENCODING = "encoding"
+    WHITESPACE_OR_QUOTES = "whitespace_or_quotes"
     ENCODED = "encoded_secret"
     LOST_BODY = "lost_body"
     LINE_ENDS = "line_ends"
-    RESERIALISED = "reserialised"
+    RESERIALIZED = "reserialized"
     TRANSCODED = "transcoded"
     ENCODED_BODY = "encoded_body"
     UNKNOWN = "unknown"
@@ -113,11 +113,11 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
     ),
     Cause.SHA256: Advice("it is right, but made with SHA-256", "the sender must sign with SHA-1"),
     Cause.HEX: Advice("it is right, but written in hex", "the sender must write the digest in base64"),
-    Cause.SPELLING: Advice(
+    Cause.ENCODING: Advice(
         "the digest is correct but encoded differently: a prefix, quotes, the URL alphabet, or no padding",
         "the sender must write the 28 characters of standard base64 and nothing else",
     ),
-    Cause.SURROUNDED: Advice(
+    Cause.WHITESPACE_OR_QUOTES: Advice(
         "the two secrets differ in white space, quotes, or NAME= around them",
         "write exactly the secret that Help Scout has into the file, without anything around it",
     ),
@@ -130,7 +130,7 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
         "the body's line ends, or white space at its ends, changed on the way",
         "have the proxy pass the body on byte by byte; with curl, use --data-binary",
     ),
-    Cause.RESERIALISED: Advice(
+    Cause.RESERIALIZED: Advice(
         "the body is the same JSON, but not the same bytes: it was re-serialized in transit",
         "have the proxy, firewall or function in between pass the body on byte by byte",
     ),

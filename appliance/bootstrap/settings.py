@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from appliance.config import schema
@@ -30,5 +30,6 @@ def check_protocols(settings: Settings, reader: Reader) -> None:
                 reader.fault(("app", index, "vary", place), *_one_of(protocol.vary), shown(name))
 
 
-def _one_of(choices: Mapping[str, object] | tuple[str, ...]) -> tuple[str, str]:
-    return "is not one of the choices", "write one of " + ", ".join(f'"{choice}"' for choice in choices)
+def _one_of(choices: Iterable[str]) -> tuple[str, str]:
+    words = ", ".join(f'"{choice}"' for choice in choices)
+    return "is not one of the choices", f"write one of {words}" if words else "remove it, for this protocol has none"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 
 from appliance.cards.layout import Display, title_of
-from appliance.cards.template import CardTemplate, TemplateFault
+from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.config.files import read_card, read_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
@@ -112,7 +112,7 @@ def make_template(app: App) -> CardTemplate | None:
     try:
         with _unheard():
             return CardTemplate(text, app.card.name)
-    except TemplateFault as fault:
+    except TemplateError as fault:
         why, todo = f"{app.card.parent}/{fault.sentence}", fault.hint or "correct the template"
         raise ConfigError([Fault(None, None, "", why, None, todo)]) from None
 

@@ -1,7 +1,7 @@
-"""The cards that an agent sees, as HTML in Help Scout's legacy style guide.
+"""The built-in cards, as HTML in Help Scout's legacy style guide.
 
-Source of the classes: developer.helpscout.com/custom-apps/style-guide and apps in production. Each card that is no
-customer's says what is the matter and what to do next.
+Source of the classes: developer.helpscout.com/custom-apps/style-guide and apps in production. Each card that shows no
+customer says why, and what to do next.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from html import escape
 
 from appliance.cards.formatters import Context
 from appliance.cards.helpers import toggle, two_line_item
-from appliance.cards.layout import Group, Layout, Values
+from appliance.cards.layout import Layout, RelatedSection, Values
 from appliance.cards.markup import MAX_CARD, anchor, href_of, html_of, shorten
 from appliance.customers.record import Record, Rows, related_of, values_of
 from appliance.customers.snapshot import MAX_FOUND
 
-Named = Sequence[tuple[str, str]]
+Matches = Sequence[tuple[str, str]]
 """What a subject names: words for the column, such as "order number", and the value as it stands there."""
 
 
-def found(records: Sequence[Record], layout: Layout, cut: bool = False) -> str:
-    """Return the card of every customer found, best first; `cut` says that not every address was looked up.
+def found(records: Sequence[Record], layout: Layout, truncated: bool = False) -> str:
+    """Return the card of every customer found, best first; `truncated` says that not every address was looked up.
 
     It ends, with a note, where it would have more than MAX_CARD characters.
     """
@@ -40,17 +40,20 @@ def found(records: Sequence[Record], layout: Layout, cut: bool = False) -> str:
         if room < 0:
             break
     end = [_muted("There is more than fits in a card: the rest is left out.")] if room < 0 else []
-    return "".join([*note, '<div class="divider"></div>'.join(cards), *end, *_cut_note(cut)])
+    return "".join([*note, '<div class="divider"></div>'.join(cards), *end, *_truncated_note(truncated)])
 
 
-def found_by(named: Named) -> str:
-    """Give the line above customers whom the subject has named, and no address."""
-    what = " or ".join(f"{title} {value}" for title, value in named)
-    return f'<p class="orange">Found by {escape(what)} in the subject, not by address: make sure who is writing.</p>'
+def found_by(matches: Matches) -> str:
+    """Return the line above customers whom the subject has named, and no address."""
+    what = " or ".join(f"{title} {value}" for title, value in matches)
+    return (
+        f'<p class="orange">Matched by {escape(what)} in the subject, not by email address.'
+        " Check that the sender is this customer.</p>"
+    )
 
 
-def unknown(addresses: Sequence[str], cut: bool = False, named: Named = ()) -> str:
-    """Give the card for addresses that nobody has, and for what the subject names and nobody has either."""
+def unknown(addresses: Sequence[str], truncated: bool = False, matches: Matches = ()) -> str:
+    """Return the card for addresses that nobody has, and for what the subject names and nobody has either."""
     asked = "".join(f"<li>{_address(address)}</li>" for address in addresses)
     return "".join(
         [
@@ -58,25 +61,25 @@ def unknown(addresses: Sequence[str], cut: bool = False, named: Named = ()) -> s
             "<p>Nobody in the customer list has ",
             "this address:</p>" if len(addresses) == 1 else "one of these addresses:</p>",
             f'<ul class="unstyled">{asked}</ul>',
-            *_not_named(named),
+            *_not_matched(matches),
             _muted("They may have signed up with another address: ask which one."),
-            *_cut_note(cut),
+            *_truncated_note(truncated),
         ]
     )
 
 
-def no_address(named: Named = ()) -> str:
-    """Give the card for a conversation whose customer has no usable address."""
+def no_address(matches: Matches = ()) -> str:
+    """Return the card for a conversation whose customer has no usable address."""
     return _notice(
         "No e-mail address",
         "This customer has no e-mail address in Help Scout.",
         "Add one to the customer's profile, then open the conversation again.",
-        named,
+        matches,
     )
 
 
 def draft() -> str:
-    """Give the card for a draft that is not addressed to anybody yet."""
+    """Return the card for a draft that is not addressed to anybody yet."""
     return _notice(
         "New conversation",
         "This draft has no recipient yet.",
@@ -85,36 +88,39 @@ def draft() -> str:
 
 
 def not_loaded() -> str:
-    """Give the card for the time before the customer list has been read."""
+    """Return the card for the time before the customer list has been read."""
     return _notice(
         "Customer list not loaded",
         "The customer list cannot be read at the moment, so nothing is known about this person.",
-        "Try again in a minute. If this stays, tell whoever runs sidebard.",
+        "Try again in a minute. If this persists, contact the sidebard administrator.",
     )
 
 
-def old(as_of: float, now: float, zone: tzinfo) -> str:
-    """Give the line that says how old the data is; `as_of` and `now` are seconds since 1970."""
+def stale(as_of: float, now: float, zone: tzinfo) -> str:
+    """Return the line that says how old the data is; `as_of` and `now` are seconds since 1970."""
     read, today = datetime.fromtimestamp(as_of, zone), datetime.fromtimestamp(now, zone)
     days = (today.date() - read.date()).days
-    day = {0: "today", 1: "yesterday"}.get(days, f"on {read.day} {read:%B %Y}, {days} days ago")
-    return f'<p class="orange">This is old: as of {read:%H:%M} {day}.</p>'
+    at = f"at {read:%H:%M}"
+    when = {0: f"today {at}", 1: f"yesterday {at}"}.get(days, f"on {read.day} {read:%B %Y} {at}, {days} days ago")
+    return f'<p class="orange">This data is out of date: last updated {when}.</p>'
 
 
-def _notice(heading: str, what: str, next_step: str, named: Named = ()) -> str:
-    return "".join([f"<h4>{escape(heading)}</h4><p>{escape(what)}</p>", *_not_named(named), _muted(next_step)])
+def _notice(heading: str, what: str, next_step: str, matches: Matches = ()) -> str:
+    return "".join([f"<h4>{escape(heading)}</h4><p>{escape(what)}</p>", *_not_matched(matches), _muted(next_step)])
 
 
-def _not_named(named: Named) -> Iterable[str]:
-    return [f"<p>{escape(f'No customer has the {title} {value} of the subject either.')}</p>" for title, value in named]
+def _not_matched(matches: Matches) -> Iterable[str]:
+    return [
+        f"<p>{escape(f'No customer has {title} {value} (from the subject) either.')}</p>" for title, value in matches
+    ]
 
 
 def _muted(text: str) -> str:
     return f'<p class="muted">{escape(text)}</p>'
 
 
-def _cut_note(cut: bool) -> Iterable[str]:
-    return [_muted("This customer has more addresses than can be looked up; only the first were.")] if cut else []
+def _truncated_note(truncated: bool) -> Iterable[str]:
+    return [_muted("This customer has more addresses than can be looked up; only the first were.")] if truncated else []
 
 
 def _address(address: str) -> str:
@@ -154,7 +160,7 @@ def _heading(values: Values, layout: Layout) -> str:
     return html if href is None else anchor(href, html)
 
 
-def _group(rows: Rows, group: Group, layout: Layout, room: int) -> tuple[str, int]:
+def _group(rows: Rows, group: RelatedSection, layout: Layout, room: int) -> tuple[str, int]:
     """Return a related table under a toggle: an item a row, its first value above, the others below it.
 
     And the characters left of `room`, as `_customer` does.
@@ -171,7 +177,7 @@ def _group(rows: Rows, group: Group, layout: Layout, room: int) -> tuple[str, in
     return toggle(group.title, listed, count=rows.total), room
 
 
-def _row(values: Values, group: Group, layout: Layout, room: int) -> str:
+def _row(values: Values, group: RelatedSection, layout: Layout, room: int) -> str:
     """Return one related row as an item; one that would be longer than `room` ends just beyond it."""
     context = _context(values, group.currency, layout)
     label = ""

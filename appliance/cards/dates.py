@@ -56,7 +56,7 @@ def iso_moment(text: str, zone: tzinfo) -> date | datetime | None:
     return None if match is None else _moment(match, zone)
 
 
-def moment_of(value: object, zone: tzinfo) -> date | datetime | None:
+def parse_datetime(value: object, zone: tzinfo) -> date | datetime | None:
     """Return the day or time that a value is, in one of FORMS or as time since 1970. None: it is none."""
     if isinstance(value, datetime):
         return _in_zone(value, zone)

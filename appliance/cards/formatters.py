@@ -1,7 +1,7 @@
-"""What a column holds, by its name and by the value itself: two tables, and one function a kind.
+"""How the built-in card shows a value, by the name of its column and by the value itself: two tables of formatters.
 
-The built-in card shows every value by the first kind that accepts it. A kind is sure of itself or leaves it: a wrong
-date or amount is worse than the text as it stands.
+The first formatter that accepts a value shows it. One that is not sure declines: a wrong date or amount is worse than
+the text as it stands.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ class Context(NamedTuple):
     currency: str = ""  # of this record, by its column of that name
 
 
-Show = Callable[[str, Context], str | None]
-"""Gives a value as HTML, or None if it is not of the kind. The value is stripped and not empty."""
+Formatter = Callable[[str, Context], str | None]
+"""Returns a value as HTML, or None to decline. The value is stripped and not empty."""
 
 
 @lru_cache(256)  # statuses are few, and stand in every row
 def colour_of(text: str) -> str:
-    """Give the colour of a badge that says `text`, or "" for grey."""
+    """Return the colour of a badge that says `text`, or "" for grey."""
     ranks = [_RANKS[word] for word in _WORD.findall(text.lower()) if word in _RANKS]
     return STATUS_WORDS[min(ranks)][0] if ranks else ""
 
 
 def badge_of(html: str, colour: str) -> str:
-    """Give a badge; "" is grey."""
+    """Return a badge; "" is grey."""
     return f'<span class="badge {colour}">{html}</span>' if colour else f'<span class="badge">{html}</span>'
 
 
 def web(text: str, _: Context) -> str | None:
-    """Give a web page as a link."""
+    """Return a web page as a link."""
     if text[:4].lower() != "http":
         return None
     href = href_of(text)
@@ -63,7 +63,7 @@ def web(text: str, _: Context) -> str | None:
 
 
 def mail(text: str, _: Context) -> str | None:
-    """Give one address or several as links."""
+    """Return one address or several as links."""
     if "@" not in text:
         return None
     if (href := href_of(text)) is not None:
@@ -79,7 +79,7 @@ def mail(text: str, _: Context) -> str | None:
 
 
 def iso_date(text: str, context: Context) -> str | None:
-    """Give what can only be a date, whatever its column is called."""
+    """Return what can only be a date, whatever its column is called."""
     if text[4:5] != "-":
         return None
     moment = dates.iso_moment(text, context.zone)
@@ -87,42 +87,42 @@ def iso_date(text: str, context: Context) -> str | None:
 
 
 def named_date(text: str, context: Context) -> str | None:
-    """Give what is a date because its column says so."""
-    moment = dates.moment_of(text, context.zone)
+    """Return what is a date because its column says so."""
+    moment = dates.parse_datetime(text, context.zone)
     return None if moment is None else dates.date_text(moment)
 
 
 def yes_no(text: str, _: Context) -> str | None:
-    """Give true and false in words."""
+    """Return true and false in words."""
     return _WORDS.get(text.lower()) if len(text) <= 5 else None
 
 
 def named_yes_no(text: str, _: Context) -> str | None:
-    """Give what is true or false because its column says so."""
+    """Return what is true or false because its column says so."""
     return _LETTERS.get(text.lower())
 
 
 def badge(text: str, _: Context) -> str | None:
-    """Give a word of a status as a badge."""
+    """Return a word of a status as a badge."""
     if len(text) > _MAX_BADGE or "\n" in text:
         return None
     return badge_of(html_of(text), colour_of(text))
 
 
 def money(text: str, context: Context) -> str | None:
-    """Give an amount, in the currency of the record if it has one."""
+    """Return an amount, in the currency of the record if it has one."""
     amount = values.money_text(text, context.currency)
     return None if amount is None else html_of(amount)
 
 
 def count(text: str, _: Context) -> str | None:
-    """Give a number of things."""
+    """Return a number of things."""
     number = values.number_of(text)
     return None if number is None else values.number_text(number)
 
 
 def lines(text: str, _: Context) -> str | None:
-    """Give a text of several lines."""
+    """Return a text of several lines."""
     return "<br>".join(map(html_of, text.splitlines())) if "\n" in text or "\r" in text else None
 
 
@@ -131,10 +131,10 @@ _LETTERS: Final = {"1": "Yes", "y": "Yes", "t": "Yes", "0": "No", "n": "No", "f"
 
 # What a value can be whatever its column is called; and what any of them begins with or holds, so that plain text,
 # which most is, is looked at once.
-BY_VALUE: Final[tuple[Show, ...]] = (web, mail, iso_date, yes_no, lines)
+BY_VALUE: Final[tuple[Formatter, ...]] = (web, mail, iso_date, yes_no, lines)
 _NOT_PLAIN: Final = re.compile(r"https?:|[0-9]{4}-[0-9]{2}-|(?:true|false|yes|no)$|[^@\r\n]*[@\r\n]", re.IGNORECASE)
-# By the name of a column, in lower case and with spaces between its words; the value must be of the kind too.
-BY_NAME: Final[tuple[tuple[str, Show], ...]] = (
+# By the name of a column, in lower case and with spaces between its words; the formatter may still decline.
+BY_NAME: Final[tuple[tuple[str, Formatter], ...]] = (
     (r"\b(is|has|can|active|enabled|verified|confirmed|subscribed|newsletter|vip|opt(ed)? ?in|blocked|beta)\b",
      named_yes_no),
     (r"\b(status|state|plan|tier|subscription|membership|package|edition|level|health|vip)\b", badge),
@@ -150,22 +150,22 @@ CURRENCY: Final = frozenset({"currency", "currency code"})
 
 
 def words_of(column: str) -> str:
-    """Give a column's name in lower case, with spaces between its words: camelCase and snake_case have none."""
+    """Return a column's name in lower case, with spaces between its words: camelCase and snake_case have none."""
     return re.sub(r"[^\w]+|_+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", column)).strip().lower()
 
 
-def kinds_of(column: str) -> tuple[Show, ...]:
-    """Give the kinds that a column of this name may hold besides those of BY_VALUE, in the order of trying."""
+def formatters_of(column: str) -> tuple[Formatter, ...]:
+    """Return the formatters that a column of this name may hold besides those of BY_VALUE, in the order of trying."""
     words = words_of(column)
     return tuple(show for pattern, show in _COMPILED if pattern.search(words))
 
 
-def show(text: str, kinds: tuple[Show, ...], context: Context) -> str:
-    """Give a value, stripped and not empty, as HTML: of a kind of BY_VALUE, or else of its column's, or as text."""
+def show(text: str, formatters: tuple[Formatter, ...], context: Context) -> str:
+    """Return a value, stripped and not empty, as HTML: by BY_VALUE, or else by its column's formatters, or as text."""
     if _NOT_PLAIN.match(text):
-        kinds = BY_VALUE + kinds
-    for kind in kinds:
-        html = kind(text, context)
+        formatters = BY_VALUE + formatters
+    for formatter in formatters:
+        html = formatter(text, context)
         if html is not None:
             return html
     return html_of(text)

@@ -81,7 +81,7 @@ def removals_of(template: str) -> tuple[Removal, ...]:
 
 
 def sentences(name: str, removals: tuple[Removal, ...]) -> Iterator[str]:
-    """Say what is removed from the template called `name`, and what to do: a sentence for each thing."""
+    """Return what is removed from the template called `name`, and what to do: a sentence for each thing."""
     for what in dict.fromkeys(removal.what for removal in removals):
         first, *more = sorted({removal.line for removal in removals if removal.what == what})
         listed = ", ".join(map(str, more[:_LISTED])) + (", …" if len(more) > _LISTED else "")

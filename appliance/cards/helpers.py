@@ -13,40 +13,40 @@ from typing import Final
 
 from appliance.cards import dates, values
 from appliance.cards.formatters import badge_of, colour_of
-from appliance.cards.markup import Markup, anchor, href_of, html_of, quoted_of, text_of
+from appliance.cards.markup import Markup, anchor, href_of, html_of, quote_url, to_text
 
 COLOURS: Final = ("green", "red", "orange", "blue", "purple")
 
 
-class Misuse(Exception):
+class HelperUsageError(Exception):
     """A helper is not called as it must be; the text says how, and holds no value."""
 
 
 def badge(text: object, colour: str = "") -> Markup:
-    """Give a badge; without a colour, that of the word: "active" is green, "past due" red."""
+    """Return a badge; without a colour, that of the word: "active" is green, "past due" red."""
     shown = html_of(text)
     if not shown:
         return Markup()
-    colour = colour or colour_of(text_of(text))
+    colour = colour or colour_of(to_text(text))
     return _markup(badge_of(shown, colour if colour in COLOURS else ""))
 
 
 def link(url: object, text: object = "") -> Markup:
-    """Give a link to an http or https URL or a mail address; of any other URL only the text."""
+    """Return a link to an http or https URL or a mail address; of any other URL only the text."""
     shown = html_of(text) or html_of(url)
-    href = href_of(text_of(url))
+    href = href_of(to_text(url))
     return _markup(anchor(href, shown) if href is not None else shown)
 
 
 def money(value: object, currency: str = "", digits: int = 2) -> Markup:
-    """Give an amount, such as €1,234.50; a currency of letters comes behind it."""
-    shown = values.money_text(text_of(value), currency, digits)
+    """Return an amount, such as €1,234.50; a currency of letters comes behind it."""
+    shown = values.money_text(to_text(value), currency, digits)
     return _markup(html_of(value if shown is None else shown))
 
 
 def number(value: object) -> Markup:
-    """Give a number with its digits in groups."""
-    read = values.number_of(text_of(value))
+    """Return a number with its digits in groups."""
+    read = values.number_of(to_text(value))
     return _markup(html_of(value if read is None else values.number_text(read)))
 
 
@@ -57,13 +57,13 @@ class Clock:
         self.now = datetime.fromtimestamp(0, UTC)
 
     def date(self, value: object) -> Markup:
-        """Give a day as 24 May 2019; of a time, the day in the zone of `now`."""
-        moment = dates.moment_of(value, self.now.tzinfo or UTC)
+        """Return a day as 24 May 2019; of a time, the day in the zone of `now`."""
+        moment = dates.parse_datetime(value, self.now.tzinfo or UTC)
         return _markup(html_of(value) if moment is None else dates.date_text(moment))
 
     def ago(self, value: object) -> Markup:
-        """Give how long ago a day or time was, seen from `now`."""
-        moment = dates.moment_of(value, self.now.tzinfo or UTC)
+        """Return how long ago a day or time was, seen from `now`."""
+        moment = dates.parse_datetime(value, self.now.tzinfo or UTC)
         return _markup(html_of(value) if moment is None else dates.ago_text(moment, self.now))
 
 
@@ -76,22 +76,22 @@ class Section:
         self._count = count
 
     def __call__(self, content: object) -> Markup:
-        """Give the section around `content`."""
+        """Return the section around `content`."""
         # Bytes are what the template has made of the block, escaped where it must be; a value of a record is a str.
         inner = content.decode() if isinstance(content, bytes) else html_of(content)
         return _markup(toggle(self._title, inner, is_open=self._is_open, count=self._count))
 
     def __str__(self) -> str:
-        raise Misuse("a section stands around HTML: {% apply section(...) %} ... {% end %}")
+        raise HelperUsageError("a section stands around HTML: {% apply section(...) %} ... {% end %}")
 
 
 def section(title: object, open: bool = False, count: int | None = None) -> Section:  # noqa: A002  # reads best
-    """Give a part of the card that folds up under its title; `count` is shown behind it."""
+    """Return a part of the card that folds up under its title; `count` is shown behind it."""
     return Section(html_of(title), is_open=open, count=count)
 
 
 def toggle(title: str, inner: str, *, is_open: bool = False, count: int | None = None) -> str:
-    """Give a part that folds up, of HTML. Help Scout keeps for each agent whether it is open (is-persisted)."""
+    """Return a part that folds up, of HTML. Help Scout keeps for each agent whether it is open (is-persisted)."""
     return (
         f'<div class="c-sb-section c-sb-section--toggle is-persisted{" open" if is_open else ""}">'
         f'<div class="c-sb-section__title js-sb-toggle">{title}{"" if count is None else f" ({count})"}'
@@ -100,19 +100,19 @@ def toggle(title: str, inner: str, *, is_open: bool = False, count: int | None =
 
 
 def two_line_list(pairs: Iterable[object]) -> Markup:
-    """Give a list of labels, each with its text below it; pairs without a text are left out."""
+    """Return a list of labels, each with its text below it; pairs without a text are left out."""
     items = "".join(two_line_item(label, text) for label, text in _pairs(pairs, "two_line_list") if text)
     return _markup(f'<ul class="c-sb-list c-sb-list--two-line">{items}</ul>' if items else "")
 
 
 def two_line_item(label: str, text: str) -> str:
-    """Give one item of a two-line list, of HTML; the text may be empty."""
+    """Return one item of a two-line list, of HTML; the text may be empty."""
     below = f'<span class="c-sb-list-item__text">{text}</span>' if text else ""
     return f'<li class="c-sb-list-item"><span class="c-sb-list-item__label">{label}{below}</span></li>'
 
 
 def timeline(pairs: Iterable[object]) -> Markup:
-    """Give a list of what happened: a text, and below it, smaller, when or whatever else."""
+    """Return a list of what happened: a text, and below it, smaller, when or whatever else."""
     items = "".join(
         f'<li class="c-sb-timeline-item"><span class="c-sb-timeline-item__text">{text}'
         f"{_SECOND_LINE.format(detail) if detail else ''}</span></li>"
@@ -126,14 +126,14 @@ _SECOND_LINE: Final = '<br><span class="c-sb-list-item__text__secondary">{}</spa
 
 
 def copyable(text: object) -> Markup:
-    """Give a text in a paragraph of its own: a triple click selects it, and nothing else."""
+    """Return a text in a paragraph of its own: a triple click selects it, and nothing else."""
     shown = html_of(text).strip()
     return _markup(f'<p class="noMargin">{shown}</p>' if shown else "")
 
 
 def url_escape(text: object) -> str:
-    """Give a text as it may stand in the path or query of a URL."""
-    return quoted_of(text_of(text))
+    """Return a text as it may stand in the path or query of a URL."""
+    return quote_url(to_text(text))
 
 
 HELPERS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType(
@@ -158,6 +158,6 @@ def _markup(html: str) -> Markup:
 def _pairs(pairs: Iterable[object], helper: str) -> Iterable[tuple[str, str]]:
     for pair in pairs:
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise Misuse(f'{helper} takes a list of pairs: {helper}([("Label", text), ("Label", text)])')
+            raise HelperUsageError(f'{helper} takes a list of pairs: {helper}([("Label", text), ("Label", text)])')
         first, second = pair
         yield html_of(first), html_of(second)

@@ -9,8 +9,8 @@ from datetime import UTC, tzinfo
 from typing import Final
 
 from appliance.cards import formatters
-from appliance.cards.formatters import Context, Show, words_of
-from appliance.cards.markup import MAX_TEXT, anchor, href_of, html_of, quoted_of, shorten
+from appliance.cards.formatters import Context, Formatter, words_of
+from appliance.cards.markup import MAX_TEXT, anchor, href_of, html_of, quote_url, shorten
 from appliance.customers.column_name import name_key
 from appliance.customers.keys import split
 from appliance.customers.record import Columns
@@ -53,13 +53,13 @@ class Field:
 
     position: int
     title: str
-    kinds: tuple[Show, ...]
+    formatters: tuple[Formatter, ...]
     link: Callable[[Values], str | None] | None
 
     @property
     def is_badge(self) -> bool:
         """Whether it holds words of a status."""
-        return formatters.badge in self.kinds
+        return formatters.badge in self.formatters
 
     def html(self, values: Values, context: Context) -> str:
         """Return the value of a row as HTML, "" if it is empty; of a long one, its first MAX_TEXT characters."""
@@ -70,11 +70,11 @@ class Field:
             return html_of(shorten(text))
         if self.link is not None and (href := self.link(values)) is not None:
             return anchor(href, html_of(text))
-        return formatters.show(text, self.kinds, context)
+        return formatters.show(text, self.formatters, context)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RelatedSection:
     """A related table: its title as HTML, and the columns of its rows that are shown."""
 
     name: str
@@ -118,25 +118,25 @@ class Layout:
         )
 
     def heading(self, values: Values) -> str:
-        """Give what a row is called: the name in it, or else the first value that it has."""
+        """Return what a row is called: the name in it, or else the first value that it has."""
         for places in self._headings:
             if heading := " ".join(filter(None, (values[place].strip() for place in places))):
                 return heading
         return next(filter(None, map(str.strip, values)), "Customer")
 
     def _split(self, name: str) -> tuple[str, str]:
-        """Give the table and column that a name means; the column is "" where the name is that of a table."""
+        """Return the table and column that a name means; the column is "" where the name is that of a table."""
         table, column = split(name, self._tables)
         whole, _ = split(f"{name}.", self._tables)
         return (whole, "") if whole and not table else (table, column)
 
-    def _group(self, table: str, wanted: list[str], key: str) -> Group:
+    def _group(self, table: str, wanted: list[str], key: str) -> RelatedSection:
         columns = self._tables[table]
         currency = _currency(columns.names)
         hidden = (columns.position(key), None if wanted else currency)
         shown = wanted or [name for position, name in enumerate(columns.names) if position not in hidden]
         title = title_of(table, "", self._display.titles)
-        return Group(table, html_of(title), self._fields(table, columns, shown), currency)
+        return RelatedSection(table, html_of(title), self._fields(table, columns, shown), currency)
 
     def _fields(self, table: str, columns: Columns, names: Sequence[str]) -> tuple[Field, ...]:
         links = {split(name, self._tables): pattern for name, pattern in self._display.links}
@@ -150,12 +150,12 @@ class Layout:
             pattern = by_column.get((table, name_key(spelled)))
             link = None if pattern is None else _link(pattern, columns)
             title = title_of(table, spelled, self._display.titles)
-            fields.append(Field(position, html_of(title), formatters.kinds_of(spelled), link))
+            fields.append(Field(position, html_of(title), formatters.formatters_of(spelled), link))
         return tuple(fields)
 
 
 def title_of(table: str, column: str, titles: Sequence[tuple[str, str]]) -> str:
-    """Give the words for a column, or for a table ("" is no column): those of the operator, or its own name."""
+    """Return the words for a column, or for a table ("" is no column): those of the operator, or its own name."""
     name = name_key(f"{table}.{column}".strip("."))
     for given, title in titles:
         if name_key(given) == name:
@@ -185,14 +185,14 @@ def _names(words: dict[str, int]) -> list[tuple[int, ...]]:
 
 
 def _currency(names: Sequence[str]) -> int | None:
-    """Give the place of the column that names the currency of others, if there are any amounts."""
-    if not any(formatters.money in formatters.kinds_of(name) for name in names):
+    """Return the place of the column that names the currency of others, if there are any amounts."""
+    if not any(formatters.money in formatters.formatters_of(name) for name in names):
         return None
     return next((place for place, name in enumerate(names) if words_of(name) in formatters.CURRENCY), None)
 
 
 def _link(pattern: str, columns: Columns) -> Callable[[Values], str | None] | None:
-    """Give what makes a row's URL of a pattern with {column}s in it; it gives None where one of them is empty."""
+    """Return what makes a row's URL of a pattern with {column}s in it; it gives None where one of them is empty."""
     pieces = PLACE.split(pattern)  # text and names by turns
     places = [columns.position(name) for name in pieces[1::2]]
     if None in places:
@@ -202,7 +202,7 @@ def _link(pattern: str, columns: Columns) -> Callable[[Values], str | None] | No
         texts = [values[place].strip() for place in places if place is not None]
         if not all(texts) or any(len(text) > MAX_TEXT for text in texts):
             return None
-        quoted = map(quoted_of, texts)
+        quoted = map(quote_url, texts)
         return href_of("".join(text for pair in zip(pieces[::2], [*quoted, ""], strict=True) for text in pair))
 
     return url_of

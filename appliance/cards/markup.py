@@ -46,16 +46,16 @@ class Markup(bytes):
 
 
 def html_of(value: object) -> str:
-    """Give a value as HTML: Markup as it is, None as nothing, anything else as text."""
+    """Return a value as HTML: Markup as it is, None as nothing, anything else as text."""
     if not isinstance(value, str):  # most are
         if isinstance(value, Markup):
             return value.decode()
-        value = text_of(value)
+        value = to_text(value)
     return _escape(value) if _SPECIAL.search(value) else value
 
 
-def text_of(value: object) -> str:
-    """Give a value as text: None as none at all."""
+def to_text(value: object) -> str:
+    """Return a value as text: None as none at all."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)
@@ -93,12 +93,12 @@ def _encoded(parts: re.Match[str]) -> str | None:
     return url if url.isascii() and _WEB.fullmatch(url) and len(url) <= MAX_TEXT else None
 
 
-def quoted_of(text: str) -> str:
-    """Give a text as it may stand in the path or query of a URL, where none of it ends its part."""
+def quote_url(text: str) -> str:
+    """Return a text as it may stand in the path or query of a URL, where none of it ends its part."""
     return quote(text, safe="@", errors="replace")
 
 
 def anchor(href: str, text: str) -> str:
-    """Give a link to what `href_of` gave; `text` is HTML. A web page opens beside Help Scout, not in its place."""
+    """Return a link to what `href_of` gave; `text` is HTML. A web page opens beside Help Scout, not in its place."""
     target = "" if href.startswith("mailto:") else ' target="_blank"'
     return f'<a href="{_escape(href)}"{target}>{text}</a>'

@@ -15,9 +15,9 @@ from typing import Any, Final
 from tornado.template import ParseError, Template
 
 from appliance.cards import template_hints
-from appliance.cards.helpers import HELPERS, Clock, Misuse
+from appliance.cards.helpers import HELPERS, Clock, HelperUsageError
 from appliance.cards.markup import MAX_CARD, Markup
-from appliance.cards.vary import Part, Vary
+from appliance.cards.vary import Vary, VaryScope
 from appliance.customers.record import Record, attributes_of, size_of
 
 _SPECIAL: Final = re.compile(rb"[&<>\"']")
@@ -29,7 +29,7 @@ MAX_VALUES: Final = 1024 * 1024
 """Characters that the customers of one card may hold in all, of which a template makes HTML in about 50 ms."""
 
 
-class TemplateFault(Exception):
+class TemplateError(Exception):
     """The template cannot be compiled, or failed on a customer; the text says where and what, and holds no value."""
 
     def __init__(self, sentence: str, hint: str = "") -> None:
@@ -55,18 +55,18 @@ class CardTemplate:
     """One compiled template."""
 
     def __init__(self, text: str, name: str) -> None:
-        """Compile `text`; `name` is what its faults call it. Raises TemplateFault."""
+        """Compile `text`; `name` is what its faults call it. Raises TemplateError."""
         try:
             self._template = Template(text, name=name, autoescape="escape")
         except (ParseError, AssertionError) as error:
             if not isinstance(error, ParseError) or not error.lineno:  # there is no loader to find another file with
-                raise TemplateFault(f"{name}: a template cannot include or extend another") from None
+                raise TemplateError(f"{name}: a template cannot include or extend another") from None
             hint = template_hints.of_tag(error.message)
-            raise TemplateFault(f"{name}:{error.lineno}: {error.message}", hint) from None
+            raise TemplateError(f"{name}:{error.lineno}: {error.message}", hint) from None
         except SyntaxError as error:
             found = _PLACE.search((error.text or "").rstrip())
             place = f"{found[1]}:{found[2]}" if found else name
-            raise TemplateFault(f"{place}: this is not Python: {error.msg}") from None
+            raise TemplateError(f"{place}: this is not Python: {error.msg}") from None
         # Template.generate would execute the whole module for each card, 20 us; its function is all that is needed.
         tornado = {"escape": escape, "_tt_utf8": _utf8, "_tt_string_types": (str, bytes)}
         self._clock = Clock()
@@ -81,15 +81,15 @@ class CardTemplate:
         addresses: Sequence[str],
         as_of: datetime,
         now: datetime,
-        varied: Mapping[str, Part] | None = None,
+        varied: Mapping[str, VaryScope] | None = None,
     ) -> str:
         """Return the card's HTML for these customers, at least one, as it is at the time and in the zone of `now`.
 
-        `varied` is what the app's `vary` gives; an app that has one gives it each time. Raises TemplateFault, also
+        `varied` is what the app's `vary` gives; an app that has one gives it each time. Raises TemplateError, also
         where there is too much to show: customers of more than MAX_VALUES characters, HTML of more than MAX_CARD.
         """
         if sum(map(size_of, customers)) > MAX_VALUES:
-            raise TemplateFault(
+            raise TemplateError(
                 f"{self._template.name}: these customers hold more than {MAX_VALUES:,} characters;"
                 " shorten their columns in the export"
             )
@@ -103,21 +103,21 @@ class CardTemplate:
         except Exception as error:
             raise self._fault(error) from None
         if len(text) > MAX_CARD:
-            raise TemplateFault(
+            raise TemplateError(
                 f"{self._template.name}: the card has {len(text):,} characters, and at most {MAX_CARD:,} are sent;"
                 " show fewer rows, or less of long columns"
             )
         return text
 
-    def _fault(self, error: Exception) -> TemplateFault:
+    def _fault(self, error: Exception) -> TemplateError:
         # These say names out of the template, or how a helper is called; any other text may hold a customer's value.
-        what = str(error) if isinstance(error, NameError | AttributeError | Misuse) else type(error).__name__
+        what = str(error) if isinstance(error, NameError | AttributeError | HelperUsageError) else type(error).__name__
         line = self._line(error.__traceback__)
         place = (self._place_of(line) if line else None) or self._template.name
-        return TemplateFault(f"{place}: {what}", self._hint(error, line))
+        return TemplateError(f"{place}: {what}", self._hint(error, line))
 
     def _hint(self, error: Exception, line: int) -> str:
-        """Give a hint out of the line of code that failed: it is the template's, and holds no value."""
+        """Return a hint out of the line of code that failed: it is the template's, and holds no value."""
         code = self._template.code.splitlines()[line - 1].rpartition("  # ")[0] if line else ""
         known = [name for name in self._names if not name.startswith("_")]
         if isinstance(error, NameError):
@@ -125,7 +125,7 @@ class CardTemplate:
         return template_hints.of_filter(code, known) if isinstance(error, TypeError) else ""
 
     def _line(self, trace: TracebackType | None) -> int:
-        """Give the last line of the template's code that a traceback has, or 0."""
+        """Return the last line of the template's code that a traceback has, or 0."""
         line = 0
         while trace is not None:
             if trace.tb_frame.f_globals is self._names:
@@ -134,13 +134,13 @@ class CardTemplate:
         return line
 
     def place_in(self, frame: FrameType | None) -> str:
-        """Give the file and line of the template that is being rendered in `frame`, or by what has called it."""
+        """Return the file and line of the template that is being rendered in `frame`, or by what has called it."""
         while frame is not None and frame.f_globals is not self._names:
             frame = frame.f_back
         name: str = self._template.name
         return (self._place_of(frame.f_lineno) if frame is not None else None) or name
 
     def _place_of(self, line: int) -> str | None:
-        """Give the template's place of a generated line, at whose end Tornado notes it."""
+        """Return the template's place of a generated line, at whose end Tornado notes it."""
         found = _PLACE.search(self._template.code.splitlines()[line - 1])
         return f"{found[1]}:{found[2]}" if found else None

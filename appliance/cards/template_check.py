@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from appliance.cards.help_scout_html import clean
-from appliance.cards.template import CardTemplate, TemplateFault
+from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.customers.record import Columns, Record, Rows, fields_of, related_of
 from appliance.customers.snapshot import Relation
@@ -33,12 +33,12 @@ def faults_of(
     as_of: datetime,
     now: datetime,
 ) -> tuple[str, ...]:
-    """Give what is wrong with a template, a sentence each with file and line, when it shows these customers.
+    """Return what is wrong with a template, a sentence each with file and line, when it shows these customers.
 
     `records` are of one snapshot, and `relations` its related tables. None of the sentences holds a value of theirs.
     """
     notes = _Notes(template)
-    varied = [vary.parts(values) for values in _variations(vary)]
+    varied = [vary.parts(values) for values in _candidates(vary)]
     for record in records:
         for blank_rows in (False, True):
             watched = _watch(record, relations, notes, blank_rows=blank_rows)
@@ -46,7 +46,7 @@ def faults_of(
                 noted = notes.count
                 try:
                     template.render((watched,), (_ADDRESS,), as_of, now, parts)
-                except TemplateFault as fault:
+                except TemplateError as fault:
                     # Nobody's rows are like the blank ones; and what a missing column leads to says nothing new.
                     if not blank_rows and notes.count == noted:
                         notes.add(str(fault))
@@ -57,19 +57,19 @@ def is_always_blank(
     template: CardTemplate, records: Sequence[Record], *, vary: Vary, as_of: datetime, now: datetime, cleaned: bool
 ) -> bool:
     """Return whether the card shows nothing for any of these customers; `cleaned` as Help Scout does."""
-    for parts in [vary.parts(values) for values in _variations(vary)]:
+    for parts in [vary.parts(values) for values in _candidates(vary)]:
         for record in records:
             try:
                 html = template.render((record,), (_ADDRESS,), as_of, now, parts)
-            except TemplateFault:
+            except TemplateError:
                 return False
             if html.strip() and not (cleaned and clean(html).is_blank):
                 return False
     return bool(records)
 
 
-def _variations(vary: Vary) -> Iterator[list[str]]:
-    """Give values for what the template reads of a request: cards mostly differ by the agent's role."""
+def _candidates(vary: Vary) -> Iterator[list[str]]:
+    """Return values for what the template reads of a request: cards mostly differ by the agent's role."""
     for role in _ROLES if "user.role" in vary.names else ("",):
         yield [role if name == "user.role" else "1" for name in vary.names]
 
@@ -121,7 +121,7 @@ class _Watched(Record):
 
 
 def _watch(record: Record, relations: Sequence[Relation], notes: _Notes, *, blank_rows: bool) -> _Watched:
-    """Give a record that notes; with one blank row in each related table that has none, if `blank_rows`."""
+    """Return a record that notes; with one blank row in each related table that has none, if `blank_rows`."""
     names, values = zip(*fields_of(record), strict=True)
     related: dict[str, Rows] = {}
     for relation in relations:

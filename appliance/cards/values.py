@@ -21,7 +21,7 @@ _CENT: Final = Decimal("0.01")
 
 
 def number_of(text: str) -> Decimal | None:
-    """Give the number that a text is, or None."""
+    """Return the number that a text is, or None."""
     text = text.strip()
     for pattern, group, point in NUMBERS:
         if pattern.fullmatch(text):
@@ -30,12 +30,12 @@ def number_of(text: str) -> Decimal | None:
 
 
 def number_text(number: Decimal) -> str:
-    """Give a number with its digits in groups: 12,345.6."""
+    """Return a number with its digits in groups: 12,345.6."""
     return f"{number:,f}"
 
 
 def money_text(text: str, currency: str = "", digits: int = 2) -> str | None:
-    """Give an amount as it is written in English, or None if the text is none: €1,234.50, -$5.00, 49.90 EUR."""
+    """Return an amount as it is written in English, or None if the text is none: €1,234.50, -$5.00, 49.90 EUR."""
     amount = number_of(text)
     if amount is None or _THOUSANDS_OR_FRACTION.fullmatch(text.strip()):
         return None

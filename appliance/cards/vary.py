@@ -11,7 +11,7 @@ from typing import Final
 PARTS: Final = ("user", "mailbox", "ticket")
 
 
-class Part:
+class VaryScope:
     """`user`, `mailbox` or `ticket` in a template. It has the attributes that `vary` names, as texts, and no other."""
 
     __slots__ = ("_name", "_values")
@@ -35,9 +35,9 @@ class Vary:
         self.names: Final = tuple(names)
         self._paths = tuple(name.split(".") for name in names)
 
-    def parts(self, values: Sequence[str]) -> dict[str, Part]:
+    def parts(self, values: Sequence[str]) -> dict[str, VaryScope]:
         """Return the values, in the order of the names, under the names that a template sees."""
         held: dict[str, dict[str, str]] = {part: {} for part in PARTS}
         for (part, attribute), value in zip(self._paths, values, strict=True):
             held[part][attribute] = value
-        return {part: Part(part, some) for part, some in held.items()}
+        return {part: VaryScope(part, some) for part, some in held.items()}

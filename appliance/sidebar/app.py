@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from appliance.cards import builtin
 from appliance.cards.layout import Display, Layout
-from appliance.cards.template import CardTemplate, TemplateFault
+from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.customers.address import domain_of, fold_plus, normalise
 from appliance.customers.address_reader import AddressReader
@@ -25,7 +25,14 @@ from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
 from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.answer_cache import AnswerCache, CachedAnswer, CacheState
 from appliance.sidebar.inquiry import Answer, Inquiry
-from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, BadInquiry, Diagnosis, HelpDesk, SignedRequest
+from appliance.sidebar.protocols.base import (
+    BAD_PAYLOAD,
+    BAD_SIGNATURE,
+    Diagnosis,
+    HelpDesk,
+    InquiryError,
+    SignedRequest,
+)
 from appliance.sidebar.subject import SubjectMatch, SubjectRule, match_subject
 
 MAX_ADDRESSES: Final = 50
@@ -133,7 +140,7 @@ class SidebarApp:
             return BAD_SIGNATURE
         try:
             inquiry = self._parse(request)
-        except BadInquiry:
+        except InquiryError:
             return BAD_PAYLOAD
         cacheable = len(request.body) <= _MAX_CACHEABLE
         answer, cache = self._by_address(inquiry, cacheable=cacheable)
@@ -207,7 +214,7 @@ class SidebarApp:
             outcome, html = Outcome.NO_ADDRESS, builtin.no_address(named)
         if query.stale:
             now = self._clock()
-            html += builtin.old(self._since.at(snapshot.facts.as_of, now), now, self._rules.zone)
+            html += builtin.stale(self._since.at(snapshot.facts.as_of, now), now, self._rules.zone)
         identity = next(iter(query.addresses), None)
         if query.matches and records:  # what the log knows a customer by whom the subject has named: not who writes
             identity = self._reader.read([values_of(records[0])]).main[0] or query.matches[0].key
@@ -227,7 +234,7 @@ class SidebarApp:
             try:
                 html = template.render(records[:MAX_FOUND], query.addresses, as_of, now, parts)
                 return Outcome.FOUND, html, ""
-            except TemplateFault as error:
+            except TemplateError as error:
                 fault = str(error)
         html = builtin.found(records, self._layout, query.truncated)
         return Outcome.CARD_FAULT if fault else Outcome.FOUND, html, fault

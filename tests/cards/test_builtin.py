@@ -41,7 +41,7 @@ def rows_of(names, rows, total=None):
 
 
 def make(names, *rows, relations=(), related=None, **display):
-    """Give the records and their layout."""
+    """Return the records and their layout."""
     columns = Columns(names)
     layout = Layout(names, relations, Display(**display), ZoneInfo("Europe/Berlin"))
     return [Record(columns, row, related) for row in rows], layout
@@ -57,7 +57,7 @@ CARDS = {
     "found": shown(NAMES, ADA),
     "found_orders": shown(NAMES, ADA, **WITH_ORDERS),
     "found_two": shown(NAMES, ADA, BOB),
-    "found_cut": builtin.found(*make(NAMES, ADA), cut=True),
+    "found_cut": builtin.found(*make(NAMES, ADA), truncated=True),
     "found_display": shown(
         NAMES,
         ADA,
@@ -72,8 +72,8 @@ CARDS = {
     ),
     "found_by": builtin.found_by([("order number", "1234<56"), ("licence", "AB")]) + shown(NAMES, BOB),
     "unknown": builtin.unknown(["ann@example.com"]),
-    "unknown_two": builtin.unknown(["ann@example.com", "o'neil@example.com"], cut=True),
-    "unknown_named": builtin.unknown(["ann@example.com"], named=[("order number", "1234<56")]),
+    "unknown_two": builtin.unknown(["ann@example.com", "o'neil@example.com"], truncated=True),
+    "unknown_named": builtin.unknown(["ann@example.com"], matches=[("order number", "1234<56")]),
     "no_address": builtin.no_address(),
     "no_address_named": builtin.no_address([("order number", "123456")]),
     "draft": builtin.draft(),
@@ -241,7 +241,7 @@ def card_with(value):
     "make",
     [
         pytest.param(card_with, id="a customer"),
-        pytest.param(lambda value: builtin.unknown([value], named=[(value, value)]), id="nobody with an address"),
+        pytest.param(lambda value: builtin.unknown([value], matches=[(value, value)]), id="nobody with an address"),
         pytest.param(lambda value: builtin.no_address([(value, value)]), id="nobody without an address"),
         pytest.param(lambda value: builtin.found_by([(value, value)]), id="found by the subject"),
     ],
@@ -255,7 +255,7 @@ def test_hostile_values_stay_text(make):
 
 
 def _plain(text):
-    """Give a text without what a browser does not show, or shows as a line end."""
+    """Return a text without what a browser does not show, or shows as a line end."""
     return "".join(text.replace("\ufffd", "").replace("\x00", "").split())
 
 
@@ -268,18 +268,18 @@ def test_any_value_stays_text(values):
 @pytest.mark.parametrize(
     ("now", "zone", "text"),
     [
-        ("2026-03-29T12:00", "UTC", "as of 22:30 yesterday."),
-        ("2026-03-28T23:59", "UTC", "as of 22:30 today."),
-        ("2026-03-29T12:00", "Europe/Berlin", "as of 23:30 yesterday."),
-        ("2026-03-29T12:00", "Asia/Tokyo", "as of 07:30 today."),
-        ("2026-04-02T12:00", "UTC", "as of 22:30 on 28 March 2026, 5 days ago."),
-        ("2027-04-02T12:00", "UTC", "as of 22:30 on 28 March 2026, 370 days ago."),
+        ("2026-03-29T12:00", "UTC", "last updated yesterday at 22:30."),
+        ("2026-03-28T23:59", "UTC", "last updated today at 22:30."),
+        ("2026-03-29T12:00", "Europe/Berlin", "last updated yesterday at 23:30."),
+        ("2026-03-29T12:00", "Asia/Tokyo", "last updated today at 07:30."),
+        ("2026-04-02T12:00", "UTC", "last updated on 28 March 2026 at 22:30, 5 days ago."),
+        ("2027-04-02T12:00", "UTC", "last updated on 28 March 2026 at 22:30, 370 days ago."),
     ],
 )
 def test_age(now, zone, text):
     read = datetime.fromisoformat("2026-03-28T22:30+00:00").timestamp()
     seconds = datetime.fromisoformat(f"{now}+00:00").timestamp()
-    assert text in seen(builtin.old(read, seconds, ZoneInfo(zone))).text
+    assert text in seen(builtin.stale(read, seconds, ZoneInfo(zone))).text
 
 
 @pytest.mark.parametrize(

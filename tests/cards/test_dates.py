@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cards.dates import ago_text, date_text, iso_moment, moment_of
+from appliance.cards.dates import ago_text, date_text, iso_moment, parse_datetime
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DAY = date(2026, 1, 5)
@@ -89,28 +89,28 @@ NONE = {
 
 @pytest.mark.parametrize("text", DAYS)
 def test_a_day(text):
-    assert moment_of(text, BERLIN) == DAY
+    assert parse_datetime(text, BERLIN) == DAY
 
 
 @pytest.mark.parametrize(("text", "moment"), MOMENTS.items(), ids=MOMENTS.keys())
 def test_a_moment(text, moment):
-    found = moment_of(text, BERLIN)
+    found = parse_datetime(text, BERLIN)
     assert (found, found.utcoffset()) == (moment, timedelta(hours=1))
 
 
 @pytest.mark.parametrize(("text", "moment"), ONE_READING.items(), ids=ONE_READING.keys())
 def test_a_day_of_one_reading(text, moment):
-    assert moment_of(text, BERLIN) == moment
+    assert parse_datetime(text, BERLIN) == moment
 
 
 @pytest.mark.parametrize("text", NONE.values(), ids=NONE.keys())
 def test_is_no_date(text):
-    assert moment_of(text, BERLIN) is None
+    assert parse_datetime(text, BERLIN) is None
 
 
 @given(st.text("0123456789-/.: TZ+,APMJaneb", max_size=30))
 def test_any_text_is_a_moment_or_none(text):
-    found = moment_of(text, BERLIN)
+    found = parse_datetime(text, BERLIN)
     if found is not None:
         assert date_text(found)
         assert ago_text(found, datetime(2026, 1, 5, tzinfo=UTC))
@@ -121,13 +121,13 @@ def test_what_programs_write_is_read_back(second, micro, hours):
     """Python, RFC 5322 and JavaScript agree on which moment a text is."""
     moment = datetime.fromtimestamp(second, timezone(timedelta(hours=hours))).replace(microsecond=micro)
     for text in (moment.isoformat(), str(moment), f"{moment.timestamp():.6f}"):
-        read = moment_of(text, UTC)
+        read = parse_datetime(text, UTC)
         assert read is not None
         assert abs(read - moment) < timedelta(milliseconds=1)
     seconds = moment.replace(microsecond=0)
-    assert moment_of(f"{seconds:%a, %d %b %Y %H:%M:%S %z}", UTC) == seconds
-    assert moment_of(f"{seconds:%b %d, %Y, %I:%M:%S %p %z}", UTC) == seconds
-    assert moment_of(str(int(seconds.timestamp()) * 1000), UTC) == seconds
+    assert parse_datetime(f"{seconds:%a, %d %b %Y %H:%M:%S %z}", UTC) == seconds
+    assert parse_datetime(f"{seconds:%b %d, %Y, %I:%M:%S %p %z}", UTC) == seconds
+    assert parse_datetime(str(int(seconds.timestamp()) * 1000), UTC) == seconds
 
 
 @pytest.mark.parametrize("text", ["2026/01/05", "05.01.2026", "1767605400", "Jan 5, 2026"])
@@ -137,4 +137,4 @@ def test_only_iso_is_a_date_whatever_its_column_is_called(text):
 
 @pytest.mark.parametrize("text", ["1 " * 5000, "Jan " * 5000, "2026-01-05 " * 2000, "0" * 20_000, "1:" * 9000])
 def test_a_hostile_text_is_no_date(text):
-    assert moment_of(text, BERLIN) is None
+    assert parse_datetime(text, BERLIN) is None

@@ -24,7 +24,7 @@ def blocks(language):
 
 
 def app_of(folder, *, template):
-    """Give the app of all that the page has one do; with the built-in card if not `template`."""
+    """Return the app of all that the page has one do; with the built-in card if not `template`."""
     keys = [block for block in blocks("toml") if not block.startswith("[")]
     tables = [block for block in blocks("toml") if block.startswith("[")]
     assert [len(keys), len(tables)] == [2, 4]
@@ -60,4 +60,7 @@ def test_the_built_in_card(tmp_path):
     app = app_of(tmp_path, template=False)
     assert "Past orders (1)" in ask(app, "ann@example.com").text
     found = ask(app, ticket={"subject": "Re: #123456"}).text
-    assert "Found by number 123456 in the subject, not by address: make sure who is writing." in found
+    assert (
+        "Matched by number 123456 in the subject, not by email address. Check that the sender is this customer."
+        in found
+    )

@@ -35,7 +35,7 @@ class Example:
         self.app = make_app(self.snapshot, card=self.card, clock=NOW.timestamp)
 
     def ask(self, email: str, role: str = "admin", subject: str = "Hello") -> tuple[str, Outcome]:
-        """Give the card that an agent gets, and its outcome."""
+        """Return the card that an agent gets, and its outcome."""
         body = body_for(email, user={"id": 1, "role": role}, ticket={"id": 1, "subject": subject})
         reply = self.app.answer(Message(body, sign(body)))
         assert reply.fault == ""
@@ -84,11 +84,11 @@ def test_only_some_agents_see_money(role: str, examples: dict[str, Example]) -> 
 @pytest.mark.parametrize(
     ("name", "subject", "found"),
     [
-        ("shop", "Where is my order 20402?", "Found by order 20402 in the subject"),
-        ("shop", "AW: Bestellung 20402", "Found by order 20402 in the subject"),
-        ("shop", "Re: #20402", "Found by order 20402 in the subject"),
+        ("shop", "Where is my order 20402?", "Matched by order 20402 in the subject"),
+        ("shop", "AW: Bestellung 20402", "Matched by order 20402 in the subject"),
+        ("shop", "Re: #20402", "Matched by order 20402 in the subject"),
         ("shop", "20402", None),
-        ("licences", "Renewal of 9zzt-1pqr-55ab", "Found by licence key 9zzt-1pqr-55ab in the subject"),
+        ("licences", "Renewal of 9zzt-1pqr-55ab", "Matched by licence key 9zzt-1pqr-55ab in the subject"),
         ("licences", "9ZZT-1PQR", None),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.cards import builtin
 from appliance.cards.markup import Markup
-from appliance.cards.template import CardTemplate, TemplateFault, escape
+from appliance.cards.template import CardTemplate, TemplateError, escape
 from appliance.customers.record import Columns, Record, Rows
 from appliance.outcomes import Outcome
 from appliance.sidebar.protocols.base import Message
@@ -74,13 +74,13 @@ def test_what_a_helper_made_is_not_escaped_again():
     ],
 )
 def test_a_fault_says_where_and_holds_no_value(text, sentence):
-    with pytest.raises(TemplateFault) as caught:
+    with pytest.raises(TemplateError) as caught:
         render(text)
     assert str(caught.value) == sentence
 
 
 def test_a_fault_of_python_says_where(logged):
-    with pytest.raises(TemplateFault, match=r"^card\.html:2: this is not Python: invalid syntax$"):
+    with pytest.raises(TemplateError, match=r"^card\.html:2: this is not Python: invalid syntax$"):
         render("a\n{{ 1 + }}")
     assert logged.take("library")["library"] == "tornado.application"
 

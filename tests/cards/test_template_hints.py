@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from appliance.cards.template import CardTemplate, TemplateFault
+from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.template_hints import _FILTERS, _OTHER_TAGS, _TAGS, of_filter, of_name, of_tag
 from appliance.customers.record import Columns, Record
 from tests.cards.test_template import render
@@ -15,7 +15,7 @@ ANN = Record(Columns(["name", "Last order", "plan"]), ["Ann", "2026-05-01", "Pro
 
 
 def fault(text: str) -> str:
-    with pytest.raises(TemplateFault) as caught:
+    with pytest.raises(TemplateError) as caught:
         render(text, ANN)
     assert "Ann" not in str(caught.value)
     return str(caught.value)
@@ -65,7 +65,7 @@ def test_no_hint_is_made_up(text: str, sentence: str) -> None:
 
 def test_every_tag_that_is_advised_compiles_here() -> None:
     for tag in _TAGS:
-        with pytest.raises(TemplateFault) as caught:
+        with pytest.raises(TemplateError) as caught:
             CardTemplate(f"{{% {tag} %}}{{% unclosed", "card.html")
         assert "unknown operator" not in str(caught.value)
     for advised in _OTHER_TAGS.values():

@@ -98,7 +98,7 @@ def test_every_state_has_an_example_that_leads_to_it(folder):
         "Old data": Outcome.FOUND,
         "Data not loaded": Outcome.NOT_LOADED,
     }
-    assert "This is old" in old
+    assert "This data is out of date" in old
 
 
 def test_one_customer_gives_no_example_of_several(folder):

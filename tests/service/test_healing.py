@@ -295,7 +295,7 @@ def test_a_clock_that_jumps_restarts_nothing_and_is_said(tmp_path: Path) -> None
         daemon.wait_for("serving")
         family = children(daemon.pid)
         jump(ahead, 2 * 3600)
-        assert "This is old" in daemon.ask()
+        assert "This data is out of date" in daemon.ask()
         assert "older than customers.max_age" in reasons(daemon)
         jump(ahead, -10 * 3600)
         assert "by the clock of this machine the customers were read" in str(daemon.wait_for("clock_set_back")["why"])
@@ -304,12 +304,12 @@ def test_a_clock_that_jumps_restarts_nothing_and_is_said(tmp_path: Path) -> None
         assert "old" not in daemon.ask()
         jump(ahead, -8.5 * 3600)
         assert "older than customers.max_age" in reasons(daemon)
-        assert "This is old" in daemon.ask()
+        assert "This data is out of date" in daemon.ask()
         jump(ahead, 0)
         daemon.healthy()
         assert "old" not in daemon.ask()
         jump(ahead, 400 * 86400)
-        assert "This is old" in daemon.ask()
+        assert "This data is out of date" in daemon.ask()
         assert children(daemon.pid) == family
         assert daemon.stop() == 0
 

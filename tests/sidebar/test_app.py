@@ -254,7 +254,7 @@ def test_old_data_is_shown_with_its_age(address, snapshot):
     clock.now = NOW + 3601
     stale = ask(app, address)
     assert stale.outcome is fresh.outcome
-    assert html(stale) == html(fresh) + '<p class="orange">This is old: as of 14:13 today.</p>'
+    assert html(stale) == html(fresh) + '<p class="orange">This data is out of date: last updated today at 14:13.</p>'
 
 
 def test_data_grows_old_by_a_clock_that_was_set_back_too(snapshot):
@@ -264,7 +264,9 @@ def test_data_grows_old_by_a_clock_that_was_set_back_too(snapshot):
     for seconds, is_old in ((0, False), (3600, False), (3601, True), (8000, False)):
         clock.now = NOW - 7200 + seconds
         aged = html(ask(app, "ann@example.com"))
-        assert aged == html(fresh) + ('<p class="orange">This is old: as of 12:13 today.</p>' if is_old else "")
+        assert aged == html(fresh) + (
+            '<p class="orange">This data is out of date: last updated today at 12:13.</p>' if is_old else ""
+        )
 
 
 def test_a_huge_message_is_not_cached(app):

@@ -8,7 +8,7 @@ import pytest
 from appliance.cards import builtin
 from appliance.cards.layout import Display, Layout
 from appliance.cards.markup import MAX_CARD, MAX_TEXT, href_of
-from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateFault
+from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateError
 from appliance.customers import address_cell
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, Rows
@@ -154,7 +154,7 @@ def test_the_work_for_a_card_ends_with_its_room(monkeypatch):
 def test_a_template_has_a_bounded_card(text, cell, said):
     template = CardTemplate(text, "card.html")
     customer = Record(Columns(["id", "note"]), ["7", cell])
-    with pytest.raises(TemplateFault) as fault:
+    with pytest.raises(TemplateError) as fault:
         template.render([customer], ("ann@example.com",), AS_OF, AS_OF)
     assert str(fault.value) == said
 
@@ -168,7 +168,7 @@ def test_a_template_that_shows_just_enough():
 def test_related_rows_count_as_what_a_template_could_show():
     order = Record(Columns(["note"]), ["x" * (MAX_VALUES // 2)])
     customer = Record(Columns(["id"]), ["7"], {"orders": Rows([order, order])})
-    with pytest.raises(TemplateFault, match="hold more than"):
+    with pytest.raises(TemplateError, match="hold more than"):
         CardTemplate("7", "card.html").render([customer], (), AS_OF, AS_OF)
 
 

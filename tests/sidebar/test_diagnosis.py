@@ -47,14 +47,14 @@ CASES = [
     ("hex, upper case", digest().hex().upper().encode(), BODY, SECRET, Cause.HEX),
     ("hex in base64", base64.b64encode(digest().hex().encode()), BODY, SECRET, Cause.HEX),
     ("sha1= and hex, as GitHub", b"sha1=" + digest().hex().encode(), BODY, SECRET, Cause.HEX),
-    ("no padding", signed().rstrip(b"="), BODY, SECRET, Cause.SPELLING),
-    ("prefix", b"sha1=" + signed(), BODY, SECRET, Cause.SPELLING),
-    ("quotes", b'"' + signed() + b'"', BODY, SECRET, Cause.SPELLING),
-    ("URL alphabet", base64.urlsafe_b64encode(digest(b"4")), b"4", SECRET, Cause.SPELLING),
-    ("line end in Help Scout's secret", signed(key=KEY + b"\n"), BODY, SECRET, Cause.SURROUNDED),
-    ("two line ends in the file", signed(), BODY, KEY + b"\n", Cause.SURROUNDED),
-    ("quotes in the file", signed(), BODY, b'"' + KEY + b'"', Cause.SURROUNDED),
-    ("NAME= in the file", signed(), BODY, b"SECRET='" + KEY + b"'", Cause.SURROUNDED),
+    ("no padding", signed().rstrip(b"="), BODY, SECRET, Cause.ENCODING),
+    ("prefix", b"sha1=" + signed(), BODY, SECRET, Cause.ENCODING),
+    ("quotes", b'"' + signed() + b'"', BODY, SECRET, Cause.ENCODING),
+    ("URL alphabet", base64.urlsafe_b64encode(digest(b"4")), b"4", SECRET, Cause.ENCODING),
+    ("line end in Help Scout's secret", signed(key=KEY + b"\n"), BODY, SECRET, Cause.WHITESPACE_OR_QUOTES),
+    ("two line ends in the file", signed(), BODY, KEY + b"\n", Cause.WHITESPACE_OR_QUOTES),
+    ("quotes in the file", signed(), BODY, b'"' + KEY + b'"', Cause.WHITESPACE_OR_QUOTES),
+    ("NAME= in the file", signed(), BODY, b"SECRET='" + KEY + b"'", Cause.WHITESPACE_OR_QUOTES),
     ("base64 in the file", signed(), BODY, base64.b64encode(KEY), Cause.ENCODED),
     ("hex in the file", signed(), BODY, KEY.hex().encode(), Cause.ENCODED),
     ("base64 at the sender", signed(key=base64.b64encode(KEY)), BODY, SECRET, Cause.ENCODED),
@@ -63,15 +63,15 @@ CASES = [
     ("CRLF became LF", signed(b"{\r\n}"), b"{\n}", SECRET, Cause.LINE_ENDS),
     ("last line end dropped, as by curl -d", signed(BODY + b"\n"), BODY, SECRET, Cause.LINE_ENDS),
     ("line end added, as by echo", signed(), BODY + b"\n", SECRET, Cause.LINE_ENDS),
-    ("PHP to Python", signed(PHP), BODY, SECRET, Cause.RESERIALISED),
-    ("Python to PHP", signed(), PHP, SECRET, Cause.RESERIALISED),
-    ("pretty to compact", signed(json.dumps(PAYLOAD, indent=2).encode()), PHP, SECRET, Cause.RESERIALISED),
+    ("PHP to Python", signed(PHP), BODY, SECRET, Cause.RESERIALIZED),
+    ("Python to PHP", signed(), PHP, SECRET, Cause.RESERIALIZED),
+    ("pretty to compact", signed(json.dumps(PAYLOAD, indent=2).encode()), PHP, SECRET, Cause.RESERIALIZED),
     (
         "PHP to JavaScript",
         signed(PHP),
         json.dumps(PAYLOAD, separators=(",", ":"), ensure_ascii=False).encode(),
         SECRET,
-        Cause.RESERIALISED,
+        Cause.RESERIALIZED,
     ),
     ("byte order mark added", signed(), b"\xef\xbb\xbf" + BODY, SECRET, Cause.TRANSCODED),
     ("UTF-8 twice", signed("Zoë".encode()), "Zoë".encode().decode("latin-1").encode(), SECRET, Cause.TRANSCODED),
@@ -80,9 +80,9 @@ CASES = [
     ("another secret", signed(key=b"x"), BODY, SECRET, Cause.UNKNOWN),
     ("as large as is varied", signed(), BODY.ljust(MAX_BODY), SECRET, Cause.LINE_ENDS),
     ("larger", signed(), BODY.ljust(MAX_BODY + 1), SECRET, Cause.UNKNOWN),
-    ("as long as is written anew", signed(b"[1,2]"), b"[1, 2]".rjust(8 * 1024), SECRET, Cause.RESERIALISED),
+    ("as long as is written anew", signed(b"[1,2]"), b"[1, 2]".rjust(8 * 1024), SECRET, Cause.RESERIALIZED),
     ("longer", signed(b"[1,2]"), b"[1, 2]".rjust(8 * 1024 + 1), SECRET, Cause.UNKNOWN),
-    ("as deep as is written anew", signed(nested(32)), nested(32, b" 1"), SECRET, Cause.RESERIALISED),
+    ("as deep as is written anew", signed(nested(32)), nested(32, b" 1"), SECRET, Cause.RESERIALIZED),
     ("deeper", signed(nested(33)), nested(33, b" 1"), SECRET, Cause.UNKNOWN),
     ("deep on purpose", signed(), b"[" * 30_000, SECRET, Cause.UNKNOWN),
 ]
@@ -142,36 +142,36 @@ KEYS = {"words": KEY.decode(), "base64 with its padding": "c2VjcmV0IHNlY3JldA=="
 @pytest.mark.parametrize("form", AROUND.values(), ids=AROUND)
 def test_what_is_around_the_senders_secret(form, key):
     signature = signed(key=form.format(key).encode())
-    assert Diagnoser([key.encode()], {}).diagnose(BODY, signature) == Diagnosis(Cause.SURROUNDED)
+    assert Diagnoser([key.encode()], {}).diagnose(BODY, signature) == Diagnosis(Cause.WHITESPACE_OR_QUOTES)
 
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
 @pytest.mark.parametrize("form", IN_A_FILE.values(), ids=IN_A_FILE)
 def test_what_is_around_the_secret_here(form, key):
     own = form.format(key).encode()
-    assert Diagnoser([own], {}).diagnose(BODY, signed(key=key.encode())) == Diagnosis(Cause.SURROUNDED)
+    assert Diagnoser([own], {}).diagnose(BODY, signed(key=key.encode())) == Diagnosis(Cause.WHITESPACE_OR_QUOTES)
 
 
 @pytest.mark.parametrize("theirs", ["{} ", "'{}'", '"{}"', "SECRET={}", "{}\n"])
 @pytest.mark.parametrize("ours", ['"{}"', "SECRET={}", " {}", "export SECRET='{}'"])
 def test_what_is_around_both(ours, theirs):
     own, key = ours.format(KEY.decode()).encode(), theirs.format(KEY.decode()).encode()
-    expected = Cause.SPELLING if own == key else Cause.SURROUNDED
+    expected = Cause.ENCODING if own == key else Cause.WHITESPACE_OR_QUOTES
     assert Diagnoser([own], {}).diagnose(BODY, signed(key=key)).cause is expected
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
 def test_what_is_around_it_is_found_in_every_spelling(algorithm):
     sent = digest(key=b'"' + KEY + b'"', algorithm=algorithm).hex().encode()
-    assert Diagnoser([KEY], {}).diagnose(BODY, sent).cause is Cause.SURROUNDED
+    assert Diagnoser([KEY], {}).diagnose(BODY, sent).cause is Cause.WHITESPACE_OR_QUOTES
 
 
 @given(st.binary(max_size=200), st.binary(min_size=1, max_size=100))
 def test_the_work_is_bounded(body, secret):
     """The time is that of so many HMACs, and the same whichever fits."""
-    variations = list(Diagnoser([secret], {})._variations(body, Cause.SPELLING))
+    variations = list(Diagnoser([secret], {})._candidates(body, Cause.ENCODING))
     assert len(variations) < 300
-    large = list(Diagnoser([secret], {})._variations(body.ljust(MAX_BODY), Cause.SPELLING))
+    large = list(Diagnoser([secret], {})._candidates(body.ljust(MAX_BODY), Cause.ENCODING))
     assert len(large) < 150
 
 
@@ -182,7 +182,7 @@ def test_every_cause_is_met_and_explained():
 
 
 EXPECTED = {
-    "tompedals-compacted": Cause.RESERIALISED,
+    "tompedals-compacted": Cause.RESERIALIZED,
     "hex-digest": Cause.HEX,
     "sha256-digest": Cause.SHA256,
     "header-missing": Cause.MISSING,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.customers.address import normalise
-from appliance.sidebar.protocols.base import BadInquiry
+from appliance.sidebar.protocols.base import InquiryError
 from appliance.sidebar.protocols.helpscout_app import Customer, Mailbox, Payload, Ticket, User, decode
 
 JSON = st.recursive(
@@ -91,7 +91,7 @@ def test_reads(body, payload):
     ],
 )
 def test_refuses_what_is_no_object(body):
-    with pytest.raises(BadInquiry):
+    with pytest.raises(InquiryError):
         decode(body)
 
 
@@ -177,5 +177,5 @@ def test_a_wrong_part_leaves_the_others_as_they_are(message, wrong):
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_object_or_refused(body):
-    with contextlib.suppress(BadInquiry):
+    with contextlib.suppress(InquiryError):
         assert isinstance(decode(body), Payload)

@@ -52,7 +52,8 @@ def ask(app, subject, *emails, **more):
 
 
 BY_ORDER = (
-    '<p class="orange">Found by order number 100001 in the subject, not by address: make sure who is writing.</p>'
+    '<p class="orange">Matched by order number 100001 in the subject, not by email address.'
+    " Check that the sender is this customer.</p>"
 )
 
 
@@ -120,14 +121,14 @@ def test_another_subject_is_another_answer(app):
 def test_a_number_of_nobody_is_said(emails, outcome, app):
     html, reply = ask(app, "Order #999999", *emails)
     assert reply.outcome is outcome
-    assert "No customer has the order number 999999 of the subject either." in html
+    assert "No customer has order number 999999 (from the subject) either." in html
 
 
 def test_several_numbers_find_several_customers(app):
     html, _ = ask(app, "#100002, #100001 and ab-12 AB-12 #100002", "nobody@example.com")
     assert html.index("<h4>Bob") < html.index("<h4>Ann")
     assert html.count("<h4>") == 2
-    assert "Found by order number 100002 or order number 100001 or licence AB-12 in the subject" in html
+    assert "Matched by order number 100002 or order number 100001 or licence AB-12 in the subject" in html
 
 
 def test_a_draft_has_no_subject(app):
@@ -151,7 +152,7 @@ def test_a_template_shows_who_was_found_below_how(snapshot):
 def test_old_data_says_so(snapshot):
     app = make_app(snapshot, clock=Timer(NOW + 3601), card=Card(subject=(ORDER,)), rules=Rules(max_age=3600.0))
     assert ask(app, "#100001", "nobody@example.com")[0].endswith(
-        '<p class="orange">This is old: as of 14:13 today.</p>'
+        '<p class="orange">This data is out of date: last updated today at 14:13.</p>'
     )
 
 

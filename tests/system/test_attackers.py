@@ -115,6 +115,6 @@ def test_hostile_streams(tmp_path, length, measured, request):
         memory=f"{first:.1f} MB at most in the first half, {second:.1f} in the second",
     )
     assert good.p99 <= MIXED
-    assert strange == []
+    assert strange == [], json.dumps(strange)
     if request.config.getoption("--long"):
         assert second - first < SETTLED

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from appliance.sidebar.protocols.body_signed import BodySigned
 from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
 
-PROTOCOLS: Final[Mapping[str, type[BodySigned]]] = MappingProxyType(
-    {protocol.name: protocol for protocol in (HelpScoutApp,)}
-)
+PROTOCOLS: Final[dict[str, type[BodySigned]]] = {protocol.name: protocol for protocol in (HelpScoutApp,)}
 """Every protocol by the name that `protocol` of an `[[app]]` says."""

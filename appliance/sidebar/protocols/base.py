@@ -45,7 +45,7 @@ class Diagnosis(NamedTuple):
     app: str = ""
 
 
-class BadInquiry(ValueError):
+class InquiryError(ValueError):
     """An authenticated request asks nothing that can be understood."""
 
 
@@ -89,7 +89,7 @@ class HelpDesk(abc.ABC):
 
     @abc.abstractmethod
     def parse(self, request: SignedRequest) -> Inquiry:
-        """Return what an authenticated request asks. Raises BadInquiry, and nothing else."""
+        """Return what an authenticated request asks. Raises InquiryError, and nothing else."""
 
     @abc.abstractmethod
     def render(self, answer: Answer) -> Response:

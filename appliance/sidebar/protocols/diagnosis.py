@@ -42,7 +42,7 @@ class Diagnoser:
         return "Diagnoser(...)"
 
     def diagnose(self, body: bytes, signature: bytes | None) -> Diagnosis:
-        """Say why `signature`, a header value or None, may not sign `body`. Raises nothing, whatever the bytes."""
+        """Return why `signature`, a header value or None, may not sign `body`. Raises nothing, whatever the bytes."""
         if not signature:
             return Diagnosis(Cause.MISSING)
         digest, form = _read(signature)
@@ -55,13 +55,13 @@ class Diagnoser:
         algorithm = _ALGORITHMS[len(digest)]
         found = [
             diagnosis
-            for diagnosis, key, message in self._variations(body, form)
+            for diagnosis, key, message in self._candidates(body, form)
             if hmac.compare_digest(hmac.digest(key, message, algorithm), digest)
         ]
         return found[0] if found else Diagnosis(Cause.UNKNOWN)
 
-    def _variations(self, body: bytes, form: Cause) -> Iterator[tuple[Diagnosis, bytes, bytes]]:
-        """Give each mistake with the secret and the body that it would have signed, the likelier before."""
+    def _candidates(self, body: bytes, form: Cause) -> Iterator[tuple[Diagnosis, bytes, bytes]]:
+        """Return each mistake with the secret and the body that it would have signed, the likelier before."""
         for secret in self._own:
             yield Diagnosis(form), secret, body
         for name, secrets in self._others.items():
@@ -81,7 +81,7 @@ _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 
 
 def _read(signature: bytes) -> tuple[bytes | None, Cause]:
-    """Give the digest in a header value, however it is written, and what is wrong if it is the right one."""
+    """Return the digest in a header value, however it is written, and what is wrong if it is the right one."""
     text = signature.strip()
     plain = _PREFIX.sub(b"", text, count=1) if _PREFIX.match(text) else text
     plain = plain.strip(b"\"' ")
@@ -96,7 +96,7 @@ def _read(signature: bytes) -> tuple[bytes | None, Cause]:
         return binascii.unhexlify(digest), Cause.HEX
     if len(digest) not in _ALGORITHMS:
         return None, Cause.MALFORMED
-    return digest, Cause.SHA256 if _ALGORITHMS[len(digest)] == "sha256" else Cause.SPELLING
+    return digest, Cause.SHA256 if _ALGORITHMS[len(digest)] == "sha256" else Cause.ENCODING
 
 
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
@@ -136,10 +136,10 @@ def _secrets_near(secret: bytes, *, named: bool) -> Iterator[tuple[Cause, bytes]
     """Return what the sender may have for a secret instead; `named`: also with NAME= before it."""
     layers = tuple(dict.fromkeys(_peeled(secret)))
     for other in layers:
-        yield Cause.SURROUNDED, other
+        yield Cause.WHITESPACE_OR_QUOTES, other
     for inner in (secret, *layers[-1:]):
         for before, after in _AROUND + _NAMED if named else _AROUND:
-            yield Cause.SURROUNDED, before + inner + after
+            yield Cause.WHITESPACE_OR_QUOTES, before + inner + after
     trimmed = secret.strip()
     yield Cause.ENCODED, base64.b64encode(secret)
     yield Cause.ENCODED, binascii.hexlify(secret)
@@ -166,7 +166,7 @@ def _without_quotes(secret: bytes) -> bytes:
 
 
 def _bodies_near(body: bytes) -> Iterator[tuple[Cause, bytes]]:
-    """Give what the sender may have signed instead."""
+    """Return what the sender may have signed instead."""
     lines = body.replace(b"\r\n", b"\n")
     for other in (lines, lines.replace(b"\n", b"\r\n"), body + b"\n", body + b"\r\n", body.rstrip(), body.strip()):
         yield Cause.LINE_ENDS, other
@@ -177,7 +177,7 @@ def _bodies_near(body: bytes) -> Iterator[tuple[Cause, bytes]]:
     with suppress(UnicodeError):
         yield Cause.TRANSCODED, body.decode().encode("latin-1")
     for other in _written_anew(body):
-        yield Cause.RESERIALISED, other
+        yield Cause.RESERIALIZED, other
     yield Cause.ENCODED_BODY, base64.b64encode(body)
     with suppress(ValueError):
         yield Cause.ENCODED_BODY, base64.b64decode(body, validate=True)
@@ -188,7 +188,7 @@ _LAYOUTS: Final = ((None, (",", ":")), (None, (", ", ": ")), (2, (",", ": ")), (
 
 
 def _written_anew(body: bytes) -> Iterator[bytes]:
-    r"""Give the same JSON as common senders write it; PHP's json_encode escapes "/" as "\/"."""
+    r"""Return the same JSON as common senders write it; PHP's json_encode escapes "/" as "\/"."""
     if len(body) > _MAX_VARIED or body.count(b"[") + body.count(b"{") > _MAX_NESTED:
         return
     try:

@@ -17,7 +17,7 @@ import msgspec
 
 from appliance.outcomes import CARD_STATUS, Response
 from appliance.sidebar.inquiry import Answer, Inquiry
-from appliance.sidebar.protocols.base import BadInquiry, Conversation, Shape, SignedRequest
+from appliance.sidebar.protocols.base import Conversation, InquiryError, Shape, SignedRequest
 from appliance.sidebar.protocols.body_signed import BodySigned
 from appliance.sidebar.protocols.json_repair import repair
 
@@ -78,7 +78,7 @@ _Part = TypeVar("_Part", bound=msgspec.Struct)
 
 
 def decode(body: bytes) -> Payload:
-    """Return the message in `body`. Raises BadInquiry, and nothing else, if it is not a JSON object."""
+    """Return the message in `body`. Raises InquiryError, and nothing else, if it is not a JSON object."""
     try:
         return _DECODER.decode(body)
     except _FAULTS:
@@ -89,11 +89,11 @@ def decode(body: bytes) -> Payload:
     except msgspec.ValidationError:
         pass  # look at each field by itself
     except _FAULTS:
-        raise BadInquiry from None
+        raise InquiryError from None
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except _FAULTS:
-        raise BadInquiry from None
+        raise InquiryError from None
     absent = msgspec.Raw(b"null")
     ticket = members.get("ticket", absent)
     word = bytes(ticket).strip()
@@ -345,5 +345,5 @@ class HelpScoutApp(BodySigned):
         return json.dumps(message, separators=(",", ":")).replace("/", "\\/").encode()
 
     def probes(self, address: str) -> Sequence[bytes]:
-        """Return a body with escapes of both kinds, white space and line ends, and one that is nothing but {}."""
+        """Return a body with escapes of both formatters_, white space and line ends, and one that is nothing but {}."""
         return (_PROBE % msgspec.json.encode({"email": address}).decode()).encode(), b"{}"

@@ -37,7 +37,7 @@ class BadQuery(ValueError):
 
 
 def verify_query(query: str, verifier: Verifier, own: Collection[str] = ()) -> bool:
-    """Say whether the raw query text (no leading "?") carries a right signature.
+    """Return whether the raw query text (no leading "?") carries a right signature.
 
     `own` names the callback URL's own parameters: they are not signed.
     """
@@ -53,7 +53,7 @@ def verify_query(query: str, verifier: Verifier, own: Collection[str] = ()) -> b
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """Give the decoded parameters in order of arrival.
+    """Return the decoded parameters in order of arrival.
 
     Raises BadQuery for a name twice, one that PHP would rewrite, text that is not UTF-8, and more than 8 KiB.
     """

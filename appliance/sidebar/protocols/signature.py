@@ -32,7 +32,7 @@ class Secret:
         self._outer = hashlib.sha1(key.translate(_OUTER))
 
     def sign(self, body: bytes) -> bytes:
-        """Give the signature of `body`: 28 bytes of canonical base64."""
+        """Return the signature of `body`: 28 bytes of canonical base64."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(body)
         outer.update(inner.digest())
@@ -51,7 +51,7 @@ class Verifier:
         self._secrets = tuple(secrets)
 
     def verify(self, body: bytes, signature: bytes | None) -> bool:
-        """Say whether `signature`, a header value or None, signs `body`. Raises nothing, whatever the bytes.
+        """Return whether `signature`, a header value or None, signs `body`. Raises nothing, whatever the bytes.
 
         The received text itself is compared with the canonical one: decoding it first would accept four spellings,
         since the last character carries two bits that base64 ignores (RFC 4648, 3.5).
