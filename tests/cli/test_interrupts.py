@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import interrupts
-from tests.coverage_env import COVERAGE
 from tests.daemon import PATIENCE, ROOT, Daemon
 from tests.factory import SECRET, write_csv
 from tests.replay.peer import answers, peer
@@ -44,7 +43,7 @@ def started(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
-        env={**COVERAGE, "PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder)},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder)},
         start_new_session=True,
     )
     assert process.stdin is not None
