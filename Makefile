@@ -18,7 +18,7 @@ run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, 
 	@STATE_DIRECTORY='$(CURDIR)/.state' exec $(BIN)/sidebard serve \
 	  --customers conf/customers.csv --secret-file conf/demo-secret --listen $(LISTEN)
 
-test: $(BIN)/.installed ## run every test, on two cores in three minutes
+test: $(BIN)/.installed ## run every test, on two cores in three minutes, and measure branch coverage
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 25 --cov
 
 coverage: test ## the same, and show the lines that no test runs in htmlcov/index.html
