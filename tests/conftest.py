@@ -47,7 +47,7 @@ class Logged:
         raise AssertionError(f"no {event} was logged, but {self.lines}")
 
     def rest(self) -> list[dict[str, object]]:
-        """Give the lines that nobody expected."""
+        """Return the lines that nobody expected."""
         self._collect()
         return self.lines
 
@@ -92,7 +92,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Iterator[Measure]:
-    """Give a function that takes what was measured; it is shown when all tests have ended, also for one that fails."""
+    """Return a function that takes what was measured; it is shown after all tests, also if this one fails."""
     numbers: dict[str, object] = {}
     yield numbers.update
     name = request.node.name.removeprefix("test_").replace("_", " ")

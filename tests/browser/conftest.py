@@ -30,7 +30,7 @@ class Complaints:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Give the one there is: playwright can be started once in a thread."""
+    """Return the one there is: playwright can be started once in a thread."""
     with sync_playwright() as playwright:
         chromium = launch(playwright)
         yield chromium
@@ -56,7 +56,7 @@ def running(folder: Path) -> Iterator[Preview]:
 
 @pytest.fixture
 def page(browser: Browser, running: Preview, complaints: Complaints) -> Iterator[Page]:
-    """Give the page, opened, with a card on it."""
+    """Return the page, opened, with a card on it."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
 
     def complain(message: ConsoleMessage) -> None:

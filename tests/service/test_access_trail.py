@@ -23,7 +23,7 @@ TRAIL = '[log]\ntrail = "trail"\n'
 
 
 def read(folder: Path) -> list[dict[str, object]]:
-    """Give the trail's lines, all of which are JSON."""
+    """Return the trail's lines, all of which are JSON."""
     return [json.loads(line) for line in (folder / "trail").read_text().splitlines()]
 
 

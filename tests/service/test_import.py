@@ -18,7 +18,7 @@ from tests.factory import CUSTOMERS, write_csv
 
 @pytest.fixture
 def importing(tmp_path: Path) -> Iterator[tuple[Daemon, int, int]]:
-    """Give a service in its first import, its steward and the importing process."""
+    """Return a service in its first import, its steward and the importing process."""
     rows = [("email", "name"), *((f"customer{number}@example.com", "Somebody") for number in range(200_000))]
     write_csv(tmp_path / "customers.csv", rows)
     with Daemon(tmp_path, customers=False) as daemon:

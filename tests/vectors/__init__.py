@@ -10,7 +10,7 @@ _FOLDER = Path(__file__).parent
 
 
 def cases(name: str) -> list[ParameterSet]:
-    """Give the cases of a file as pytest parameters, each with its id."""
+    """Return the cases of a file as pytest parameters, each with its id."""
     return [pytest.param(case, id=case["id"]) for case in json.loads((_FOLDER / name).read_text("utf-8"))]
 
 
