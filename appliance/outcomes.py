@@ -32,8 +32,8 @@ class Outcome(enum.StrEnum):
     NOT_FOUND = "not_found"
     BAD_METHOD = "bad_method"
     BAD_REQUEST = "bad_request"
-    OVERLOADED = "overloaded"
     CARD_FAULT = "card_fault"
+    INTERNAL_ERROR = "internal_error"
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +61,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     agent: int | None = None
     customer: str | None = None
     address: str = ""
-    """What `customer` is made of, if the access trail is to name it; for nothing else."""
+    """What `customer` is made of, if the audit trail is to name it; for nothing else."""
     fault: str = ""
     """What is wrong with the operator's card, for an event; never for the client."""
 

@@ -38,6 +38,7 @@ BESIDE = {
     "etc-sidebard.toml": "packaging/etc/sidebard.toml",
     "monitoring": "conf/monitoring",
     "sidebard.toml": "conf/sidebard.toml",
+    "sidebard.logrotate": "packaging/etc/sidebard.logrotate",
     "sidebard.service": "packaging/systemd/sidebard.service",
     "sidebard.socket": "packaging/systemd/sidebard.socket",
     "sidebard.sysusers": "packaging/systemd/sidebard.sysusers",

@@ -23,12 +23,12 @@ import uvloop
 from tornado.testing import bind_unused_port
 
 from appliance.edge.listener import Listener
-from appliance.edge.site import Limits, Site, by_path
+from appliance.edge.site import Limits, Mount, Site, by_path
 from appliance.edge.tls import server_context
-from appliance.edge.web import Mount, make_application
+from appliance.edge.web import make_application
 from appliance.observe.logs import RequestLine, RequestLog
-from appliance.outcomes import Outcome
 from appliance.sidebar.app import SidebarApp
+from tests.fakes import NoCounters
 
 
 @dataclass
@@ -38,28 +38,6 @@ class Response:
     status: int
     headers: dict[str, str]
     body: bytes
-
-
-class NoCounters:
-    """Counts nothing."""
-
-    def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
-        """See Counters."""
-
-    def connection_opened(self) -> None:
-        """See Counters."""
-
-    def connection_closed(self) -> None:
-        """See Counters."""
-
-    def handshake_failed(self) -> None:
-        """See Counters."""
-
-    def accept_rejected(self) -> None:
-        """See Counters."""
-
-    def dropped(self) -> None:
-        """See Counters."""
 
 
 class Lines(BytesIO):
@@ -168,7 +146,7 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
             timer=time.perf_counter,
             clock=time.time,
         )
-        listener = Listener([listening], server_context(certificate, key), site, Limits())
+        listener = Listener([listening], server_context(certificate, key), site, Limits(), loop)
         listener.start()
         ending = asyncio.Event()
         stop.append(lambda: loop.call_soon_threadsafe(ending.set))

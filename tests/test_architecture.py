@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from appliance.edge.phases import ENDS, NEXT, PAUSED, Phase
+from appliance.edge.phases import ENDS, PAUSED, TRANSITIONS, Phase
 from tests.test_house import ROOMS
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ def test_the_states_of_a_connection_are_the_table_of_the_code() -> None:
     assert [name for name, *_ in rows] == [phase.name for phase in Phase]
     for name, _, reads, _, following in rows:
         phase = Phase[name]
-        assert {Phase[each] for each in re.findall(r"[A-Z]+", following)} == NEXT[phase] - ENDS, name
+        assert {Phase[each] for each in re.findall(r"[A-Z]+", following)} == TRANSITIONS[phase] - ENDS, name
         assert (reads == "no") is (phase in PAUSED or phase in ENDS), name
 
 

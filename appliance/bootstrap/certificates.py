@@ -10,9 +10,10 @@ from typing import Final
 
 from appliance.bootstrap.state_folder import certificate_folder
 from appliance.config.schema import Settings
-from appliance.edge.tls import Certificate, CertificateFault, load_pairs, self_signed, self_signed_files
+from appliance.edge.certificate import Certificate, CertificateFault
+from appliance.edge.tls import load_pairs, self_signed, self_signed_files
 from appliance.errors import StartFault
-from appliance.observe.health import NOT_ACCEPTED, Served
+from appliance.observe.health import NOT_ACCEPTED, CertificateInfo
 from appliance.observe.logs import log
 from appliance.system.files import fingerprint_of
 
@@ -46,7 +47,7 @@ def signature(settings: Settings) -> str:
     return fingerprint_of(files_of(settings))
 
 
-def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]:
+def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateInfo, ...]]:
     """Make the TLS context that the settings ask for, and give what it serves, the one that ends first at the front.
 
     Without TLS there is neither. Raises StartFault.
@@ -79,7 +80,9 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[Served, ...]]
     return context, tuple(served[:_SHOWN])
 
 
-def _describe(certificate: Certificate) -> Served:
+def _describe(certificate: Certificate) -> CertificateInfo:
     names = certificate.names
     shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
-    return Served(shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust)
+    return CertificateInfo(
+        shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust
+    )

@@ -15,12 +15,12 @@ from appliance.bootstrap.wiring import make_mounts, plan_of, prepare_trail
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import Facts
 from appliance.customers.snapshot_store import newest
+from appliance.edge.site import Mount
 from appliance.edge.tls import load_libraries
-from appliance.edge.web import Mount
 from appliance.ingest.spec import Plan
-from appliance.observe.health import Served
+from appliance.observe.health import CertificateInfo
 from appliance.observe.logs import log
-from appliance.observe.metrics import Table
+from appliance.observe.shared_counters import SharedCounters
 from appliance.system.privileges import as_owner
 
 
@@ -33,8 +33,8 @@ class Setup:
     mounts: tuple[Mount, ...]
     context: ssl.SSLContext | None
     certificate: str  # what its files looked like
-    served: tuple[Served, ...]  # the certificates in use, the one that ends first at the front
-    table: Table
+    served: tuple[CertificateInfo, ...]  # the certificates in use, the one that ends first at the front
+    counters: SharedCounters
     log_key: bytes
 
     @property
@@ -60,7 +60,7 @@ def make_setup(
 ) -> Setup:
     """Put together what `settings` say. What is as it was `before` is kept: counters, and the keys of TLS tickets.
 
-    What lies in the state folder, and the access trail, are made and opened as `owner`, if this is still root.
+    What lies in the state folder, and the audit trail, are made and opened as `owner`, if this is still root.
     Raises ConfigError, StartFault, and OSError if there is no memory for the counters.
     """
     if before is not None:
@@ -71,7 +71,7 @@ def make_setup(
         log_key = prepare_state(settings, before.log_key if before is not None else b"")
         prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
-    layout = (tuple(mount.app.name for mount in mounts), worker_count(settings))
+    shape = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     certificate = certificates.signature(settings)
     if before is not None and before.certificate == certificate and before.settings.tls == settings.tls:
         context, served = before.context, before.served
@@ -86,7 +86,7 @@ def make_setup(
         context=context,
         certificate=certificate,
         served=served,
-        table=before.table if before is not None and before.table.layout == layout else Table(*layout),
+        counters=before.counters if before is not None and before.counters.shape == shape else SharedCounters(*shape),
         log_key=log_key,
     )
 

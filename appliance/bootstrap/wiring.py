@@ -15,10 +15,10 @@ from appliance.config.files import read_card, read_secrets
 from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
-from appliance.edge.web import Mount
+from appliance.edge.site import Mount
 from appliance.errors import StartFault
 from appliance.ingest.spec import Plan, RelatedPlan
-from appliance.observe.trail_file import TrailFile
+from appliance.observe.audit_file import AuditFile
 from appliance.sidebar.answer_cache import AnswerCache
 from appliance.sidebar.app import Card, Rules, SidebarApp
 from appliance.sidebar.protocols import PROTOCOLS
@@ -140,14 +140,13 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
     return tuple(mounts)
 
 
-def trail_file(settings: Settings) -> TrailFile | None:
-    """Give the file of the access trail, not yet opened; None without one."""
-    kept = settings.log
-    return TrailFile(kept.trail, kept.trail_size, kept.trail_files) if kept.trail is not None else None
+def trail_file(settings: Settings) -> AuditFile | None:
+    """Return the file of the audit trail, not yet opened; None without one."""
+    return AuditFile(settings.log.trail) if settings.log.trail is not None else None
 
 
 def prepare_trail(settings: Settings) -> None:
-    """See that the access trail can be written, if there is to be one: nobody should look before. Raises StartFault."""
+    """Check that the audit trail can be written, if there is one: no card may be shown before. Raises StartFault."""
     file = trail_file(settings)
     if file is None:
         return
@@ -156,6 +155,6 @@ def prepare_trail(settings: Settings) -> None:
         file.close()
     except OSError as error:
         raise StartFault(
-            f"{file.path}: the access trail cannot be written: {error.strerror};"
+            f"{file.path}: the audit trail cannot be written: {error.strerror};"
             " name another file in log.trail, or let the user that runs sidebard write there"
         ) from None

@@ -17,7 +17,8 @@ from appliance.checks.secret_shapes import odd_shapes
 from appliance.config.files import read_secrets
 from appliance.config.schema import ConfigError
 from appliance.config.values import SecretSource
-from appliance.edge.tls import CertificateFault, load_pair
+from appliance.edge.certificate import CertificateFault
+from appliance.edge.tls import load_pair
 from appliance.system.privileges import entry_of
 
 _READ_BY_ANYBODY: Final = stat.S_IROTH

@@ -13,7 +13,7 @@ from appliance.cards.builtin import not_loaded
 from appliance.checks.context import Ground
 from appliance.checks.files import is_hidden
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
-from appliance.checks.http_probe import Answer, Target, Unreachable, ask
+from appliance.checks.http_probe import Answer, Target, ask
 from appliance.config.files import read_secrets
 from appliance.config.schema import App
 from appliance.customers.address import domain_of
@@ -21,6 +21,7 @@ from appliance.customers.address_cell import read_cell
 from appliance.customers.snapshot import Snapshot, SnapshotFault, file_of, generations
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.refusals import Refusal
+from appliance.http_client import Unreachable
 from appliance.ingest.fingerprint import fingerprint
 from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.sidebar.app import SidebarApp

@@ -28,7 +28,7 @@ _PROBE_BYTES: Final = 4096
 
 
 def state(ground: Ground) -> Iterator[Finding]:
-    """Write into the state folder, and read back what was written; look whether the access trail could be written.
+    """Write into the state folder, and read back what was written; look whether the audit trail could be written.
 
     All of it as the user of the service, but what the start does as root: to make the folder, or to give it to them.
     """
@@ -95,7 +95,7 @@ def _trail(file: Path) -> Finding:
         return fault(f"{file.parent} is not there; make it, or name another file in log.trail")
     if not os.access(file if there else file.parent, os.W_OK, effective_ids=True):
         return fault(f"{file} cannot be written by this user; name another in log.trail, or correct its owner")
-    return ok(f"{file}: the access trail can be written")
+    return ok(f"{file}: the audit trail can be written")
 
 
 def space(ground: Ground) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from appliance.checks import data, files, machine, sockets
 from appliance.checks.context import Ground, explain
 from appliance.checks.finding import Finding, Result, Status, fault
 from appliance.config.schema import ConfigError
-from appliance.edge.tls import CertificateFault
+from appliance.edge.certificate import CertificateFault
 from appliance.errors import StartFault
 from appliance.ingest.spec import Refused
 from appliance.observe.logs import log

@@ -1,4 +1,4 @@
-"""`sidebard replay`: sends signed requests to a service, and says how it answered."""
+"""`sidebard replay`: sends signed requests to a service, and reports how it answered."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import FAILED, common
 from appliance.config.schema import ConfigError
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.http_client import Unreachable, Url, UrlError, parse_url
 from appliance.outcomes import Response
-from appliance.replay.crew import Crew, CrewFault
-from appliance.replay.line import LineFaults, Request, read_lines
-from appliance.replay.plan import Plan, Shot, make_shots
+from appliance.replay.corpus_line import CorpusError, CorpusRequest, read_lines
+from appliance.replay.load_profile import LoadProfile, PreparedRequest, prepare_requests
 from appliance.replay.report import as_page
-from appliance.replay.result import Course, Point, Result, show_ms, sum_up
-from appliance.replay.target import BadUrl, Resuming, Target, Unreachable, Url, parse_url, reach
+from appliance.replay.result import LoadTestResult, show_ms, summarize
+from appliance.replay.target import LoadTarget, ResumingContext, reach
 from appliance.replay.text import as_text
+from appliance.replay.timeline import Timeline, TimelinePoint
+from appliance.replay.worker_pool import LoadTestError, WorkerPool
 from appliance.sidebar.protocols.base import Message
 
 _FILE = click.Path(path_type=Path)
@@ -35,12 +37,12 @@ _ABOVE_ZERO = click.FloatRange(0, min_open=True)
 def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url:
     try:
         return parse_url(text)
-    except BadUrl as fault:
-        raise click.BadParameter(f"{fault}.") from None
+    except UrlError as error:
+        raise click.BadParameter(f"{error}.") from None
 
 
 def _report(_context: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
-    """Open the report's file before the run, for afterwards is late to say that it cannot be written; leave none."""
+    """Check before the load test that the report can be written; leave no file behind."""
     try:
         if file is not None:
             is_new = not file.exists()
@@ -116,34 +118,34 @@ def command(
         raise click.UsageError("--config, --customers and --secret-file are for --compare")
     if resume and not url.is_secure:
         raise click.UsageError("--resume is for https://")
-    kind = Resuming if resume else ssl.SSLContext
+    kind = ResumingContext if resume else ssl.SSLContext
     context = common.trust(kind(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
-    plan = Plan(
+    profile = LoadProfile(
         duration=duration,
         connections=connections,
         processes=min(processes or max(1, (os.cpu_count() or 1) // 2), connections),
         rate=rate,
         close=close or resume,
     )
-    requests = _read(file)
+    lines = _read(file)
     answer = _answerer(config, customers, secret_file, url) if compare else None
-    shots = make_shots(requests, url, close=plan.close, answer=answer)
+    requests = prepare_requests(lines, url, close=profile.close, answer=answer)
     try:
         target = reach(url, context if url.is_secure else None)
-    except Unreachable as fault:
-        raise common.Stop(str(fault)) from None
+    except Unreachable as error:
+        raise common.Stop(str(error)) from None
     try:
-        result = _run(plan, target, shots, max_p99)
-    except CrewFault as fault:
-        raise common.Stop(str(fault)) from None
+        result = _run(profile, target, requests, max_p99)
+    except LoadTestError as error:
+        raise common.Stop(str(error)) from None
     click.echo(msgspec.json.encode(result) if as_json else as_text(result))
     if report is not None:
         _write(report, as_page(result))
     sys.exit(0 if result.is_good else FAILED)
 
 
-def _read(file: str) -> tuple[Request, ...]:
-    def read(lines: BinaryIO) -> tuple[Request, ...]:
+def _read(file: str) -> tuple[CorpusRequest, ...]:
+    def read(lines: BinaryIO) -> tuple[CorpusRequest, ...]:
         return read_lines("stdin" if file == "-" else file, lines)
 
     try:
@@ -151,16 +153,16 @@ def _read(file: str) -> tuple[Request, ...]:
             return read(sys.stdin.buffer)
         with open(file, "rb") as lines:
             return read(lines)
-    except LineFaults as faults:
-        raise click.UsageError(str(faults)) from None
+    except CorpusError as error:
+        raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from None
 
 
 def _answerer(
     config: Path | None, customers: Path | None, secret_file: Path | None, url: Url
-) -> Callable[[Request], Response]:
-    """Give what answers as a service of this config would that answers from these customers."""
+) -> Callable[[CorpusRequest], Response]:
+    """Return a function that makes the response of a service with this config and these customers."""
     try:
         settings = common.find_settings(config, customers, secret_file)
         mounts = {mount.path: mount for mount in make_mounts(settings, os.environ, b"")}
@@ -170,8 +172,8 @@ def _answerer(
     for mount in mounts.values():
         mount.app.use(snapshot)
 
-    def answer(request: Request) -> Response:
-        mount = mounts.get((request.path or url.path).partition("?")[0])
+    def answer(request: CorpusRequest) -> Response:
+        mount = mounts.get((request.path or url.path or "/").partition("?")[0])
         if mount is None:
             return Refusal.NOT_FOUND.reply.response
         if len(request.body) > MAX_BODY_BYTES:
@@ -183,34 +185,44 @@ def _answerer(
     return answer
 
 
-def _run(plan: Plan, target: Target, shots: tuple[Shot, ...], max_p99: float | None) -> Result:
+def _run(
+    profile: LoadProfile, target: LoadTarget, requests: tuple[PreparedRequest, ...], max_p99: float | None
+) -> LoadTestResult:
     started = time.time()
-    with closing(Crew(plan, target, shots)) as crew, _live(plan) as show:
-        crew.run(show)
-    return sum_up(target, plan, crew.course, crew.ends, started=started, max_p99=max_p99, interrupted=crew.interrupted)
+    with closing(WorkerPool(profile, target, requests)) as pool, _live(profile) as show:
+        pool.run(show)
+    return summarize(
+        target,
+        profile,
+        pool.timeline,
+        pool.ends,
+        started=started,
+        max_p99=max_p99,
+        interrupted=pool.interrupted,
+    )
 
 
 @contextmanager
-def _live(plan: Plan) -> Iterator[Callable[[Point, Course], None]]:
-    """Show a bar and the figures of the moment on a terminal, nothing elsewhere."""
+def _live(profile: LoadProfile) -> Iterator[Callable[[TimelinePoint, Timeline], None]]:
+    """Show a progress bar and the current figures on a terminal, and nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda point, course: None
+        yield lambda point, timeline: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.completed:.0f} of {task.total:g} s"), BarColumn(), TextColumn("{task.fields[now]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("", total=plan.duration, now="")
+        task = bar.add_task("", total=profile.duration, now="")
 
-        def show(point: Point, course: Course) -> None:
-            counts = course.counts
+        def show(point: TimelinePoint, timeline: Timeline) -> None:
+            counts = timeline.counts
             now = (
-                f"{point.answers / plan.step:,.0f}/s  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
+                f"{point.answers / profile.step:,.0f}/s  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
                 f"  wrong {sum(wrong.count for wrong in counts.wrong.values()):,}"
                 f"  failed {sum(counts.failures.values()):,}"
             )
-            bar.update(task, completed=min(point.at, plan.duration), now=now, refresh=True)
+            bar.update(task, completed=min(point.at, profile.duration), now=now, refresh=True)
 
         yield show
 

@@ -15,8 +15,8 @@ from appliance.config.files import read_secrets
 from appliance.config.schema import ConfigError
 from appliance.config.values import BadValue, parse_share
 from appliance.customers.snapshot import SnapshotFault
-from appliance.replay.corpus import Customers, make_lines
-from appliance.replay.line import write_line
+from appliance.replay.corpus import CustomerSampler, make_lines
+from appliance.replay.corpus_line import write_line
 
 
 def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
@@ -61,7 +61,9 @@ def command(
         raise common.ConfigStop(error) from None
     snapshot = common.open_customers(settings)
     random = Random(seed)  # noqa: S311  # it draws examples
-    drawn = Customers(snapshot, settings.customers.addresses, random, fold_plus=settings.customers.plus_addressing)
+    drawn = CustomerSampler(
+        snapshot, settings.customers.addresses, random, fold_plus=settings.customers.plus_addressing
+    )
     try:
         for line in make_lines(drawn, random, protocol, path=app.path, count=count, unknown=unknown):
             sys.stdout.buffer.write(write_line(line))

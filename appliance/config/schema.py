@@ -131,14 +131,12 @@ class Cache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """[log]. A `trail_size` of None: it is never rotated."""
+    """[log]."""
 
     requests: bool = setting(values.parse_bool, True)
     level: str = setting(values.one_of(*values.LEVELS), "info")
     trail: Path | None = setting(values.optional(values.parse_path), "")
     trail_addresses: bool = setting(values.parse_bool, False)
-    trail_size: int | None = setting(values.optional(values.parse_size), "64MiB")
-    trail_files: int = setting(values.integer(1, 1000), 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,6 @@ SIZES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
-_SIZE: Final = re.compile(r"([1-9][0-9]{0,5})(KiB|MiB|GiB)")
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _ENDPOINT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(0|[1-9][0-9]{0,4})")
 _UNIX_PATH_BYTES: Final = 107  # sockaddr_un.sun_path holds 108 with the final zero
@@ -213,14 +212,6 @@ def parse_duration_or_zero(value: object) -> float:
     if match is None:
         raise BadValue("must be a duration", 'write a number and its unit in quotes: "500ms", "60s", "10m", "1h", "2d"')
     return float(Decimal(match[1]) * SECONDS[match[2]])
-
-
-def parse_size(value: object) -> int:
-    """Take a size such as "64MiB", and give bytes."""
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise BadValue("must be a size", 'write a whole number and its unit in quotes: "512KiB", "64MiB", "1GiB"')
-    return int(match[1]) * SIZES[match[2]]
 
 
 def parse_share(value: object) -> float:

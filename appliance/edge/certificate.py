@@ -40,7 +40,7 @@ class Validity(NamedTuple):
     ends: datetime
 
     def days_left(self, now: datetime) -> float:
-        """Give how many days it is still good for; below zero when it is over."""
+        """Return how many days are left until it expires; below zero once it has."""
         return (self.ends - now) / _DAY
 
     def is_near_end(self, now: datetime) -> bool:
@@ -63,7 +63,7 @@ class Certificate:
     """Whether its issuer is in the file."""
 
     def covers(self, name: str) -> bool:
-        """Say whether it is for this name, in lower case; "*" stands for the first label alone (RFC 6125, 6.4.3)."""
+        """Return whether it is for this name, in lower case; "*" stands for the first label alone (RFC 6125, 6.4.3)."""
         return name in self.names or f"*.{name.partition('.')[2]}" in self.names
 
 

@@ -1,37 +1,45 @@
-"""One client's HTTP/1.1 connection, on asyncio.Protocol: the parser's requests in, answers out.
+"""One client's HTTP/1.1 connection, from its first byte to its end, as an asyncio.Protocol.
 
-A signed POST to an app's path takes the fast lane: `SidebarApp.answer` is called as soon as it is parsed, and the
-answer is written at once. Everything else is handed to the Tornado application, request by request, in order. The
-phases are those of phases.py. Section numbers are RFC 9112's.
+In the order of this file:
+
+1. The loop opens a connection and passes on what it receives (`connection_made`, `data_received`).
+2. The parser turns bytes into requests, one turn's share at a time (`_parse`).
+3. A signed POST to an app's path takes the fast path: `SidebarApp.answer` is called and the response is written within
+   the same turn (`_answer`). Any other request is dispatched to the Tornado application (`_dispatch`), which sends its
+   response later (`send_response`). Requests are answered one by one, in the order in which they came.
+4. A request that is malformed, too large or too slow is refused, and the connection ends with it (`_refuse`).
+5. A connection ends so that the client can still read the last response (`_end`, `_linger`).
+6. Meanwhile the registry asks who has passed a deadline, who may be evicted, and who has a request running.
+
+What a connection is doing is its phase: phases.py has the transitions, and what bounds one client's share. Section
+numbers are RFC 9112's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any, Final
 
-from appliance.edge.overhead import BODY_BUFFER, RECEIVE_BUFFER, Received
+from appliance.edge.connections import ConnectionRegistry
+from appliance.edge.overhead import READ_AHEAD, RECEIVE_BUFFER, InputMeter
 from appliance.edge.phases import (
     BLOCKED,
     CLOSING,
     DROPPED,
     GONE,
     LINGERING,
-    NEXT,
     OPEN,
     PAUSED,
     READING,
     RUNNING,
     YIELDING,
-    IllegalMove,
     Phase,
+    transition,
 )
 from appliance.edge.refusals import Refusal
-from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser
+from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser, SignedPost
 from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
-from appliance.edge.state import Lane, ServerState
-from appliance.edge.tornado_road import Context, TornadoExchange
+from appliance.edge.tornado_adapter import Context, TornadoConnectionAdapter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import CARD_STATUS
 from appliance.sidebar.protocols.base import BAD_SIGNATURE
@@ -39,33 +47,30 @@ from appliance.sidebar.protocols.base import BAD_SIGNATURE
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
 MAX_REFUSALS: Final = 10
-"""How many requests of a connection are refused before it ends: a new one costs whoever goes on a handshake."""
-READ_AHEAD: Final = 32 * 1024
-"""Bytes of TLS that may wait for a connection whose reading is paused. A record, 16 KiB and its frame, must fit in."""
+"""Refused requests after which a connection ends: whoever goes on then pays for a new handshake."""
 _WRITE_BUFFER: Final = 64 * 1024
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests and writes answers until either side ends it."""
+    """Reads requests and writes responses until either side ends it."""
 
+    silent: Final = False  # its first byte was awaited before it was made
     __slots__ = (
-        "_blocked",
-        "_exchange",
-        "_fresh",
-        "_last",
-        "_linger",
+        "_adapter",
+        "_blocked_since",
+        "_got_eof",
+        "_linger_timer",
         "_lingered",
+        "_meter",
         "_parser",
         "_phase",
-        "_received",
+        "_plaintext",
+        "_refusal",
         "_refusals",
-        "_said",
-        "_sock",
-        "_state",
-        "_task",
+        "_registry",
         "_transport",
-        "_verdict",
-        "made",
+        "_unused",
+        "established",
         "peer",
         "since",
         "source",
@@ -73,162 +78,156 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        state: ServerState,
+        registry: ConnectionRegistry,
         peer: str,
         source: str | None,
-        verdict: Refusal | None = None,
-        sock: socket.socket | None = None,
+        refusal: Refusal | None = None,
+        meter: InputMeter | None = None,
     ) -> None:
-        """`peer` is the address for the log, `source` the one that is counted; a `verdict` refuses all it may send.
+        """`peer` is the address for the log, `source` the one that counts against a limit.
 
-        `sock` is what it comes over.
+        A `refusal` is what the client gets, whatever it sends. `meter` is that of the socket.
         """
-        self._state = state
+        self._registry = registry
         self.peer: Final = peer
         self.source: Final = source
-        self.since = state.site.timer()  # when it began to wait for what it waits for
-        self.made = False
-        self._verdict = verdict
+        self.established = False
+        self.since = registry.site.timer()  # when the wait began that a deadline may end
+        self._refusal = refusal
         self._phase: Phase = READING
-        self._parser = RequestParser(state.lanes)
+        self._parser = RequestParser(registry.routes)
         self._transport: Any = None
-        self._exchange: TornadoExchange | None = None  # the request that the application is answering
-        self._task: asyncio.Task[None] | None = None
-        self._fresh = True  # no request has begun yet
-        self._last = False  # the client has said that it sends no more
-        self._refusals, self._sock = 0, sock
-        self._received: Received | None = None  # below TLS
-        self._said = 0  # bytes of plaintext
-        self._blocked: float | None = None  # since when the client has not taken its answers
-        self._linger: Any = None
+        self._adapter: TornadoConnectionAdapter | None = None  # of the request that the application is answering
+        self._unused = True  # no request has begun yet
+        self._got_eof = False
+        self._refusals = 0
+        self._meter = meter
+        self._plaintext = 0  # bytes received, above TLS
+        self._blocked_since: float | None = None  # the client is not reading its responses
+        self._linger_timer: Any = None
         self._lingered = 0
 
     def _enter(self, phase: Phase) -> None:
-        """Go over to another phase. Raises IllegalMove."""
+        """Change the phase; reading pauses and resumes with it. Raises IllegalTransition."""
         before = self._phase
-        if phase not in NEXT[before]:
-            raise IllegalMove(before, phase)
-        self._phase = phase
-        if before is RUNNING or phase is RUNNING or phase not in OPEN:  # else the deadline of the request goes on
-            self.since = self._state.site.timer()
+        self._phase = transition(before, phase)
+        if before is RUNNING or phase is RUNNING or phase not in OPEN:  # otherwise the request's deadline continues
+            self.since = self._registry.site.timer()
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or phase is DROPPED:
             return
-        if phase in PAUSED:
-            if before not in PAUSED:
-                transport.pause_reading()
-        elif before in PAUSED and phase is not DROPPED:
+        if phase in PAUSED and before not in PAUSED:
+            transport.pause_reading()
+        elif phase not in PAUSED and before in PAUSED:
             transport.resume_reading()
 
-    # What the loop calls.
+    # 1. What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read."""
-        self.made = True
+        self.established = True
         self._transport = transport
         transport.set_write_buffer_limits(_WRITE_BUFFER)  # type: ignore[attr-defined]
-        if self._is_tls:
+        if self._is_tls():
             transport.set_read_buffer_limits(READ_AHEAD)  # type: ignore[attr-defined]
-            if self._sock is not None:
-                self._received = Received(self._sock)
-        self.since = self._state.site.timer()
-        self._state.clients.add(self)
-        if self._verdict is not None:
-            self._refuse(self._verdict)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything: the parser's callbacks and the transport form cycles of 30 KB a connection."""
-        self._enter(GONE)
-        self._state.clients.discard(self)
-        self._state.release(self.source)
-        self._parser.end()
-        if self._linger is not None:
-            self._linger.cancel()
-        if self._exchange is not None:
-            self._exchange.close()
-        self._transport = self._exchange = self._task = self._linger = self._sock = self._received = None
-
-    def eof_received(self) -> bool:
-        """End the connection, but not before what it has asked is answered."""
-        self._state.flush()  # TLS takes nothing more after this
-        if self._phase not in OPEN or not (self._exchange or self._parser.kept):
-            if self._phase in OPEN or self._phase is LINGERING:
-                self._enter(CLOSING)
-            return False
-        self._last = True
-        # asyncio's TLS knows no half-closed connection, and warns of a True here.
-        return not self._is_tls
-
-    def pause_writing(self) -> None:
-        """Read and answer nothing more for a client that does not take its answers."""
-        self._blocked = self._state.site.timer()
-        if self._phase is READING or self._phase is YIELDING:
-            self._enter(BLOCKED)
-
-    def resume_writing(self) -> None:
-        """Go on."""
-        self._blocked = None
-        if self._phase is BLOCKED:
-            self._proceed()
+            if self._meter is not None:
+                self._meter.begin()
+        self.since = self._registry.site.timer()
+        self._registry.clients.add(self)
+        if self._refusal is not None:
+            self._refuse(self._refusal)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and answer what is complete."""
-        self._said += len(data)
+        """Parse what was received, and answer what is complete."""
+        self._plaintext += len(data)
         phase = self._phase
         if phase is READING:
-            self._advance(data)
-        elif phase in PAUSED:  # it was on its way when reading paused
+            self._parse(data)
+        elif phase in PAUSED:  # it was on its way when reading was paused
             self._parser.keep(data)
         elif phase is LINGERING:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
                 self._close()
 
-    # Requests and answers.
+    def eof_received(self) -> bool:
+        """End the connection, but not before every request that was received is answered."""
+        self._registry.flush()  # TLS sends nothing more after this
+        if self._phase in OPEN and (self._adapter or self._parser.kept):
+            self._got_eof = True
+            return not self._is_tls()  # asyncio's TLS has no half-closed connections, and warns of a True here
+        if self._phase in OPEN or self._phase is LINGERING:
+            self._enter(CLOSING)
+        return False
 
-    def go_on(self) -> None:
-        """Use the share of another turn."""
+    def pause_writing(self) -> None:
+        """Stop reading from a client that does not read its responses."""
+        self._blocked_since = self._registry.site.timer()
+        if self._phase is READING or self._phase is YIELDING:
+            self._enter(BLOCKED)
+
+    def resume_writing(self) -> None:
+        """Continue."""
+        self._blocked_since = None
+        if self._phase is BLOCKED:
+            self._enter_next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Release everything: the parser's callbacks and the transport form cycles of 30 KB a connection."""
+        self._enter(GONE)
+        self._registry.clients.discard(self)
+        self._registry.release(self.source)
+        self._parser.end()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        if self._adapter is not None:
+            self._adapter.close()
+        self._transport = self._adapter = self._linger_timer = self._meter = None
+
+    # 2. From bytes to requests.
+
+    def take_turn(self) -> None:
+        """Use the share of another turn, in which nothing was received."""
         if self._phase is YIELDING:
-            self._advance(b"")
+            self._parse(b"")
 
-    def _advance(self, data: bytes) -> None:
-        """Use the share of this turn: parse on in what waits and in `data`, and answer one request at most."""
-        parser = self._parser
-        before = parser.part
+    def _parse(self, data: bytes) -> None:
+        """Use this turn's share: parse what was kept and `data`, and answer one request at most."""
+        parser, before = self._parser, self._parser.part
         try:
             event = parser.feed(data)
         except Exception as error:  # a bug must not leave the client waiting
-            self.fault(error)
+            self.send_internal_error(error)
             return
-        if type(event) is Request:
-            self._fresh = False
-            if event.lane is not None:
-                self._answer(event, event.lane)
-            else:
-                self._start(event)
+        if type(event) is SignedPost:
+            self._unused = False
+            self._answer(event)
+            if not parser.kept and self._phase is READING:
+                return
+        elif type(event) is Request:
+            self._unused = False
+            self._dispatch(event)
         elif type(event) is Refusal:
             self._refuse(event)
         else:
             if event is not None:
                 self._write(CONTINUE)
-            if parser.part is not before:
-                self._fresh = False
-                self.since = self._state.site.timer()
-            elif before is BODY and self._sock is not None and self._said > RECEIVE_BUFFER:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BODY_BUFFER)
-                self._sock = None
-        phase = self._phase
-        if phase is YIELDING or (phase is READING and parser.kept):
-            self._proceed()
+            if parser.part is not before:  # its deadline begins
+                self._unused = False
+                self.since = self._registry.site.timer()
+            elif before is BODY and self._plaintext > RECEIVE_BUFFER and self._meter is not None:
+                self._meter.enlarge_buffer()
+        if self._phase is YIELDING or (self._phase is READING and parser.kept):
+            self._enter_next()
 
-    def _proceed(self) -> None:
-        """Enter the phase in which nothing is answered that what waits asks for."""
-        if self._blocked is not None:
+    def _enter_next(self) -> None:
+        """Enter the phase for what is left to do, when no request is running."""
+        if self._blocked_since is not None:
             phase = BLOCKED
         elif self._parser.kept:
             phase = YIELDING
-            self._state.yield_turn(self)
-        elif self._last:
+            self._registry.yield_turn(self)
+        elif self._got_eof:
             self._end()
             return
         else:
@@ -236,165 +235,166 @@ class Connection(asyncio.Protocol):
         if phase is not self._phase:
             self._enter(phase)
 
-    def connection_field(self, request: Request, status: int) -> bytes:
-        """Return the Connection field of an answer with this status, which is given now."""
-        if status != CARD_STATUS:
-            self._refusals += 1
-        if not request.keeps or self._state.stopping or self._refusals >= MAX_REFUSALS:
-            return CLOSE
-        return KEEP if request.version == "1.1" else KEEP_ALIVE
+    # 3. From requests to responses.
 
-    def _answer(self, request: Request, lane: Lane) -> None:
-        state, site = self._state, self._state.site
+    def _answer(self, request: SignedPost) -> None:
+        """Answer on the fast path."""
+        registry, site, route = self._registry, self._registry.site, request.route
         began = site.timer()
         try:
-            reply = lane.answer(request)
+            reply = route.answer(request)
         except Exception as error:  # a bug must not leave the client waiting
-            self.fault(error)
+            self.send_internal_error(error)
             return
         response = reply.response
-        if response.status == CARD_STATUS and request.keeps and request.version == "1.1" and not state.stopping:
+        if response.status == CARD_STATUS and request.keeps and request.version == "1.1" and not registry.stopping:
             connection = KEEP  # the common case
         else:
             connection = CLOSE if response.closes else self.connection_field(request, response.status)
-        state.send(self._transport, state.heads.render(response, connection))
-        self.since = site.timer()
-        seconds = self.since - began
+        registry.send(self._transport, registry.encoder.encode(response, connection))
+        self.since = ended = site.timer()
         if connection is CLOSE:
             self._end()
-        site.request_log.write(reply, lane.name, int(seconds * 1_000_000), self.peer)
-        site.counters.request(lane.name, reply.outcome, reply.cache, seconds)
+        seconds = ended - began
+        site.request_log.write(reply, route.name, int(seconds * 1_000_000), self.peer)
+        site.counters.request(route.name, reply.outcome, reply.cache, seconds)
         if reply is BAD_SIGNATURE:
-            site.sample_refusal(lane.name, request)
+            site.sample_refusal(route.name, request)
 
-    def _start(self, request: Request) -> None:
+    def _dispatch(self, request: Request) -> None:
+        """Hand a request to the Tornado application. Its response comes by one of the `send_` methods."""
         self._enter(RUNNING)
-        context = Context(self.peer, "https" if self._is_tls else "http")
-        self._exchange = exchange = TornadoExchange(self, request, context, self._state.heads)
-        self._task = asyncio.get_running_loop().create_task(exchange.run(self._state.site.application))
+        context = Context(self.peer, "https" if self._is_tls() else "http")
+        self._adapter = TornadoConnectionAdapter(self, request, context, self._registry.encoder)
+        self._adapter.start(self._registry.site.application)
 
-    # What the exchange calls.
+    def connection_field(self, request: Request | SignedPost, status: int) -> bytes:
+        """Return the Connection field of a response with this status, which is sent now."""
+        if status != CARD_STATUS:
+            self._refusals += 1
+        if not request.keeps or self._registry.stopping or self._refusals >= MAX_REFUSALS:
+            return CLOSE
+        return KEEP if request.version == "1.1" else KEEP_ALIVE
 
-    def deliver(self, response: bytes, closes: bool) -> None:
-        """Send the response of the exchange that is running, and go on with the next request."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is None or self._phase is not RUNNING:
+    def send_response(self, response: bytes, closes: bool) -> None:
+        """Send the application's response, and continue with the next request."""
+        adapter, self._adapter = self._adapter, None
+        if adapter is None or self._phase is not RUNNING:
             return
         self._write(response)
-        if closes or self._state.stopping:
+        if closes or self._registry.stopping:
             self._end()
         else:
-            self._proceed()
+            self._enter_next()
 
-    def give_up(self, refusal: Refusal) -> None:
-        """Refuse the request of the exchange that is running."""
-        self._exchange = None
+    def send_refusal(self, refusal: Refusal) -> None:
+        """Refuse the request that the application was to answer."""
+        self._adapter = None
         self._refuse(refusal)
 
-    def fault(self, error: BaseException) -> None:
-        """Answer for an error of our own."""
+    def send_internal_error(self, error: BaseException) -> None:
+        """Respond to a bug of our own."""
         log.error("request_fault", **describe(error))
-        self.give_up(Refusal.FAULT)
+        self.send_refusal(Refusal.INTERNAL_ERROR)
 
-    # Ends.
+    def _write(self, response: bytes) -> None:
+        self._registry.flush()  # earlier responses may still be waiting
+        self._transport.write(response)
 
-    @property
-    def _is_tls(self) -> bool:
-        return self._transport.get_extra_info("sslcontext") is not None
-
-    @property
-    def running(self) -> bool:
-        """Whether a request has begun and its answer is not yet with the kernel."""
-        if self._phase is RUNNING or self._parser.begun or self._parser.kept:
-            return True
-        if self._fresh and self._phase is READING:  # its first request is on the way: nobody connects to say nothing
-            return self._state.site.timer() - self.since < LINGER_SECONDS
-        return self._transport is not None and self._transport.get_write_buffer_size() > 0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it could be dropped without an answer being lost."""
-        return self._phase not in (RUNNING, DROPPED)
-
-    @property
-    def silent(self) -> bool:
-        """Whether it has not said a word yet: its first byte was awaited before there was a connection."""
-        return False
-
-    def check_overhead(self) -> None:
-        """End it if it sends much and says little."""
-        # What waits while reading is paused is not said yet.
-        if self._received is not None and self._phase not in PAUSED and self._received.exceeds(self._said):
-            self._state.site.counters.dropped()
-            self.drop()
-
-    def expire(self, now: float) -> None:
-        """End it if a deadline has passed."""
-        self.check_overhead()
-        limits, age = self._state.limits, now - self.since
-        if self._blocked is not None and now - self._blocked >= limits.write_timeout:
-            self._state.site.counters.dropped()
-            self.drop()
-        elif self._phase is CLOSING:
-            # The other side need not answer the end of TLS; what is unsent it may still take.
-            if age >= (limits.write_timeout if self._transport.get_write_buffer_size() else LINGER_SECONDS):
-                self.drop()
-        elif self._phase is READING:
-            part = self._parser.part
-            if (part is HEAD and age >= limits.header_timeout) or (part is BODY and age >= limits.body_timeout):
-                self._refuse(Refusal.TOO_SLOW)
-            elif part is BETWEEN and age >= limits.idle_timeout:
-                self._close()
-
-    def drop(self) -> None:
-        """End it at once, with what is unsent."""
-        if self._phase is not DROPPED and self._phase is not GONE:
-            self._enter(DROPPED)
-        self._state.clients.discard(self)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def finish(self) -> None:
-        """End it now if no request is running; the server is stopping, so it will not outlast one."""
-        if not self.running and self._phase in OPEN:
-            self._close()
-
-    def _close(self) -> None:
-        if self._phase in OPEN or self._phase is LINGERING:
-            self._enter(CLOSING)
-            if self._transport is not None:
-                self._transport.close()
+    # 4. Refusals.
 
     def _refuse(self, refusal: Refusal) -> None:
         """Send a refusal and end the connection."""
-        if self._transport is None or self._phase not in OPEN:
+        if self._phase not in OPEN:
             return
-        reply, name, site = refusal.reply, self._parser.app, self._state.site
-        self._write(self._state.heads.render(reply.response, CLOSE, without_body=self._parser.head_only))
-        self._linger_on()
-        site.request_log.write(reply, name, 0, self.peer)
-        site.counters.request(name, reply.outcome, "", 0.0)
+        reply, app, site = refusal.reply, self._parser.app, self._registry.site
+        self._write(self._registry.encoder.encode(reply.response, CLOSE, without_body=self._parser.head_only))
+        self._linger()
+        site.request_log.write(reply, app, 0, self.peer)
+        site.counters.request(app, reply.outcome, "", 0.0)
 
-    def _write(self, response: bytes) -> None:
-        self._state.flush()  # answers before it may still wait
-        self._transport.write(response)
+    # 5. The end.
 
     def _end(self) -> None:
-        """End the connection after the last answer. The end of TLS is said at once, and the other side's awaited."""
-        self._state.flush()
+        """End the connection after the last response. TLS says so at once, and waits for the client to say so."""
+        self._registry.flush()
         if self._transport.can_write_eof():
-            self._linger_on()
+            self._linger()
         else:
             self._close()
 
-    def _linger_on(self) -> None:
-        """End the connection so that the client can read its answer.
+    def _linger(self) -> None:
+        """End the connection, but read on for a while, so that the client can read its response.
 
-        Closing with unread bytes would reset the connection, and the client's system would throw the answer away: so
-        reading goes on for a while (9.6).
+        Closing a socket with unread bytes resets the connection, and a reset makes the client's system discard the
+        response (9.6).
         """
         self._enter(LINGERING)
         self._parser.end()
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._linger = self._state.call_later(LINGER_SECONDS, self._close)
+        self._linger_timer = self._registry.call_later(LINGER_SECONDS, self._close)
+
+    def _close(self) -> None:
+        """End the connection once all that was written is sent."""
+        if self._phase in OPEN or self._phase is LINGERING:
+            self._enter(CLOSING)
+            self._transport.close()
+
+    def drop(self) -> None:
+        """End it at once; what is unsent is lost."""
+        if self._phase is not DROPPED and self._phase is not GONE:
+            self._enter(DROPPED)
+        self._registry.clients.discard(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def finish(self) -> None:
+        """End it now unless a request is running; the server is stopping, so it will not outlast that one."""
+        if not self.running and self._phase in OPEN:
+            self._close()
+
+    # 6. What the registry asks.
+
+    @property
+    def running(self) -> bool:
+        """Whether a request has begun and its response is not yet with the kernel."""
+        if self._phase is RUNNING or self._parser.begun or self._parser.kept:
+            return True
+        if self._unused and self._phase is READING:  # nobody connects to send nothing: the first request is on its way
+            return self._registry.site.timer() - self.since < LINGER_SECONDS
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
+    @property
+    def evictable(self) -> bool:
+        """Whether it could be dropped without losing a response."""
+        return self._phase is not RUNNING and self._phase is not DROPPED
+
+    def check_overhead(self) -> None:
+        """Drop it if it has sent far more than the requests that were in it."""
+        # What waits while reading is paused has not been decrypted yet.
+        if self._meter is not None and self._phase not in PAUSED and self._meter.exceeds(self._plaintext):
+            self._registry.site.counters.connection_dropped()
+            self.drop()
+
+    def expire(self, now: float) -> None:
+        """End it if a deadline has passed."""
+        self.check_overhead()
+        limits = self._registry.limits
+        age = now - self.since
+        if self._blocked_since is not None and now - self._blocked_since >= limits.write_timeout:
+            self._registry.site.counters.connection_dropped()
+            self.drop()
+        elif self._phase is CLOSING:
+            # The client need not answer the end of TLS, but may still be reading what is unsent.
+            if age >= (limits.write_timeout if self._transport.get_write_buffer_size() else LINGER_SECONDS):
+                self.drop()
+        elif self._phase is READING:
+            part = self._parser.part
+            if part is BETWEEN and age >= limits.idle_timeout:
+                self._close()
+            elif (part is HEAD and age >= limits.header_timeout) or (part is BODY and age >= limits.body_timeout):
+                self._refuse(Refusal.TOO_SLOW)
+
+    def _is_tls(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None

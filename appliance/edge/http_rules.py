@@ -1,4 +1,4 @@
-"""HTTP/1.1's rules where llhttp leaves them to its user.
+"""The rules of HTTP/1.1 that llhttp leaves to its user.
 
 llhttp refuses by itself: Content-Length beside Transfer-Encoding, two lengths, signs and hexadecimal in lengths, space
 before a colon, folded lines, bare CR and LF, NUL, lower-case methods. Numbers below are sections of RFC 9112.
@@ -18,12 +18,12 @@ Fields = Sequence[tuple[bytes, bytes]]
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
-# A field is looked at only if the answer depends on it.
+# The fields that decide what a request means. No other is looked at.
 WATCHED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 CONTENT_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
 
 
-class Refused(Exception):
+class HttpRefused(Exception):
     """The request is refused, and the connection ends with it."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -32,27 +32,27 @@ class Refused(Exception):
 
 
 class Head(NamedTuple):
-    """What a head says that others need to know."""
+    """What a request's header fields mean."""
 
     host: bytes
     waits: bool
-    """Whether the client waits for "100 Continue"."""
+    """Whether the client waits for "100 Continue" before it sends the body."""
     length: int | None
-    """How many bytes the body has; None if it is chunked."""
+    """Bytes of the body; None if it is chunked."""
 
 
 def check_head(raw: bytes, method: bytes, target: bytes, version: str, fields: Fields) -> Head:
-    """Check a request's head, which is `raw` as it came, with the empty lines before it. Raises Refused."""
+    """Check a request's head, which is `raw` as it came, with the empty lines before it. Raises HttpRefused."""
     if method == b"CONNECT":
-        raise Refused(Refusal.UNSUPPORTED)
+        raise HttpRefused(Refusal.UNSUPPORTED)
     # llhttp also reads RTSP, ICE and HTTP/0.9, and any number of spaces, and does not say which it was.
     line = b"%b %b HTTP/%b\r\n" % (method, target, version.encode())
     if version not in ("1.1", "1.0") or not raw.lstrip(b"\r\n").startswith(line):
-        raise Refused(Refusal.BAD_REQUEST)
+        raise HttpRefused(Refusal.BAD_REQUEST)
     if target == b"*" and method != b"OPTIONS":  # 3.2.4
-        raise Refused(Refusal.BAD_REQUEST)
+        raise HttpRefused(Refusal.BAD_REQUEST)
     if b"#" in target:  # a fragment is never sent (3.2)
-        raise Refused(Refusal.BAD_REQUEST)
+        raise HttpRefused(Refusal.BAD_REQUEST)
     values = {name: [value for each, value in fields if each.lower() == name] for name in WATCHED}
     host = _host(values[b"host"], version)
     _check_framing(values, version)
@@ -61,39 +61,39 @@ def check_head(raw: bytes, method: bytes, target: bytes, version: str, fields: F
 
 
 def _host(values: Sequence[bytes], version: str) -> bytes:
-    """Give the only Host (3.2); HTTP/1.0 may have none."""
+    """Return the only Host (3.2), empty if HTTP/1.0 has none. Raises HttpRefused."""
     if not values and version == "1.0":
         return b""
     if len(values) != 1 or not _HOST.fullmatch(values[0].strip(b" \t")):
-        raise Refused(Refusal.BAD_REQUEST)
+        raise HttpRefused(Refusal.BAD_REQUEST)
     return values[0]
 
 
 def _check_framing(values: dict[bytes, list[bytes]], version: str) -> None:
     codings = values[b"transfer-encoding"]
     if codings and version == "1.0":  # 6.1: such a message has faulty framing
-        raise Refused(Refusal.BAD_REQUEST)
+        raise HttpRefused(Refusal.BAD_REQUEST)
     if values[b"upgrade"] or (codings and [coding.strip(b" \t").lower() for coding in codings] != [b"chunked"]):
-        raise Refused(Refusal.UNSUPPORTED)
+        raise HttpRefused(Refusal.UNSUPPORTED)
     if _length(values[b"content-length"]) > MAX_BODY_BYTES:
-        raise Refused(Refusal.BODY_TOO_LARGE)
+        raise HttpRefused(Refusal.BODY_TOO_LARGE)
 
 
 def _length(values: Sequence[bytes]) -> int:
-    """Return the length of a body; llhttp has seen to it that it is one number or none."""
+    """Return the length of a body; llhttp has made sure that it is one number or none."""
     # Leading zeros are allowed (8.6 of RFC 9110), and int() refuses 4,300 digits, whatever they are.
     return int(values[0].strip(b" \t").lstrip(b"0") or b"0") if values else 0
 
 
 def split_absolute(target: bytes) -> tuple[bytes, bytes | None]:
-    """Give a target in origin form, and the host that an absolute one names, which overrides Host (3.2.2).
+    """Return a target in origin form, and the host that an absolute one names, which overrides Host (3.2.2).
 
-    Raises Refused for other schemes and for an authority that is none.
+    Raises HttpRefused for other schemes, and for an authority that is malformed.
     """
     if target.startswith(b"/") or target == b"*":
         return target, None
     match = _ABSOLUTE.fullmatch(target)
     if match is None or not _HOST.fullmatch(match[1]):
-        raise Refused(Refusal.BAD_REQUEST)
+        raise HttpRefused(Refusal.BAD_REQUEST)
     path = match[2]
     return (path if path.startswith(b"/") else b"/" + path), match[1]

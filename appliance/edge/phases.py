@@ -2,30 +2,30 @@
 
     READING ---- more came than one turn's share ----> YIELDING --- all of it is parsed ----> READING
        |                                                  |
-       +---- a request for the application ----------> RUNNING ---- its answer is sent ----> READING or YIELDING
+       +---- a request for the application ----------> RUNNING ---- its response is sent --> READING or YIELDING
        |                                                  |
-       +---- the client does not take its answers ---> BLOCKED ---- it does again ---------> READING or YIELDING
+       +---- the client does not read its responses -> BLOCKED ---- it reads again --------> READING or YIELDING
        |                                                  |
-       +---- refused, or the last answer is sent ----> LINGERING -- its time is over -> CLOSING
+       +---- refused, or the last response is sent --> LINGERING -- its time is over ------> CLOSING
 
-    READING    reads and parses. A signed request is answered on the spot, within the phase.
-    YIELDING   waits for its next turn; others have theirs in between.
-    RUNNING    the application answers a request.
-    BLOCKED    more than the write buffer holds is unsent.
-    LINGERING  nothing is answered any more; what comes is thrown away, so that the client can read the last answer.
+    READING    reads and parses. The fast path answers within this phase.
+    YIELDING   waits for its next turn; other connections have theirs in between.
+    RUNNING    the application is answering a request.
+    BLOCKED    more is unsent than the write buffer holds.
+    LINGERING  nothing is answered any more; what is received is discarded, so that the client can read its response.
     CLOSING    the transport sends what is unsent and ends the connection.
-    DROPPED    the transport ends it at once, with what is unsent.
-    GONE       the transport is lost.
+    DROPPED    the transport ends it at once; what is unsent is lost.
+    GONE       the transport is gone.
 
-A connection has one request answered and SHARE bytes parsed in a turn of the loop, whatever it sends, and of those that
-yield so many go on in one turn as TURN says, in the order in which they came (state.py). In YIELDING, RUNNING and
-BLOCKED reading is paused, and what has come waits as it came, unparsed: one read, which the kernel's receive buffer
-bounds (RECEIVE_BUFFER), and with TLS what is read ahead besides (READ_AHEAD). So what one client can take from the
-others is a share of a turn, and of memory some ten KiB, however much it sends.
+In one turn of the loop a connection has one request answered and BYTES_PER_TURN bytes parsed, whatever it sends; of the
+connections that yield, CONNECTIONS_PER_TURN continue in one turn, in the order in which they yielded. In YIELDING,
+RUNNING and BLOCKED reading is paused, and what was received waits unparsed: one read, which the kernel's receive buffer
+bounds (RECEIVE_BUFFER), and with TLS what is read ahead (READ_AHEAD). So one client can take a bounded share of a turn
+from the others, and some ten KiB of memory, however much it sends.
 
-A deadline belongs to a phase: READING has those of the parser's part of a request (head, body, between two), BLOCKED
-and CLOSING the client's time to take its answers, LINGERING has a timer of its own, and YIELDING and RUNNING have none,
-for they wait for nobody outside.
+A deadline belongs to a phase: READING has those of the parser's part of a request (head, body, or between two), BLOCKED
+and CLOSING the time in which the client must read its responses, LINGERING has a timer of its own, and YIELDING and
+RUNNING have none, for they wait for nothing outside.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ class Phase(enum.Enum):
 
 READING, YIELDING, RUNNING, BLOCKED, LINGERING, CLOSING, DROPPED, GONE = Phase
 
-ENDS: Final = frozenset({CLOSING, DROPPED, GONE})  # what any phase may be followed by
+ENDS: Final = frozenset({CLOSING, DROPPED, GONE})
+"""What may follow any phase but these."""
 
-NEXT: Final[dict[Phase, frozenset[Phase]]] = {
+TRANSITIONS: Final[dict[Phase, frozenset[Phase]]] = {
     READING: frozenset({YIELDING, RUNNING, BLOCKED, LINGERING}) | ENDS,
     YIELDING: frozenset({READING, RUNNING, BLOCKED, LINGERING}) | ENDS,
     RUNNING: frozenset({READING, YIELDING, BLOCKED, LINGERING}) | ENDS,
@@ -61,7 +62,7 @@ NEXT: Final[dict[Phase, frozenset[Phase]]] = {
     DROPPED: frozenset({GONE}),
     GONE: frozenset(),
 }
-"""What may follow a phase. Anything else is a bug."""
+"""What may follow each phase. Anything else is a bug."""
 
 PAUSED: Final = frozenset({YIELDING, RUNNING, BLOCKED})
 """The phases in which nothing is read."""
@@ -70,8 +71,15 @@ OPEN: Final = frozenset({READING, YIELDING, RUNNING, BLOCKED})
 """The phases in which requests are, or will be, answered."""
 
 
-class IllegalMove(Exception):
+class IllegalTransition(Exception):
     """A phase was to follow another that it cannot follow."""
 
     def __init__(self, before: Phase, after: Phase) -> None:
         super().__init__(f"{after.name} cannot follow {before.name}")
+
+
+def transition(before: Phase, after: Phase) -> Phase:
+    """Return the phase `after`. Raises IllegalTransition unless it may follow `before`."""
+    if after not in TRANSITIONS[before]:
+        raise IllegalTransition(before, after)
+    return after

@@ -25,8 +25,8 @@ class Refusal(enum.Enum):
     BODY_TOO_LARGE = refusal(Outcome.TOO_LARGE, 413, "The body is over 256 KiB.", closes=True)
     TOO_SLOW = refusal(Outcome.TOO_SLOW, 408, "The request took too long to arrive.", closes=True)
     NOT_TLS = refusal(Outcome.BAD_REQUEST, 400, "This port speaks HTTPS: begin the address with https://.", closes=True)
-    FAULT = refusal(Outcome.CARD_FAULT, 500, "Something went wrong here; the log says what.", closes=True)
-    OVERLOADED = refusal(Outcome.OVERLOADED, 503, "Too busy; try again.", closes=True, Retry_After="1")
+    # A bug of our own; what is wrong with the operator's card is CARD_FAULT, and gets the built-in card.
+    INTERNAL_ERROR = refusal(Outcome.INTERNAL_ERROR, 500, "Something went wrong here; the log says what.", closes=True)
 
     @property
     def reply(self) -> Reply:

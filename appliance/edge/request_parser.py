@@ -1,18 +1,23 @@
-"""From bytes to requests: llhttp's callbacks and the rules on top of it. No transport, no loop, no clock.
+"""From bytes to requests: llhttp's callbacks, and the rules on top of it. No transport, no loop, no clock.
 
-llhttp parses all that it is fed, and does not say where a request began or how it was spelled. So it is fed in pieces
+llhttp parses all that it is fed, and does not tell where a request began or how it was spelled. So it is fed in slices
 that end where a request may end:
 
-    part      a piece ends                                              and leads to
+    part      a slice ends                                              and leads to
     BETWEEN   behind the first empty line                               BETWEEN (only empty lines came), or as HEAD
     HEAD      behind the first empty line                               BODY, or BETWEEN with a request that has no body
     BODY      behind the last byte that Content-Length announces, or,   BETWEEN, with a request
               in a chunked body, behind the next empty line
     ENDED     -                                                         ENDED: after a refusal nothing is parsed
 
-A request therefore begins with a piece and ends with one: its line is compared where it stands, and no byte behind a
-request is parsed before somebody asks for the next one. A piece that ends too early (a chunk that holds an empty line,
-or where the share of a turn ends) does no harm, for llhttp alone decides what the bytes mean.
+So a request begins with a slice and ends with one: its line can be compared in place, and no byte behind a request is
+parsed before the next one is asked for. A slice that ends too early (at an empty line within a chunk, or where the
+turn's share ends) does no harm, for only llhttp decides what the bytes mean.
+
+Nearly every read is one signed POST to the same path as the one before it. A read that begins with the same request
+line as that one is therefore fed whole. Should it turn out to be anything but such a POST or the beginning of one (a
+second request behind it, another Host, a chunked body, an error), then llhttp's state is discarded, the read is parsed
+again in slices, and so is everything that this client sends later: of one client one read is parsed twice, not each.
 """
 
 from __future__ import annotations
@@ -23,17 +28,19 @@ from typing import Final
 import httptools
 import msgspec
 
-from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, Refused, check_head
+from appliance.edge.connections import Route
+from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, HttpRefused, check_head
 from appliance.edge.refusals import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
-from appliance.edge.state import Lane
 
 # Framing may be larger than what it frames: chunk sizes, extensions and trailers count against this.
 MAX_RAW_BODY_BYTES: Final = 4 * MAX_BODY_BYTES
 
-SHARE: Final = 4 * 1024
-"""How many bytes are parsed in one go. The dearest, chunks of one byte each, take 0.1 us a byte."""
+BYTES_PER_TURN: Final = 4 * 1024
+"""How many bytes of a connection are parsed in one turn of the loop. Chunks of one byte cost most: 0.1 us a byte."""
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
+_NEVER: Final = b"\0"
+"""What no request line and no Host begins with."""
 
 
 class Part(enum.Enum):
@@ -42,17 +49,14 @@ class Part(enum.Enum):
     BETWEEN = "between two requests"
     HEAD = "in the head"
     BODY = "in the body"
-    ENDED = "nowhere"
+    ENDED = "nowhere: the connection ends"
 
 
 BETWEEN, HEAD, BODY, ENDED = Part  # Part.BODY takes 0.1 us with Python 3.11
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """A request that has arrived whole. `keeps` if the connection may persist after it.
-
-    One with a `lane` is answered by its app, and `fields` may be empty; every other by the application.
-    """
+    """A complete request for the application. `keeps` if the connection may persist after it."""
 
     method: bytes
     target: bytes
@@ -60,8 +64,16 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     fields: Fields
     body: bytes
     keeps: bool
-    lane: Lane | None
+
+
+class SignedPost(msgspec.Struct, frozen=True, gc=False):
+    """A complete request for the app of `route`. `signature` is the value of its header, b"" if there are two."""
+
+    route: Route
+    body: bytes
     signature: bytes | None
+    version: str
+    keeps: bool
 
 
 class Continue(enum.Enum):
@@ -71,11 +83,11 @@ class Continue(enum.Enum):
 
 
 CONTINUE: Final = Continue.CONTINUE
-Event = Request | Refusal | Continue | None
+Event = Request | SignedPost | Refusal | Continue | None
 
 
-class _Ended(Exception):
-    """Stops llhttp: the request is refused."""
+class _Stopped(Exception):
+    """Stops llhttp: the request is refused, or what was fed whole must be fed in slices."""
 
 
 class RequestParser:
@@ -84,62 +96,70 @@ class RequestParser:
     __slots__ = (
         "_body",
         "_event",
+        "_expected_line",
         "_fields",
         "_head",
+        "_header_budget",
         "_host",
-        "_lane",
-        "_lanes",
         "_left",
+        "_length",
         "_llhttp",
+        "_may_feed_whole",
         "_method",
-        "_piece",
         "_raw_body",
-        "_room",
+        "_route",
+        "_routes",
         "_saved",
         "_signature",
+        "_slice",
         "_tail",
         "_target",
         "_version",
+        "_whole",
         "kept",
         "part",
     )
 
-    def __init__(self, lanes: dict[bytes, Lane]) -> None:
-        """`lanes` are the apps by the path that a signed POST goes to."""
-        self._lanes = lanes
+    def __init__(self, routes: dict[bytes, Route]) -> None:
+        """`routes` are those of the fast path, by their paths."""
+        self._routes = routes
         self.part = BETWEEN
         self._llhttp: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        self._event: Event = None  # what the piece led to
-        self.kept = b""  # what came and is not parsed yet
-        self._piece = b""  # what is being parsed
-        self._head = b""  # what was parsed of this head before
-        self._tail = b""  # the last bytes of what was parsed of this chunked body before
-        self._room = MAX_HEADER_BYTES  # how many more bytes the header block may have
-        self._left = 0  # how many bytes of the body are still to come; 0: it is chunked
-        self._raw_body = 0
-        self._host = b""  # the last Host that was checked
+        self._event: Event = None  # what the slice, or the whole read, led to
+        self._whole = False  # a whole read is being parsed, not a slice
+        self._may_feed_whole = True  # no read that was fed whole had to be parsed again
+        self._expected_line = _NEVER  # a read that begins with it is fed whole
+        self.kept = b""  # what was received and is not parsed yet
+        self._slice = b""  # what is being parsed
+        self._head = b""  # what was parsed of this head before this slice
+        self._tail = b""  # the last bytes of what was parsed of this chunked body before this slice
+        self._header_budget = MAX_HEADER_BYTES  # how many more bytes the header block may have
+        self._length = b""  # the value of Content-Length
+        self._left = 0  # how many bytes of the body are still to come; 0 if it is chunked
+        self._raw_body = 0  # bytes of the body and its framing
+        self._host = _NEVER  # the last Host that was checked and is not empty, as it may be with HTTP/1.0
         self._method = b""
         self._target = b""
         self._version = "1.1"
         self._fields: list[tuple[bytes, bytes]] = []
         self._saved: tuple[tuple[bytes, bytes], ...] = ()
         self._body: bytes | bytearray = b""
-        self._lane: Lane | None = None
+        self._route: Route | None = None
         self._signature: bytes | None = None
 
     @property
     def begun(self) -> bool:
-        """Whether the beginning of a request is parsed and its end is not."""
+        """Whether a request has begun and is not complete."""
         return self.part is HEAD or self.part is BODY
 
     @property
     def app(self) -> str:
-        """The name of the app that the request in whose body this is was meant for."""
-        return self._lane.name if self._lane is not None and self.part is BODY else ""
+        """The name of the app that the request with this body is for, "" outside a body or for none."""
+        return self._route.name if self._route is not None and self.part is BODY else ""
 
     @property
     def head_only(self) -> bool:
-        """Whether the request that has begun is a HEAD, whose answer has no body."""
+        """Whether the request that has begun is a HEAD, whose response has no body."""
         return bool(self._target) and self._llhttp is not None and self._llhttp.get_method() == b"HEAD"
 
     def keep(self, data: bytes) -> None:
@@ -148,54 +168,84 @@ class RequestParser:
             self.kept += data
 
     def end(self) -> None:
-        """Parse nothing more. llhttp and its callbacks are a cycle, which this breaks."""
+        """Parse nothing more. This also breaks the cycle of llhttp and its callbacks."""
         self.part = ENDED
         self._llhttp = None
-        self.kept = self._head = self._tail = self._piece = self._body = b""
+        self.kept = self._head = self._tail = self._slice = self._body = b""
         self._fields.clear()
 
     def feed(self, data: bytes) -> Event:
-        """Parse what was kept, then `data`, until something has happened or SHARE bytes are parsed; keep the rest.
+        """Parse what was kept and `data`, up to the first event or BYTES_PER_TURN bytes, and keep the rest.
 
-        Return the request that is complete, why one is refused, CONTINUE, or None.
+        Return the event: a complete request, the refusal of one, or CONTINUE; None if there is none yet.
         """
         if self.kept:
             data = self.kept + data
             self.kept = b""
+        if self.part is BETWEEN and data.startswith(self._expected_line) and len(data) <= BYTES_PER_TURN:
+            self._whole = True
+            try:
+                self._llhttp.feed_data(data)  # type: ignore[union-attr]
+            except httptools.HttpParserError:
+                self._discard()
+            else:
+                event = self._event
+                if event is None:
+                    return self._count_beginning(data)
+                self._event = None
+                return event
+        return self._feed_slices(data)
+
+    def _count_beginning(self, data: bytes) -> Refusal | None:
+        """Count a read that was fed whole and is the beginning of a request."""
+        if self.part is BODY:
+            self._left = int(self._length or b"0")
+            data = data[data.find(_EMPTY_LINE) + len(_EMPTY_LINE) :]
+        return self._count(data)
+
+    def _discard(self) -> None:
+        """Discard what a read that was fed whole has led to."""
+        self._llhttp = httptools.HttpRequestParser(self)
+        self._may_feed_whole = False
+        self._event = None
+        self._body = self._target = b""
+        self._fields.clear()
+        self.part = BETWEEN
+
+    def _feed_slices(self, data: bytes) -> Event:
         llhttp, event = self._llhttp, None
         if llhttp is None:
             return None
+        self._whole = False
         at, size = 0, len(data)
-        share = size if size < SHARE else SHARE
+        share = size if size < BYTES_PER_TURN else BYTES_PER_TURN
         while at < share:
             before = self.part
-            if before is BODY and self._left > 0:
-                end = at + self._left
-            elif before is not BETWEEN or not 4 <= (end := data.find(_EMPTY_LINE, at) + 4) <= at + self._room:
-                end = self._end_of_piece(data, at)
-            piece = self._piece = data[at : end if end < share else share]
-            at += len(piece)
+            end = at + self._left if before is BODY and self._left > 0 else self._end_of_slice(data, at)
+            fed = self._slice = data[at : end if end < share else share]
+            at += len(fed)
             try:
-                llhttp.feed_data(piece)
-                if self._left == size - at > 0 and self._event is None and size == share:
-                    llhttp.feed_data(data[at:])  # nearly always all the rest is the body, and needs no second look
-                    at = size
+                llhttp.feed_data(fed)
             except httptools.HttpParserError as error:
                 return self._stopped(error)
             event = self._event
             if event is not None:
                 self._event = None
                 break
-            if (before is BODY or self.part is not BODY) and (event := self._count(piece)) is not None:
+            if (before is BODY or self.part is not BODY) and (event := self._count(fed)) is not None:
                 break
-        if at < size and type(event) is not Refusal:
+        if type(event) is not Refusal:
             self.kept = data[at:]
+            if self.part is BETWEEN and event is not None:
+                self._head = self._tail = b""
+                self._header_budget = MAX_HEADER_BYTES
+                self._raw_body = self._left = 0
         return event
 
-    def _end_of_piece(self, data: bytes, begin: int) -> int:
+    def _end_of_slice(self, data: bytes, begin: int) -> int:
         before = self._tail if self.part is BODY else self._head
         if before:
-            # The empty line may have begun in what was parsed before.
+            # The empty line may have begun in the slices before this one.
             before = before[-3:]
             joint = (before + data[begin : begin + 3]).find(_EMPTY_LINE)
             if joint >= 0:
@@ -203,23 +253,24 @@ class RequestParser:
         end = data.find(_EMPTY_LINE, begin) + len(_EMPTY_LINE)
         if end < len(_EMPTY_LINE):
             end = len(data)
-        # Header bytes are counted here: one endless field makes no callback.
-        return end if self.part is BODY or end <= begin + self._room else begin + self._room
+        # Header bytes are counted here, because an endless field leads to no callback.
+        return end if self.part is BODY or end <= begin + self._header_budget else begin + self._header_budget
 
-    def _count(self, piece: bytes) -> Refusal | None:
-        """Count a piece at whose end the head, or the body, is not complete."""
+    def _count(self, data: bytes) -> Refusal | None:
+        """Count a slice after which the head, or the body, is not complete."""
         if self.part is BODY:
-            self._fields.clear()  # trailers, which nobody looks at
-            self._raw_body += len(piece)
+            self._fields.clear()  # trailers, which are ignored
+            self._raw_body += len(data)
             if self._left > 0:
-                self._left -= len(piece)
+                self._left -= len(data)
             else:
-                self._tail = (self._tail + piece)[-3:]
+                self._tail = (self._tail + data)[-3:]
             return Refusal.BODY_TOO_LARGE if self._raw_body > MAX_RAW_BODY_BYTES else None
-        self._room -= len(piece)
+        self._header_budget -= len(data)
+        self._expected_line = _NEVER
         if self.part is HEAD:
-            self._head += piece
-        return Refusal.HEADERS_TOO_LARGE if self._room <= 0 or len(self._fields) > MAX_FIELDS else None
+            self._head += data
+        return Refusal.HEADERS_TOO_LARGE if self._header_budget <= 0 or len(self._fields) > MAX_FIELDS else None
 
     def _stopped(self, error: httptools.HttpParserError) -> Refusal:
         event, self._event = self._event, None
@@ -231,36 +282,48 @@ class RequestParser:
 
     def _stop(self, refusal: Refusal) -> None:
         self._event = refusal
-        raise _Ended
+        raise _Stopped
 
     # What llhttp calls.
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         if self._event is not None:
-            raise RuntimeError("two requests in one piece")
+            raise _Stopped if self._whole else RuntimeError("two requests in one slice")
         self.part = HEAD
 
     def on_url(self, target: bytes) -> None:
-        """Take the target, or a part of it."""
+        """Collect the target, or a part of it."""
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of the head, or a trailer."""
+        """Collect a header field, or a trailer."""
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Check the head. The common case is decided here, every other by `check_head`."""
         self.part = BODY
-        self._saved = ()
         if len(self._fields) > MAX_FIELDS:
             self._stop(Refusal.HEADERS_TOO_LARGE)
+        if self._whole:
+            if not self._is_common(self._route):  # type: ignore[arg-type]
+                raise _Stopped
+            return
+        self._saved = ()
+        self._expected_line = _NEVER
         method = self._method = self._llhttp.get_method()  # type: ignore[union-attr]
-        lane = self._lane = self._lanes.get(self._target) if method == b"POST" else None
-        if lane is None:
+        route = self._route = self._routes.get(self._target) if method == b"POST" else None
+        if route is None or not self._is_common(route) or self._head or not self._slice.startswith(route.request_line):
             self._check(method)
             return
-        signature_name = lane.signature_name
+        self._version = "1.1"
+        self._left = int(self._length or b"0")
+        if self._may_feed_whole:
+            self._expected_line = route.request_line
+
+    def _is_common(self, route: Route) -> bool:
+        """Note the fields that `route` needs; return whether the head is right without a look by `check_head`."""
+        signature_name = route.signature_name
         signature = host = None
         length = b""
         plain = True
@@ -277,21 +340,11 @@ class RequestParser:
                 else:
                     plain = False
         self._signature = signature
-        if (
-            plain
-            and host  # an empty one must not equal the none that HTTP/1.0 may have
-            and host == self._host
-            and len(length) < CONTENT_LENGTH_DIGITS
-            and not self._head
-            and self._piece.startswith(lane.line)
-        ):
-            self._version = "1.1"
-            self._left = int(length) if length else 0
-        else:
-            self._check(method)
+        self._length = length
+        return plain and host == self._host and len(length) < CONTENT_LENGTH_DIGITS
 
     def on_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
+        """Collect a part of the body."""
         body = self._body
         if not body:
             self._body = data
@@ -305,31 +358,27 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """Note that a request is complete."""
         body = self._body
-        self._event = Request(
-            self._method,
-            self._target,
-            self._version,
-            self._saved,
-            body if type(body) is bytes else bytes(body),
-            self._llhttp.should_keep_alive(),  # type: ignore[union-attr]
-            self._lane,
-            self._signature,
-        )
-        self._body = self._head = self._tail = self._target = b""
+        if type(body) is not bytes:
+            body = bytes(body)
+        keeps = self._llhttp.should_keep_alive()  # type: ignore[union-attr]
+        route = self._route
+        if route is not None:
+            self._event = SignedPost(route, body, self._signature, self._version, keeps)
+        else:
+            self._event = Request(self._method, self._target, self._version, self._saved, body, keeps)
+        self._body = self._target = b""
         self._fields.clear()
         self.part = BETWEEN
-        self._room = MAX_HEADER_BYTES
-        self._raw_body = self._left = 0
 
     def _check(self, method: bytes) -> None:
         self._saved = tuple(self._fields)
         version = self._version = self._llhttp.get_http_version()  # type: ignore[union-attr]
         try:
-            head = check_head(self._head + self._piece, method, self._target, version, self._fields)
-        except Refused as refused:
+            head = check_head(self._head + self._slice, method, self._target, version, self._fields)
+        except HttpRefused as refused:
             self._stop(refused.refusal)
         else:
-            self._host = head.host
+            self._host = head.host or _NEVER
             self._left = head.length or 0
             if head.waits:
                 self._event = CONTINUE

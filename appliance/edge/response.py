@@ -1,4 +1,4 @@
-"""Answers as bytes: one order of fields for all of them, and what can be made beforehand made once a second."""
+"""Responses as bytes: one order of header fields for all of them, and what they have in common made once a second."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from appliance.outcomes import CARD_STATUS, Response
 
 KEEP: Final = b""  # HTTP/1.1 persists without saying so (RFC 9112, 9.3)
 CLOSE: Final = b"Connection: close\r\n"
-KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"  # what an HTTP/1.0 client that asked for it waits to hear
+KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"  # what an HTTP/1.0 client that asked for it waits for
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_OWN: Final = frozenset({"Connection", "Content-Length", "Date"})
+_OWN_FIELDS: Final = frozenset({"Connection", "Content-Length", "Date"})
 
 
-class Heads:
-    """Makes answers. `renew` sets the Date that they carry; without it they would be made anew for each."""
+class ResponseEncoder:
+    """Encodes responses. It keeps the beginning of each kind of them until their Date changes."""
 
     def __init__(self, seconds: float) -> None:
-        """`seconds` since 1970, now."""
+        """`seconds` is the time, since 1970."""
         self._prefixes: dict[object, bytes] = {}
-        self.renew(seconds)
+        self.set_date(seconds)
 
-    def renew(self, seconds: float) -> None:
-        """Let every answer from now on have this Date (RFC 9110, 6.6.1)."""
+    def set_date(self, seconds: float) -> None:
+        """Set the Date of the responses from now on (RFC 9110, 6.6.1)."""
         self.date = formatdate(seconds, usegmt=True)
         self._prefixes.clear()
 
-    def render(self, response: Response, connection: bytes, *, without_body: bool = False) -> bytes:
-        """Give the whole answer; `connection` is KEEP, CLOSE or KEEP_ALIVE, `without_body` for HEAD."""
+    def encode(self, response: Response, connection: bytes, *, without_body: bool = False) -> bytes:
+        """Return a whole response; `connection` is KEEP, CLOSE or KEEP_ALIVE, `without_body` is for HEAD."""
         # A card's is found by one text, whose hash is kept: hashing three values costs as much as joining the bytes.
         is_card = response.status == CARD_STATUS and not response.headers
         key: object = response.content_type if is_card else (response.status, response.content_type, response.headers)
@@ -41,21 +41,21 @@ class Heads:
         body = response.body
         return b"%b%d\r\n%b\r\n%b" % (prefix, len(body), connection, b"" if without_body else body)
 
-    def render_fields(
+    def encode_fields(
         self, status: int, reason: str, fields: Iterable[tuple[str, str]], length: int, connection: bytes, body: bytes
     ) -> bytes:
-        """Give the whole answer that a Tornado handler made; its own Date, length and Connection are left out."""
+        """Return the whole response of a Tornado handler, whose own Date, length and Connection are left out."""
         lines = [f"HTTP/1.1 {status} {reason}"]
         for name, value in fields:
             if name == "Date":
                 lines.append(f"Date: {self.date}")
-            elif name not in _OWN:
+            elif name not in _OWN_FIELDS:
                 lines.append(f"{name}: {value}")
         lines.append(f"Content-Length: {length}\r\n")
         return b"%b%b\r\n%b" % ("\r\n".join(lines).encode("latin-1"), connection, body)
 
     def _prefix(self, response: Response) -> bytes:
-        # The order in which Tornado's RequestHandler sets them, so that both roads give the same bytes.
+        # In the order in which Tornado's RequestHandler sets them, so that the fast path and it send the same bytes.
         fields = (
             ("Content-Type", response.content_type),
             ("Date", self.date),

@@ -1,4 +1,4 @@
-"""What the edge serves, by what limits, and to whom it reports: plain values that the service hands in."""
+"""What the edge serves, within what limits, and where it reports: plain values that the service passes in."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Mount:
 
 
 class RequestWriter(Protocol):
-    """Takes one line a request."""
+    """Writes one line per request."""
 
     def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
-        """Log what `reply` was given by `app` ("" for none) to `peer`, in how many microseconds."""
+        """Log the `reply` of `app` ("" for none) to `peer`, and how many microseconds it took to make."""
 
 
 class RefusalSampler(Protocol):
@@ -40,7 +40,7 @@ class Counters(Protocol):
     """Counts what happens at the edge. Every method is called on the event loop and must not block."""
 
     def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
-        """Count one answer, and how long it took to make."""
+        """Count one reply, and how long it took to make."""
 
     def connection_opened(self) -> None:
         """Count a connection that was accepted."""
@@ -49,20 +49,20 @@ class Counters(Protocol):
         """Count the end of one."""
 
     def handshake_failed(self) -> None:
-        """Count a TLS handshake that came to nothing."""
+        """Count a TLS handshake that failed."""
 
     def accept_rejected(self) -> None:
-        """Count a connection closed at once: its source has too many."""
+        """Count a connection that was closed at once because its source has too many."""
 
-    def dropped(self) -> None:
-        """Count a connection that had to make room for a new one, took no answer, or sent much and said little."""
+    def connection_dropped(self) -> None:
+        """Count a connection that was evicted, did not read its responses, or sent records without requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long, in seconds, and how many. Each time is a total deadline, kept to within a second.
+    """Deadlines in seconds, and numbers of connections. Each deadline is for the whole, and kept to within a second.
 
-    `max_per_source` is how many connections one address may have; None: any number, as on loopback and Unix listeners,
+    `max_per_source` is how many connections one address may have; None is any number, for loopback and Unix listeners,
     where every client has the same address.
     """
 
@@ -77,10 +77,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """All that a listener serves.
+    """Everything that a listener serves.
 
-    A signed POST to a path of `mounts` is answered by its app; everything else goes to `application`. `timer` gives
-    seconds for measuring (perf_counter), `clock` seconds since 1970.
+    A signed POST to a path of `mounts` is answered by its app on the fast path; any other request goes to
+    `application`. `timer` returns seconds for measuring (perf_counter), `clock` seconds since 1970.
     """
 
     mounts: Mapping[bytes, Mount]
@@ -93,5 +93,5 @@ class Site:
 
 
 def by_path(mounts: Iterable[Mount]) -> dict[bytes, Mount]:
-    """Give the mounts as a Site takes them."""
+    """Return the mounts as a Site takes them."""
     return {mount.path.encode("ascii"): mount for mount in mounts}

@@ -14,16 +14,6 @@ from appliance.edge.certificate import Certificate, CertificateFault, distrusted
 from appliance.edge.trust import distrust
 from appliance.system.account import todo_of
 
-__all__ = [
-    "Certificate",
-    "CertificateFault",
-    "load_pair",
-    "load_pairs",
-    "self_signed",
-    "self_signed_files",
-    "server_context",
-]
-
 # Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _LIFETIME: Final = timedelta(days=365)  # clients refuse more than 398 days
@@ -122,7 +112,7 @@ def _sentence(error: ssl.SSLError, certificate: Path, key: Path) -> str:
 
 
 def load_libraries(now: datetime) -> None:
-    """Make a certificate for nobody, so that all that `self_signed` needs is loaded, down to what signing imports.
+    """Make a certificate and discard it, so that all that `self_signed` needs is loaded, down to what signing imports.
 
     A process that becomes another user may not find it any more afterwards.
     """
@@ -130,7 +120,7 @@ def load_libraries(now: datetime) -> None:
 
 
 def self_signed(folder: Path, now: datetime) -> tuple[Path, Path]:
-    """Give the certificate and key for localhost in `folder`, made if missing or near its end.
+    """Return the certificate and key for localhost in `folder`, made if missing or near their end.
 
     No client trusts it by itself: it is for the first try, not for Help Scout. Raises OSError.
     """
@@ -144,7 +134,7 @@ def self_signed(folder: Path, now: datetime) -> tuple[Path, Path]:
 
 
 def self_signed_files(folder: Path) -> tuple[Path, Path]:
-    """Give where the certificate and key for localhost are, or will be."""
+    """Return where the certificate and key for localhost are, or will be."""
     return folder / "localhost.crt", folder / "localhost.key"
 
 

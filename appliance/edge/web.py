@@ -1,18 +1,18 @@
-"""The Tornado application: a handler for each app's path, and the refusals for everything else."""
+"""The Tornado application: a route for each app's path, and a refusal for every other."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tornado.web import Application, RequestHandler, stream_request_body
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
+from appliance.observe.logs import describe, log
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import BAD_SIGNATURE, Message
-
-__all__ = ["Mount", "SidebarHandler", "make_application"]
 
 
 def make_application(
@@ -22,60 +22,98 @@ def make_application(
     counters: Counters,
     sample_refusal: RefusalSampler,
 ) -> Application:
-    """Give the application that serves `mounts`. `timer` gives seconds for measuring."""
-    shared: dict[str, Any] = {
-        "request_log": request_log,
-        "timer": timer,
-        "counters": counters,
-        "sample_refusal": sample_refusal,
-    }
-    paths = {mount.path: mount for mount in mounts}
+    """Return the application that serves `mounts`. `timer` returns seconds for measuring."""
+    shared: dict[str, Any] = {"request_log": request_log, "timer": timer, "counters": counters}
     return Application(
-        default_handler_class=SidebarHandler,
-        default_handler_args={"paths": paths, **shared},
-        log_function=lambda handler: None,  # the request line says it, without the query
+        [
+            (re.escape(mount.path), SidebarHandler, {"mount": mount, "sample_refusal": sample_refusal, **shared})
+            for mount in mounts
+        ],
+        default_handler_class=NotFoundHandler,
+        default_handler_args=shared,
+        log_function=lambda handler: None,  # the request log has it, without the query
     )
 
 
-# Streaming keeps Tornado from parsing forms out of a body whose signature nobody has checked, and lets the size be
-# refused before it was read.
-@stream_request_body
-class SidebarHandler(RequestHandler):
-    """Answers every request: the reply is `SidebarApp.answer`'s or a refusal's, and its bytes come from the table."""
+class ReplyHandler(RequestHandler):
+    """A handler whose responses are Replies: each is encoded, logged and counted as on the fast path."""
 
     SUPPORTED_METHODS = ("POST",)
+    app_name = ""
+    wrong_method = Refusal.BAD_METHOD
 
-    def initialize(
-        self,
-        paths: dict[str, Mount],
-        request_log: RequestWriter,
-        timer: Callable[[], float],
-        counters: Counters,
-        sample_refusal: RefusalSampler,
-    ) -> None:
-        """Take what every request of the application shares."""
-        self._mount = paths.get(self.request.path)
+    def initialize(self, request_log: RequestWriter, timer: Callable[[], float], counters: Counters) -> None:
+        """Set what every request of the application shares."""
         self._request_log = request_log
         self._timer = timer
         self._counters = counters
-        self._sample_refusal = sample_refusal
         self._began = timer()
-        self._body = bytearray()
 
     def set_default_headers(self) -> None:
-        """Say nothing of the software, and keep every card out of caches."""
+        """Do not name the software, and keep every card out of caches."""
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
 
     def compute_etag(self) -> None:
-        """Give none: an answer is never to be reused."""
+        """Return none: a response is never to be reused."""
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """Send the refusal for what Tornado itself refuses."""
+        if status_code == 405:
+            self.send(self.wrong_method.reply)
+        elif status_code >= 500:
+            self.send(Refusal.INTERNAL_ERROR.reply)
+        else:
+            self.send(Refusal.BAD_REQUEST.reply)
+
+    def log_exception(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        """Log a bug of our own as the fast path does."""
+        if isinstance(error, HTTPError):
+            super().log_exception(kind, error, trace)
+        else:
+            log.error("request_fault", **describe(error))
+
+    def send(self, reply: Reply) -> None:
+        """Finish the request with this reply."""
+        response = reply.response
+        self.set_status(response.status)
+        self.set_header("Content-Type", response.content_type)
+        for name, value in response.headers:
+            self.set_header(name, value)
+        if response.closes:
+            self.set_header("Connection", "close")
+        self._reply = reply
+        self.finish(response.body)
+
+    def on_finish(self) -> None:
+        """Log and count the request."""
+        seconds = self._timer() - self._began
+        reply = self._reply
+        self._request_log.write(reply, self.app_name, int(seconds * 1_000_000), self.request.remote_ip or "")
+        self._counters.request(self.app_name, reply.outcome, reply.cache, seconds)
+
+
+# Streaming keeps Tornado from parsing forms out of a body whose signature nobody has checked.
+@stream_request_body
+class SidebarHandler(ReplyHandler):
+    """Answers the POSTs to an app's path that the fast path does not take."""
+
+    def initialize(  # type: ignore[override]
+        self, mount: Mount, sample_refusal: RefusalSampler, **shared: Any
+    ) -> None:
+        """Set the app of this path."""
+        super().initialize(**shared)
+        self._mount = mount
+        self._sample_refusal = sample_refusal
+        self.app_name = mount.app.name
+        self._body = bytearray()
 
     def prepare(self) -> None:
-        """Refuse what the headers already decide."""
-        if self._mount is None:
-            self._send(Refusal.NOT_FOUND.reply)
-        elif _too_long(self.request.headers.get("Content-Length", "")):
-            self._send(Refusal.BODY_TOO_LARGE.reply)
+        """Refuse a body that is too large before it is read."""
+        length = self.request.headers.get("Content-Length", "")
+        # Tornado refuses what is not a number as soon as it reads on.
+        if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
+            self.send(Refusal.BODY_TOO_LARGE.reply)
 
     def data_received(self, chunk: bytes) -> None:
         """Collect the body, up to its limit."""
@@ -84,47 +122,31 @@ class SidebarHandler(RequestHandler):
         self._body += chunk
         if len(self._body) > MAX_BODY_BYTES:
             self._body.clear()
-            self._send(Refusal.BODY_TOO_LARGE.reply)
+            self.send(Refusal.BODY_TOO_LARGE.reply)
 
     def post(self) -> None:
         """Answer a signed message."""
-        if self._finished or self._mount is None:
+        if self._finished:
             return
         signatures = self.request.headers.get_list(self._mount.signature_header)
         # Two are malformed: whoever checks the first and whoever checks the last would see different requests.
         signature = signatures[0].encode("latin-1", "replace") if len(signatures) == 1 else None
-        self._message = Message(bytes(self._body), signature)
-        self._send(self._mount.app.answer(self._message))
-
-    def write_error(self, status_code: int, **_: Any) -> None:
-        """Answer what Tornado itself refuses from the same table."""
-        if status_code == 405:
-            self._send(Refusal.BAD_METHOD.reply if self._mount else Refusal.NOT_FOUND.reply)
-        elif status_code >= 500:
-            self._send(Refusal.FAULT.reply)
-        else:
-            self._send(Refusal.BAD_REQUEST.reply)
-
-    def _send(self, reply: Reply) -> None:
-        self.set_status(reply.response.status)
-        self.set_header("Content-Type", reply.response.content_type)
-        for name, value in reply.response.headers:
-            self.set_header(name, value)
-        if reply.response.closes:
-            self.set_header("Connection", "close")
-        self._reply = reply
-        self.finish(reply.response.body)
-
-    def on_finish(self) -> None:
-        """Write the request's line."""
-        seconds = self._timer() - self._began
-        name = self._mount.app.name if self._mount else ""
-        self._request_log.write(self._reply, name, int(seconds * 1_000_000), self.request.remote_ip or "")
-        self._counters.request(name, self._reply.outcome, self._reply.cache, seconds)
-        if self._reply is BAD_SIGNATURE:
-            self._sample_refusal(name, self._message)
+        message = Message(bytes(self._body), signature)
+        reply = self._mount.app.answer(message)
+        self.send(reply)
+        if reply is BAD_SIGNATURE:
+            self._sample_refusal(self.app_name, message)
 
 
-def _too_long(content_length: str) -> bool:
-    # What is no number is refused by Tornado as soon as it reads on.
-    return content_length.isascii() and content_length.isdigit() and int(content_length[:20]) > MAX_BODY_BYTES
+@stream_request_body
+class NotFoundHandler(ReplyHandler):
+    """Refuses what has no route, whatever its method is."""
+
+    wrong_method = Refusal.NOT_FOUND
+
+    def prepare(self) -> None:
+        """Refuse it."""
+        self.send(Refusal.NOT_FOUND.reply)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Discard the body."""

@@ -1,4 +1,4 @@
-"""The admin pages: status, health and metrics, for this machine only."""
+"""The admin pages: status, health and metrics, for clients on this machine only."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from appliance.observe.exposition import CONTENT_TYPE
 from appliance.observe.health import Health
 from appliance.observe.local_page import LocalPage
 from appliance.observe.logs import log
-from appliance.observe.status import FOLDER
+from appliance.observe.status_page import FOLDER
 
 MAX_CONNECTIONS: Final = 100
 PAUSE: Final = 1.0
-"""Seconds without accepting, after there was no descriptor for a connection."""
+"""Seconds until the next try to accept, after there was no descriptor for a connection."""
 
 _REFUSALS = {
-    403: "Only localhost is answered here.",
+    403: "These pages are for localhost only.",
     404: "There is nothing at this path.",
-    405: "Only GET and HEAD are answered here.",
+    405: "Only GET and HEAD are supported.",
 }
 
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_PARTS: Final = {
-    name: (content_type, (FOLDER / name).read_bytes())  # now, while it is there; see observe/status.py
+_ASSETS: Final = {
+    name: (content_type, (FOLDER / name).read_bytes())  # at import, see observe/status_page.py
     for name, content_type in (
         ("status.css", "text/css; charset=utf-8"),
         ("status.js", "text/javascript; charset=utf-8"),
@@ -41,8 +41,8 @@ _PARTS: Final = {
 }
 
 
-class _Page(LocalPage):
-    """What every page has in common: how it may be asked."""
+class _AdminPage(LocalPage):
+    """What all pages have in common: the methods and the errors."""
 
     SUPPORTED_METHODS = ("GET", "HEAD")
 
@@ -50,113 +50,113 @@ class _Page(LocalPage):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         if status_code == 405:
             self.set_header("Allow", "GET, HEAD")
-        self.finish(_REFUSALS.get(status_code, "This cannot be answered.") + "\n")
+        self.finish(_REFUSALS.get(status_code, "The request failed.") + "\n")
 
     def head(self) -> None:
-        """Answer as GET does; Tornado leaves the body out."""
+        """Respond as to GET; Tornado leaves the body out."""
         self.get()
 
 
-class HealthPage(_Page):
+class HealthPage(_AdminPage):
     """/healthz: 200, or 503 with the reasons."""
 
     def initialize(self, health: Callable[[], Health]) -> None:
-        """Take what gives the health."""
+        """Set the function that returns the health."""
         self._health = health
 
     def get(self) -> None:
-        """Give the health as JSON."""
+        """Send the health as JSON."""
         health = self._health()
         self.set_status(503 if health.reasons else 200)
         self.set_header("Content-Type", "application/json")
         self.finish(msgspec.json.format(msgspec.json.encode(health)) + b"\n")
 
 
-class MetricsPage(_Page):
+class MetricsPage(_AdminPage):
     """/metrics: for Prometheus."""
 
     def initialize(self, metrics: Callable[[], bytes]) -> None:
-        """Take what gives the text."""
+        """Set the function that returns the text."""
         self._metrics = metrics
 
     def get(self) -> None:
-        """Give the metrics as text."""
+        """Send the metrics as text."""
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self._metrics())
 
 
-class StatusPage(_Page):
+class StatusPage(_AdminPage):
     """/: for people."""
 
     def initialize(self, status: Callable[[], bytes]) -> None:
-        """Take what gives the page."""
+        """Set the function that returns the page."""
         self._status = status
 
     def get(self) -> None:
-        """Give the page, which may load its own style and script and nothing else."""
+        """Send the page, which may load its own style sheet and script and nothing else."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Content-Security-Policy", _POLICY)
         self.finish(self._status())
 
 
-class PartPage(_Page):
-    """What the status page loads."""
+class AssetPage(_AdminPage):
+    """A file that the status page loads."""
 
     def initialize(self, content: bytes, content_type: str) -> None:
-        """Take the content."""
+        """Set the content."""
         self._content = content
         self._content_type = content_type
 
     def get(self) -> None:
-        """Give it."""
+        """Send it."""
         self.set_header("Content-Type", self._content_type)
         self.finish(self._content)
 
 
-class NoPage(_Page):
+class NotFoundPage(_AdminPage):
     """Everything else."""
 
     def get(self) -> None:
-        """Refuse."""
+        """Respond with 404."""
         self.send_error(404)
 
 
 class _Listening(socket.socket):
-    """A listening socket for Tornado, which accepts again and again until it would block."""
+    """A listening socket for Tornado, which calls `accept` until it would block."""
 
-    told = False
+    has_logged = False
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a client; while there is no descriptor or no memory for one, try once each PAUSE."""
+        """Accept a connection; while there is no descriptor or memory for one, try only once every PAUSE."""
         try:
             accepted = super().accept()
         except (BlockingIOError, ConnectionAbortedError):
             raise
         except OSError as error:
-            if not self.told:
+            if not self.has_logged:
                 log.error("admin_pages_wait", why=error.strerror)
-            self.told = True
+            self.has_logged = True
             loop = IOLoop.current()
             loop.update_handler(self, 0)
             loop.call_later(PAUSE, loop.update_handler, self, IOLoop.READ)
             raise BlockingIOError from error
-        self.told = False
+        self.has_logged = False
         return accepted
 
 
 class AdminServer(HTTPServer):
-    """Serves the pages over MAX_CONNECTIONS at once, and closes any more.
+    """Serves the pages over at most MAX_CONNECTIONS, and closes further ones at once.
 
-    At the descriptor limit no import could open its files; any user of this machine could lead it there. Should it get
-    there in another way, it tries to accept once a second: Tornado's own way would spin, and log each turn.
+    Without that limit any user of this machine could use up the descriptors, and no import could open its files. If
+    they are used up in another way, it tries to accept once a second; Tornado alone would spin, and log each turn.
     """
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept on sockets, which listen already; they are this server's from now on."""
+        """Accept connections on listening sockets, which belong to this server from now on."""
         super().add_sockets(_Listening(fileno=one.detach()) for one in sockets)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
-        """Take a connection."""
+        """Serve a connection, or close it if there are too many."""
         if len(self._connections) < MAX_CONNECTIONS:
             super().handle_stream(stream, address)
         else:
@@ -166,18 +166,18 @@ class AdminServer(HTTPServer):
 def make_application(
     health: Callable[[], Health], metrics: Callable[[], bytes], status: Callable[[], bytes]
 ) -> Application:
-    """Give the application of the admin pages."""
-    parts = [
-        (f"/{name}", PartPage, {"content": content, "content_type": content_type})
-        for name, (content_type, content) in _PARTS.items()
+    """Return the application of the admin pages."""
+    assets = [
+        (f"/{name}", AssetPage, {"content": content, "content_type": content_type})
+        for name, (content_type, content) in _ASSETS.items()
     ]
     return Application(
         [
             ("/", StatusPage, {"status": status}),
             ("/healthz", HealthPage, {"health": health}),
             ("/metrics", MetricsPage, {"metrics": metrics}),
-            *parts,
+            *assets,
         ],
-        default_handler_class=NoPage,
+        default_handler_class=NotFoundPage,
         log_function=lambda handler: None,
     )

@@ -1,7 +1,7 @@
-"""Charts as SVG text, made of numbers alone: the same numbers, the same text.
+"""Charts as SVG text, made from numbers alone: the same numbers make the same text.
 
-Colours are classes, for the page's style sheet decides between light and dark. A part that has a title shows it when it
-is pointed at.
+Colours are CSS classes, because the style sheet of the page chooses between light and dark. The title of a part is
+shown when the mouse is over it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 STYLE: Final = Path(__file__).parent / "page" / "status.css"
-"""The style sheet of every page with charts."""
+"""The style sheet of all pages with charts."""
 
 WIDTH: Final = 300
 HEIGHT: Final = 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 298, 8, 128
-_HALF_A_TIME: Final = 20  # half the width of "16:00" in the page's font
-_GAP: Final = 0.25  # of a bar's place, between it and the next
-_MARK: Final = 2  # radius of a value between two gaps: a line of no length would be nearly invisible
+_HALF_LABEL: Final = 20  # half the width of "16:00" in the page's font
+_GAP: Final = 0.25  # the share of a bar's place that stays empty
+_DOT: Final = 2  # radius of a value between two gaps, where a line would have no length
 
 
 class Series(NamedTuple):
-    """Values, the oldest first, None where there is none; `style` is the class of what shows them."""
+    """Values, the oldest first, None where there is none; `style` is their CSS class."""
 
     name: str
     style: str
@@ -32,20 +32,20 @@ class Series(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """How values become heights: `place` gives 0 to 1 for each, `ticks` are the values with a line and a label."""
+    """How values become heights: `place` maps each to 0 to 1; `ticks` are the values with a grid line and a label."""
 
     place: Callable[[float], float]
     ticks: Sequence[tuple[float, str]]
 
 
 def from_zero(top: float, label: Callable[[float], str]) -> Scale:
-    """Give a scale from 0 to a round number at or above `top`, and at least 1e-9."""
+    """Return a linear scale from 0 to a round number at or above `top`, at least 1e-9."""
     end = _round_up(top)
     return Scale(lambda value: value / end, [(value, label(value)) for value in (0.0, end / 2, end)])
 
 
 def by_tens(values: Iterable[float], label: Callable[[float], str]) -> Scale:
-    """Give a scale of the powers of ten around `values`, at least one, each above 0; ten times is the same height."""
+    """Return a logarithmic scale between powers of ten around `values`: at least one, each above 0."""
     known = list(values)
     low = math.floor(math.log10(min(known)) + 1e-9)
     high = max(low + 1, math.ceil(math.log10(max(known)) - 1e-9))
@@ -57,7 +57,7 @@ def by_tens(values: Iterable[float], label: Callable[[float], str]) -> Scale:
 
 
 def bars(series: Sequence[Series], scale: Scale, times: Sequence[str], words: str, titles: Sequence[str]) -> str:
-    """Give a chart of stacked bars. `times` are the labels below, "" for none; `titles` one for each bar."""
+    """Return a chart of stacked bars. `times` are the labels below, "" for none; `titles` has one for each bar."""
     step = (_RIGHT - _LEFT) / len(times)
     parts = []
     for index, title in enumerate(titles):
@@ -77,7 +77,7 @@ def bars(series: Sequence[Series], scale: Scale, times: Sequence[str], words: st
 def lines(series: Sequence[Series], scale: Scale, times: Sequence[str], words: str, at: float = 0.0) -> str:
     """Return a chart of lines, each broken where there is no value; a value between two gaps is a dot.
 
-    A label of `times` stands `at` this share of its place: 0 for when it begins, 0.5 for below the value.
+    `at` is where in its place a label of `times` stands: 0 at the beginning, 0.5 below the value.
     """
     step = (_RIGHT - _LEFT) / len(times)
     parts = []
@@ -95,7 +95,7 @@ def lines(series: Sequence[Series], scale: Scale, times: Sequence[str], words: s
         if path:
             parts.append(f'<path class="line {one.style}" d="{path}">{_title(one.name)}</path>')
         parts += [
-            f'<circle class="{one.style}" cx="{_number(x)}" cy="{_number(y)}" r="{_MARK}">{_title(one.name)}</circle>'
+            f'<circle class="{one.style}" cx="{_number(x)}" cy="{_number(y)}" r="{_DOT}">{_title(one.name)}</circle>'
             for index, (x, y) in known
             if not _neighbours(points, index)
         ]
@@ -103,7 +103,7 @@ def lines(series: Sequence[Series], scale: Scale, times: Sequence[str], words: s
 
 
 def short(number: float) -> str:
-    """Give a number in at most three digits and a letter: 0, 0.25, 7.5, 120, 1.2k, 35M."""
+    """Return a number in at most three digits and a letter: 0, 0.25, 7.5, 120, 1.2k, 35M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size * 0.9995:
             return f"{number / size:.3g}{letter}"
@@ -111,7 +111,7 @@ def short(number: float) -> str:
 
 
 def latency(seconds: float) -> str:
-    """Return a time in at most three digits and its unit."""
+    """Return a time in at most three digits and a unit."""
     for size, unit in ((1.0, "s"), (1e-3, "ms")):
         if seconds >= size * 0.9995:
             return f"{seconds / size:.3g} {unit}"
@@ -119,7 +119,7 @@ def latency(seconds: float) -> str:
 
 
 def _round_up(value: float) -> float:
-    """Give the next of 1, 2 and 5 times a power of ten."""
+    """Return the next number at or above `value` that is 1, 2 or 5 times a power of ten."""
     value = max(value, 1e-9)
     power = 10.0 ** math.floor(math.log10(value))
     return float(next(f"{step * power:.3g}" for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9)))
@@ -159,7 +159,7 @@ def _axes(scale: Scale, times: Sequence[str], at: float = 0.0) -> str:
         if time:
             x = _LEFT + (index + at) * step
             # A label in the middle would be cut off at the right end.
-            style, place = ("end", WIDTH) if x > WIDTH - _HALF_A_TIME else ("middle", x)
+            style, place = ("end", WIDTH) if x > WIDTH - _HALF_LABEL else ("middle", x)
             parts.append(f'<path class="grid" d="M{_number(x)} {_BOTTOM}v5"/>')
             parts.append(f'<text class="{style}" x="{_number(place)}" y="{HEIGHT - 5}">{escape(time)}</text>')
     return "".join(parts)

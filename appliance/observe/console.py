@@ -1,8 +1,8 @@
-"""A log line for people on a terminal: the local time of day, the event, what matters first in words, then the rest.
+"""A log line for people on a terminal: the local time, the event, the most important values, then the others.
 
     21:02:20  serving  127.0.0.1:8445, 300 customers  tls=yes workers=2
 
-Nothing is left out: what has no place in LEADS follows as key=value. Nothing can move the cursor: what is not printable
+Nothing is left out: what is not in LEADS follows as key=value. Nothing can control the terminal: what is not printable
 is shown as a middle dot.
 """
 
@@ -17,11 +17,11 @@ _DIM: Final = "\x1b[2m"
 _BOLD: Final = "\x1b[1m"
 _COLOURS: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[1;31m", "debug": _DIM}
 _WIDTH: Final = 10  # of the time and what follows it
-_SAID: Final = ("timestamp", "level", "event")
+_SHOWN_ELSEWHERE: Final = ("timestamp", "level", "event")
 
 
 def _text(value: Any) -> str:
-    """Return a value as a person would write it."""
+    """Return a value as people write it."""
     if value is None or isinstance(value, bool):
         return {None: "-", True: "yes", False: "no"}[value]
     if isinstance(value, float):
@@ -34,7 +34,7 @@ def _text(value: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    # A line end stays one, indented: a fault of the config may be many lines.
+    # Line ends stay, and the next line is indented: an error in the config may take many lines.
     shown = ("".join(letter if letter.isprintable() else "·" for letter in line) for line in text.splitlines())
     return f"\n{'':{_WIDTH}}".join(shown)
 
@@ -68,15 +68,15 @@ LEADS: Final[Mapping[str, tuple[tuple[str, Callable[[Any], str]], ...]]] = {
     "warning": (("category", _text), ("where", _text)),
     "": (("why", _text), ("message", _text), ("todo", _text)),
 }
-"""Event -> the keys that are said first, each without its name, and how; "" for every other event."""
+"""Event -> the keys that come first, without their names, and how they are written; "" for every other event."""
 
 
 def line(now: float, level: str, event: Mapping[str, Any], *, colours: bool) -> str:
-    """Return one event, of `now` in seconds since 1970, with its line end."""
+    """Return the line of one event at `now`, seconds since 1970, with its line end."""
     name = str(event["event"])
     leads = [(key, say) for key, say in LEADS.get(name, LEADS[""]) if key in event]
     first = ", ".join(say(event[key]) for key, say in leads)
-    rest = [key for key in event if key not in _SAID and key not in dict(leads)]
+    rest = [key for key in event if key not in _SHOWN_ELSEWHERE and key not in dict(leads)]
     more = " ".join(f"{key}={_pair(event[key])}" for key in rest)
     if level not in ("info", "debug") and level != name:
         name = f"{level}: {name}"
@@ -88,6 +88,6 @@ def line(now: float, level: str, event: Mapping[str, Any], *, colours: bool) -> 
 
 
 def _pair(value: Any) -> str:
-    """Return a value that ends where a reader thinks it does."""
+    """Return a value in quotes if it contains a space, so that its end can be seen."""
     text = _text(value)
     return f'"{text}"' if " " in text else text

@@ -1,4 +1,4 @@
-"""The metrics in Prometheus' text format, made anew from the shared counters whenever they are asked for."""
+"""The metrics in Prometheus' text format, made from the shared counters at each scrape."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from appliance.observe.health import Health, Situation
-from appliance.observe.metrics import BUCKETS, Totals
+from appliance.observe.health import Health, SupervisorStatus
+from appliance.observe.shared_counters import BUCKETS, Totals
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _BOUNDS = (*map(str, BUCKETS), "+Inf")
 
 
 class _Collector(Collector):
-    def __init__(self, totals: Totals, health: Health, situation: Situation) -> None:
+    def __init__(self, totals: Totals, health: Health, supervisor: SupervisorStatus) -> None:
         self._totals = totals
         self._health = health
-        self._situation = situation
+        self._supervisor = supervisor
 
     def collect(self) -> Iterator[Metric]:
-        """Give every family."""
+        """Yield every metric family."""
         yield from self._of_requests()
-        totals, health, situation = self._totals, self._health, self._situation
+        totals, health, supervisor = self._totals, self._health, self._supervisor
         for name, words, value in (
             ("connections_opened", "Connections accepted.", totals.opened),
             ("handshake_failures", "TLS handshakes that failed.", totals.handshakes_failed),
@@ -35,27 +35,27 @@ class _Collector(Collector):
                 "Connections closed to make room, for being too slow, or for empty TLS records.",
                 totals.dropped,
             ),
-            ("log_lines_dropped", "Log lines lost because nobody read them.", totals.lines_dropped),
-            ("trail_lines_lost", "Lines of the access trail that were lost.", totals.trail_lost),
-            ("worker_restarts", "Workers started in the place of one that died.", situation.worker_restarts),
-            ("steward_restarts", "Stewards started in the place of one that died.", situation.steward_restarts),
+            ("log_lines_dropped", "Log lines lost because their reader was too slow.", totals.lines_dropped),
+            ("trail_lines_lost", "Lines of the audit trail that were lost.", totals.trail_lost),
+            ("worker_restarts", "Workers started to replace one that died.", supervisor.worker_restarts),
+            ("steward_restarts", "Stewards started to replace one that died.", supervisor.steward_restarts),
         ):
             yield CounterMetricFamily(f"sidebard_{name}", words, value=value)
         data, last = health.data, health.last_import
         for name, words, number in (
             ("connections", "Connections open now.", totals.open),
-            ("workers_ready", "Workers that answer.", totals.ready),
-            ("healthy", "1 if /healthz has no reasons.", float(not health.reasons)),
-            ("import_refused", "1 if the last import was refused.", float(bool(last and last.refused))),
+            ("workers_ready", "Workers that are ready.", totals.ready),
+            ("healthy", "1 if /healthz lists no reasons, else 0.", float(not health.reasons)),
+            ("import_refused", "1 if the last import was refused, else 0.", float(bool(last and last.refused))),
             (
                 "certificate_days_left",
-                "Days until the certificate in use that ends first does.",
+                "Days until the first of the certificates in use expires.",
                 health.certificate_days_left,
             ),
             (
                 "certificate_not_accepted",
-                "1 if Help Scout does not accept a certificate in use, as far as can be told.",
-                float(any(served.distrust for served in situation.certificates)) if situation.certificates else None,
+                "1 if Help Scout does not accept a certificate in use, as far as sidebard can tell, else 0.",
+                float(any(served.distrust for served in supervisor.certificates)) if supervisor.certificates else None,
             ),
             ("data_age_seconds", "Seconds since the customer data was read.", data.age_seconds if data else None),
             ("data_rows", "Customers in the newest snapshot.", data.rows if data else None),
@@ -70,9 +70,9 @@ class _Collector(Collector):
             if number or app:
                 requests.add_metric((app, outcome), number)
         yield requests
-        words = "Seconds to answer a request that has come, by what the cache said."
+        words = "Seconds to answer a request once it was received, by cache result."
         durations = HistogramMetricFamily("sidebard_request_seconds", words, labels=("cache",))
-        lookups = CounterMetricFamily("sidebard_cache_lookups", "Look-ups in the cache of cards.", labels=("result",))
+        lookups = CounterMetricFamily("sidebard_cache_lookups", "Look-ups in the card cache.", labels=("result",))
         for cache, histogram in self._totals.durations.items():
             buckets = list(zip(_BOUNDS, histogram.cumulative, strict=True))
             durations.add_metric((cache or "none",), buckets, histogram.seconds)
@@ -82,9 +82,9 @@ class _Collector(Collector):
         yield lookups
 
 
-def expose(totals: Totals, health: Health, situation: Situation) -> bytes:
-    """Give the text of /metrics."""
+def expose(totals: Totals, health: Health, supervisor: SupervisorStatus) -> bytes:
+    """Return the text of /metrics."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(totals, health, situation))
+    registry.register(_Collector(totals, health, supervisor))
     text: Callable[[CollectorRegistry], bytes] = generate_latest
     return text(registry)

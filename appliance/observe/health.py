@@ -1,4 +1,4 @@
-"""Health: whether somebody should look after the service, why, and the facts behind it."""
+"""Health: whether the service needs attention, why, and the facts behind that."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Final
 import msgspec
 
 from appliance import __version__
-from appliance.observe.metrics import Refusals
-from appliance.observe.trail import explain
+from appliance.observe.audit_trail import explain
+from appliance.observe.shared_counters import CauseCount
 from appliance.outcomes import Cause
 
 DAY: float = 86400.0
 NOT_ACCEPTED: Final = "Help Scout does not accept it"
-_GET_ONE: Final = "name one from a public authority in tls.certificate and tls.key"
+_REPLACE_IT: Final = "name one from a public authority in tls.certificate and tls.key"
 
 
-class Served(msgspec.Struct, frozen=True):
-    """A certificate in use: some of the names it is for, how many more there are, and when it ends."""
+class CertificateInfo(msgspec.Struct, frozen=True):
+    """A certificate in use: some of its names, how many more there are, and when it expires."""
 
     names: tuple[str, ...]
     more: int
     ends: float  # seconds since 1970
-    distrust: str = ""  # why Help Scout does not accept it, as far as can be told
+    distrust: str = ""  # why Help Scout does not accept it, as far as sidebard can tell
 
 
-class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor knows and the steward tells."""
+class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor knows and the steward reports."""
 
     workers: int = 0
     worker_restarts: int = 0
     steward_restarts: int = 0
     reload_fault: str = ""
     certificate_fault: str = ""
-    start_fault: str = ""  # why a process that should be there cannot be started
-    certificates: tuple[Served, ...] = ()  # the one that ends first at the front; none without TLS
+    start_fault: str = ""  # why a process cannot be started; "" if none is missing
+    certificates: tuple[CertificateInfo, ...] = ()  # the first to expire comes first; empty without TLS
 
 
-class Data(msgspec.Struct, frozen=True, kw_only=True):
+class SnapshotInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The newest snapshot."""
 
     generation: int
@@ -49,10 +49,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
-    """How the last import that was tried ended."""
+    """The result of the last import, successful or not."""
 
     at: float
-    refused: str = ""  # why, in a sentence; "" for a good one
+    refused: str = ""  # why, in a sentence; "" if it succeeded
     rows: int = 0
     bad_rows: int = 0
     bad: tuple[str, ...] = ()  # the first of them: file, line, and what is wrong
@@ -62,7 +62,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Workers(msgspec.Struct, frozen=True, kw_only=True):
-    """The workers: how many there should be, how many answer, and from which snapshots."""
+    """The workers: how many there should be, how many are ready, and which snapshots they answer from."""
 
     wanted: int
     ready: int
@@ -71,37 +71,37 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it, as /healthz gives it."""
+    """The health as /healthz shows it."""
 
     status: str
     reasons: list[str]
     warnings: list[str] = []
-    """What needs attention and is no reason to call the service unhealthy."""
+    """What needs attention but does not make the service unhealthy."""
     version: str = __version__
-    data: Data | None
+    data: SnapshotInfo | None
     last_import: Import | None
     certificate_days_left: float | None
     workers: Workers
-    refusals: dict[str, dict[str, Refusals]] = {}
-    """By app and likely cause: wrong signatures that were looked at. Anybody can send them, so they are no reason."""
+    refusals: dict[str, dict[str, CauseCount]] = {}
+    """Wrong signatures that were diagnosed, by app and likely cause. Anybody can send them, so they are no reason."""
 
 
 def examine(
     now: float,
-    situation: Situation,
+    supervisor: SupervisorStatus,
     workers: Workers,
-    data: Data | None,
+    data: SnapshotInfo | None,
     last_import: Import | None,
     max_age: float | None,
-    refusals: Mapping[tuple[str, Cause], Refusals],
-    trail_fault: int = 0,
-    troubles: Sequence[str] = (),
+    refusals: Mapping[tuple[str, Cause], CauseCount],
+    trail_error: int = 0,
+    more_reasons: Sequence[str] = (),
 ) -> Health:
-    """Give the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
+    """Return the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
 
-    `trail_fault` is the errno of why the access trail cannot be written, 0 for none; `troubles` are further reasons.
+    `trail_error` is the errno that says why the audit trail cannot be written, 0 if it can.
     """
-    days_left = days_until(situation.certificates[0].ends, now) if situation.certificates else None
+    days_left = days_until(supervisor.certificates[0].ends, now) if supervisor.certificates else None
     rules = (
         (data is None, "there is no customer data yet"),
         (
@@ -110,20 +110,20 @@ def examine(
         ),
         (bool(last_import and last_import.refused), f"the last import was refused: {_why(last_import)}"),
         (days_left is not None and days_left <= 0, "the certificate has expired"),
-        (bool(situation.certificate_fault), f"the new certificate is not used: {situation.certificate_fault}"),
-        (bool(situation.reload_fault), f"the new config is not used: {situation.reload_fault}"),
+        (bool(supervisor.certificate_fault), f"the new certificate is not used: {supervisor.certificate_fault}"),
+        (bool(supervisor.reload_fault), f"the new config is not used: {supervisor.reload_fault}"),
         (
-            bool(trail_fault),
-            f"the access trail cannot be written: {explain(trail_fault)}; its lines wait, up to a limit",
+            bool(trail_error),
+            f"the audit trail cannot be written: {explain(trail_error)}; its lines are being queued, up to a limit",
         ),
-        (bool(situation.start_fault), situation.start_fault),
-        (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers answer"),
+        (bool(supervisor.start_fault), supervisor.start_fault),
+        (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers are ready"),
     )
-    reasons = [*troubles, *(reason for applies, reason in rules if applies)]
+    reasons = [*more_reasons, *(reason for applies, reason in rules if applies)]
     return Health(
         status="degraded" if reasons else "ok",
         reasons=reasons,
-        warnings=[_warning(served) for served in situation.certificates if served.distrust],
+        warnings=[_warning(certificate) for certificate in supervisor.certificates if certificate.distrust],
         data=data,
         last_import=last_import,
         certificate_days_left=days_left,
@@ -132,18 +132,18 @@ def examine(
     )
 
 
-def _warning(served: Served) -> str:
-    names = ", ".join(served.names) or "no name"
-    return f"the certificate for {names} is {served.distrust}, so {NOT_ACCEPTED}; {_GET_ONE}"
+def _warning(certificate: CertificateInfo) -> str:
+    names = ", ".join(certificate.names) or "no name"
+    return f"the certificate for {names} is {certificate.distrust}, so {NOT_ACCEPTED}; {_REPLACE_IT}"
 
 
 def days_until(ends: float, now: float) -> float:
-    """Give how many days are left; below zero when it is over."""
+    """Return how many days are left; below zero if it is in the past."""
     return round((ends - now) / DAY, 2)
 
 
-def _by_app(refusals: Mapping[tuple[str, Cause], Refusals]) -> dict[str, dict[str, Refusals]]:
-    apps: dict[str, dict[str, Refusals]] = {}
+def _by_app(refusals: Mapping[tuple[str, Cause], CauseCount]) -> dict[str, dict[str, CauseCount]]:
+    apps: dict[str, dict[str, CauseCount]] = {}
     for (app, cause), found in refusals.items():
         apps.setdefault(app, {})[cause] = found
     return apps

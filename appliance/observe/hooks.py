@@ -1,7 +1,7 @@
-"""Every hook through which Python would print to stderr by itself, set so that it logs an event instead.
+"""Every hook through which Python itself would print to stderr, set so that it logs an event instead.
 
-None of them says more of an exception than its type and place: its text may hold what a client sent. What calls them
-may be a finalizer in the middle of anything, or another thread: the log's Writer is made for that.
+Each logs only the type and the place of an exception: its text may hold what a client sent. A hook may be called from a
+finalizer in the middle of anything, or from another thread; the log's Writer is made for that.
 
 `faulthandler` writes to a descriptor and not through a hook; see service/raw_output.py.
 """
@@ -19,44 +19,44 @@ from typing import Final, TextIO
 from appliance.observe.logs import describe, log, places
 
 UNRAISABLE_EVERY: Final = 60.0
-"""Seconds between two lines about exceptions of one type from one place: clients can cause some of them."""
+"""Seconds between two lines about exceptions of one type from one place, because clients can cause some of them."""
 
 _MAX_PLACES: Final = 100
 
 
 class Unraisable:
-    """Logs exceptions that could not be raised: in finalizers, in callbacks from C such as the one for server names."""
+    """Logs exceptions that nobody could catch: in finalizers, and in callbacks from C such as the one for SNI."""
 
     def __init__(self, timer: Callable[[], float]) -> None:
-        """`timer` gives seconds."""
+        """`timer` returns seconds."""
         self._timer = timer
-        self._unsaid: dict[tuple[str, str], int] = {}
-        self._said: dict[tuple[str, str], float] = {}
+        self._suppressed: dict[tuple[str, str], int] = {}
+        self._logged: dict[tuple[str, str], float] = {}  # when
 
     def __call__(self, unraisable: sys.UnraisableHookArgs, /) -> None:
-        """Log it, or count it if the like was logged a short while ago. Keep no reference to what it holds."""
+        """Log it, or count it if one like it was logged recently. Keep no reference to what it holds."""
         name, where = getattr(unraisable.exc_type, "__qualname__", ""), places(unraisable.exc_traceback)
         kind = (name, where[-1] if where else "")
-        if kind not in self._said and len(self._said) >= _MAX_PLACES:
+        if kind not in self._logged and len(self._logged) >= _MAX_PLACES:
             kind = ("", "")
-        count = self._unsaid.get(kind, 0) + 1
+        count = self._suppressed.get(kind, 0) + 1
         now = self._timer()
-        if now - self._said.get(kind, -UNRAISABLE_EVERY) < UNRAISABLE_EVERY:
-            self._unsaid[kind] = count
+        if now - self._logged.get(kind, -UNRAISABLE_EVERY) < UNRAISABLE_EVERY:
+            self._suppressed[kind] = count
             return
-        self._said[kind] = now
-        self._unsaid[kind] = 0
+        self._logged[kind] = now
+        self._suppressed[kind] = 0
         log.warning("unraisable", error=name, count=count, frames=where)
 
 
 def install(timer: Callable[[], float]) -> None:
-    """Set every hook of this process, and of those that are forked from it."""
+    """Set every hook, for this process and those that are forked from it."""
     sys.excepthook = log_crash
     sys.unraisablehook = Unraisable(timer)
     threading.excepthook = _log_thread_crash
     warnings.showwarning = show_warning
-    logging.lastResort = None  # for loggers that lead to no handler; the root has one
-    logging.raiseExceptions = False  # of a handler that fails, in plain text
+    logging.lastResort = None  # prints for loggers without a handler; ours has one
+    logging.raiseExceptions = False  # prints the traceback of a handler that fails
 
 
 def show_warning(
@@ -67,7 +67,7 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Log a warning's category and place: its text may hold a value."""
+    """Log the category and the place of a warning; its text may hold a value."""
     log.warning("warning", category=category.__name__, where=f"{filename}:{lineno}")
 
 

@@ -1,4 +1,4 @@
-"""What pages for people and programs of this machine have in common: who is answered, and that nobody keeps it."""
+"""What all pages for this machine alone have in common: who may ask for them, and that they are not cached."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from tornado.web import RequestHandler
 
 
 class LocalPage(RequestHandler):
-    """A page that is answered under this machine's own names alone."""
+    """A page that is served under a loopback name only."""
 
     def set_default_headers(self) -> None:
-        """Say nothing of the software, and have nothing kept or passed on."""
+        """Name no software, and forbid caching, referrers and content sniffing."""
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("X-Content-Type-Options", "nosniff")
 
     def compute_etag(self) -> None:
-        """Give none: every answer is of its moment."""
+        """Return None: no two answers are the same."""
 
     def prepare(self) -> None:
-        """Refuse what a page in a browser here was led to by a name that it controls (DNS rebinding)."""
+        """Refuse a request under any other name: a web page could lead its own name here (DNS rebinding)."""
         if not is_loopback(self.request.host):
             self.send_error(403)
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a Host header names this machine and no name that somebody else controls."""
+    """Return whether a Host header is a loopback address or localhost, which nobody else controls."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback

@@ -1,7 +1,7 @@
 """JSON log lines: events through structlog, and the request line with its fixed set of keys.
 
 No line holds an address, a name, a secret or a signature. Events take named facts that our own code chose; what the
-libraries log is reduced to its unformatted message, for the values that they would format in come from clients.
+libraries log is reduced to its unformatted message, because the values that they would format in come from clients.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -29,16 +29,16 @@ _TO_THE_SECOND: Final = len("2000-01-01T00:00:00")
 _SHORTER: Final = ((20, 200), (5, 100), (0, 50))
 
 PRIORITIES: Final = {"debug": b"<7>", "info": b"<6>", "warning": b"<4>", "error": b"<3>", "critical": b"<2>"}
-"""Each level as the journal takes it, in front of the line (sd-daemon(3))."""
+"""The prefix by which the journal knows the level of a line (sd-daemon(3))."""
 
 REQUEST_LEVEL: Final = "info"
 
 MAX_REFUSALS: Final = 10
-"""Lines a second about refused requests; whoever sends more is counted, and fills no disk."""
+"""Lines a second about refused requests. Further ones are counted, so that no client can fill the disk."""
 
 
 class RequestLine(msgspec.Struct, frozen=True, gc=False):
-    """All that is ever written about one request. The struct is the guarantee: there is no key for anything else."""
+    """Everything that is ever logged about one request: there is no field for anything else."""
 
     timestamp: str
     level: str
@@ -57,43 +57,62 @@ class RequestLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stream(Protocol):
-    """Takes whole lines: a Writer, or a file opened for bytes."""
+    """A destination of whole lines: a Writer, or a binary file."""
 
     def write(self, line: bytes, /) -> object:
-        """Take one line, with its end."""
+        """Write one line, with its line end."""
 
     def flush(self) -> object:
-        """See to it that what was taken is written soon."""
+        """Have what was written reach the descriptor soon."""
 
 
-class Taker(Protocol):
-    """Takes lines that are still to be encoded: a Writer."""
+class LineSink(Protocol):
+    """A destination of lines that are not encoded yet: a Writer."""
 
     def take(self, line: RequestLine, /) -> object:
-        """Take one line."""
+        """Accept one line."""
+
+
+class RequestSink(Protocol):
+    """Is told of every answered request: a RequestLog, an AuditTrail."""
+
+    def write(self, reply: Reply, app: str, duration_us: int, peer: str, /) -> None:
+        """Record what `reply` was sent by `app` ("" for none) to `peer`, and how many microseconds it took to make."""
+
+
+class RequestSinks:
+    """Tells several sinks of every answered request, in this order."""
+
+    def __init__(self, sinks: Sequence[RequestSink]) -> None:
+        self._writes = tuple(sink.write for sink in sinks)
+
+    def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
+        """See RequestSink."""
+        for write in self._writes:
+            write(reply, app, duration_us, peer)
 
 
 class RequestLog:
-    """Writes one line a request, and of refusals not more than a reader can use."""
+    """Writes one line per request, but only MAX_REFUSALS lines a second about refused ones."""
 
-    def __init__(self, stream: Taker, clock: Callable[[], float], *, on: bool = True, terminal: bool = False) -> None:
-        """`clock` gives seconds since 1970; `on` is `[log] requests`; on a terminal lines are for people."""
-        self._take = stream.take
-        self._stamp = Stamp(clock)
+    def __init__(self, sink: LineSink, clock: Callable[[], float], *, on: bool = True, terminal: bool = False) -> None:
+        """`clock` returns seconds since 1970; `on` is `[log] requests`; on a `terminal` lines are for people."""
+        self._take = sink.take
+        self._stamp = TimestampFormatter(clock)
         self._on = on
         self._terminal = terminal
         self._second = ""
         self._refused = 0
-        self._unsaid: dict[str, int] = {}
+        self._suppressed: dict[str, int] = {}
 
     def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
-        """Log what `reply` was given by `app` ("" for none) to `peer`, in how many microseconds."""
+        """Log a request. See RequestSink."""
         if reply.fault:
             log.error("card_fault" if reply.outcome is Outcome.CARD_FAULT else "data_fault", app=app, why=reply.fault)
         if not self._on:
             return
         now = self._stamp()
-        if reply.response.status >= 400 and not self._may_say(reply, now[:_TO_THE_SECOND]):
+        if reply.response.status >= 400 and not self._under_limit(reply, now[:_TO_THE_SECOND]):
             return
         line = RequestLine(
             now,
@@ -118,42 +137,42 @@ class RequestLog:
             self._take(line)
 
     def tick(self) -> None:
-        """Say what was left unsaid in the second that has passed; called once a second."""
+        """Report the refusals of the last second that have no line of their own; to be called once a second."""
         if self._stamp()[:_TO_THE_SECOND] != self._second:
-            self._say_the_rest()
+            self._report_suppressed()
 
     def close(self) -> None:
-        """Say what was left unsaid, at the end."""
-        self._say_the_rest()
+        """Report the refusals that have no line of their own, at the end."""
+        self._report_suppressed()
 
-    def _may_say(self, reply: Reply, second: str) -> bool:
+    def _under_limit(self, reply: Reply, second: str) -> bool:
         if second != self._second:
-            self._say_the_rest()
+            self._report_suppressed()
             self._second = second
             self._refused = 0
         self._refused += 1
         if self._refused <= MAX_REFUSALS:
             return True
-        self._unsaid[reply.outcome] = self._unsaid.get(reply.outcome, 0) + 1
+        self._suppressed[reply.outcome] = self._suppressed.get(reply.outcome, 0) + 1
         return False
 
-    def _say_the_rest(self) -> None:
-        if self._unsaid:
-            unsaid, self._unsaid = self._unsaid, {}
-            log.warning("refusals_not_logged", count=sum(unsaid.values()), outcomes=unsaid)
+    def _report_suppressed(self) -> None:
+        if self._suppressed:
+            suppressed, self._suppressed = self._suppressed, {}
+            log.warning("refusals_not_logged", count=sum(suppressed.values()), outcomes=suppressed)
 
 
-class Stamp:
-    """Gives the time as `timestamp` does, and formats the date once a second: 0.3 us instead of 2."""
+class TimestampFormatter:
+    """Formats the current time for `timestamp`; the date only once a second, which takes 0.3 µs instead of 2."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds since 1970."""
+        """`clock` returns seconds since 1970."""
         self._clock = clock
         self._second = -1
         self._prefix = ""
 
     def __call__(self) -> str:
-        """Give the time now."""
+        """Return the current time, in ISO 8601 with microseconds."""
         now = self._clock()
         second = int(now)
         if second != self._second:
@@ -165,12 +184,13 @@ class Stamp:
 def configure(
     stream: Stream, clock: Callable[[], float], *, level: str = "info", terminal: bool = False, journal: bool = False
 ) -> None:
-    """Send every event of this process, ours and the libraries', to `stream`.
+    """Send every event of this process, our own and the libraries', to `stream`.
 
-    As JSON, or on a terminal for people; on the journal with the level in front, which systemd takes off again.
+    Each is a line of JSON; on a `terminal` a line for people; for the `journal` with the level in front, which systemd
+    removes.
     """
     number = logging.getLevelName(level.upper())
-    now = Stamp(clock)
+    now = TimestampFormatter(clock)
     colours = not os.environ.get("NO_COLOR")  # https://no-color.org
 
     def render(_logger: object, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[bytes], dict[str, Any]]:
@@ -197,7 +217,7 @@ def configure(
 class _Sink:
     """Passes lines on to a stream.
 
-    Without the lock of structlog's loggers: a finalizer that logs in the middle of a write would wait for it forever.
+    It has no lock, unlike structlog's own loggers: a finalizer that logs in the middle of a write would deadlock.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -211,7 +231,7 @@ class _Sink:
 
 
 def _fit(event: dict[str, Any], room: int) -> bytes:
-    """Encode an event in fewer bytes than `room`: of a longer one, its lists' ends and its texts' heads."""
+    """Encode an event in fewer bytes than `room`; if it is too long, with the ends of lists and the starts of texts."""
     line = _encode(event)
     for items, characters in _SHORTER:
         if len(line) < room:
@@ -232,29 +252,29 @@ def _shorten(value: Any, items: int, characters: int) -> Any:
 
 
 class _Forward(logging.Handler):
-    """Takes what libraries log into our events, without the values in it."""
+    """Turns what libraries log into our events, without the values in it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # asyncio formats its text itself: fixed words, then the repr of a call, then reprs by the line.
+        # asyncio formats its messages itself: fixed words, then the repr of a call, then one repr per line.
         message = str(record.msg).partition("\n")[0].partition("(")[0]
         error = record.exc_info[1] if record.exc_info else None
         log.log(record.levelno, "library", library=record.name, message=message, **describe(error))
 
 
 def describe(error: BaseException | None) -> dict[str, str | list[str]]:
-    """Give what a log line may say of an exception: its type and where it came from, not its text."""
+    """Return what a log line may say about an exception: its type and where it was raised, not its text."""
     if error is None:
         return {}
     return {"error": type(error).__qualname__, "frames": places(error.__traceback__)}
 
 
 def places(trace: TracebackType | None) -> list[str]:
-    """Return where a traceback passed, the innermost place last. Reads no source file, for a client may wait."""
+    """Return the places of a traceback, the innermost last. Reads no source file: a client may be waiting."""
     return [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in traceback.walk_tb(trace)]
 
 
 def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
-    """Whether systemd says that this descriptor leads to the journal, and to no pipe or file behind it."""
+    """Return whether this descriptor is the one that systemd connected to the journal, not a pipe or a file."""
     try:
         found = os.fstat(descriptor)
     except OSError:

@@ -1,1 +1,1 @@
-"""The page on which a card is made: the sidebar as an agent sees it, live while template, config and data change."""
+"""The page for making a card: the sidebar as an agent sees it, live while template, config and data change."""

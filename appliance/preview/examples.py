@@ -1,4 +1,4 @@
-"""The messages that the page starts from: one about each customer, and one for each special state."""
+"""The messages that the page offers: one about each customer, and one for each special state."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 import msgspec
 
-from appliance.preview.people import Person
+from appliance.preview.customer_search import CustomerMatch
 from appliance.sidebar.protocols.base import Conversation, HelpDesk
 
-STRANGER: Final = Person("Sam Stranger", ("sam.stranger@nowhere.example",))
+UNKNOWN_CUSTOMER: Final = CustomerMatch("Sam Stranger", ("sam.stranger@nowhere.example",))
 
 
-class Data(enum.StrEnum):
-    """What the customers are taken to be."""
+class DataState(enum.StrEnum):
+    """The state of the customer data that a card is shown for."""
 
     LIVE = "live"
     NOT_LOADED = "not_loaded"
@@ -23,11 +23,11 @@ class Data(enum.StrEnum):
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A state to look at: its name, the message that leads to it, and what the customers are meanwhile."""
+    """A state to look at: its name, the message that leads to it, and the state of the data."""
 
     title: str
     body: str
-    data: Data = Data.LIVE
+    data: DataState = DataState.LIVE
 
 
 def message(protocol: HelpDesk, name: str, addresses: Sequence[str], *, draft: bool = False) -> str:
@@ -47,16 +47,16 @@ def message(protocol: HelpDesk, name: str, addresses: Sequence[str], *, draft: b
         return body.decode()
 
 
-def examples(protocol: HelpDesk, people: Sequence[Person]) -> tuple[Example, ...]:
-    """Return the special states; `people` are some customers, at best two."""
-    known = people[0] if people else STRANGER
-    several = [address for person in people[:2] for address in person.addresses]
+def examples(protocol: HelpDesk, matches: Sequence[CustomerMatch]) -> tuple[Example, ...]:
+    """Return the special states; `matches` are some customers, if possible two."""
+    known = matches[0] if matches else UNKNOWN_CUSTOMER
+    several = [address for match in matches[:2] for address in match.addresses]
     found = [
-        Example("Unknown customer", message(protocol, STRANGER.name, STRANGER.addresses)),
+        Example("Unknown customer", message(protocol, UNKNOWN_CUSTOMER.name, UNKNOWN_CUSTOMER.addresses)),
         Example("No e-mail address", message(protocol, known.name, ())),
         Example("Draft", message(protocol, "", (), draft=True)),
         Example("Several customers", message(protocol, known.name, several)),
-        Example("Old data", message(protocol, known.name, known.addresses), Data.OLD),
-        Example("Data not loaded", message(protocol, known.name, known.addresses), Data.NOT_LOADED),
+        Example("Old data", message(protocol, known.name, known.addresses), DataState.OLD),
+        Example("Data not loaded", message(protocol, known.name, known.addresses), DataState.NOT_LOADED),
     ]
-    return tuple(example for example in found if len(people) > 1 or example.title != "Several customers")
+    return tuple(example for example in found if len(matches) > 1 or example.title != "Several customers")

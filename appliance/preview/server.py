@@ -1,6 +1,6 @@
-"""The page's server: for one person on this machine, who has the address with the token.
+"""The server of the page: for one person on this machine, who has the URL with the token.
 
-Whatever the operator's card holds, it is shown in a frame of its own in which nothing runs and nothing is loaded.
+Whatever the operator's card contains, it is shown in a frame of its own that runs no script and loads nothing.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from tornado.iostream import StreamClosedError
 from tornado.web import Application
 
 from appliance.observe.local_page import LocalPage
-from appliance.preview.examples import Data
+from appliance.preview.examples import DataState
 from appliance.preview.session import Session
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a preview in good order, a terminal that is closed too: what was imported for it must not stay."""
+"""The signals that end a preview cleanly, including a closed terminal: what was imported for it is removed."""
 
-LOOK_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.25
 PAGE: Final = "preview"
 _FOLDER: Final = Path(__file__).parent / "page"
-_MAX_REQUEST: Final = 4 * 1024 * 1024  # a message over Help Scout's limit is to be answered with what is said of it
+_MAX_REQUEST: Final = 4 * 1024 * 1024  # more than the service accepts, so that its refusal can be shown
 
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; frame-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# No image either: the style guide has none, and one would tell its server who looks at which customer.
+# No images either: the style guide has none, and one would tell its server who looks at which customer.
 _CARD_POLICY: Final = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self';"
     " sandbox allow-same-origin"
@@ -51,15 +51,15 @@ _FILES: Final = {
 }
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What the page posts: a message as it stands in the editor, and what the customers are taken to be."""
+class PreviewRequest(msgspec.Struct, frozen=True):
+    """What the page posts: the message in the editor, and the state of the data that the card is shown for."""
 
     body: str
-    data: Data = Data.LIVE
+    data: DataState = DataState.LIVE
 
 
-class Hub:
-    """Who is to be told when the state changes."""
+class EventBroker:
+    """Notifies the open pages when the state changes."""
 
     def __init__(self, session: Session, token: str) -> None:
         self.session: Final = session
@@ -67,23 +67,23 @@ class Hub:
         self.listeners: set[asyncio.Event] = set()
         self.closed = False
 
-    def tell(self) -> None:
-        """Wake everybody who listens."""
+    def notify(self) -> None:
+        """Wake all listeners."""
         for listener in self.listeners:
             listener.set()
 
     def close(self) -> None:
-        """Send everybody home."""
+        """End all event streams."""
         self.closed = True
-        self.tell()
+        self.notify()
 
 
-class _Page(LocalPage):
-    """What every page has in common: who may ask, and what a browser may do with the answer."""
+class _PreviewPage(LocalPage):
+    """What all pages have in common: who may ask for them, and what a browser may do with the response."""
 
-    def initialize(self, hub: Hub) -> None:
-        """Take the hub."""
-        self.hub = hub
+    def initialize(self, broker: EventBroker) -> None:
+        """Set the broker."""
+        self.broker = broker
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -93,78 +93,80 @@ class _Page(LocalPage):
 
     def prepare(self) -> None:
         super().prepare()
-        given = self.request.path.removeprefix("/").partition("/")[0]  # another user here does not know the token
-        if not self._finished and not hmac.compare_digest(given.encode(), self.hub.token):
+        given = self.request.path.removeprefix("/").partition("/")[
+            0
+        ]  # another user of this machine does not know the token
+        if not self._finished and not hmac.compare_digest(given.encode(), self.broker.token):
             self.send_error(403)
 
     def write_error(self, status_code: int, **_: Any) -> None:
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        words = "Open the address that sidebard preview has printed." if status_code == 403 else ""
+        words = "Open the URL that sidebard preview printed." if status_code == 403 else ""
         self.finish(f"{words or HTTPStatus(status_code).phrase}\n")
 
     def finish_json(self, value: object) -> None:
-        """Answer with a value."""
+        """Send a value as JSON."""
         self.set_header("Content-Type", "application/json")
         self.finish(msgspec.json.encode(value))
 
 
-class _File(_Page):
-    """A file of the page's own."""
+class _File(_PreviewPage):
+    """A file of the page."""
 
     def get(self, name: str) -> None:
-        """Give it."""
+        """Send it."""
         file, kind, policy = _FILES[name]
         self.set_header("Content-Type", f"{kind}; charset=utf-8")
         self.set_header("Content-Security-Policy", policy)
         self.finish((_FOLDER / file).read_bytes())
 
 
-class _Customers(_Page):
-    """The customers that a text finds."""
+class _Customers(_PreviewPage):
+    """The search for customers."""
 
     def get(self) -> None:
-        """Give some."""
-        self.finish_json(self.hub.session.choices(self.get_query_argument("search", "")))
+        """Send those that match."""
+        self.finish_json(self.broker.session.choices(self.get_query_argument("search", "")))
 
 
-class _Answer(_Page):
-    """The answer to a message."""
+class _Answer(_PreviewPage):
+    """The service's response to a message."""
 
     def post(self) -> None:
-        """Give it, with what the page shows beside."""
+        """Send it, with what the page shows beside it."""
         try:
-            question = msgspec.json.decode(self.request.body, type=Question)
+            question = msgspec.json.decode(self.request.body, type=PreviewRequest)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self.send_error(400)
             return
-        # A lone surrogate, which a browser can send, is nothing that Help Scout could.
-        self.finish_json(self.hub.session.answer(question.body.encode("utf-8", "replace"), question.data))
+        # A browser can send a lone surrogate; Help Scout cannot.
+        self.finish_json(self.broker.session.answer(question.body.encode("utf-8", "replace"), question.data))
 
 
-class _Events(_Page):
+class _Events(_PreviewPage):
     """The state, now and whenever it changes, as server-sent events."""
 
     async def get(self) -> None:
-        """Give one after the other until the page is closed."""
+        """Send them until the page is closed."""
         self.set_header("Content-Type", "text/event-stream")
         self._changed = asyncio.Event()
-        self.hub.listeners.add(self._changed)
+        self.broker.listeners.add(self._changed)
         try:
-            while not self.hub.closed:
+            while not self.broker.closed:
                 self._changed.clear()
-                self.write(b"data: " + msgspec.json.encode(self.hub.session.state) + b"\n\n")
+                self.write(b"data: " + msgspec.json.encode(self.broker.session.state) + b"\n\n")
                 await self.flush()
                 await self._changed.wait()
         except StreamClosedError:
-            pass  # the page was closed, and the next write has met it
+            pass  # the page was closed
         finally:
-            self.hub.listeners.discard(self._changed)
+            self.broker.listeners.discard(self._changed)
 
     def on_connection_close(self) -> None:
         self._changed.set()
 
 
-class _Nothing(_Page):
+class _Nothing(_PreviewPage):
     """Everything else."""
 
     def prepare(self) -> None:
@@ -173,10 +175,10 @@ class _Nothing(_Page):
             self.send_error(404)
 
 
-def make_application(hub: Hub) -> Application:
-    """Give the application of the page."""
+def make_application(broker: EventBroker) -> Application:
+    """Return the application of the page."""
     names = "|".join(name.replace(".", r"\.") for name in _FILES)
-    given = {"hub": hub}
+    given = {"broker": broker}
     return Application(
         [
             (rf"/[^/]*/({names})", _File, given),
@@ -191,49 +193,49 @@ def make_application(hub: Hub) -> Application:
 
 
 def url(listener: socket.socket, token: str) -> str:
-    """Give the page's address."""
+    """Return the URL of the page."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}/{token}/{PAGE}" if ":" in host else f"http://{host}:{port}/{token}/{PAGE}"
 
 
 async def serve(session: Session, listener: socket.socket, token: str) -> None:
-    """Serve the page on a listening socket until one of ENDING, which were blocked and are again when it returns.
+    """Serve the page on a listening socket until one of ENDING, which must be blocked, and are again when it returns.
 
-    The end takes its time, and a terminal and a bootloader may each send a signal for one press. nohup's SIGHUP stays
-    ignored.
+    They are blocked because the end takes time, and the terminal and the bootloader may each send a signal for one
+    key press. A SIGHUP that nohup ignores stays ignored.
     """
-    loop, stop, hub = asyncio.get_running_loop(), asyncio.Event(), Hub(session, token)
+    loop, stop, broker = asyncio.get_running_loop(), asyncio.Event(), EventBroker(session, token)
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stop.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    server = HTTPServer(make_application(hub), max_body_size=_MAX_REQUEST, max_buffer_size=_MAX_REQUEST)
+    server = HTTPServer(make_application(broker), max_body_size=_MAX_REQUEST, max_buffer_size=_MAX_REQUEST)
     listener.setblocking(False)
     server.add_socket(listener)
-    watch = asyncio.create_task(_watch(hub))
+    watch = asyncio.create_task(_watch(broker))
     await stop.wait()
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     watch.cancel()
     server.stop()
-    hub.close()
+    broker.close()
     await server.close_all_connections()
 
 
-async def _watch(hub: Hub) -> None:
+async def _watch(broker: EventBroker) -> None:
     """Look at the operator's files, and take over what an import has made once it ends."""
-    session = hub.session
+    session = broker.session
     while True:
-        if session.look():
-            hub.tell()
+        if session.poll():
+            broker.notify()
         if session.child is None:
-            await asyncio.sleep(LOOK_SECONDS)
-        elif await _is_readable(session.child.descriptor, LOOK_SECONDS):
-            session.take()
-            hub.tell()
+            await asyncio.sleep(POLL_SECONDS)
+        elif await _is_readable(session.child.descriptor, POLL_SECONDS):
+            session.finish_import()
+            broker.notify()
 
 
 async def _is_readable(descriptor: int, seconds: float) -> bool:
-    """Say whether a descriptor becomes readable within so many seconds."""
+    """Return whether a descriptor becomes readable within some seconds."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, ready.set)
     try:

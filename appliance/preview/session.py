@@ -1,7 +1,7 @@
-"""What the page shows: an app made of the operator's settings, template and data, made again when one of them changes.
+"""The state of a preview: an app from the operator's settings, template and data, rebuilt when one of them changes.
 
-A fault changes nothing but the list of faults: the last good state stays. The operator's files are only read; data is
-imported into a folder of our own.
+A fault changes only the list of faults: the last good state stays. The operator's files are only read; data is imported
+into a folder of the preview's own.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.spec import Refused
 from appliance.outcomes import CARD_STATUS, Outcome
-from appliance.preview.examples import Data, Example, examples, message
-from appliance.preview.faults import Shown, show
-from appliance.preview.people import Person, search
+from appliance.preview.customer_search import CustomerMatch, search
+from appliance.preview.examples import DataState, Example, examples, message
+from appliance.preview.fault_view import FaultView, view_fault
 from appliance.service.importing import Failed, ImportChild, Result
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import HelpDesk, Message
@@ -40,8 +40,8 @@ from appliance.system.files import fingerprint_of
 _DAY: Final = 86400.0
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What Help Scout would get, and how long it took. `html` is the card, or None for a refusal."""
+class PreviewAnswer(msgspec.Struct, frozen=True):
+    """What Help Scout would receive, and how long it took. `html` is the card, or None for a refusal."""
 
     status: int
     outcome: Outcome
@@ -50,14 +50,14 @@ class Answer(msgspec.Struct, frozen=True):
     milliseconds: float
     html: str | None
     shown: str | None
-    """What an agent sees of it: what Help Scout leaves."""
+    """What an agent sees of it, after Help Scout has removed what it does not allow."""
 
-    faults: tuple[Shown, ...]
-    warnings: tuple[Shown, ...]
+    faults: tuple[FaultView, ...]
+    warnings: tuple[FaultView, ...]
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A customer to choose: the name, the main address, the same as people write it, and the message about them."""
+    """A customer to choose: the name, the main address, the same in readable form, and the message about them."""
 
     name: str
     address: str
@@ -66,46 +66,46 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What the page has to know besides answers. `as_of` is seconds since 1970."""
+    """What the page shows besides answers. `as_of` is seconds since 1970."""
 
     app: str
     files: tuple[str, ...]
     rows: int | None
     as_of: float | None
     importing: bool
-    faults: tuple[Shown, ...]
-    warnings: tuple[Shown, ...]
+    faults: tuple[FaultView, ...]
+    warnings: tuple[FaultView, ...]
     examples: tuple[Example, ...]
 
 
 class Session:
-    """The state of one preview. Its methods never fail, whatever the operator's files become."""
+    """One preview. Its methods never fail, whatever happens to the operator's files."""
 
     def __init__(self, settings: Settings, app: App, read: Callable[[], Settings], folder: Path) -> None:
-        """Make the app of the settings and start the first import.
+        """Make the app from the settings, and start the first import.
 
-        `read` gives the settings anew, or raises ConfigError; `folder`, not there yet, is for the data. The calling
-        process must have no other threads.
+        `read` returns the current settings, or raises ConfigError; `folder`, which does not exist yet, is for the data.
+        The calling process must have no other threads.
         """
         self._settings, self._app, self._read, self._folder = settings, app, read, folder
         self._protocol = self._make_protocol(app)
-        self._settings_faults: tuple[Shown, ...] = ()
-        self._data_faults: tuple[Shown, ...] = ()
-        self._apps: dict[Data, SidebarApp] = {}
+        self._settings_faults: tuple[FaultView, ...] = ()
+        self._data_faults: tuple[FaultView, ...] = ()
+        self._apps: dict[DataState, SidebarApp] = {}
         self._snapshot: Snapshot | None = None
-        self._tried = ""
+        self._imported = ""
         self.child: ImportChild | None = None
         self._plan = plan_of(settings)
-        self._stamp = self._look()
+        self._fingerprint = self._take_fingerprint()
         self._make()
         self._open_kept()
         self._import_if_changed()
 
-    # What the page asks
+    # Queries
 
     @property
     def state(self) -> State:
-        """What is true now."""
+        """The current state."""
         facts = self._snapshot.facts if self._snapshot else None
         files = [self._settings.file, self._app.card, *self._plan.files]
         return State(
@@ -115,15 +115,15 @@ class Session:
             as_of=facts.as_of if facts else None,
             importing=self.child is not None,
             faults=self._settings_faults + self._data_faults,
-            warnings=tuple(show(sentence, self._app.card) for sentence in self._removed()),
-            examples=examples(self._protocol, self._people("")),
+            warnings=tuple(view_fault(sentence, self._app.card) for sentence in self._removed()),
+            examples=examples(self._protocol, self._matches("")),
         )
 
-    def answer(self, body: bytes, data: Data) -> Answer:
-        """Give the answer to a message, signed and asked as Help Scout would."""
-        app = self._apps[Data.OLD if data is Data.OLD else Data.LIVE]
-        # It forgets what was answered before: the time that is shown is a first request's.
-        app.use(None if data is Data.NOT_LOADED else self._snapshot)
+    def answer(self, body: bytes, data: DataState) -> PreviewAnswer:
+        """Return the answer to a message that is signed and sent as by the help desk."""
+        app = self._apps[DataState.OLD if data is DataState.OLD else DataState.LIVE]
+        # This empties its cache: the time that is shown is that of a first request.
+        app.use(None if data is DataState.NOT_LOADED else self._snapshot)
         protocol = app.protocol
         request = Message(body, protocol.sign(body).encode())
         started = time.perf_counter()
@@ -131,10 +131,10 @@ class Session:
         seconds = time.perf_counter() - started
         response = reply.response
         card = protocol.read_card(response.body) if response.status == CARD_STATUS else None
-        # While the files cannot be used, the template is one of before: its lines are not those in the file.
-        is_of_now = not self._settings_faults
+        # While the files cannot be used, the template is the previous one: its lines are not those in the file.
+        is_current = not self._settings_faults
         shown, warnings = self._shown_of(card)
-        return Answer(
+        return PreviewAnswer(
             status=response.status,
             outcome=reply.outcome,
             text=response.body.decode(),
@@ -142,22 +142,22 @@ class Session:
             milliseconds=round(seconds * 1000, 3),
             html=card,
             shown=shown,
-            faults=(show(reply.fault, self._app.card),) if reply.fault and is_of_now else (),
+            faults=(view_fault(reply.fault, self._app.card),) if reply.fault and is_current else (),
             warnings=warnings,
         )
 
     def _removed(self) -> tuple[str, ...]:
-        """Say what Help Scout removes of the template as it is in its file."""
+        """Return what the help desk removes from the template as it is in its file."""
         if not self._protocol.removes_html:
             return ()
         try:
             text = read_card(self._app)
-        except ConfigError:  # which is among the faults
+        except ConfigError:  # it is among the faults already
             return ()
         return tuple(sentences(str(self._app.card), removals_of(text))) if text is not None else ()
 
-    def _shown_of(self, html: str | None) -> tuple[str | None, tuple[Shown, ...]]:
-        """Return what an agent sees of a card, and what to say of the rest."""
+    def _shown_of(self, html: str | None) -> tuple[str | None, tuple[FaultView, ...]]:
+        """Return what an agent sees of a card, and warnings about what is removed."""
         if html is None:
             return None, ()
         cleaned, is_blank, warnings = html, not html.strip(), []
@@ -165,62 +165,64 @@ class Session:
             cleaned, removals, is_blank = clean(html)
             said = "\n".join(self._removed())
             things = dict.fromkeys(removal.what for removal in removals)
-            warnings = [f"Help Scout removes {what}, which a value brings" for what in things if f" {what}" not in said]
+            warnings = [
+                f"Help Scout removes {what}, which comes from a value" for what in things if f" {what}" not in said
+            ]
         if is_blank:
             warnings.append("the card is empty, so agents see nothing")
-        return cleaned, tuple(Shown("", warning) for warning in warnings)
+        return cleaned, tuple(FaultView("", warning) for warning in warnings)
 
     def choices(self, text: str) -> tuple[Choice, ...]:
-        """Give the customers that `text` finds."""
+        """Return the customers that match `text`."""
         return tuple(
             Choice(
-                person.name,
-                person.addresses[0],
-                readable(person.addresses[0]),
-                message(self._protocol, person.name, person.addresses),
+                match.name,
+                match.addresses[0],
+                readable(match.addresses[0]),
+                message(self._protocol, match.name, match.addresses),
             )
-            for person in self._people(text)
+            for match in self._matches(text)
         )
 
-    def _people(self, text: str) -> tuple[Person, ...]:
+    def _matches(self, text: str) -> tuple[CustomerMatch, ...]:
         try:
             return search(self._snapshot, self._plan, text) if self._snapshot else ()
         except SnapshotFault:
-            return ()  # the answer says so
+            return ()  # the answer shows the fault
 
-    # What changes it
+    # Changes
 
-    def look(self) -> bool:
-        """Take over what has changed since the last look, and say whether anything has.
+    def poll(self) -> bool:
+        """Apply what has changed since the last call, and return whether anything has.
 
-        An import goes on beside in a child: when `child.descriptor` becomes readable, `take` is to be called.
+        An import runs in a child process: when `child.descriptor` becomes readable, call `finish_import`.
         """
-        stamp = self._look()
-        changed = stamp != self._stamp
+        fingerprint = self._take_fingerprint()
+        changed = fingerprint != self._fingerprint
         if changed:
-            self._stamp = stamp
-            self._settle()
+            self._fingerprint = fingerprint
+            self._reload()
         return self._import_if_changed() or changed
 
-    def take(self) -> None:
-        """Take over what the import made."""
+    def finish_import(self) -> None:
+        """Use the result of the import, which has ended."""
         if self.child is None:
             return
         child, self.child = self.child, None
-        self._adopt(child.result())
+        self._use_import(child.result())
 
     def close(self) -> None:
-        """End what is running, and close the snapshot."""
+        """Stop a running import, and close the snapshot."""
         if self.child is not None:
             self.child.kill()
             self.child.result()
         if self._snapshot is not None:
             self._snapshot.close()
 
-    def _look(self) -> str:
+    def _take_fingerprint(self) -> str:
         return fingerprint_of(file for file in (self._settings.file, self._app.card) if file)
 
-    def _settle(self) -> None:
+    def _reload(self) -> None:
         """Read the settings and the template again."""
         try:
             settings = self._read()
@@ -229,14 +231,16 @@ class Session:
             return
         app = next((app for app in settings.apps if app.name == self._app.name), None)
         if app is None:
-            self._settings_faults = (Shown("", f'there is no app "{self._app.name}" any more; start again'),)
+            self._settings_faults = (
+                FaultView("", f'the config has no app "{self._app.name}" any more; restart sidebard preview'),
+            )
             return
         self._settings, self._app, self._plan = settings, app, plan_of(settings)
-        self._stamp = self._look()  # it may name another template now
+        self._fingerprint = self._take_fingerprint()  # it may name another template now
         self._make()
 
     def _make(self) -> None:
-        """Make the apps anew; with a template that cannot be used, keep those that are there."""
+        """Make the apps again; if the template cannot be used, keep the previous ones."""
         self._settings_faults = ()
         try:
             self._apps = self._make_apps(self._app)
@@ -245,14 +249,14 @@ class Session:
             if not self._apps:  # there is no good state yet: the built-in card
                 self._apps = self._make_apps(replace(self._app, card=None))
 
-    def _make_apps(self, app: App) -> dict[Data, SidebarApp]:
+    def _make_apps(self, app: App) -> dict[DataState, SidebarApp]:
         settings = self._settings
         customers = replace(settings.customers, max_age=settings.customers.max_age or _DAY)
         old, ahead = replace(settings, customers=customers), (customers.max_age or 0) + _DAY
         protocol = self._make_protocol(app)
         made = {
-            Data.LIVE: make_app(settings, app, protocol),
-            Data.OLD: make_app(old, app, protocol, clock=lambda: time.time() + ahead),
+            DataState.LIVE: make_app(settings, app, protocol),
+            DataState.OLD: make_app(old, app, protocol, clock=lambda: time.time() + ahead),
         }
         self._protocol = protocol
         return made
@@ -261,44 +265,44 @@ class Session:
         return make_protocol(app, [secrets.token_bytes(20)])
 
     def _open_kept(self) -> None:
-        """Use the service's own snapshot, at least until the files that have changed since are imported."""
+        """Use the service's own snapshot, at least until changed files are imported."""
         with suppress(OSError):  # it may be another user's
             self._snapshot = open_newest(snapshot_folder(self._settings), self._plan.digest())
         if self._snapshot is not None and self._snapshot.facts.signature == fingerprint(self._plan):
-            self._tried = self._wanted()
+            self._imported = self._wanted()
 
     def _wanted(self) -> str:
-        """Give a name for what an import would read now."""
+        """Return a fingerprint of what an import would read now."""
         return f"{self._plan.digest()} {fingerprint(self._plan)}"
 
     def _import_if_changed(self) -> bool:
         wanted = self._wanted()
-        if wanted == self._tried or self.child is not None:
+        if wanted == self._imported or self.child is not None:
             return False
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            # Rows are taken out and put back while a card is made: nothing is too few.
+            # Rows are removed and added again while a card is made: no number is too small.
             self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
-        except (OSError, Refused) as error:  # the next look tries again
-            before, self._data_faults = self._data_faults, (show(_sentence(error, self._folder), None),)
+        except (OSError, Refused) as error:  # the next call tries again
+            before, self._data_faults = self._data_faults, (view_fault(_sentence(error, self._folder), None),)
             return self._data_faults != before
-        self._tried = wanted
+        self._imported = wanted
         return True
 
-    def _adopt(self, result: Result) -> None:
+    def _use_import(self, result: Result) -> None:
         if isinstance(result, Failed):
             sentences = [result.sentence, *map(str, result.bad)]
-            self._data_faults = tuple(show(sentence, None) for sentence in sentences)
+            self._data_faults = tuple(view_fault(sentence, None) for sentence in sentences)
             return
         opened = open_newest(self._folder, self._plan.digest())
-        if opened is not None:  # else the settings have changed meanwhile, and the next import is for them
+        if opened is not None:  # else the settings have changed meanwhile, and another import follows
             if self._snapshot is not None:
                 self._snapshot.close()
             self._snapshot = opened
         self._data_faults = ()
 
-    def _shown(self, error: ConfigError) -> tuple[Shown, ...]:
-        return tuple(show(str(fault), self._app.card) for fault in error.faults)
+    def _shown(self, error: ConfigError) -> tuple[FaultView, ...]:
+        return tuple(view_fault(str(fault), self._app.card) for fault in error.faults)
 
 
 def _sentence(error: Exception, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where two bodies differ first, in words that fit a line and hold no address."""
+"""The first difference between two bodies, in words that fit a line and contain no address."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from itertools import takewhile
 from typing import Final
 
-_AROUND: Final = 100  # bytes on each side in which addresses are looked for
+_AROUND: Final = 100  # bytes on each side that are searched for addresses
 _BEFORE: Final = 24
 _SHOWN: Final = 40
 _ADDRESS: Final = re.compile(rb"[^\s<>\"'\\@:]+@[^\s<>\"'\\@]+")
 
 
 def first_difference(here: bytes, there: bytes) -> str:
-    """Return the position of the first byte that differs, and what each body has there, from the last tag on.
+    """Return the position of the first different byte, and what each body has there, from the last tag on.
 
     `here` is the body that was expected, `there` the one that was received.
     """

@@ -1,4 +1,4 @@
-"""One process of a run: keeps to its plan over its connections, and counts what comes back."""
+"""One process of a load test: sends requests on schedule over its connections, and counts the responses."""
 
 from __future__ import annotations
 
@@ -8,81 +8,84 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from appliance.replay.client import Client
-from appliance.replay.pacer import Pacer
-from appliance.replay.plan import ClosedLoop, OpenLoop, Plan, Shot
-from appliance.replay.tally import CLOSED, NO_ANSWER, OTHER_BODY, PATIENCE, Ready, Slice, Tally, kind_of
-from appliance.replay.target import Resuming, Target
+from appliance.http_client import CLOSED, NO_ANSWER, TIMEOUT, Failure, explain
+from appliance.replay.connection import LoadConnection
+from appliance.replay.interval_stats import OTHER_BODY, IntervalRecorder, IntervalStats, Ready
+from appliance.replay.load_profile import ClosedLoop, LoadProfile, OpenLoop, PreparedRequest
+from appliance.replay.target import LoadTarget, ResumingContext
+from appliance.replay.timer_fd import TimerFd
 
 ON_TIME: Final = 0.001
-"""Seconds: a start is late from here on."""
+"""Seconds: a request that starts later than this is late."""
 
 _STALE: Final = 5.0  # seconds: a connection that was idle for longer may be closed just when it is used again
 _SWEEP: Final = 1.0
-_PAUSE: Final = 0.1  # after a connection failed, in a closed loop: whoever is refused would be again at once
+_PAUSE: Final = 0.1  # seconds, after a connection failed in a closed loop: it would be refused again at once
 
 
 class Driver:
-    """Sends `shots`, again from the first when all were sent."""
+    """Sends `requests` in a cycle."""
 
     def __init__(
         self,
-        plan: Plan,
-        target: Target,
-        shots: Sequence[Shot],
+        profile: LoadProfile,
+        target: LoadTarget,
+        requests: Sequence[PreparedRequest],
         process: int,
         *,
-        tell: Callable[[Slice], None],
+        tell: Callable[[IntervalStats], None],
         timer: Callable[[], float],
     ) -> None:
         """`timer` is time.monotonic, which every process shares."""
-        self._plan, self._target, self._process = plan, target, process
+        self._profile, self._target, self._process = profile, target, process
         self._loop = asyncio.get_running_loop()
-        self._most = plan.connections_of(process)
-        # All processes together send the lines in their order, or from places that are far apart.
-        step, first = (plan.processes, process) if plan.rate else (1, process * len(shots) // plan.processes)
+        self._most = profile.connections_of(process)
+        # In an open loop all processes together send the lines in order; in a closed one each begins somewhere else.
+        step, first = (
+            (profile.processes, process) if profile.rate else (1, process * len(requests) // profile.processes)
+        )
         places = itertools.count(first, step)
-        self._shots = (shots[place % len(shots)] for place in places)
+        self._requests = (requests[place % len(requests)] for place in places)
         self._tell, self._timer = tell, timer
-        self._tally = Tally()
-        self._clients: set[Client] = set()
-        self._free: deque[Client] = deque()
+        self._recorder = IntervalRecorder()
+        self._connections: set[LoadConnection] = set()
+        self._free: deque[LoadConnection] = deque()
         self._opening: set[asyncio.Task[None]] = set()
-        self._schedule: OpenLoop | ClosedLoop = ClosedLoop(is_over=True)  # nothing is due before the run
-        self._pacer = Pacer(self._loop, self._fire)
+        self._schedule: OpenLoop | ClosedLoop = ClosedLoop(is_over=True)  # nothing is due before `run`
+        self._timer_fd = TimerFd(self._loop, self._fire)
         self._done = self._loop.create_future()
         self._ending = False
-        self._stopped = self._last = 0.0  # when the last request could start, and the last answer came
-        self.unsent = 0
+        self._stopped = self._last = 0.0  # when the last request could start, and when the last response came
+        self.not_started = 0
 
     async def open(self) -> Ready:
-        """Open the connections that are to be kept, and return what came of it: in the run it counts anew.
+        """Open the connections that are kept, and return how many failed; `run` counts anew.
 
-        If each request is to open its own, try TLS once: that the port is open is known.
+        If each request opens its own, try TLS once: that the port is open is known.
         """
-        wanted = self._most if not self._plan.close else int(self._target.context is not None)
+        wanted = self._most if not self._profile.close else int(self._target.context is not None)
         await asyncio.gather(*(self._connect(None, 0.0) for _ in range(wanted)))
-        counts, self._tally = self._tally.counts, Tally()
-        if self._plan.close:
+        counts, self._recorder = self._recorder.counts, IntervalRecorder()
+        if self._profile.close:
             while self._free:
                 self._drop(self._free.popleft())
         return Ready(counts.opened, counts.failures)
 
     async def run(self, begin: float) -> float:
-        """Load the service from `begin` on; give how many seconds passed until the last answer."""
-        plan = self._plan
-        if plan.rate is None:
+        """Send requests from `begin` on; return how many seconds passed until the last response."""
+        profile = self._profile
+        if profile.rate is None:
             self._schedule = ClosedLoop()
         else:
-            self._schedule = OpenLoop(begin, plan.rate, plan.planned or 0, self._process, plan.processes)
-        timers = [asyncio.create_task(self._count(begin)), asyncio.create_task(self._sweep())]
-        self._loop.call_at(self._loop.time() + begin + plan.duration - self._timer(), self.stop)
-        self._pacer.arm(begin)
+            self._schedule = OpenLoop(begin, profile.rate, profile.planned or 0, self._process, profile.processes)
+        timers = [asyncio.create_task(self._report(begin)), asyncio.create_task(self._sweep())]
+        self._loop.call_at(self._loop.time() + begin + profile.duration - self._timer(), self.stop)
+        self._timer_fd.arm(begin)
         await self._done
         for timer in timers:
             timer.cancel()
-        self._pacer.close()
-        self._tell(self._tally.finish())
+        self._timer_fd.close()
+        self._tell(self._recorder.finish())
         return max(self._stopped, self._last) - begin
 
     def stop(self) -> None:
@@ -90,7 +93,7 @@ class Driver:
         if not self._ending:
             self._ending = True
             self._stopped = self._timer()
-            self.unsent = self._schedule.stop(self._stopped)
+            self.not_started = self._schedule.stop(self._stopped)
             while self._free:
                 self._drop(self._free.popleft())
             self._end()
@@ -98,113 +101,115 @@ class Driver:
     # Sending.
 
     def _fire(self, waited: bool = False) -> None:
-        """Start all that is due, as far as there are connections; whichever is free first starts the next.
+        """Start all requests that are due, as far as there are connections; the next free connection starts the next.
 
-        What starts late has `waited` for a connection, or else the timer was late.
+        A late request has `waited` for a connection, or else the timer was late.
         """
         now = self._timer()
         schedule = self._schedule
         while schedule.is_due(now):
-            client = self._take_free(now)
-            if client is None and len(self._clients) + len(self._opening) >= self._most:
+            connection = self._take_free(now)
+            if connection is None and len(self._connections) + len(self._opening) >= self._most:
                 return
             planned = schedule.take(now)
             if now - planned > ON_TIME:
-                self._tally.counts.waited += waited
-                self._tally.counts.late += not waited
-            shot = next(self._shots)
-            if client is not None:
-                client.send(shot, planned, now)
+                self._recorder.counts.waited += waited
+                self._recorder.counts.late += not waited
+            request = next(self._requests)
+            if connection is not None:
+                connection.send(request, planned, now)
             else:
-                task = self._loop.create_task(self._connect(shot, planned))
+                task = self._loop.create_task(self._connect(request, planned))
                 self._opening.add(task)
                 task.add_done_callback(self._opening.discard)
         if not schedule.is_over:
-            self._pacer.arm(schedule.next)
+            self._timer_fd.arm(schedule.next)
 
-    def _take_free(self, now: float) -> Client | None:
+    def _take_free(self, now: float) -> LoadConnection | None:
         while self._free:
-            client = self._free.popleft()
-            if now - client.since < _STALE:
-                return client
-            self._drop(client)
+            connection = self._free.popleft()
+            if now - connection.since < _STALE:
+                return connection
+            self._drop(connection)
         return None
 
-    async def _connect(self, shot: Shot | None, planned: float) -> None:
-        target, context, client = self._target, self._target.context, Client(self)
-        offers = isinstance(context, Resuming) and context.session is not None
-        failure = ""
+    async def _connect(self, request: PreparedRequest | None, planned: float) -> None:
+        target, context, connection = self._target, self._target.context, LoadConnection(self)
+        offers = isinstance(context, ResumingContext) and context.session is not None
+        failure: Failure | None = None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await self._loop.create_connection(
-                    lambda: client,
+                    lambda: connection,
                     target.address,
                     target.url.port,
                     ssl=context,
                     server_hostname=target.url.host if context is not None else None,
                 )
         except (OSError, TimeoutError) as error:
-            failure = kind_of(error)
+            failure = explain(error)
         self._opening.discard(asyncio.current_task())
-        if failure or client.gone:
-            self._tally.failed(failure or CLOSED)
-            self._go_on(_PAUSE if self._plan.rate is None else 0.0)
+        if failure or connection.gone:
+            self._recorder.failed((failure or CLOSED).kind)
+            self._go_on(_PAUSE if self._profile.rate is None else 0.0)
             return
-        counts = self._tally.counts
+        counts = self._recorder.counts
         counts.opened += 1
         counts.offered += offers
-        counts.resumed += offers and client.is_resumed
-        self._clients.add(client)
-        client.since = self._timer()
-        if shot is None:
-            self._free.append(client)
+        counts.resumed += offers and connection.is_resumed
+        self._connections.add(connection)
+        connection.since = self._timer()
+        if request is None:
+            self._free.append(connection)
         else:
-            client.send(shot, planned, client.since)
+            connection.send(request, planned, connection.since)
 
-    # What came of it.
+    # Responses.
 
-    def answered(self, client: Client, shot: Shot, status: int, body: bytes, keeps: bool) -> None:
-        """Take an answer, and start the next request that is due."""
+    def answered(
+        self, connection: LoadConnection, request: PreparedRequest, status: int, body: bytes, keeps: bool
+    ) -> None:
+        """Count a response, and start the next request that is due."""
         now = self._last = self._timer()
-        tally = self._tally
-        tally.latency(int((now - client.planned) * 1e6))
-        tally.statuses[status] = tally.statuses.get(status, 0) + 1
-        if shot.status is not None and status != shot.status:
-            tally.wrong(f"status {status} where {shot.status} was expected", shot.number)
-        elif shot.body is not None and body != shot.body:
-            tally.wrong(OTHER_BODY, shot.number, (shot.body, body))
-        if self._plan.close or not keeps or self._ending:
-            if isinstance(self._target.context, Resuming):
-                # TLS 1.3 sends it after the handshake, so it is there with the answer (RFC 8446, 4.6.1).
-                self._target.context.session = client.session
-            self._drop(client)
+        recorder = self._recorder
+        recorder.latency(int((now - connection.planned) * 1e6))
+        recorder.statuses[status] = recorder.statuses.get(status, 0) + 1
+        if request.status is not None and status != request.status:
+            recorder.wrong(f"status {status} where {request.status} was expected", request.number)
+        elif request.body is not None and body != request.body:
+            recorder.wrong(OTHER_BODY, request.number, (request.body, body))
+        if self._profile.close or not keeps or self._ending:
+            if isinstance(self._target.context, ResumingContext):
+                # TLS 1.3 sends it after the handshake, so it has come with the response (RFC 8446, 4.6.1).
+                self._target.context.session = connection.session
+            self._drop(connection)
             self._go_on()
         elif self._schedule.is_due(now):
             planned = self._schedule.take(now)
             if now - planned > ON_TIME:
-                tally.counts.waited += 1
-            client.send(next(self._shots), planned, now)
+                recorder.counts.waited += 1
+            connection.send(next(self._requests), planned, now)
         else:
-            client.since = now
-            self._free.append(client)
-            self._pacer.arm(self._schedule.next)
+            connection.since = now
+            self._free.append(connection)
+            self._timer_fd.arm(self._schedule.next)
 
-    def lost(self, client: Client, kind: str) -> None:
-        """Take the end of a connection; an idle one that the service closes is no failure."""
-        running = client.shot is not None
-        self._clients.discard(client)
+    def lost(self, connection: LoadConnection, failure: Failure) -> None:
+        """Count a lost connection if a request was running; the service may close an idle one."""
+        running = connection.request is not None
+        self._connections.discard(connection)
         if running:
-            self._tally.failed(kind)
-        elif client in self._free:
-            self._free.remove(client)
-        self._go_on(_PAUSE if running and self._plan.rate is None else 0.0)
+            self._recorder.failed(failure.kind)
+        elif connection in self._free:
+            self._free.remove(connection)
+        self._go_on(_PAUSE if running and self._profile.rate is None else 0.0)
 
-    def _drop(self, client: Client) -> None:
-        self._clients.discard(client)
-        client.close()
+    def _drop(self, connection: LoadConnection) -> None:
+        self._connections.discard(connection)
+        connection.close()
 
     def _go_on(self, pause: float = 0.0) -> None:
-        """Start what is due once the running callback is over, or end if nothing runs any more."""
+        """Start what is due after the current callback, or finish if nothing is running any more."""
         if self._ending:
             self._end()
         elif pause:
@@ -213,23 +218,23 @@ class Driver:
             self._loop.call_soon(self._fire, True)
 
     def _end(self) -> None:
-        if not self._clients and not self._opening and not self._done.done():
+        if not self._connections and not self._opening and not self._done.done():
             self._done.set_result(None)
 
-    # By the clock.
+    # Timers.
 
-    async def _count(self, begin: float) -> None:
-        """Hand on each slice when its time is over; what comes after the end is the last one's too."""
-        for place in range(1, self._plan.steps):
-            await asyncio.sleep(begin + place * self._plan.step - self._timer())
-            finished, self._tally = self._tally, Tally(place)
+    async def _report(self, begin: float) -> None:
+        """Report each interval when it is over; what comes after the end belongs to the last one."""
+        for place in range(1, self._profile.steps):
+            await asyncio.sleep(begin + place * self._profile.step - self._timer())
+            finished, self._recorder = self._recorder, IntervalRecorder(place)
             self._tell(finished.finish())
 
     async def _sweep(self) -> None:
-        """Give up on answers that nobody would wait for."""
+        """Give up on requests that take too long."""
         while True:
             await asyncio.sleep(_SWEEP)
-            oldest = self._timer() - PATIENCE
-            for client in [one for one in self._clients if one.shot is not None and one.since < oldest]:
-                client.close()
-                self.lost(client, NO_ANSWER)
+            oldest = self._timer() - TIMEOUT
+            for connection in [one for one in self._connections if one.request is not None and one.since < oldest]:
+                connection.close()
+                self.lost(connection, NO_ANSWER)

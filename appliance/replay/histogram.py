@@ -1,7 +1,7 @@
-"""Counts of whole numbers in buckets of a bounded relative error, by HdrHistogram's scheme, to be added to each other.
+"""A histogram of whole numbers with a bounded relative error, in the buckets of HdrHistogram. Histograms can be added.
 
-Up to SUB every number has a bucket of its own. Above, each power of two is cut into SUB / 2 buckets of one width, so a
-bucket is never wider than 2 / SUB of what it holds. Only buckets that hold something take memory.
+Below SUB every number has its own bucket. Above, each power of two is divided into SUB / 2 buckets of equal width, so a
+bucket is never wider than 2 / SUB of the numbers in it. Only buckets that are not empty take memory.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ ERROR: Final = 2 / SUB
 
 
 def bucket_of(number: int) -> int:
-    """Give the bucket of a number from 0 on."""
+    """Return the bucket of a number, 0 or more."""
     shift = number.bit_length() - _BITS
     return number if shift <= 0 else (shift << (_BITS - 1)) + (number >> shift)
 
 
 def largest_in(bucket: int) -> int:
-    """Give the largest number in a bucket."""
+    """Return the largest number in a bucket."""
     if bucket < SUB:
         return bucket
     shift = (bucket >> (_BITS - 1)) - 1
@@ -31,36 +31,36 @@ def largest_in(bucket: int) -> int:
 
 
 class Histogram:
-    """Some numbers, forgotten but for their buckets; the largest is kept as it is."""
+    """Counts by bucket, and the largest number as it was."""
 
     __slots__ = ("count", "counts", "largest")
 
     def __init__(self, counts: Mapping[int, int] | None = None, largest: int = 0) -> None:
-        """Take what another one has counted."""
+        """Start with what another histogram has counted."""
         self.counts: Final[dict[int, int]] = dict(counts or {})
         self.count = sum(self.counts.values())
         self.largest = largest
 
     def add(self, number: int) -> None:
-        """Count one number from 0 on."""
+        """Count one number, 0 or more."""
         bucket = bucket_of(number)
         self.counts[bucket] = self.counts.get(bucket, 0) + 1
         self.count += 1
         self.largest = max(self.largest, number)
 
     def merge(self, other: Histogram) -> None:
-        """Count all that `other` has counted."""
+        """Add everything that `other` has counted."""
         for bucket, count in other.counts.items():
             self.counts[bucket] = self.counts.get(bucket, 0) + count
         self.count += other.count
         self.largest = max(self.largest, other.largest)
 
     def percentile(self, percent: float) -> int:
-        """Give a number that `percent` of those counted do not exceed, at most ERROR too large; 0 if there are none."""
+        """Return the number that `percent` of the counted ones do not exceed, at most ERROR too large; 0 if empty."""
         return self.percentiles((percent,))[0]
 
     def percentiles(self, percents: tuple[float, ...]) -> tuple[int, ...]:
-        """Give the number for each of `percents`, which rise."""
+        """Return the number for each of `percents`, which must be in ascending order."""
         buckets = iter(sorted(self.counts.items()))
         seen, reached = 0, 0
         numbers: list[int] = []

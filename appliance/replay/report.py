@@ -1,4 +1,4 @@
-"""A result as a web page in one file, in the style of the status page: nothing is loaded, nothing runs."""
+"""A result as a web page in one file, in the style of the status page, without scripts and without requests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from tornado.template import Template
 
 from appliance.observe import chart
 from appliance.observe.chart import STYLE, Series, latency, short
-from appliance.replay.result import PERCENTS, Point, Result, show_ms
+from appliance.replay.result import PERCENTS, LoadTestResult, show_ms
 from appliance.replay.text import headline, rows
+from appliance.replay.timeline import TimelinePoint
 
 _TEXT: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -66,7 +67,7 @@ _IN_MINUTES: Final = 300.0  # seconds from which a time axis is labelled in minu
 Graph = tuple[str, str, Sequence[tuple[str, str]]]
 
 
-def as_page(result: Result) -> str:
+def as_page(result: LoadTestResult) -> str:
     """Return the page. Every text in it is escaped."""
     figures = [row for row in rows(result) if row[0] not in ("latency", "verdict")]
     tables = [("Figures", figures), ("Latency", [(name, f"{show_ms(ms)} ms") for name, ms in result.latency.items()])]
@@ -82,17 +83,17 @@ def as_page(result: Result) -> str:
     return page.decode()
 
 
-def _tiles(result: Result) -> Iterator[tuple[str, str, str]]:
+def _tiles(result: LoadTestResult) -> Iterator[tuple[str, str, str]]:
     yield "Answers per second", short(result.answers_per_second), f"{result.answered:,} answered"
     for name, label in (("p50", "p50"), ("p99", "p99"), ("max", "Slowest")):
         limit = f"limit {result.limit:g} ms" if name == "p99" and result.limit is not None else "latency"
         yield label, f"{show_ms(result.latency[name])} ms" if result.latency else "–", limit
     wrong = sum(each.count for each in result.wrong.values())
-    yield "Wrong", short(wrong), "of the answers"
-    yield "Failed", short(result.failed), "without an answer"
+    yield "Wrong", short(wrong), "responses"
+    yield "Failed", short(result.failed), "without a response"
 
 
-def _graphs(result: Result) -> Iterator[Graph]:
+def _graphs(result: LoadTestResult) -> Iterator[Graph]:
     points = result.points
     times = _times(points)
     series = [
@@ -112,7 +113,7 @@ def _graphs(result: Result) -> Iterator[Graph]:
     top = max((value or 0.0 for one in rates for value in one.values), default=0.0)
     yield (
         "Answers per second",
-        chart.lines(rates, chart.from_zero(max(top, 1), short), times, f"at most {short(top)} per second"),
+        chart.lines(rates, chart.from_zero(max(top, 1), short), times, f"peak {short(top)} per second"),
         [(one.name, one.style) for one in rates],
     )
     names = [f"p{percent:g}" for percent in PERCENTS]
@@ -120,20 +121,20 @@ def _graphs(result: Result) -> Iterator[Graph]:
     yield _graph("Latency by percentile", known, [f"{percent:g}" for percent in PERCENTS], at=0.5)
 
 
-def _latencies(name: str, style: str, milliseconds: Sequence[float], points: Sequence[Point]) -> Series:
+def _latencies(name: str, style: str, milliseconds: Sequence[float], points: Sequence[TimelinePoint]) -> Series:
     values = [ms / 1000 if point.answers else None for ms, point in zip(milliseconds, points, strict=True)]
     return Series(name, style, values)
 
 
 def _graph(name: str, series: Sequence[Series], times: Sequence[str], at: float = 0.0) -> Graph:
-    """Return a chart of latencies: by powers of ten, so that p50 and the slowest can both be read."""
+    """Return a chart of latencies on a logarithmic scale, so that both p50 and the slowest can be read."""
     known = [value for one in series for value in one.values if value]
-    words = f"at most {latency(max(known))}" if known else "nothing was answered"
+    words = f"at most {latency(max(known))}" if known else "no responses"
     svg = chart.lines(series, chart.by_tens(known or _USUAL, latency), times, words, at)
     return name, svg, [(one.name, one.style) for one in series] if len(series) > 1 else []
 
 
-def _times(points: Sequence[Point]) -> list[str]:
+def _times(points: Sequence[TimelinePoint]) -> list[str]:
     """Return the labels of the time axis: the beginning of each quarter, "" elsewhere."""
     labels = [""] * max(1, len(points))
     for mark in range(_MARKS):

@@ -1,4 +1,4 @@
-"""What came of a run: the figures of all its processes, and whether that is good."""
+"""The result of a load test: its figures, and whether it has passed."""
 
 from __future__ import annotations
 
@@ -9,99 +9,22 @@ from typing import Final
 import msgspec
 
 from appliance import __version__
-from appliance.replay.histogram import Histogram
-from appliance.replay.plan import Plan
-from appliance.replay.tally import HINTS, Ended, Slice, Wrong
-from appliance.replay.target import Resuming, Target
+from appliance.http_client import HINTS
+from appliance.replay.interval_stats import OTHER_BODY, OTHER_BODY_HINT, Ended, Wrong
+from appliance.replay.load_profile import LoadProfile
+from appliance.replay.target import LoadTarget, ResumingContext
+from appliance.replay.timeline import Counts, Timeline, TimelinePoint
 
 PERCENTS: Final = (50.0, 75.0, 90.0, 99.0, 99.9, 99.99)
 MANY: Final = 0.01
-"""A share of the requests that is worth a word."""
+"""A share of the requests that is worth mentioning."""
 
 BUSY: Final = 0.9
-"""A share of a CPU's time: a generator that needs more measures itself."""
+"""A share of a CPU's time: a load generator that needs more measures itself."""
 
 
-class Point(msgspec.Struct, frozen=True):
-    """One step of the course over time, by when the answers came. Latencies are milliseconds."""
-
-    at: float  # seconds since the start, of its end
-    answers: int
-    p50: float
-    p99: float
-    largest: float
-    failed: int
-    wrong: int
-
-
-class Counts(msgspec.Struct):
-    """What all processes counted over the whole time, see Slice."""
-
-    statuses: dict[int, int] = {}
-    wrong: dict[str, Wrong] = {}
-    failures: dict[str, int] = {}
-    late: int = 0
-    waited: int = 0
-    opened: int = 0
-    offered: int = 0
-    resumed: int = 0
-
-    def add(self, part: Slice) -> None:
-        """Count what `part` has counted."""
-        for status, count in part.statuses.items():
-            self.statuses[status] = self.statuses.get(status, 0) + count
-        for kind, count in part.failures.items():
-            self.failures[kind] = self.failures.get(kind, 0) + count
-        for why, wrong in part.wrong.items():
-            self.wrong.setdefault(why, Wrong(0, wrong.first, wrong.difference)).count += wrong.count
-        for name in ("late", "waited", "opened", "offered", "resumed"):
-            setattr(self, name, getattr(self, name) + getattr(part, name))
-
-
-class Course:
-    """Puts together what the processes tell: the whole, and the points over time."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._parts: dict[int, list[Slice]] = {}
-        self.counts: Final = Counts()
-        self.latencies: Final = Histogram()
-        self.points: Final[list[Point]] = []
-
-    def add(self, part: Slice, running: int) -> Point | None:
-        """Take one slice; give its point if the `running` processes have all told of this time."""
-        self.counts.add(part)
-        self._parts.setdefault(part.place, []).append(part)
-        return self._join(part.place) if len(self._parts[part.place]) >= running else None
-
-    def finish(self) -> None:
-        """Put together what is left, when all processes have ended."""
-        for place in sorted(self._parts):
-            self._join(place)
-        self.points.sort(key=lambda point: point.at)
-
-    def _join(self, place: int) -> Point:
-        parts = self._parts.pop(place)
-        latencies = Histogram()
-        for part in parts:
-            latencies.merge(Histogram(part.latencies, part.largest))
-        self.latencies.merge(latencies)
-        p50, p99 = latencies.percentiles((50.0, 99.0))
-        point = Point(
-            at=round(min((place + 1) * self._plan.step, self._plan.duration), 3),
-            answers=latencies.count,
-            p50=p50 / 1000,
-            p99=p99 / 1000,
-            largest=latencies.largest / 1000,
-            failed=sum(count for part in parts for count in part.failures.values()),
-            wrong=sum(wrong.count for part in parts for wrong in part.wrong.values()),
-        )
-        self.points.append(point)
-        return point
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A run, as `--json` prints it. Latencies are milliseconds, from the planned start in an open loop."""
+class LoadTestResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A load test, as `--json` prints it. Latencies are milliseconds, from the planned start in an open loop."""
 
     version: str
     started: str  # ISO 8601, UTC
@@ -116,7 +39,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     planned: int | None
     answered: int
     failed: int
-    unsent: int
+    not_started: int = msgspec.field(name="unsent")
     answers_per_second: float
     latency: dict[str, float]  # empty if nothing was answered
     limit: float | None  # of p99
@@ -131,37 +54,37 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     generator_cpu: float
     notes: tuple[str, ...]
     faults: tuple[str, ...]
-    points: tuple[Point, ...]
+    points: tuple[TimelinePoint, ...]
 
     @property
     def is_good(self) -> bool:
-        """Whether there is nothing to complain of."""
+        """Whether the load test has passed."""
         return not self.faults
 
     @property
     def verdict(self) -> str:
-        """Whether p99 kept to its limit; "" without a limit or an answer."""
+        """Whether p99 is within its limit; "" without a limit or an answer."""
         if self.limit is None or not self.latency:
             return ""
-        kept = self.latency["p99"] <= self.limit and not _leaves_out(self.unsent, self.answered)
+        kept = self.latency["p99"] <= self.limit and not _leaves_out(self.not_started, self.answered)
         return f"p99 {show_ms(self.latency['p99'])} ms, limit {self.limit:g} ms: {'yes' if kept else 'no'}"
 
 
-def sum_up(
-    target: Target,
-    plan: Plan,
-    course: Course,
+def summarize(
+    target: LoadTarget,
+    profile: LoadProfile,
+    timeline: Timeline,
     ends: Sequence[Ended],
     *,
     started: float,
     max_p99: float | None,
     interrupted: bool,
-) -> Result:
-    """Return the result of a run that has ended.
+) -> LoadTestResult:
+    """Return the result of a load test that has ended.
 
-    `started` is seconds since 1970, `max_p99` is seconds, or None for any.
+    `started` is seconds since 1970; `max_p99` is seconds, or None for no limit.
     """
-    counts, latencies = course.counts, course.latencies
+    counts, latencies = timeline.counts, timeline.latencies
     seconds = max((end.seconds for end in ends), default=0.0)
     busy = max((end.busy / end.seconds for end in ends if end.seconds), default=0.0)
     latency = {}
@@ -170,22 +93,22 @@ def sum_up(
         names = (*(f"p{percent:g}" for percent in PERCENTS), "max")
         latency = {name: number / 1000 for name, number in zip(names, microseconds, strict=True)}
     limit = None if max_p99 is None else round(max_p99 * 1000, 6)
-    failed, unsent = sum(counts.failures.values()), sum(end.unsent for end in ends)
-    return Result(
+    failed, not_started = sum(counts.failures.values()), sum(end.not_started for end in ends)
+    return LoadTestResult(
         version=__version__,
         started=f"{datetime.fromtimestamp(started, UTC):%Y-%m-%dT%H:%M:%SZ}",
         url=target.url.text,
-        loop="closed" if plan.rate is None else "open",
-        rate=plan.rate,
-        connections=plan.connections,
-        processes=plan.processes,
-        connection="resumed" if isinstance(target.context, Resuming) else "new" if plan.close else "kept",
+        loop="closed" if profile.rate is None else "open",
+        rate=profile.rate,
+        connections=profile.connections,
+        processes=profile.processes,
+        connection="resumed" if isinstance(target.context, ResumingContext) else "new" if profile.close else "kept",
         seconds=round(seconds, 3),
         interrupted=interrupted,
-        planned=plan.planned,
+        planned=profile.planned,
         answered=latencies.count,
         failed=failed,
-        unsent=unsent,
+        not_started=not_started,
         answers_per_second=round(latencies.count / seconds, 1) if seconds else 0.0,
         latency=latency,
         limit=limit,
@@ -198,55 +121,55 @@ def sum_up(
         offered=counts.offered,
         resumed=counts.resumed,
         generator_cpu=round(busy, 3),
-        notes=tuple(_notes(latencies.count + failed, unsent, counts, busy)),
-        faults=tuple(_faults(counts, latencies.count, unsent, latency.get("p99", 0.0), limit, interrupted)),
-        points=tuple(course.points),
+        notes=tuple(_notes(latencies.count + failed, not_started, counts, busy)),
+        faults=tuple(_faults(counts, latencies.count, not_started, latency.get("p99", 0.0), limit, interrupted)),
+        points=tuple(timeline.points),
     )
 
 
-def _notes(sent: int, unsent: int, counts: Counts, busy: float) -> list[str]:
-    """Give sentences on how far the figures can be believed."""
+def _notes(sent: int, not_started: int, counts: Counts, busy: float) -> list[str]:
+    """Return sentences on how reliable the figures are."""
     notes = []
     if counts.late > sent * MANY:
         notes.append(
-            f"the generator itself started {counts.late / sent:.0%} of the requests late, and their latency has that"
-            " in it: run it on another machine, with more --processes, or at a lower --rate"
+            f"the load generator itself started {counts.late / sent:.0%} of the requests late, which is part of their"
+            " latency: run it on another machine, with more --processes, or at a lower --rate"
         )
     if busy > BUSY:
         notes.append(
-            f"a process of the generator used {busy:.0%} of a CPU, so the rate is its own limit:"
-            " give it more --processes, or another machine"
+            f"a process of the load generator used {busy:.0%} of a CPU, so it limits the rate itself:"
+            " use more --processes, or another machine"
         )
     if counts.waited > sent * MANY:
         notes.append(
-            f"{counts.waited / sent:.0%} of the requests waited for a free connection, which is in their latency:"
+            f"{counts.waited / sent:.0%} of the requests waited for a free connection, which is part of their latency:"
             " the service is slower than --rate, or there are too few --connections"
         )
-    if unsent > (sent + unsent) * MANY:
+    if not_started > (sent + not_started) * MANY:
         notes.append(
-            f"{unsent:,} planned requests were never started, and are in no latency: the service is slower than"
-            " --rate, or there are too few --connections"
+            f"{not_started:,} planned requests were never started, and are not part of any latency: the service is"
+            " slower than --rate, or there are too few --connections"
         )
     return notes
 
 
-def _leaves_out(unsent: int, answered: int) -> bool:
-    """Whether so much was never started that p99 says nothing."""
-    return unsent > (answered + unsent) * MANY
+def _leaves_out(not_started: int, answered: int) -> bool:
+    """Return whether so many requests were never started that p99 means nothing."""
+    return not_started > (answered + not_started) * MANY
 
 
 def show_ms(milliseconds: float) -> str:
-    """Return three digits, or all before the point."""
+    """Return a number in three digits, or all digits before the point."""
     return f"{milliseconds:.{2 if milliseconds < 10 else 1 if milliseconds < 100 else 0}f}"
 
 
 def _faults(
-    counts: Counts, answered: int, unsent: int, p99: float, max_p99: float | None, interrupted: bool
+    counts: Counts, answered: int, not_started: int, p99: float, max_p99: float | None, interrupted: bool
 ) -> list[str]:
-    """Give sentences on what must not be: with one of them the exit code is 1."""
+    """Return why the load test has failed: with any reason the exit code is 1."""
     faults = [
         f"wrong: {why}: {wrong.count:,} times, the first to line {wrong.first}"
-        + (f"; {HINTS[why]}" if why in HINTS else "")
+        + (f"; {OTHER_BODY_HINT}" if why == OTHER_BODY else "")
         + (f"; first difference {wrong.difference}" if wrong.difference else "")
         for why, wrong in counts.wrong.items()
     ]
@@ -256,8 +179,8 @@ def _faults(
         faults.append("nothing was answered")
     if max_p99 is not None and p99 > max_p99:
         faults.append(f"p99 is {p99:.2f} ms, over the {max_p99:g} ms of --max-p99")
-    elif max_p99 is not None and _leaves_out(unsent, answered):
-        faults.append(f"p99 is over the {max_p99:g} ms of --max-p99: {unsent:,} requests were never started")
+    elif max_p99 is not None and _leaves_out(not_started, answered):
+        faults.append(f"p99 is over the {max_p99:g} ms of --max-p99: {not_started:,} requests were never started")
     if interrupted:
         faults.append("interrupted")
     return faults

@@ -1,11 +1,12 @@
-"""A result in words, with a plot of the latency over time."""
+"""A result as text, with a plot of the latency over time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from appliance.replay.result import Point, Result, show_ms
+from appliance.replay.result import LoadTestResult, show_ms
+from appliance.replay.timeline import TimelinePoint
 
 WIDTH: Final = 60
 HEIGHT: Final = 8
@@ -13,12 +14,12 @@ _P50, _P99, _NOTHING = "█░ "
 _CONNECTIONS: Final = {
     "kept": "kept connections",
     "new": "connections at a time, new for each request",
-    "resumed": "connections at a time, new for each request with the last session offered",
+    "resumed": "connections at a time, new for each request, offering the last session",
 }
 
 
-def headline(result: Result) -> str:
-    """Give what was done, in one line."""
+def headline(result: LoadTestResult) -> str:
+    """Return what was done, in one line."""
     rate = f"{result.rate:,.10g} requests/s planned" if result.rate is not None else "closed loop"
     processes = f"{result.processes} process{'es' * (result.processes > 1)}"
     return (
@@ -27,10 +28,10 @@ def headline(result: Result) -> str:
     )
 
 
-def rows(result: Result) -> Iterator[tuple[str, str]]:
-    """Give each figure with its name."""
+def rows(result: LoadTestResult) -> Iterator[tuple[str, str]]:
+    """Yield each figure with its name."""
     planned = f", {result.planned:,} planned" if result.planned is not None else ""
-    yield "requests", f"{result.answered:,} answered, {result.answers_per_second:,.1f} a second{planned}"
+    yield "requests", f"{result.answered:,} answered, {result.answers_per_second:,.1f} per second{planned}"
     if result.latency:
         since = "planned start" if result.loop == "open" else "start"
         figures = ", ".join(f"{name} {show_ms(ms)}" for name, ms in result.latency.items())
@@ -41,16 +42,16 @@ def rows(result: Result) -> Iterator[tuple[str, str]]:
     yield "wrong", f"{sum(wrong.count for wrong in result.wrong.values()):,}"
     yield "failed", f"{result.failed:,}"
     if result.planned is not None:
-        yield "not started", f"{result.unsent:,}"
-        yield "started late", f"{result.waited:,} for want of a free connection, {result.late:,} by the generator"
+        yield "not started", f"{result.not_started:,}"
+        yield "started late", f"{result.waited:,} waiting for a free connection, {result.late:,} by the load generator"
     if result.offered:
         yield "resumed", f"{result.resumed:,} of {result.offered:,} sessions offered"
     yield "connections", f"{result.opened:,} opened during the run"
-    yield "generator", f"{result.generator_cpu:.0%} of a CPU for the busiest process"
+    yield "generator", f"busiest process at {result.generator_cpu:.0%} of a CPU"
 
 
-def as_text(result: Result) -> str:
-    """Give all of it."""
+def as_text(result: LoadTestResult) -> str:
+    """Return the whole result."""
     width = max(len(name) for name, _ in rows(result))
     lines = [headline(result), "", *(f"{name:<{width}}  {figures}" for name, figures in rows(result))]
     if any(point.answers for point in result.points):
@@ -60,8 +61,8 @@ def as_text(result: Result) -> str:
     return "\n".join(lines)
 
 
-def plot(points: Sequence[Point]) -> list[str]:
-    """Give lines that show p50 and p99 over time; where points share a column, the worst of them."""
+def plot(points: Sequence[TimelinePoint]) -> list[str]:
+    """Return lines that plot p50 and p99 over time; of intervals that share a column, the worst."""
     columns = [_worst(part) for part in _parts(points, min(WIDTH, len(points)))]
     top = max(p99 for _, p99 in columns) or 1.0
     label = len(show_ms(top)) + 3
@@ -79,9 +80,9 @@ def plot(points: Sequence[Point]) -> list[str]:
     ]
 
 
-def _parts(points: Sequence[Point], count: int) -> list[Sequence[Point]]:
+def _parts(points: Sequence[TimelinePoint], count: int) -> list[Sequence[TimelinePoint]]:
     return [points[place * len(points) // count : (place + 1) * len(points) // count] for place in range(count)]
 
 
-def _worst(points: Sequence[Point]) -> tuple[float, float]:
+def _worst(points: Sequence[TimelinePoint]) -> tuple[float, float]:
     return max(point.p50 for point in points), max(point.p99 for point in points)

@@ -11,7 +11,7 @@ from typing import Final
 
 from appliance.bootstrap.deployment import Setup
 from appliance.observe.logs import log
-from appliance.observe.metrics import Row
+from appliance.observe.shared_counters import ChildRow
 from appliance.service.backoff import Backoff
 from appliance.service.heartbeat import Heartbeat
 from appliance.system.fork import start_sentence
@@ -22,7 +22,7 @@ _GRACE: Final = 2.0
 WORKER: Final = "worker"
 STEWARD: Final = "steward"
 
-Start = Callable[[str, Setup, Row], int]
+Start = Callable[[str, Setup, ChildRow], int]
 """Forks a child of a kind, of a setup, that counts in a row; gives its pid. Raises OSError."""
 
 
@@ -33,7 +33,7 @@ class Child:
     kind: str
     pid: int
     setup: Setup
-    row: Row
+    row: ChildRow
     heartbeat: Heartbeat
     started: float
     ready: bool = False
@@ -77,14 +77,16 @@ class Fleet:
     @property
     def complete(self) -> bool:
         """Whether all workers that should be are ready, and no other accepts connections."""
-        accepting = [child for child in self._children.values() if child.kind == WORKER and child.row.ready]
+        accepting = [child for child in self._children.values() if child.kind == WORKER and child.row.status.ready]
         return self.workers_of is not None and len(self._serving()) == self.workers_of.workers == len(accepting)
 
     @property
     def settled(self) -> bool:
         """Whether the steward that should be has looked at the data, and imported it if need be and possible."""
         return any(
-            child.row.settled for child in self._running(STEWARD) if _same(STEWARD, child.setup, self.steward_of)
+            child.row.status.initial_import_done
+            for child in self._running(STEWARD)
+            if _same(STEWARD, child.setup, self.steward_of)
         )
 
     def turn(self) -> None:
@@ -126,11 +128,11 @@ class Fleet:
             child = self._children.pop(pid, None)
             if child is None:
                 continue  # as process 1 of a container one inherits other people's children
-            child.ready |= child.row.ready  # it may have been ready and dead since the last look
-            if lost := child.row.trail_waiting:
-                child.row.trail_lost(lost)
+            child.ready |= child.row.status.ready  # it may have been ready and dead since the last look
+            if lost := child.row.counters.trail_waiting:
+                child.row.counters.trail_lost(lost)
                 log.error("trail_lines_lost", count=lost, why="the worker ended before they were written")
-            child.row.clear_state()
+            child.row.reset_gauges()
             if child.killed_at is None:
                 self._mourn(child, os.waitstatus_to_exitcode(status))
 
@@ -153,14 +155,14 @@ class Fleet:
     def _look(self) -> None:
         now = self._timer()
         for child in self._children.values():
-            if child.row.ready and not child.ready:
+            if child.row.status.ready and not child.ready:
                 child.ready = True
                 if child.kind == WORKER:
                     self._proven = child.setup
             if child.killed_at is not None:
                 if now >= child.killed_at:
                     os.kill(child.pid, signal.SIGKILL)
-            elif not child.stuck and child.heartbeat.stuck(child.row.beats):
+            elif not child.stuck and child.heartbeat.stuck(child.row.status.beats):
                 child.stuck = True
                 log.error(f"{child.kind}_stuck", pid=child.pid, seconds=self._stuck_after)
                 os.kill(child.pid, signal.SIGKILL)
@@ -185,7 +187,7 @@ class Fleet:
         steward_of, setup = self.steward_of, self.workers_of
         has_steward = steward_of is None or any(child.kind == STEWARD for child in self._children.values())
         if steward_of is not None and not has_steward and self._backoff[STEWARD].over:
-            has_steward = self._fork(STEWARD, steward_of, steward_of.table.steward)
+            has_steward = self._fork(STEWARD, steward_of, steward_of.counters.steward)
         while setup is not None and self._backoff[WORKER].over:
             running = self._running()
             row = self._free_row(setup)
@@ -198,15 +200,15 @@ class Fleet:
             if not self._fork(WORKER, setup, row):
                 return
 
-    def _free_row(self, setup: Setup) -> Row | None:
+    def _free_row(self, setup: Setup) -> ChildRow | None:
         """Give a row that no worker uses; None while those that finish use them all."""
         used = {id(child.row) for child in self._children.values()}
-        rows = map(setup.table.row, range(setup.table.places))
+        rows = map(setup.counters.worker, range(setup.counters.places))
         return next((row for row in rows if id(row) not in used), None)
 
-    def _fork(self, kind: str, setup: Setup, row: Row) -> bool:
+    def _fork(self, kind: str, setup: Setup, row: ChildRow) -> bool:
         """Start a child, or say why not, once; say whether there is one."""
-        row.clear_state()
+        row.reset_gauges()
         heartbeat = Heartbeat(self._timer, self._stuck_after)
         try:
             pid = self._start(kind, setup, row)
@@ -230,5 +232,5 @@ class Fleet:
 def _same(kind: str, one: Setup, other: Setup | None) -> bool:
     """Whether a child of this kind would be the same by both: the steward has nothing to do with certificates."""
     return one is other or (
-        kind == STEWARD and other is not None and one.settings is other.settings and one.table is other.table
+        kind == STEWARD and other is not None and one.settings is other.settings and one.counters is other.counters
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from appliance.observe.logs import log
-from appliance.observe.metrics import Row
+from appliance.observe.shared_counters import WorkerCounters
 from appliance.outcomes import ADVICE
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import SignedRequest
@@ -25,11 +25,16 @@ class RefusalSampler:
     """
 
     def __init__(
-        self, apps: Iterable[SidebarApp], row: Row, *, timer: Callable[[], float], clock: Callable[[], float]
+        self,
+        apps: Iterable[SidebarApp],
+        counters: WorkerCounters,
+        *,
+        timer: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         """`timer` returns seconds for measuring, `clock` seconds since 1970."""
         self._apps = {app.name: app for app in apps}
-        self._row = row
+        self._counters = counters
         self._timer = timer
         self._clock = clock
         self._next = dict.fromkeys(self._apps, timer())
@@ -44,6 +49,6 @@ class RefusalSampler:
     def _look(self, app: SidebarApp, request: SignedRequest) -> None:
         cause, other = app.diagnose(request)
         why, todo = ADVICE[cause]
-        self._row.refusal(app.name, cause, self._clock())
+        self._counters.refusal(app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}
         log.warning("wrong_signature", app=app.name, cause=cause, why=why, todo=todo, **of)

@@ -17,8 +17,8 @@ from appliance.customers.snapshot_store import open_newest
 from appliance.errors import StartFault
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.spec import Refused
-from appliance.observe import admin, exposition, history, status
-from appliance.observe.health import Data, Health, Import, Workers, examine
+from appliance.observe import admin, exposition, history, status_page
+from appliance.observe.health import Health, Import, SnapshotInfo, Workers, examine
 from appliance.observe.logs import log
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.importing import MAX_SECONDS, Done, Failed, ImportChild, Result
@@ -60,7 +60,6 @@ class Steward:
         loop = asyncio.get_running_loop()
         ending = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, ending.set)
-        self._post.writer.schedule_by(loop.call_later)
         self._tick(loop)
         self._look(loop)
         server = admin.AdminServer(
@@ -71,7 +70,7 @@ class Steward:
             max_body_size=_ADMIN_BYTES,
         )
         server.add_sockets(self._sockets)
-        self._post.row.ready = True
+        self._post.row.status.ready = True
         refreshing = asyncio.create_task(self._refresh())
         await asyncio.wait((refreshing, asyncio.create_task(ending.wait())), return_when=asyncio.FIRST_COMPLETED)
         if refreshing.done():
@@ -81,13 +80,13 @@ class Steward:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)
-        self._post.row.beat()
+        self._post.row.status.beat()
         self._post.writer.flush()  # what another thread has said
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """See what the workers have counted since the last time."""
         loop.call_later(history.EVERY, self._look, loop)
-        self._history.take(time.time(), self._setup.table.totals())
+        self._history.record(time.time(), self._setup.counters.totals())
 
     # The data
 
@@ -157,8 +156,8 @@ class Steward:
         self._told_of_clock = ahead > _AHEAD
 
     def _settle(self) -> None:
-        if not self._post.row.settled:
-            self._post.row.settled = True
+        if not self._post.row.status.initial_import_done:
+            self._post.row.status.initial_import_done = True
             self._post.wake()
 
     async def _import(self) -> bool:
@@ -214,12 +213,12 @@ class Steward:
 
     def health(self) -> Health:
         """Give the health now."""
-        situation = self._post.situation.read()
-        totals = self._setup.table.totals()
+        supervisor = self._post.supervisor.read()
+        totals = self._setup.counters.totals()
         workers = Workers(
-            wanted=situation.workers,
+            wanted=supervisor.workers,
             ready=totals.ready,
-            restarts=situation.worker_restarts,
+            restarts=supervisor.worker_restarts,
             generations=totals.generations,
         )
         now = time.time()
@@ -227,35 +226,35 @@ class Steward:
         troubles = [self._state_fault, self._rest_fault, _clock_sentence(ahead) if ahead > _AHEAD else ""]
         return examine(
             now,
-            situation,
+            supervisor,
             workers,
             data,
             self._last_import,
             self._setup.settings.customers.max_age,
             totals.refusals,
-            totals.trail_fault,
+            totals.trail_error,
             [trouble for trouble in troubles if trouble],
         )
 
     def metrics(self) -> bytes:
         """Give the text of /metrics now."""
-        return exposition.expose(self._setup.table.totals(), self.health(), self._post.situation.read())
+        return exposition.expose(self._setup.counters.totals(), self.health(), self._post.supervisor.read())
 
     def status(self) -> bytes:
         """Give the status page now."""
         now = time.time()
-        return status.render(
-            status.Status(
+        return status_page.render(
+            status_page.PageData(
                 now=now,
                 health=self.health(),
-                situation=self._post.situation.read(),
-                totals=self._setup.table.totals(),
+                supervisor=self._post.supervisor.read(),
+                totals=self._setup.counters.totals(),
                 minutes=self._history.minutes(now),
                 recent=self._history.recent(),
             )
         )
 
-    def _data(self, now: float) -> tuple[Data | None, float]:
+    def _data(self, now: float) -> tuple[SnapshotInfo | None, float]:
         """Give what is known of the newest snapshot, and by how many seconds it comes from the future."""
         newest = open_newest(self._folder, self._setup.plan.digest())
         if newest is None:
@@ -263,7 +262,7 @@ class Steward:
         newest.close()
         facts = newest.facts
         as_of = self._since.at(facts.as_of, now)
-        data = Data(
+        data = SnapshotInfo(
             generation=newest.generation,
             rows=facts.rows,
             addresses=facts.addresses,

@@ -22,10 +22,10 @@ from appliance.checks.context import Ground
 from appliance.checks.registry import log_findings
 from appliance.config.schema import ConfigError, Settings
 from appliance.errors import StartFault
-from appliance.observe.health import Situation
+from appliance.observe.health import SupervisorStatus
 from appliance.observe.logs import log
-from appliance.observe.metrics import Row
-from appliance.observe.note import Note
+from appliance.observe.shared_counters import ChildRow
+from appliance.observe.shared_value import SharedValue
 from appliance.observe.writer import Writer
 from appliance.service import heartbeat
 from appliance.service.fleet import STEWARD, WORKER, Fleet
@@ -81,7 +81,7 @@ class Supervisor:
         self._reload_wanted = False
         self._reload_fault = self._certificate_fault = ""
         self._end_asked: float | None = None
-        self._note = Note(Situation())
+        self._status = SharedValue(SupervisorStatus())
         self._fleet = Fleet(self._start_child, self._timer, heartbeat.STUCK_AFTER)
 
     def run(self) -> None:
@@ -132,7 +132,7 @@ class Supervisor:
             if self._next is None:
                 self._look_for_changes()
             self._fleet.turn()
-        self._write_note()
+        self._write_status()
         self._keep_in_touch()
         self._writer.flush()
 
@@ -148,7 +148,7 @@ class Supervisor:
         now = self._timer()
         if self._end_asked is None:
             self._notifier.tell(STOPPING=1, STATUS="finishing the running requests")
-            log.info("stopping", connections=self._setup.table.totals().open if self._setup else 0)
+            log.info("stopping", connections=self._setup.counters.totals().open if self._setup else 0)
             self._sockets.close()
         elif now - self._end_asked < _ONE_PRESS:
             return
@@ -256,9 +256,9 @@ class Supervisor:
 
     # Children
 
-    def _start_child(self, kind: str, setup: Setup, row: Row) -> int:
+    def _start_child(self, kind: str, setup: Setup, row: ChildRow) -> int:
         self._writer.flush()
-        post = Post(setup, row, self._note, self._writer, self._terminal, self._wake)
+        post = Post(setup, row, self._status, self._writer, self._terminal, self._wake)
 
         pipe = self._raw.open(kind)
 
@@ -285,10 +285,10 @@ class Supervisor:
 
     # Telling others
 
-    def _write_note(self) -> None:
+    def _write_status(self) -> None:
         setup = self._next if self._setup is None else self._setup
-        self._note.write(
-            Situation(
+        self._status.write(
+            SupervisorStatus(
                 workers=setup.workers if setup else 0,
                 worker_restarts=self._fleet.restarts[WORKER],
                 steward_restarts=self._fleet.restarts[STEWARD],

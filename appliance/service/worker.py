@@ -23,11 +23,11 @@ from appliance.customers.snapshot_store import open_newest
 from appliance.edge.listener import Listener
 from appliance.edge.site import Limits, Site, by_path
 from appliance.edge.web import make_application
-from appliance.observe.health import Situation
-from appliance.observe.logs import RequestLog, log
-from appliance.observe.metrics import Row
-from appliance.observe.note import Note
-from appliance.observe.trail import Trail
+from appliance.observe.audit_trail import AuditTrail
+from appliance.observe.health import SupervisorStatus
+from appliance.observe.logs import RequestLog, RequestSinks, log
+from appliance.observe.shared_counters import ChildRow
+from appliance.observe.shared_value import SharedValue
 from appliance.observe.writer import Writer
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.refusal_sampler import RefusalSampler
@@ -41,8 +41,8 @@ class Post:
     """What the supervisor gives a child."""
 
     setup: Setup
-    row: Row
-    situation: Note[Situation]
+    row: ChildRow
+    supervisor: SharedValue[SupervisorStatus]
     writer: Writer
     terminal: bool
     wake: Callable[[], None]
@@ -56,29 +56,29 @@ class Worker:
         """Serve on `sockets`, which listen already."""
         settings = post.setup.settings
         self._post = post
-        self._row = post.row
+        self._status, self._counters = post.row.status, post.row.counters
         self._folder = snapshot_folder(settings)
         self._drain = settings.server.drain
         self._snapshot: Snapshot | None = None
         self._request_log = RequestLog(post.writer, time.time, on=settings.log.requests, terminal=post.terminal)
         file = trail_file(settings)
-        self._trail = Trail(file, post.row, time.time, self._request_log.write) if file is not None else None
-        request_log = self._trail or self._request_log
+        self._trail = AuditTrail(file, self._counters, time.time) if file is not None else None
+        sinks = RequestSinks([sink for sink in (self._request_log, self._trail) if sink is not None])
         mounts = post.setup.mounts
-        sampler = RefusalSampler((mount.app for mount in mounts), post.row, timer=time.monotonic, clock=time.time)
-        site = Site(
+        sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
+        self._site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, request_log, time.perf_counter, post.row, sampler),
-            request_log=request_log,
-            counters=post.row,
+            application=make_application(mounts, sinks, time.perf_counter, self._counters, sampler),
+            request_log=sinks,
+            counters=self._counters,
             sample_refusal=sampler,
             timer=time.perf_counter,
             clock=time.time,
         )
         limits = limits_of(settings)
         groups = ((limits, False), (replace(limits, max_per_source=None), True))
-        self._listeners = [
-            Listener(group, post.setup.context, site, its_limits)
+        self._groups = [
+            (group, its_limits)
             for its_limits, local in groups
             if (group := [one for one in sockets if is_local(one) is local])
         ]
@@ -92,25 +92,26 @@ class Worker:
         loop = asyncio.get_running_loop()
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
-        self._post.writer.schedule_by(loop.call_later)
         self._tick(loop)
-        for listener in self._listeners:
+        context = self._post.setup.context
+        listeners = [Listener(group, context, self._site, limits, loop) for group, limits in self._groups]
+        for listener in listeners:
             listener.start()
         # What is here now stays: left out of every collection, and out of the pages that a collection would copy.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
-        self._row.ready = True
+        self._status.ready = True
         self._post.wake()
         await ending.wait()
-        for listener in self._listeners:
+        for listener in listeners:
             listener.stop()
-        self._row.ready = False
+        self._status.ready = False
         self._post.wake()
-        await self._finish(hurry)
+        await self._finish(listeners, hurry)
 
-    async def _finish(self, hurry: asyncio.Event) -> None:
-        draining = asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
+    async def _finish(self, listeners: Sequence[Listener], hurry: asyncio.Event) -> None:
+        draining = asyncio.gather(*(listener.drain(self._drain) for listener in listeners))
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
@@ -119,7 +120,7 @@ class Worker:
         else:
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
-            cut = sum([await listener.drain(0) for listener in self._listeners])
+            cut = sum([await listener.drain(0) for listener in listeners])
         if cut:
             log.warning("requests_cut_off", count=cut)
         self._request_log.close()
@@ -131,7 +132,7 @@ class Worker:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do what is done once a second; a beat that is missing says that the loop does not go round."""
         loop.call_later(BEAT_EVERY, self._tick, loop)
-        self._row.beat()
+        self._status.beat()
         self._take_newest()
         self._request_log.tick()
         for mount in self._post.setup.mounts:
@@ -140,7 +141,7 @@ class Worker:
         writer.flush()  # what another thread has said
         if writer.dropped:
             dropped, writer.dropped = writer.dropped, 0
-            self._row.lines_dropped(dropped)
+            self._counters.lines_dropped(dropped)
             log.warning("log_lines_dropped", count=dropped)
 
     def _take_newest(self) -> None:
@@ -158,7 +159,7 @@ class Worker:
         if self._snapshot is not None:
             self._snapshot.close()
         self._snapshot = newer
-        self._row.generation = newer.generation
+        self._status.generation = newer.generation
         log.debug("snapshot", generation=newer.generation, rows=newer.facts.rows, addresses=newer.facts.addresses)
 
 

@@ -91,7 +91,7 @@ class SidebarApp:
     ) -> None:
         """`clock` returns seconds since 1970; `log_key`, at most 64 bytes, keys the hash of customers in logs.
 
-        `names_addresses` has every reply hold the address that it is about, for an access trail that names it.
+        `names_addresses` has every reply hold the address that it is about, for an audit trail that names it.
         """
         self.name: Final = name
         self.protocol: Final = protocol

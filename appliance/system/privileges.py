@@ -61,7 +61,7 @@ def lock_down() -> None:
 
 
 def hand_over(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
-    """Let this user own the state folder and the access trail, where only root could arrange that.
+    """Let this user own the state folder and the audit trail, where only root could arrange that.
 
     Nothing is given where the path leads through a folder that another can change, nor below a folder that is not
     root's: there the user makes what is missing, with no more rights than theirs. Raises OSError.

@@ -66,7 +66,7 @@ def test_a_customer_is_found_and_picked(page):
     heading(page, "Jackie Chan")
     expect(page.locator("#request")).to_have_value(re.compile("jackie.chan@somewhere.com"))
     page.get_by_label("Customers", exact=True).fill("nobody of this name")
-    expect(page.locator("#customers")).to_have_text("Nobody is found.")
+    expect(page.locator("#customers")).to_have_text("No customers found.")
 
 
 def test_an_address_with_umlauts_is_shown_with_them(page):
@@ -123,7 +123,7 @@ def test_a_fault_of_the_template_stands_above_the_last_good_card(page, folder):
     fault = page.locator(".fault")
     expect(fault.locator("strong")).to_have_text("card.html:2")
     expect(fault.locator(".here")).to_contain_text("{% for order in %}")
-    expect(page.locator("#note")).to_have_text(re.compile("last good state"))
+    expect(page.locator("#note")).to_have_text(re.compile("last working version"))
     heading(page, "Ann Lee")
     (folder / "card.html").write_text("<h4>Mended</h4>")
     heading(page, "Mended")
@@ -133,7 +133,7 @@ def test_a_fault_of_the_template_stands_above_the_last_good_card(page, folder):
 def test_a_template_that_fails_on_a_customer_says_what_agents_get(page, folder):
     (folder / "card.html").write_text("\n{{ customer.nothing }}")
     expect(page.locator(".fault strong")).to_have_text("card.html:2")
-    expect(page.locator("#note")).to_have_text(re.compile("Agents get this card instead"))
+    expect(page.locator("#note")).to_have_text(re.compile("Agents see this card instead"))
 
 
 def test_a_fault_of_the_config_is_told(page, folder):
@@ -307,5 +307,5 @@ def test_a_link_in_a_card_opens_beside_and_is_told_nothing(page, folder):
 
 def test_the_page_says_when_the_preview_has_ended(page, running, complaints):
     assert running.stop() == 0
-    expect(page.locator("#connection")).to_have_text(re.compile("Ended"))
+    expect(page.locator("#connection")).to_have_text(re.compile("Disconnected"))
     complaints.said.clear()  # that it cannot connect any more

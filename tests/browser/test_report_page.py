@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from appliance.replay.plan import Plan
+from appliance.replay.load_profile import LoadProfile
 from appliance.replay.report import as_page
-from tests.replay.test_result import part, summed
+from tests.replay.summed import part, summed
 
-PLAN = Plan(duration=10, connections=4, processes=1, rate=100.0)
+PLAN = LoadProfile(duration=10, connections=4, processes=1, rate=100.0)
 BACKGROUNDS = {"light": "rgb(246, 247, 248)", "dark": "rgb(20, 24, 28)"}
 HEIGHTS = "texts => texts.map(text => text.getBoundingClientRect().height)"
 
@@ -22,7 +22,7 @@ def write_page(folder: Path, **more: Any) -> str:
     slices = [part(place, *[700] * 98, 3000, 9000 + 100 * place) for place in range(20) if place not in (17, 19)]
     wrong = part(17, failures={"closed without an answer, " + "at/some/very/long/path" * 5: 2})
     file = folder / "report.html"
-    file.write_text(as_page(summed(*slices, wrong, part(19), plan=PLAN, max_p99=0.1, **more)), "utf-8")
+    file.write_text(as_page(summed(*slices, wrong, part(19), profile=PLAN, max_p99=0.1, **more)), "utf-8")
     return file.as_uri()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from appliance.observe.status import render
+from appliance.observe.status_page import render
 from tests.observe.busy import busy_status, health
 from tests.observe.live import Server
 
@@ -93,7 +93,7 @@ def test_says_when_nobody_answers_and_goes_on(browser: Browser, server: Server) 
         for _ in range(3):
             one.page.clock.run_for(10_000)
             one.page.wait_for_selector("#time.late")
-        assert one.page.inner_text("#time").count("no answer since then") == 1
+        assert one.page.inner_text("#time").count("no response since then") == 1
         one.page.unroute("**/*")
         one.page.clock.run_for(10_000)
         one.page.wait_for_selector("#time:not(.late)")

@@ -150,10 +150,10 @@ def empty(app: SidebarApp, message: Came) -> tuple[int, bytes]:
         pytest.param(lambda *_: (302, b""), "fault", "a 302 that is not sidebard's", id="redirect"),
         pytest.param(lambda *_: (403, b"no"), "fault", "a 403 that is not sidebard's", id="firewall"),
         pytest.param(
-            lambda *_: (503, Refusal.OVERLOADED.reply.response.body),
+            lambda *_: (500, Refusal.INTERNAL_ERROR.reply.response.body),
             "fault",
-            "it says 503: Too busy; try again. Look",
-            id="busy",
+            "it says 500: Something went wrong here; the log says what. Look",
+            id="internal error",
         ),
     ],
 )
@@ -295,7 +295,7 @@ def test_a_certificate_for_another_name(home: Settings, tmp_path: Path) -> None:
         ("ftp://x.example/", "give the URL that Help Scout has"),
         ("https:///helpscout", "give the URL that Help Scout has"),
         ("https://x.example/helpscout?a=b", "give the URL that Help Scout has"),
-        ("https://x.example:port/", "is no URL"),
+        ("https://x.example:port/", "give the URL that Help Scout has"),
     ],
 )
 def test_what_is_no_target(url: str, why: str) -> None:

@@ -285,7 +285,7 @@ def test_leaves_everything_as_it_was(files):
 @pytest.mark.parametrize(
     ("trail", "sentence"),
     [
-        ("trail", "/trail: the access trail can be written"),
+        ("trail", "/trail: the audit trail can be written"),
         ("state", "/state is no file; name another in log.trail"),
         ("none/trail", "/none is not there; make it, or name another file in log.trail"),
     ],

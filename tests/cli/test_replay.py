@@ -80,10 +80,14 @@ def test_requests_of_another_app(tmp_path):
         (["requests", "--customers", "x.csv"], 2, "--customers needs --secret-file"),
         (["requests", "--customers", "x.csv", "--secret-file", "conf/demo-secret"], 1, "x.csv does not exist; put"),
         (["replay", "none.jsonl", "--url", "https://x.example"], 2, "none.jsonl: No such file or directory"),
-        (["replay", "/dev/null", "--url", "https://x.example"], 2, "/dev/null:1: there is no request; make some"),
-        (["replay", "conf/customers.csv", "--url", "https://x.example"], 2, "conf/customers.csv:1: not such a line"),
+        (["replay", "/dev/null", "--url", "https://x.example"], 2, "/dev/null:1: contains no request; make some"),
+        (["replay", "conf/customers.csv", "--url", "https://x.example"], 2, "conf/customers.csv:1: is not a request"),
         (["replay", "-"], 2, "--url"),
-        (["replay", "-", "--url", "ftp://x.example"], 2, "it must be such as https://your.name/helpscout."),
+        (
+            ["replay", "-", "--url", "ftp://x.example"],
+            2,
+            "must be a URL such as https://support.example.com/helpscout.",
+        ),
         (["replay", "-", "--url", "https://x.example", "--ca", "f", "--insecure"], 2, "exclude each other"),
         (["replay", "-", "--url", "http://x.example", "--resume"], 2, "--resume is for https://"),
         (["replay", "-", "--url", "https://x.example", "--config", "f"], 2, "are for --compare"),
@@ -199,7 +203,7 @@ def test_a_certificate_that_is_not_trusted_ends_it_at_once(service, flags):
     assert (result.returncode, result.stdout) == (1, b"")
     assert result.stderr.decode() == (
         f"{url} cannot be tested: the first connections all failed: certificate not trusted;"
-        " name its authority with --ca FILE, or --insecure\n"
+        " pass its authority's certificate with --ca, or skip verification with --insecure\n"
     )
 
 
@@ -218,9 +222,17 @@ def closes(connection, _count):
 @pytest.mark.parametrize(
     ("way", "scheme", "sentence"),
     [
-        (closes, "http", "the first requests all failed: closed without an answer; look at what answers there"),
-        (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), "http", "all failed: what came is not HTTP; look whether --url needs"),
-        (answers(), "https", "the first connections all failed: no TLS there; look whether --url needs http://"),
+        (closes, "http", "the first requests all failed: closed without an answer; correct http:// or https://"),
+        (
+            answers(b"SSH-2.0-OpenSSH_9.2\r\n"),
+            "http",
+            "all failed: what came is not HTTP; correct the port, or begin",
+        ),
+        (
+            answers(),
+            "https",
+            "the first connections all failed: no TLS there; correct the port, or begin",
+        ),
     ],
     ids=["closes", "no HTTP", "no TLS"],
 )

@@ -1,4 +1,8 @@
-"""Requests as they come over the wire, and what each gets. One table, sent down every road and cut at every place."""
+"""Requests as they are on the wire, and the response that each gets.
+
+One table: the parser alone gets every case cut at every place, each path of the edge (fast, fallback) gets every case
+once, and real sockets get a sample.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ SIGNATURE = b"X-HelpScout-Signature: " + SIGNED + b"\r\n"
 
 FOUND = Outcome.FOUND
 Answer = Outcome | Refusal | Reply
+WRONG_METHOD: Answer = Refusal.BAD_METHOD
 
 
 def reply_of(answer: Answer) -> Reply | None:
@@ -43,23 +48,23 @@ class Case:
 def post(
     *fields: bytes, line: bytes = b"POST /helpscout HTTP/1.1\r\n", body: bytes = BODY, host: bytes = HOST
 ) -> bytes:
-    """Give a signed request with these fields more."""
+    """Return a signed request with these fields more."""
     length = b"Content-Length: %d\r\n" % len(body)
     return line + host + b"".join(fields) + b"X-HelpScout-Signature: " + sign(body) + b"\r\n" + length + b"\r\n" + body
 
 
 def framed(framing: bytes, rest: bytes = b"", line: bytes = b"POST /helpscout HTTP/1.1\r\n") -> bytes:
-    """Give a signed request whose framing fields and what comes after the head are the test."""
+    """Return a signed request whose framing fields and what comes after the head are the test."""
     return line + HOST + SIGNATURE + framing + b"\r\n" + rest
 
 
 def chunked(rest: bytes, *fields: bytes) -> bytes:
-    """Give a signed chunked request."""
+    """Return a signed chunked request."""
     return framed(b"Transfer-Encoding: chunked\r\n" + b"".join(fields), rest)
 
 
 def chunks(body: bytes = BODY, size: int = 20, extension: bytes = b"", trailers: bytes = b"") -> bytes:
-    """Give a chunked body."""
+    """Return a chunked body."""
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     return b"".join(b"%x%b\r\n%b\r\n" % (len(p), extension, p) for p in pieces) + b"0\r\n" + trailers + b"\r\n"
 
@@ -80,17 +85,17 @@ def bad(name: str, raw: bytes, *answers: Answer) -> Case:
 
 
 def line(text: bytes) -> bytes:
-    """Give a signed request with another request line."""
+    """Return a signed request with another request line."""
     return post(line=text + b"\r\n")
 
 
 def hosted(host: bytes) -> bytes:
-    """Give a signed request with other Host fields."""
+    """Return a signed request with other Host fields."""
     return post(host=host)
 
 
 def padded(total: int) -> bytes:
-    """Give a request whose header block has exactly this size."""
+    """Return a request whose header block has exactly this size."""
     bare = len(post(b"X-Pad: \r\n")) - len(BODY)
     return post(b"X-Pad: " + b"x" * (total - bare) + b"\r\n")
 
@@ -380,17 +385,17 @@ IN_A_ROW = [
     good("two", post() * 2, FOUND, FOUND),
     good("five", post() * 5, *[FOUND] * 5),
     good("two with blank lines between", post() + b"\r\n" + post(), FOUND, FOUND),
-    good("two roads", GET + post() + GET + post(), *[Refusal.BAD_METHOD, FOUND] * 2),
-    good("both roads the other way", post() + GET + GET + post(), FOUND, *[Refusal.BAD_METHOD] * 2, FOUND),
+    good("both paths", GET + post() + GET + post(), *[WRONG_METHOD, FOUND] * 2),
+    good("both paths the other way", post() + GET + GET + post(), FOUND, *[Refusal.BAD_METHOD] * 2, FOUND),
     good("chunked and plain", chunked(chunks()) + post() + chunked(chunks()), *[FOUND] * 3),
     good("a refused one does not end it", post(SIGNATURE) + post(), BAD_SIGNATURE, FOUND),
     last("close ends it", post(b"Connection: close\r\n") + post(), FOUND),
     last("garbage after close adds nothing", post(b"Connection: close\r\n") + b"garbage\0", FOUND),
-    last("close on the slow road ends it", GET[:-2] + b"Connection: close\r\n\r\n" + post(), Refusal.BAD_METHOD),
+    last("close on the fallback ends it", GET[:-2] + b"Connection: close\r\n\r\n" + post(), Refusal.BAD_METHOD),
     last("HTTP/1.0 ends it", line(b"POST /helpscout HTTP/1.0") + post(), FOUND),
     last("fault after a good one", post() + hosted(b""), FOUND, Refusal.BAD_REQUEST),
-    last("fault after the slow road", GET + hosted(b"") + post(), Refusal.BAD_METHOD, Refusal.BAD_REQUEST),
-    last("too large after the slow road", GET + framed(CL + b"999999\r\n"), Refusal.BAD_METHOD, Refusal.BODY_TOO_LARGE),
+    last("fault after the fallback", GET + hosted(b"") + post(), Refusal.BAD_METHOD, Refusal.BAD_REQUEST),
+    last("too large after the fallback", GET + framed(CL + b"999999\r\n"), Refusal.BAD_METHOD, Refusal.BODY_TOO_LARGE),
     *(
         last(f"{name} after a {first}", raw + line(wrong), answer, Refusal.BAD_REQUEST)
         for first, raw, answer in (("good one", post(), FOUND), ("GET", GET, Refusal.BAD_METHOD))
@@ -409,14 +414,14 @@ IN_A_ROW = [
         FOUND,
     ),
     last("refused ten times", post(SIGNATURE) * 10 + post(), *[BAD_SIGNATURE] * 10),
-    last("refused ten times on both roads", (GET + post(SIGNATURE)) * 6, *[Refusal.BAD_METHOD, BAD_SIGNATURE] * 5),
+    last("refused ten times on both paths", (GET + post(SIGNATURE)) * 6, *[WRONG_METHOD, BAD_SIGNATURE] * 5),
     good("refused nine times", GET * 9 + post(), *[Refusal.BAD_METHOD] * 9, FOUND),
     last("nothing after a fault", hosted(b"") + post(), Refusal.BAD_REQUEST),
     last("nothing after too large", framed(CL + b"999999\r\n", b"x" * 9000) + post(), Refusal.BODY_TOO_LARGE),
     good("expects to be told to go on", post(EXPECT), continues=True),
     good("expects in capitals", post(b"Expect: 100-CONTINUE\r\n"), continues=True),
     good(
-        "expects on the slow road",
+        "expects on the fallback",
         post(EXPECT, line=b"PUT /helpscout HTTP/1.1\r\n"),
         Refusal.BAD_METHOD,
         continues=True,
@@ -428,3 +433,31 @@ IN_A_ROW = [
 ]
 
 CASES = [*ANSWERED, *ROUTED, *TARGETS_AND_VERSIONS, *FIELDS, *LENGTHS, *CODINGS, *IN_A_ROW]
+
+SAMPLE_IDS = {
+    "plain": "the fast path",
+    "GET": "the fallback",
+    "HEAD": "a response whose Content-Length is not that of its body",
+    "many fields": "a head of several KiB",
+    "body just right": "256 KiB in many reads, for which the receive buffer grows",
+    "chunked": "a body without Content-Length",
+    "five": "a pipeline: several turns of the loop, and responses that are written together",
+    "both paths the other way": "a pipeline in which both paths answer",
+    "two signatures": "a refusal after which the connection goes on",
+    "HTTP/1.0 keep-alive": "a connection that says that it persists",
+    "close": "the server ends the connection",
+    "close on the fallback ends it": "the same after a task",
+    "garbage after close adds nothing": "bytes that nobody reads when the connection ends",
+    "no Host": "a refusal that ends the connection",
+    "upgrade": "the same for what is not supported",
+    "fault after the fallback": "the same for the second of a pipeline, which must wait for the first",
+    "refused ten times": "the same for too many refusals",
+    "endless value": "the same while the client is still sending",
+    "nothing after too large": "the same with a body on its way",
+    "endless trailers": "the same after megabytes",
+    "expects to be told to go on": "a response before the response",
+    "expects, but refused": "none before the refusal",
+}
+"""What real sockets get, and what each of them stands for there: how bytes arrive and depart, not what they mean."""
+
+SAMPLE = [case for case in CASES if case.id in SAMPLE_IDS]

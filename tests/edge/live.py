@@ -12,16 +12,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import uvloop
 
 from appliance.edge.listener import Listener
 from appliance.edge.response import CONTINUE
-from appliance.edge.site import Limits, Site
+from appliance.edge.site import Limits
 from appliance.edge.tls import server_context
-from appliance.sidebar.app import SidebarApp
-from tests.edge.wire import make_site, split
+from tests.edge.wire import Apps, RecordingSite, make_site, split
 from tests.server import make_pair
+
+MakeApps = Callable[[], Apps]
+T = TypeVar("T")
 
 LINGER_AND_RESET = struct.pack("ii", 1, 0)
 
@@ -31,13 +34,19 @@ class Live:
     """A running listener."""
 
     listener: Listener
-    site: Site
+    site: RecordingSite
     port: int
     client: ssl.SSLContext | None
     loop: asyncio.AbstractEventLoop
 
+    def connect_tls(self, **options: Any) -> ssl.SSLSocket:
+        """Return a connection after its handshake, for which these are `wrap_socket`'s options."""
+        assert self.client is not None
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return self.client.wrap_socket(raw, server_hostname="localhost", **options)
+
     def connect(self, source: str = "127.0.0.1", *, plain: bool = False) -> socket.socket:
-        """Give a connection, through the handshake unless `plain`."""
+        """Return a connection, through the handshake unless `plain`."""
         raw = socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(source, 0))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if plain or self.client is None:
@@ -48,10 +57,10 @@ class Live:
             raw.close()
             raise
 
-    def call(self, function: Callable[[], object]) -> object:
-        """Call this in the listener's thread and give what it gives."""
+    def call(self, function: Callable[[], T]) -> T:
+        """Call this in the listener's thread, and return what it returns."""
 
-        async def run() -> object:
+        async def run() -> T:
             return function()
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
@@ -70,9 +79,7 @@ class Live:
 
 
 @contextlib.contextmanager
-def live(
-    make_apps: Callable[[], dict[str, SidebarApp]], folder: Path | None, limits: Limits | None = None
-) -> Iterator[Live]:
+def live(make_apps: MakeApps, folder: Path | None, limits: Limits | None = None) -> Iterator[Live]:
     """Serve these apps until the block ends; over TLS if there is a folder for its certificate."""
     context = client = None
     if folder is not None:
@@ -87,7 +94,7 @@ def live(
 
     async def serve() -> None:
         site = replace(make_site(make_apps()), timer=time.perf_counter, clock=time.time)
-        listener = Listener([listening], context, site, limits or Limits())
+        listener = Listener([listening], context, site, limits or Limits(), loop)
         port = listening.getsockname()[1]
         listener.start()
         made.append(Live(listener, site, port, client, loop))

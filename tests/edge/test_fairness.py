@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 
 import pytest
 
-from appliance.edge.connection import MAX_REFUSALS
-from appliance.edge.listener import CROWD, Crowd
-from appliance.edge.phases import ENDS, NEXT, OPEN, PAUSED, IllegalMove, Phase
-from appliance.edge.request_parser import SHARE
+from appliance.edge.connection import MAX_REFUSALS, Connection
+from appliance.edge.connections import CONNECTIONS_PER_TURN
+from appliance.edge.request_parser import BYTES_PER_TURN, Request
 from appliance.edge.response import CONTINUE
-from appliance.edge.state import TURN
 from tests.edge.cases import GET, POST, chunked, post
-from tests.edge.wire import Wire, make_site, split
+from tests.edge.wire import Wire, make_site, split, watch
 from tests.factory import make_app
 
 UNSIGNED = b"POST /helpscout HTTP/1.1\r\nHost:a\r\n\r\n"
@@ -23,21 +20,21 @@ ABSOLUTE = POST.replace(b"/helpscout", b"http://a/helpscout", 1)
 
 
 @pytest.fixture
-def wire():
+def wire() -> Wire:
     return Wire(make_site({"/helpscout": make_app(None)}))
 
 
-def statuses(wire):
+def statuses(wire: Wire) -> list[int]:
     return [answer.status for answer in split(bytes(wire.sent).replace(CONTINUE, b""))]
 
 
-def answered(wire):
+def answered(wire: Wire) -> int:
     return len(wire.site.request_log.lines)
 
 
 class TestATurn:
     @pytest.mark.parametrize("raw", [POST, UNSIGNED], ids=["signed", "unsigned"])
-    def test_one_request_is_answered(self, raw, wire):
+    def test_one_request_is_answered(self, raw: bytes, wire: Wire) -> None:
         wire.connection.data_received(raw * 9)
         for number in range(1, 10):
             assert (answered(wire), wire.paused) == (number, number < 9)
@@ -45,15 +42,20 @@ class TestATurn:
         assert (answered(wire), wire.turns) == (9, [])
 
     @pytest.mark.parametrize("raw", [GET, ABSOLUTE], ids=["GET", "absolute"])
-    def test_one_request_is_handed_to_the_application(self, raw, wire, monkeypatch):
+    def test_one_request_is_handed_to_the_application(
+        self, raw: bytes, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Nothing is parsed while it runs: what waits is bytes, not requests."""
-        made = []
-        start = wire.connection._start
-        monkeypatch.setattr(
-            type(wire.connection), "_start", lambda self, request: (made.append(request), start(request))
-        )
+        made: list[Request] = []
+        start = wire.connection._dispatch
 
-        async def run():
+        def dispatch(connection: Connection, request: Request) -> None:
+            made.append(request)
+            start(request)
+
+        monkeypatch.setattr(Connection, "_dispatch", dispatch)
+
+        async def run() -> None:
             wire.connection.data_received(raw * 9)
             for number in range(1, 10):
                 assert (len(made), wire.paused) == (number, True)
@@ -79,34 +81,22 @@ class TestATurn:
             pytest.param(UNSIGNED * 9, id="requests"),
         ],
     )
-    def test_a_share_of_bytes_is_parsed(self, raw, wire, monkeypatch):
-        parser = wire.connection._parser
-        fed = []
-        llhttp = parser._llhttp
-
-        class Watched:
-            def feed_data(self, piece):
-                fed.append(len(piece))
-                llhttp.feed_data(piece)
-
-            def __getattr__(self, name):
-                return getattr(llhttp, name)
-
-        parser._llhttp = Watched()
+    def test_a_share_of_bytes_is_parsed(self, raw: bytes, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        fed = watch(wire.connection._parser, monkeypatch)
         wire.connection.data_received(raw)
         for _ in range(10_000):
-            assert sum(fed) <= SHARE
+            assert sum(fed) <= BYTES_PER_TURN
             fed.clear()
             if not wire.turns:
                 break
             wire.turn()
         assert not wire.turns
 
-    def test_others_go_on_in_between(self, wire):
-        """In one turn as many connections as TURN says, in their order, however many wait."""
-        others = [wire, *(Wire(wire.site) for _ in range(3 * TURN))]
+    def test_others_go_on_in_between(self, wire: Wire) -> None:
+        """In one turn as many connections as CONNECTIONS_PER_TURN says, in their order, however many wait."""
+        others = [wire, *(Wire(wire.site) for _ in range(3 * CONNECTIONS_PER_TURN))]
         for one in others[1:]:
-            one.connection._state = wire.state
+            one.connection._registry = wire.registry
         for one in others:
             one.connection.data_received(POST * 3)
         counts = [len(statuses(one)) for one in others]
@@ -115,18 +105,18 @@ class TestATurn:
             before = counts
             wire.turn()
             counts = [len(statuses(one)) for one in others]
-            assert 0 < sum(counts) - sum(before) <= TURN
+            assert 0 < sum(counts) - sum(before) <= CONNECTIONS_PER_TURN
             assert max(counts) - min(counts) <= 1
         assert counts == [3] * len(others)
 
 
 class TestMemory:
-    def test_what_waits_is_bytes(self, wire):
+    def test_what_waits_is_bytes(self, wire: Wire) -> None:
         """A request that waits as objects takes ten times its bytes."""
         wire.connection.data_received(GET[:1])
         before = len(gc.get_objects())
 
-        async def run():
+        async def run() -> None:
             wire.connection.data_received(GET[1:] + GET * 1000)
             assert len(gc.get_objects()) - before < 200
             wire.lose()
@@ -134,7 +124,7 @@ class TestMemory:
 
         asyncio.run(run())
 
-    def test_trailers_are_thrown_away(self, wire):
+    def test_trailers_are_thrown_away(self, wire: Wire) -> None:
         """Nobody looks at them: 200 KB would be 10 MB of names and values."""
         wire.connection.data_received(chunked(b"1\r\nx\r\n0\r\n" + b"a:\r\n" * 40_000))
         while wire.turns:
@@ -142,7 +132,7 @@ class TestMemory:
         assert wire.connection._parser.begun
         assert len(wire.connection._parser._fields) < 10
 
-    def test_nothing_is_kept_of_what_is_parsed(self, wire):
+    def test_nothing_is_kept_of_what_is_parsed(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 20)
         while wire.turns:
             wire.turn()
@@ -152,7 +142,7 @@ class TestMemory:
 
 class TestWhatStays:
     @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-    def test_who_says_that_this_was_all_is_answered_all(self, wire, tls):
+    def test_who_says_that_this_was_all_is_answered_all(self, wire: Wire, tls: bool) -> None:
         wire.tls = tls
         wire.connection.data_received(POST * 5)
         assert wire.connection.eof_received() is not tls
@@ -161,9 +151,9 @@ class TestWhatStays:
         assert statuses(wire) == [200] * 5
         assert wire.closed if tls else wire.eof
 
-    def test_a_stopping_server_answers_the_first_that_waits(self, wire):
+    def test_a_stopping_server_answers_the_first_that_waits(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 5)
-        wire.state.stopping = True
+        wire.registry.stopping = True
         wire.connection.finish()
         while wire.turns:
             wire.turn()
@@ -171,33 +161,33 @@ class TestWhatStays:
         assert [answer.fields.get("Connection") for answer in answers] == [None, "close"]
         assert wire.eof
 
-    def test_continue_comes_in_its_place(self, wire):
+    def test_continue_comes_in_its_place(self, wire: Wire) -> None:
         asyncio.run(wire.feed([POST + post(b"Expect: 100-continue\r\n")]))
         before, after = bytes(wire.sent).split(CONTINUE)
         assert [len(split(part)) for part in (before, after)] == [1, 1]
 
-    def test_who_is_refused_again_and_again_loses_the_connection(self, wire):
+    def test_who_is_refused_again_and_again_loses_the_connection(self, wire: Wire) -> None:
         asyncio.run(wire.feed([UNSIGNED * 100]))
         answers = split(bytes(wire.sent))
         assert [answer.status for answer in answers] == [403] * MAX_REFUSALS
         assert answers[-1].fields["Connection"] == "close"
         assert wire.eof
 
-    def test_who_leaves_is_forgotten(self, wire):
+    def test_who_leaves_is_forgotten(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 5)
         wire.lose()
         while wire.turns:
             wire.turn()
         assert answered(wire) == 1
 
-    def test_who_is_dropped_is_not_answered(self, wire):
+    def test_who_is_dropped_is_not_answered(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 5)
         wire.connection.drop()
         while wire.turns:
             wire.turn()
         assert answered(wire) == 1
 
-    def test_who_does_not_take_its_answers_gets_one_turn_when_it_does(self, wire):
+    def test_who_does_not_take_its_answers_gets_one_turn_when_it_does(self, wire: Wire) -> None:
         wire.connection.data_received(POST * 5)
         wire.connection.pause_writing()
         wire.turn()
@@ -210,48 +200,20 @@ class TestWhatStays:
         assert answered(wire) == 2
 
 
-class TestPhases:
-    def test_every_phase_has_its_place(self):
-        assert set(NEXT) == set(Phase)
-        assert all(phase not in after for phase, after in NEXT.items())
-        assert PAUSED < OPEN
-        assert all(NEXT[phase] >= ENDS for phase in OPEN)
-        assert not any(OPEN & NEXT[phase] for phase in set(Phase) - OPEN)
+def test_a_bug_in_one_connection_leaves_the_others_their_turns(wire: Wire) -> None:
+    class Connected:
+        def __init__(self, taken: list[int], number: int) -> None:
+            self.taken, self.number = taken, number
 
-    def test_every_phase_is_reached(self):
-        reached, new = set(), {Phase.READING}
-        while new:
-            reached |= new
-            new = set().union(*(NEXT[phase] for phase in new)) - reached
-        assert reached == set(Phase)
+        def take_turn(self) -> None:
+            self.taken.append(self.number)
+            if self.number == 1:
+                raise KeyError
 
-    @pytest.mark.parametrize(
-        ("before", "after"),
-        [(before, after) for before, after in itertools.product(Phase, Phase) if after not in NEXT[before]],
-        ids=lambda phase: phase.name,
-    )
-    def test_no_other_move_is_made(self, before, after, wire):
-        wire.connection._phase = before
-        with pytest.raises(IllegalMove, match=f"{after.name} cannot follow {before.name}"):
-            wire.connection._enter(after)
-
-
-class TestReturningMemory:
-    @pytest.mark.parametrize(
-        ("counts", "returned"),
-        [
-            pytest.param([900, 900, 900], [False] * 3, id="nobody leaves"),
-            pytest.param([900, 0, 0, 0, 0, 0], [False, True, True, True, False, False], id="all at once"),
-            pytest.param(
-                [900, 836, 400, 30, 5, 0, 0, 0, 0],
-                [False, *[True] * 7, False],
-                id="until the last has gone, and twice more",
-            ),
-            pytest.param([CROWD - 1, 0, 0], [False] * 3, id="no crowd"),
-            pytest.param([900, 860, 820, 780], [False, False, True, True], id="few at a time"),
-        ],
-    )
-    def test_when(self, counts, returned):
-        crowd = Crowd()
-        crowd.comes(counts[0])
-        assert [crowd.leaves(count) for count in counts] == returned
+    taken: list[int] = []
+    for number in range(4):
+        wire.registry.yield_turn(Connected(taken, number))
+    with pytest.raises(KeyError):
+        wire.turn()
+    wire.turn()
+    assert (taken, wire.turns) == ([0, 1, 2, 3], [])

@@ -1,42 +1,42 @@
-"""The table of requests, cut at every place, down both roads, and over real sockets."""
+"""The table of requests on each path: a connection without a network, the apps, and the Tornado application.
+
+Wherever a request is cut the parser alone decides what it means: test_request_parser.py cuts them all.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any, cast
 
 import pytest
 
 from appliance.edge.response import CONTINUE
 from appliance.outcomes import Outcome
-from tests.edge.cases import CASES, reply_of
-from tests.edge.wire import Wire, make_site, split, without_date
+from tests.edge.cases import CASES, Case, reply_of
+from tests.edge.wire import Apps, Wire, make_site, split, without_date
 from tests.factory import make_app, make_snapshot, sign
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
 
-SMALL = [case for case in CASES if len(case.raw) < 2000]
 SECRETS = sorted({case.values[0]["secret"] for case in BODY_SIGNATURES})
-
-
-def named(cases):
-    return [pytest.param(case, id=case.id) for case in cases]
+ALL = [pytest.param(case, id=case.id) for case in CASES]
 
 
 @pytest.fixture(scope="module")
-def apps(tmp_path_factory):
+def apps(tmp_path_factory: pytest.TempPathFactory) -> Apps:
     snapshot = make_snapshot(tmp_path_factory.mktemp("requests"))
     others = {f"/{number}": make_app(snapshot, [secret]) for number, secret in enumerate(SECRETS)}
     return {"/helpscout": make_app(snapshot), **others}
 
 
-async def talk(apps, pieces, fast=True, tls=False):
-    wire = Wire(make_site(apps, fast=fast), tls=tls)
-    await wire.feed(pieces)
+async def talk(apps: Apps, raw: bytes, fast: bool = True) -> Wire:
+    wire = Wire(make_site(apps, fast=fast))
+    await wire.feed([raw])
     wire.fire()
     return wire
 
 
-def check(case, wire):
+def check(case: Case, wire: Wire) -> None:
     received = bytes(wire.sent)
     if case.continues:
         assert received.startswith(CONTINUE)
@@ -59,83 +59,58 @@ def check(case, wire):
     assert (last == "close") == case.closes
     assert last in (None, "close", "keep-alive")
     written = [reply.outcome for reply, _app, _peer in wire.site.request_log.lines]
-    outcomes = [reply.outcome if (reply := reply_of(one)) else one for one in case.answers]
+    outcomes = [reply.outcome if (reply := reply_of(one)) else cast(Outcome, one) for one in case.answers]
     assert sorted(written) == sorted(outcomes)
     assert sorted(outcome for _app, outcome, _cache in wire.site.counters.requests) == sorted(outcomes)
 
 
-def test_there_are_enough_cases():
+def test_there_are_enough_cases() -> None:
     assert len({case.id for case in CASES}) == len(CASES) >= 120
 
 
-@pytest.mark.parametrize("fast", [True, False], ids=["fast", "tornado"])
-@pytest.mark.parametrize("case", named(CASES))
-def test_whole(case, fast, apps):
-    check(case, asyncio.run(talk(apps, [case.raw], fast)))
+@pytest.mark.parametrize("case", ALL)
+def test_each_path(case: Case, apps: Apps) -> None:
+    """The fast path and the fallback send the same bytes, and those are right."""
+    fast, fallback = (asyncio.run(talk(apps, case.raw, fast)) for fast in (True, False))
+    check(case, fast)
+    check(case, fallback)
+    assert without_date(bytes(fast.sent)) == without_date(bytes(fallback.sent))
 
 
-@pytest.mark.parametrize("case", named(CASES))
-def test_both_roads_give_the_same_bytes(case, apps):
-    fast, slow = (bytes(asyncio.run(talk(apps, [case.raw], road)).sent) for road in (True, False))
-    assert without_date(fast) == without_date(slow)
-
-
-@pytest.mark.parametrize("case", named(SMALL))
-def test_byte_by_byte(case, apps):
-    pieces = [case.raw[at : at + 1] for at in range(len(case.raw))]
-    check(case, asyncio.run(talk(apps, pieces)))
-
-
-@pytest.mark.parametrize("case", named(SMALL))
-def test_in_two_at_every_place(case, apps):
-    async def all_of_them():
-        for at in range(1, len(case.raw)):
-            check(case, await talk(apps, [case.raw[:at], case.raw[at:]]))
-
-    asyncio.run(all_of_them())
-
-
-@pytest.mark.parametrize("size", [1000, 16 * 1024, 16 * 1024 + 1, 64 * 1024])
-@pytest.mark.parametrize("case", named([case for case in CASES if case not in SMALL]))
-def test_large_ones_in_pieces(case, size, apps):
-    pieces = [case.raw[at : at + size] for at in range(0, len(case.raw), size)]
-    check(case, asyncio.run(talk(apps, pieces)))
-
-
-def message(path, signature, body):
+def message(path: str, signature: bytes | None, body: bytes) -> bytes:
     field = b"" if signature is None else b"X-HelpScout-Signature: %b\r\n" % signature
     head = b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n"
     return head % (path.encode(), field, len(body)) + body
 
 
-def both(apps, raw):
-    fast, slow = (without_date(bytes(asyncio.run(talk(apps, [raw], road)).sent)) for road in (True, False))
-    assert fast == slow
+def both(apps: Apps, raw: bytes) -> bytes:
+    fast, fallback = (without_date(bytes(asyncio.run(talk(apps, raw, fast)).sent)) for fast in (True, False))
+    assert fast == fallback
     return fast
 
 
 @pytest.mark.parametrize("case", PAYLOADS)
-def test_payloads_down_both_roads(case, apps):
+def test_payloads(case: dict[str, Any], apps: Apps) -> None:
     body = case["body"].encode()
     assert both(apps, message("/helpscout", sign(body), body)).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 @pytest.mark.parametrize("case", BODY_SIGNATURES)
-def test_signatures_down_both_roads(case, apps):
+def test_signatures(case: dict[str, Any], apps: Apps) -> None:
     header = None if case["header"] is None else case["header"].strip().encode()
     answer = both(apps, message(f"/{SECRETS.index(case['secret'])}", header, case["body"].encode()))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n" if case["valid"] else b"HTTP/1.1 403 Forbidden\r\n")
 
 
-def test_the_order_of_fields(apps):
+def test_the_order_of_fields(apps: Apps) -> None:
     raw = message("/helpscout", None, b"")
-    [answer] = split(bytes(asyncio.run(talk(apps, [raw])).sent))
+    [answer] = split(bytes(asyncio.run(talk(apps, raw)).sent))
     assert answer.names == ["Content-Type", "Date", "Cache-Control", "Content-Length"]
     assert answer.fields["Date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
 
 
-def test_a_refusal_is_logged_for_its_app(apps):
+def test_a_refusal_is_logged_for_its_app(apps: Apps) -> None:
     """Once the target is known, a refusal counts for the app that it was meant for."""
     raw = b"POST /helpscout HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n"
-    wire = asyncio.run(talk(apps, [raw]))
+    wire = asyncio.run(talk(apps, raw))
     assert wire.site.counters.requests == [("helpscout", Outcome.TOO_LARGE, "")]

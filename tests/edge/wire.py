@@ -4,56 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import httptools
+import pytest
 
 from appliance.edge.connection import Connection
-from appliance.edge.site import Limits, Site, by_path
-from appliance.edge.state import ServerState
-from appliance.edge.web import Mount, make_application
-from appliance.outcomes import Outcome, Reply
+from appliance.edge.connections import ConnectionRegistry
+from appliance.edge.request_parser import RequestParser
+from appliance.edge.site import Limits, Mount, Site, by_path
+from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import SignedRequest
 from tests.factory import Timer
+from tests.fakes import RecordingCounters, RecordingSink
+
+Apps = dict[str, SidebarApp]
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]+\r\n((?:[A-Za-z-]+: [^\r\n]+\r\n)*)\r\n")
 
 
-@dataclass
-class Written:
-    """A request log that keeps what it is told."""
+@dataclass(frozen=True)
+class RecordingSite(Site):
+    """A site whose log and counters keep what they are told."""
 
-    lines: list[tuple[Reply, str, str]] = field(default_factory=list)
-
-    def write(self, reply: Reply, app: str, duration_us: int, peer: str) -> None:
-        assert duration_us >= 0
-        self.lines.append((reply, app, peer))
-
-
-@dataclass
-class Counted:
-    """Counters that keep what they are told."""
-
-    requests: list[tuple[str, Outcome, str]] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
-
-    def request(self, app: str, outcome: Outcome, cache: str, seconds: float) -> None:
-        self.requests.append((app, outcome, cache))
-
-    def __getattr__(self, name: str) -> object:
-        return lambda: self.events.append(name)
+    request_log: RecordingSink
+    counters: RecordingCounters
 
 
 def ignore_refusal(app: str, request: SignedRequest) -> None:
     """Sample none."""
 
 
-def make_site(apps: dict[str, SidebarApp], timer: Timer | None = None, fast: bool = True) -> Site:
-    """Give a site that serves these apps; not `fast`: by the application alone."""
+def make_site(apps: Apps, timer: Timer | None = None, fast: bool = True) -> RecordingSite:
+    """Return a site that serves these apps; not `fast`: by the application alone."""
     mounts = [Mount(path, "X-HelpScout-Signature", app) for path, app in apps.items()]
-    log, counters = Written(), Counted()
+    log, counters = RecordingSink(), RecordingCounters()
     timer = timer or Timer()
-    return Site(
+    return RecordingSite(
         mounts=by_path(mounts) if fast else {},
         application=make_application(mounts, log, timer, counters, ignore_refusal),
         request_log=log,
@@ -64,24 +54,26 @@ def make_site(apps: dict[str, SidebarApp], timer: Timer | None = None, fast: boo
     )
 
 
-class Wire:
+class Wire(asyncio.Transport):
     """A connection and its other end. It is a transport, to the connection."""
 
-    def __init__(self, site: Site, limits: Limits | None = None, tls: bool = False) -> None:
+    def __init__(self, site: RecordingSite, limits: Limits | None = None, tls: bool = False) -> None:
         self.site = site
-        self.timers: list = []
-        self.turns: list = []  # what is to happen in the next turn of the loop
-        self.state = ServerState(site, limits or Limits(), self._call_later, self._call_soon)
+        self.timers: list[Callable[[], object]] = []
+        self.turns: list[Callable[[], object]] = []  # what is to happen in the next turn of the loop
+        self.registry = ConnectionRegistry(
+            site, limits or Limits(), self._call_later, self._call_soon, lambda source: None
+        )
         self.sent = bytearray()
         self.paused = self.closed = self.aborted = self.eof = False
         self.stuck = False
         self.high: int | None = None  # more than so many bytes the client does not take
         self.tls = tls
-        self.connection = Connection(self.state, "192.0.2.1", None)
+        self.connection = Connection(self.registry, "192.0.2.1", None)
         self.connection.connection_made(self)
 
-    def _call_soon(self, callback) -> None:
-        if callback == self.state.flush:
+    def _call_soon(self, callback: Callable[[], object]) -> None:
+        if callback == self.registry.flush:
             callback()
         else:
             self.turns.append(callback)
@@ -92,7 +84,7 @@ class Wire:
         for callback in turns:
             callback()
 
-    def _call_later(self, delay: float, callback) -> asyncio.TimerHandle:
+    def _call_later(self, delay: float, callback: Callable[[], object]) -> Wire:
         self.timers.append(callback)
         return self
 
@@ -107,16 +99,16 @@ class Wire:
 
     # The transport.
 
-    def set_write_buffer_limits(self, high: int) -> None:
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
     def set_read_buffer_limits(self, high: int) -> None:
         assert self.tls
 
-    def get_extra_info(self, name: str) -> object:
+    def get_extra_info(self, name: str, default: object = None) -> object:
         return "a context" if self.tls and name == "sslcontext" else None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         assert not self.closed
         assert isinstance(data, bytes)
         self.sent += data
@@ -163,7 +155,7 @@ class Wire:
     async def settle(self) -> None:
         """Wait until nothing is running."""
         for _ in range(10_000):
-            if not (self.connection._exchange or self.paused or self.turns) or self.closed or self.stuck:
+            if not (self.connection._adapter or self.paused or self.turns) or self.closed or self.stuck:
                 return
             self.turn()
             await asyncio.sleep(0)
@@ -172,6 +164,27 @@ class Wire:
     def lose(self) -> None:
         """End the connection as the loop does."""
         self.connection.connection_lost(None)
+
+
+def watch(parser: RequestParser, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that is to hold the size of each piece which the parser's llhttp is fed."""
+    fed, make = [], httptools.HttpRequestParser
+
+    class Watched:
+        def __init__(self, llhttp: httptools.HttpRequestParser) -> None:
+            self.llhttp = llhttp
+
+        def feed_data(self, piece: bytes) -> None:
+            fed.append(len(piece))
+            self.llhttp.feed_data(piece)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.llhttp, name)
+
+    assert parser._llhttp is not None
+    parser._llhttp = Watched(parser._llhttp)  # type: ignore[assignment]
+    monkeypatch.setattr(httptools, "HttpRequestParser", lambda protocol: Watched(make(protocol)))
+    return fed
 
 
 @dataclass
@@ -185,7 +198,7 @@ class Answer:
 
 
 def split(received: bytes, head: bool = False) -> list[Answer]:
-    """Give the responses in `received`, which must hold nothing else; `head`: they answer HEAD."""
+    """Return the responses in `received`, which must hold nothing else; `head`: they answer HEAD."""
     answers = []
     while received:
         match = _HEAD.match(received)
@@ -202,5 +215,5 @@ def split(received: bytes, head: bool = False) -> list[Answer]:
 
 
 def without_date(received: bytes) -> bytes:
-    """Give responses without the one thing that may differ."""
+    """Return responses without the one thing that may differ."""
     return re.sub(rb"\r\nDate: [^\r]+", b"", received)

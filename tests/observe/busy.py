@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from appliance.observe.health import Data, Health, Import, Served, Situation, Workers, examine
+from appliance.observe.health import CertificateInfo, Health, Import, SnapshotInfo, SupervisorStatus, Workers, examine
 from appliance.observe.history import EVERY, History
-from appliance.observe.metrics import Refusals, Table
-from appliance.observe.status import Status
+from appliance.observe.shared_counters import CauseCount, SharedCounters
+from appliance.observe.status_page import PageData
 from appliance.outcomes import Cause, Outcome
 from tests.factory import NOW
 
@@ -23,12 +23,12 @@ WAYS = (
     (Outcome.BAD_SIGNATURE, "", 0.03),
     (Outcome.CARD_FAULT, "miss", 0.02),
 )
-SITUATION = Situation(
+SUPERVISOR = SupervisorStatus(
     workers=2,
     worker_restarts=1,
     certificates=(
-        Served(("cards.example.com", "helpdesk.example.com"), 0, NOW + 61.3 * 86400),
-        Served(("old.example.com", "older.example.com", "oldest.example.com"), 4, NOW + 80 * 86400),
+        CertificateInfo(("cards.example.com", "helpdesk.example.com"), 0, NOW + 61.3 * 86400),
+        CertificateInfo(("old.example.com", "older.example.com", "oldest.example.com"), 4, NOW + 80 * 86400),
     ),
 )
 IMPORT = Import(
@@ -42,41 +42,45 @@ IMPORT = Import(
 )
 
 
-def health(reasons: Sequence[str] = (), situation: Situation = SITUATION, last: Import | None = IMPORT) -> Health:
-    """Give a health with these reasons."""
-    data = Data(generation=17, rows=104_211, addresses=131_870, as_of=NOW - 42, age_seconds=42.0)
+def health(
+    reasons: Sequence[str] = (), supervisor: SupervisorStatus = SUPERVISOR, last: Import | None = IMPORT
+) -> Health:
+    """Return a health with these reasons."""
+    data = SnapshotInfo(generation=17, rows=104_211, addresses=131_870, as_of=NOW - 42, age_seconds=42.0)
     workers = Workers(wanted=2, ready=2, restarts=1, generations=(17, 17))
     refusals = {
-        ("helpscout", Cause.UNKNOWN): Refusals(3, int(NOW - 900)),
-        ("helpscout", Cause.HEX): Refusals(1, int(NOW)),
+        ("helpscout", Cause.UNKNOWN): CauseCount(3, int(NOW - 900)),
+        ("helpscout", Cause.HEX): CauseCount(1, int(NOW)),
     }
-    found = examine(NOW, situation, workers, data, last, None, refusals)
+    found = examine(NOW, supervisor, workers, data, last, None, refusals)
     return msgspec.structs.replace(found, status="degraded" if reasons else "ok", reasons=list(reasons))
 
 
-def busy_status(rate: float = 4.0, looks: int = 361, **changes: object) -> Status:
-    """Give the status after so many looks at about `rate` requests a second."""
-    chance, table, history = random.Random(1), Table(["helpscout"], 2), History()
-    row = table.row(0)
+def busy_status(rate: float = 4.0, looks: int = 361, **changes: object) -> PageData:
+    """Return what the page shows after so many readings at about `rate` requests a second."""
+    chance, shared, history = random.Random(1), SharedCounters(["helpscout"], 2), History()
+    counters = shared.worker(0).counters
     now = NOW - (looks - 1) * EVERY
     for look in range(looks):
-        history.take(now, table.totals())
+        history.record(now, shared.totals())
         wanted = rate * EVERY * (1 + 0.6 * math.sin(look / 40)) * chance.uniform(0.8, 1.2)
         for _ in range(round(wanted) if not 120 < look < 140 else 0):
             outcome, cache, _ = chance.choices(WAYS, [weight for *_, weight in WAYS])[0]
             typical = {"hit": 0.00003, "miss": 0.0002, "": 0.0}[cache]
-            row.request("helpscout", outcome, cache, chance.lognormvariate(math.log(typical), 0.8) if cache else 0.0)
-        row.connection_opened()
+            counters.request(
+                "helpscout", outcome, cache, chance.lognormvariate(math.log(typical), 0.8) if cache else 0.0
+            )
+        counters.connection_opened()
         if look % 10:
-            row.connection_closed()
+            counters.connection_closed()
         now += EVERY
     facts = {
         "now": NOW,
         "health": health(),
-        "situation": SITUATION,
-        "totals": table.totals(),
+        "supervisor": SUPERVISOR,
+        "totals": shared.totals(),
         "minutes": history.minutes(NOW),
         "recent": history.recent(),
         **changes,
     }
-    return Status(**facts)  # type: ignore[arg-type]
+    return PageData(**facts)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from appliance.observe.admin import make_application
-from appliance.observe.status import render
+from appliance.observe.status_page import render
 from tests.observe.busy import busy_status, health
 
 

@@ -11,9 +11,9 @@ from tornado.testing import AsyncHTTPTestCase, gen_test
 from tornado.web import Application
 
 from appliance.observe.admin import MAX_CONNECTIONS, AdminServer, make_application
-from appliance.observe.health import Situation, Workers, examine
+from appliance.observe.health import SupervisorStatus, Workers, examine
 from appliance.observe.local_page import is_loopback
-from appliance.observe.status import FOLDER
+from appliance.observe.status_page import FOLDER
 
 
 class AdminTest(AsyncHTTPTestCase):
@@ -24,7 +24,7 @@ class AdminTest(AsyncHTTPTestCase):
     def get_app(self) -> Application:
         def health() -> object:
             workers = Workers(wanted=1, ready=self.ready, restarts=0, generations=())
-            return examine(0.0, Situation(), workers, None, None, None, {})
+            return examine(0.0, SupervisorStatus(), workers, None, None, None, {})
 
         return make_application(health, lambda: b"metric 1\n", lambda: b"<p>page</p>")  # type: ignore[arg-type]
 

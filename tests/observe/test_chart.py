@@ -92,13 +92,14 @@ def test_nothing_leaves_the_frame(first: list[float | None], second: list[float 
     ("top", "labels"),
     [(0, ["0", "5e-10", "1e-09"]), (1, ["0", "0.5", "1"]), (1.1, ["0", "1", "2"]), (2, ["0", "1", "2"]),
      (3, ["0", "2.5", "5"]), (5.1, ["0", "5", "10"]), (2_100_000, ["0", "2.5M", "5M"])],
+    ids=repr,
 )  # fmt: skip
 def test_a_scale_ends_at_a_round_number(top: float, labels: list[str]) -> None:
     assert [label for _, label in from_zero(top, short).ticks] == labels
 
 
 @pytest.mark.parametrize(
-    ("values", "ticks"), [([1], [1, 10]), ([0.5, 20], [0.1, 1, 10, 100]), ([0.001, 0.001], [0.001, 0.01])]
+    ("values", "ticks"), [([1], [1, 10]), ([0.5, 20], [0.1, 1, 10, 100]), ([0.001, 0.001], [0.001, 0.01])], ids=repr
 )
 def test_a_scale_of_tens_holds_all_values(values: list[float], ticks: list[float]) -> None:
     scale = by_tens(values, short)

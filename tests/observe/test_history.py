@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.observe.history import EVERY, KEPT, History, Span, total
-from appliance.observe.metrics import BUCKETS, Table
+from appliance.observe.history import EVERY, KEPT, History, Interval, total
+from appliance.observe.shared_counters import BUCKETS, SharedCounters
 from appliance.outcomes import Outcome
 
 NOON = 1_790_000_040.0 // 60 * 60  # a full minute
 
 
 class Service:
-    """A table, looked at as the steward does."""
+    """Shared counters, read as the steward does."""
 
     def __init__(self) -> None:
-        self.table = Table(["one", "two"], 1)
+        self.shared = SharedCounters(["one", "two"], 1)
         self.history = History()
         self.now = NOON
         self.look(0)
 
     def ask(self, number: int = 1, outcome: Outcome = Outcome.FOUND, cache: str = "hit", seconds: float = 1e-5) -> None:
         for _ in range(number):
-            self.table.row(0).request("two" if outcome is Outcome.FOUND else "one", outcome, cache, seconds)
+            self.shared.worker(0).counters.request(
+                "two" if outcome is Outcome.FOUND else "one", outcome, cache, seconds
+            )
 
     def look(self, later: float = EVERY) -> None:
         self.now += later
-        self.history.take(self.now, self.table.totals())
+        self.history.record(self.now, self.shared.totals())
 
     def minutes(self) -> list[int]:
         return [span.requests for span in self.history.minutes(self.now)]
@@ -85,7 +87,7 @@ def test_keeps_outcomes_and_the_cache_apart() -> None:
     span = service.history.recent()
     assert (span.count([Outcome.FOUND]), span.count([Outcome.BAD_SIGNATURE]), span.requests) == (4, 2, 6)
     assert (span.hits, span.misses, span.hit_share) == (3, 1, 0.75)
-    assert Span().hit_share is None
+    assert Interval().hit_share is None
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,6 @@ def test_percentiles_are_read_off_the_buckets(durations: list[float], share: flo
     service = Service()
     for duration in durations:
         service.ask(1, seconds=duration)
-    service.ask(1000, Outcome.BAD_SIGNATURE, "", 0.0)  # a refusal takes no time, and tells nothing
+    service.ask(1000, Outcome.BAD_SIGNATURE, "", 0.0)  # a refusal takes no time, and does not count
     service.look()
     assert service.history.recent().percentile(share) == (pytest.approx(seconds) if seconds else None)

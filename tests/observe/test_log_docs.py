@@ -19,7 +19,7 @@ ELSEWHERE = {"config_fault", "start_failed", "library"}  # named where they are 
 
 
 def texts(node: ast.expr) -> Iterator[str]:
-    """Give every text that an event's name may be."""
+    """Yield every text that an event's name may be."""
     if isinstance(node, ast.Constant):
         yield str(node.value)
     elif isinstance(node, ast.IfExp):

@@ -67,7 +67,7 @@ def test_on_a_terminal_lines_are_for_people():
         json.loads(stream.getvalue())
 
 
-@pytest.mark.parametrize(("value", "coloured"), [("", True), ("1", False)])
+@pytest.mark.parametrize(("value", "coloured"), [("", True), ("1", False)], ids=["empty", "set"])
 def test_no_color(value, coloured, monkeypatch):
     monkeypatch.setenv("NO_COLOR", value)
     stream = Lines()

@@ -12,9 +12,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.observe.exposition import expose
-from appliance.observe.metrics import Table
+from appliance.observe.shared_counters import SharedCounters
 from appliance.outcomes import Outcome
-from tests.observe.busy import SITUATION, health
+from tests.observe.busy import SUPERVISOR, health
 
 FOLDER = Path(__file__).parents[2] / "conf" / "monitoring"
 RULES = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
@@ -26,11 +26,11 @@ WORDS = {"by", "sum", "min", "max", "rate", "increase", "histogram_quantile"}
 
 
 def exposed() -> dict[str, dict[str, set[str]]]:
-    """Give every metric of a service with everything on, with its labels and their values."""
-    table = Table(["helpscout"], 1)
-    table.row(0).request("helpscout", Outcome.FOUND, "hit", 0.0002)
+    """Return every metric of a service with everything on, with its labels and their values."""
+    shared = SharedCounters(["helpscout"], 1)
+    shared.worker(0).counters.request("helpscout", Outcome.FOUND, "hit", 0.0002)
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    text = expose(table.totals(), health(), SITUATION).decode()
+    text = expose(shared.totals(), health(), SUPERVISOR).decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             for label, value in sample.labels.items():

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from appliance.observe import writer as module
 from appliance.observe.writer import FLUSH_AFTER, FLUSH_AT, MAX_PENDING, MAX_PIECE, Writer
+from tests.fakes import FakeLoop
 
 LINE = b"x" * 99 + b"\n"
-
-
-class Loop:
-    """Keeps what is to be done later until the test does it."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[float, Callable[[], None]]] = []
-
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
-        self.waiting.append((seconds, call))
-
-    def turn(self) -> float:
-        seconds, call = self.waiting.pop(0)
-        call()
-        return seconds
 
 
 class Pipe:
@@ -37,9 +24,9 @@ class Pipe:
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
         fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, MAX_PIECE)
-        self.loop = Loop()
+        self.loop = FakeLoop()
         self.naps: list[float] = []
-        self.writer = Writer(self.write_end, sleep=self.naps.append)
+        self.writer = Writer(self.write_end, sleep=self.naps.append, find_loop=self.loop.find)
 
     def read(self) -> bytes:
         return os.read(self.read_end, 1024 * 1024)
@@ -63,7 +50,7 @@ def test_writes_at_once_without_a_loop(pipe: Pipe) -> None:
 
 
 def test_writes_in_batches_with_one(pipe: Pipe) -> None:
-    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.loop.running = True
     for _ in range(3):
         pipe.writer.write(LINE)
     assert len(pipe.loop.waiting) == 1
@@ -72,8 +59,31 @@ def test_writes_in_batches_with_one(pipe: Pipe) -> None:
     assert not pipe.loop.waiting
 
 
+def test_writes_at_once_again_when_the_loop_has_ended(pipe: Pipe) -> None:
+    pipe.loop.running = True
+    pipe.writer.write(LINE)
+    pipe.loop.running = False
+    pipe.writer.flush()
+    assert pipe.read() == LINE
+
+
+def test_finds_the_loop_that_runs(pipe: Pipe) -> None:
+    """In a child that was forked from a process with a running loop there is none, so its lines are written at once."""
+    found: list[bool] = []
+
+    async def main() -> int:
+        found.append(module.running_loop() is asyncio.get_running_loop())
+        pid = os.fork()
+        if pid == 0:
+            os._exit(int(module.running_loop() is not None))
+        return os.waitpid(pid, 0)[1]
+
+    assert asyncio.run(main()) == 0
+    assert (found, module.running_loop()) == ([True], None)
+
+
 def test_does_not_wait_for_the_time_when_there_is_much(pipe: Pipe) -> None:
-    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.loop.running = True
     for _ in range(FLUSH_AT // len(LINE) + 1):
         pipe.writer.write(LINE)
     assert len(pipe.read()) > MAX_PIECE - len(LINE)
@@ -87,7 +97,7 @@ def test_writes_whole_lines_in_pieces_that_a_pipe_takes_whole(pipe: Pipe, monkey
         return len(piece)
 
     monkeypatch.setattr(module.os, "write", write)
-    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.loop.running = True
     lines = [b"y" * length + b"\n" for length in (1, 4095, 4000, 94, 95, 4095, 10)]
     for line in lines:
         pipe.writer.write(line)
@@ -98,7 +108,7 @@ def test_writes_whole_lines_in_pieces_that_a_pipe_takes_whole(pipe: Pipe, monkey
 
 
 def test_a_full_pipe_is_tried_again_later_and_less_often(pipe: Pipe) -> None:
-    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.loop.running = True
     for _ in range(100):
         pipe.writer.write(LINE)
     waits = [pipe.loop.turn() for _ in range(10)]
@@ -112,7 +122,7 @@ def test_a_full_pipe_is_tried_again_later_and_less_often(pipe: Pipe) -> None:
 
 
 def test_drops_and_counts_what_nobody_reads(pipe: Pipe) -> None:
-    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.loop.running = True
     fit = MAX_PENDING // len(LINE) + MAX_PIECE // len(LINE)
     for _ in range(fit + 1000):
         pipe.writer.write(LINE)
@@ -137,10 +147,11 @@ def test_waits_a_little_at_the_end_and_no_longer(pipe: Pipe) -> None:
 
 
 def test_a_child_does_not_write_what_its_parent_will(pipe: Pipe) -> None:
-    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.loop.running = True
     pipe.writer.write(LINE)
     pid = os.fork()
     if pid == 0:
+        pipe.loop.running = False
         pipe.writer.write(b"child\n")
         os._exit(0)
     os.waitpid(pid, 0)
@@ -170,7 +181,7 @@ def test_another_process_in_the_middle_of_a_piece_is_waited_for(pipe: Pipe) -> N
         os.read(end_read, 1)
         os._exit(0)
     os.read(ready_read, 1)
-    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.loop.running = True
     pipe.writer.write(LINE)
     assert pipe.loop.turn() == FLUSH_AFTER
     assert len(pipe.loop.waiting) == 1
@@ -183,8 +194,8 @@ def test_another_process_in_the_middle_of_a_piece_is_waited_for(pipe: Pipe) -> N
 
 
 def test_a_prefix_stands_before_each_value(pipe: Pipe) -> None:
-    writer = Writer(pipe.write_end, prefix=b"<6>")
-    writer.schedule_by(pipe.loop.later)
+    writer = Writer(pipe.write_end, prefix=b"<6>", find_loop=pipe.loop.find)
+    pipe.loop.running = True
     for number in range(3):
         writer.take(Value(f"{number}\n"))
     writer.write(b"as it is\n")
@@ -199,7 +210,7 @@ class Value(msgspec.Struct):
 
 
 def test_a_line_of_another_thread_is_written_with_the_next_flush(pipe: Pipe) -> None:
-    pipe.writer.schedule_by(pipe.loop.later)
+    pipe.loop.running = True
     thread = threading.Thread(target=lambda: (pipe.writer.write(LINE), pipe.writer.flush()))
     thread.start()
     thread.join()
@@ -228,8 +239,8 @@ def test_a_line_in_the_middle_of_a_write_comes_after_it(pipe: Pipe, monkeypatch:
     assert pipe.read() == outer + inner + outer + inner
 
 
-def test_lines_that_are_set_aside_are_bounded(pipe: Pipe) -> None:
-    thread = threading.Thread(target=lambda: [pipe.writer.write(LINE) for _ in range(module._ASIDE + 5)])
+def test_deferred_lines_are_bounded(pipe: Pipe) -> None:
+    thread = threading.Thread(target=lambda: [pipe.writer.write(LINE) for _ in range(module._MAX_DEFERRED + 5)])
     thread.start()
     thread.join()
     assert pipe.writer.dropped == 5

@@ -256,6 +256,27 @@ def test_a_secret_for_root_alone_as_a_credential(machine):
     machine.run("systemctl restart sidebard.service")
 
 
+def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):
+    """By the packaged file, as the service's user, without a signal; every card that was asked for has its line."""
+    config = machine.root / "etc/sidebard/sidebard.toml"
+    good = config.read_text()
+    config.write_text(good + '\n[log]\ntrail = "/var/lib/sidebard/trail"\n')
+    machine.run("command -v logrotate || apt-get install --yes logrotate")
+    machine.run("systemctl restart sidebard.service")
+    folder = machine.root / "var/lib/sidebard"
+    with machine.asked() as outcome:
+        for number in range(1, 4):
+            until(lambda: (folder / "trail").exists() and (folder / "trail").stat().st_size, "lines")
+            machine.run("logrotate --force /etc/logrotate.d/sidebard")
+            until(lambda: len(list(folder.glob("trail.*"))) == number, "the rotation")  # noqa: B023
+    assert outcome["failed"] == []
+    machine.run("systemctl stop sidebard.service")
+    assert machine.run("journalctl --output=cat --unit=sidebard.service | grep -c trail_ || true").strip() == "0"
+    assert {file.stat().st_mode & 0o777 for file in folder.glob("trail*")} == {0o600}
+    config.write_text(good)
+    machine.run("systemctl restart sidebard.service")
+
+
 def test_remove_purge_reinstall(machine):
     config = machine.root / "etc/sidebard/sidebard.toml"
     config.write_text(config.read_text() + "# mine\n")

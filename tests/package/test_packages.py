@@ -60,7 +60,8 @@ def test_the_package_has_no_error_for_lintian(package):
 
 
 def test_the_settings_are_the_operators(package):
-    assert output("dpkg-deb", "--info", package, "conffiles").split() == ["/etc/sidebard/sidebard.toml"]
+    found = output("dpkg-deb", "--info", package, "conffiles").split()
+    assert sorted(found) == ["/etc/logrotate.d/sidebard", "/etc/sidebard/sidebard.toml"]
 
 
 def test_the_manual_names_every_command_and_option(package, tmp_path):
@@ -81,7 +82,7 @@ def test_the_rpm_holds_the_same(package, tmp_path):
     files = {f"/{file.relative_to(tmp_path / 'deb')}" for file in (tmp_path / "deb").rglob("*") if file.is_file()}
     assert files <= inside
     config = output("rpm", "--query", "--package", "--configfiles", rpm).split()
-    assert config == ["/etc/sidebard/sidebard.toml"]
+    assert sorted(config) == ["/etc/logrotate.d/sidebard", "/etc/sidebard/sidebard.toml"]
 
 
 def test_the_documents_are_in_the_package_and_in_the_archive(package, tmp_path):

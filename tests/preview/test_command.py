@@ -19,7 +19,7 @@ def ask(url):
 
 
 def customers(running):
-    """Give the names, once there are any: the address is printed before the data is read."""
+    """Return the names, once there are any: the address is printed before the data is read."""
     return until(lambda: [one["name"] for one in json.loads(ask(running.url.replace("/preview", "/customers")))])
 
 
@@ -98,6 +98,7 @@ def test_a_port_that_is_taken_is_said():
         (["--config", "x", "--customers", "y"], 2, "leave out --customers"),
         (["--customers", "conf/customers.csv", "--app", "other"], 2, 'there is no app "other"'),
     ],
+    ids=["no config", "config and customers", "no such app"],
 )
 def test_wrong_usage(arguments, code, sentence):
     result = run("preview", "--no-browser", *arguments, HOME="/nonexistent")

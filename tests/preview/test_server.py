@@ -13,7 +13,7 @@ from tornado.testing import AsyncHTTPTestCase, gen_test
 
 from appliance.config.schema import load
 from appliance.preview import server
-from appliance.preview.server import Hub, make_application
+from appliance.preview.server import EventBroker, make_application
 from appliance.preview.session import Session
 from tests.factory import body_for
 from tests.preview.live import write_files
@@ -37,9 +37,9 @@ class ServerTest(AsyncHTTPTestCase):
 
         self.session = Session(read(), read().apps[0], read, self.folder / "imported")
         self.addCleanup(self.session.close)
-        self.session.take()
-        self.hub = Hub(self.session, TOKEN)
-        return make_application(self.hub)
+        self.session.finish_import()
+        self.broker = EventBroker(self.session, TOKEN)
+        return make_application(self.broker)
 
     def ask(self, path, token=TOKEN, host=None, **more):
         headers = {"Host": host or f"127.0.0.1:{self.get_http_port()}"}
@@ -142,18 +142,19 @@ class ServerTest(AsyncHTTPTestCase):
         first = await states.get()
         assert (first["app"], first["rows"], first["faults"]) == ("helpscout", 6, [])
         (self.folder / "card.html").write_text("{% if %}")
-        assert self.session.look()
-        self.hub.tell()
+        assert self.session.poll()
+        self.broker.notify()
         assert (await states.get())["faults"][0]["place"] == "card.html:1"
-        self.hub.close()
+        self.broker.close()
         await stream
         client.close()
-        assert self.hub.listeners == set()
+        assert self.broker.listeners == set()
 
 
 @pytest.mark.parametrize(
     ("address", "expected"),
     [(("127.0.0.1", 41234), "http://127.0.0.1:41234/t/preview"), (("::1", 80, 0, 0), "http://[::1]:80/t/preview")],
+    ids=["IPv4", "IPv6"],
 )
 def test_the_address(address, expected):
     class Listener:

@@ -11,7 +11,7 @@ from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import plan_of
 from appliance.config.schema import load
 from appliance.outcomes import Outcome
-from appliance.preview.examples import Data
+from appliance.preview.examples import DataState
 from appliance.preview.session import Session
 from tests.factory import CUSTOMERS, body_for, run_import, write_csv
 from tests.preview.live import CONFIG, write_files
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 @contextmanager
 def opened(folder):
-    """Give a session whose first import is done."""
+    """Return a session whose first import is done."""
 
     def read():
         return load(folder / "sidebard.toml", {})
@@ -35,7 +35,7 @@ def opened(folder):
     settings = read()
     session = Session(settings, settings.apps[0], read, folder / "imported")
     try:
-        session.take()
+        session.finish_import()
         yield session
     finally:
         session.close()
@@ -43,18 +43,18 @@ def opened(folder):
 
 def change(session):
     """Let the session look, and wait for the import if there is one."""
-    changed = session.look()
-    session.take()
+    changed = session.poll()
+    session.finish_import()
     return changed
 
 
-def html(session, body=ANN, data=Data.LIVE):
+def html(session, body=ANN, data=DataState.LIVE):
     return session.answer(body, data).html
 
 
 def test_the_answer_is_what_help_scout_would_get(folder):
     with opened(folder) as session:
-        answer = session.answer(ANN, Data.LIVE)
+        answer = session.answer(ANN, DataState.LIVE)
         assert (answer.status, answer.outcome, answer.html) == (200, Outcome.FOUND, "<h4>Ann Lee</h4>\n")
         assert json.loads(answer.text) == {"html": answer.html}
         assert answer.size == len(answer.text.encode())
@@ -66,7 +66,7 @@ def test_no_answer_is_one_that_was_kept(folder):
     """What is wrong with a card is said in a first answer only."""
     (folder / "card.html").write_text("{{ customer.nothing }}")
     with opened(folder) as session:
-        assert [len(session.answer(ANN, Data.LIVE).faults) for _ in range(2)] == [1, 1]
+        assert [len(session.answer(ANN, DataState.LIVE).faults) for _ in range(2)] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_no_answer_is_one_that_was_kept(folder):
 )
 def test_what_is_refused_is_refused_in_the_same_words(folder, body, status, text):
     with opened(folder) as session:
-        answer = session.answer(body, Data.LIVE)
+        answer = session.answer(body, DataState.LIVE)
         assert (answer.status, answer.text, answer.html) == (status, text, None)
 
 
@@ -89,7 +89,7 @@ def test_every_state_has_an_example_that_leads_to_it(folder):
             example.title: session.answer(example.body.encode(), example.data).outcome
             for example in session.state.examples
         }
-        old = html(session, ANN, Data.OLD)
+        old = html(session, ANN, DataState.OLD)
     assert outcomes == {
         "Unknown customer": Outcome.UNKNOWN,
         "No e-mail address": Outcome.NO_ADDRESS,
@@ -131,7 +131,7 @@ def test_what_help_scout_removes_is_said_and_not_shown(folder):
         )  # fmt: skip
         assert [line.text for line in style.lines if line.faulty] == ['<p style="color: red">x</p>']
         assert (picture.place, picture.what) == ("card.html:3", "Help Scout removes <img>; leave it out")
-        answer = session.answer(ANN, Data.LIVE)
+        answer = session.answer(ANN, DataState.LIVE)
         assert answer.html == REMOVED.replace("{{ customer.name }}", "Ann Lee")  # what is sent stays whole
         assert answer.shown == "<h4>Ann Lee</h4>\n<p>x</p>\n\n"
         assert answer.warnings == ()
@@ -144,9 +144,9 @@ def test_what_a_value_brings_has_no_line(folder):
     write_csv(folder / "customers.csv", [("email", "name"), ("ann@example.com", "<table><b>Ann</b></table>")])
     (folder / "card.html").write_text("<b>x</b> {% raw customer.name %}")
     with opened(folder) as session:
-        answer = session.answer(ANN, Data.LIVE)
+        answer = session.answer(ANN, DataState.LIVE)
     assert answer.shown == "x Ann"
-    assert [warning.what for warning in answer.warnings] == ["Help Scout removes <table>, which a value brings"]
+    assert [warning.what for warning in answer.warnings] == ["Help Scout removes <table>, which comes from a value"]
 
 
 def test_free_scout_removes_nothing(folder):
@@ -154,22 +154,24 @@ def test_free_scout_removes_nothing(folder):
     config.write_text(config.read_text() + 'signature_header = "X-FreeScout-Signature"\n')
     (folder / "card.html").write_text(REMOVED)
     with opened(folder) as session:
-        answer = session.answer(ANN, Data.LIVE)
+        answer = session.answer(ANN, DataState.LIVE)
         assert session.state.warnings == answer.warnings == ()
     assert answer.shown == answer.html
 
 
-@pytest.mark.parametrize("card", ["", "\n", "<p>{{ customer.name[:0] }}</p>", "{# nothing #}", "<script>x</script>"])
+@pytest.mark.parametrize(
+    "card", ["", "\n", "<p>{{ customer.name[:0] }}</p>", "{# nothing #}", "<script>x</script>"], ids=repr
+)
 def test_a_card_that_shows_nothing(folder, card):
     (folder / "card.html").write_text(card)
     with opened(folder) as session:
-        answer = session.answer(ANN, Data.LIVE)
+        answer = session.answer(ANN, DataState.LIVE)
     assert [warning.what for warning in answer.warnings] == ["the card is empty, so agents see nothing"]
 
 
 def test_a_refusal_shows_nothing(folder):
     with opened(folder) as session:
-        answer = session.answer(b"[]", Data.LIVE)
+        answer = session.answer(b"[]", DataState.LIVE)
     assert (answer.shown, answer.warnings) == (None, ())
 
 
@@ -182,7 +184,7 @@ def test_an_address_is_shown_as_people_write_it(folder):
 
 def test_nothing_changes_while_the_files_stay(folder):
     with opened(folder) as session:
-        assert not session.look()
+        assert not session.poll()
         assert session.child is None
 
 
@@ -216,7 +218,7 @@ def test_a_template_that_is_faulty_at_the_start_gives_the_built_in_card(folder):
 def test_a_template_that_fails_on_a_customer_is_told_with_the_answer(folder):
     (folder / "card.html").write_text("\n{{ customer.nothing }}")
     with opened(folder) as session:
-        answer = session.answer(ANN, Data.LIVE)
+        answer = session.answer(ANN, DataState.LIVE)
         assert answer.outcome == Outcome.CARD_FAULT
         assert answer.faults[0].place == "card.html:2"
         assert session.state.faults == ()
@@ -227,7 +229,7 @@ def test_a_fault_of_the_template_before_does_not_stand_beside_that_of_now(folder
     with opened(folder) as session:
         (folder / "card.html").write_text("\n{{ customer.plan")
         assert change(session)
-        answer = session.answer(ANN, Data.LIVE)
+        answer = session.answer(ANN, DataState.LIVE)
         assert ([fault.place for fault in session.state.faults], answer.faults) == (["card.html:2"], ())
 
 
@@ -244,7 +246,7 @@ def test_a_config_that_lost_the_app_says_so(folder):
     with opened(folder) as session:
         (folder / "sidebard.toml").write_text(CONFIG + 'name = "other"\n')
         assert change(session)
-        assert session.state.faults[0].what == 'there is no app "helpscout" any more; start again'
+        assert session.state.faults[0].what == 'the config has no app "helpscout" any more; restart sidebard preview'
 
 
 def test_a_config_may_name_another_template_which_is_watched_then(folder):
@@ -253,7 +255,7 @@ def test_a_config_may_name_another_template_which_is_watched_then(folder):
         (folder / "sidebard.toml").write_text(CONFIG.replace("card.html", "other.html"))
         assert change(session)
         assert html(session) == "other"
-        assert not session.look()
+        assert not session.poll()
         (folder / "other.html").write_text("other again")
         assert change(session)
         assert html(session) == "other again"
@@ -306,7 +308,7 @@ def test_without_data_the_card_says_so(folder):
     with opened(folder) as session:
         assert session.state.rows is None
         assert "does not exist" in session.state.faults[0].what
-        assert session.answer(ANN, Data.LIVE).outcome == Outcome.NOT_LOADED
+        assert session.answer(ANN, DataState.LIVE).outcome == Outcome.NOT_LOADED
         assert session.choices("") == ()
         assert "Unknown customer" in [example.title for example in session.state.examples]
 
@@ -328,4 +330,4 @@ def test_a_damaged_snapshot_is_told(folder):
     with opened(folder) as session:
         session._snapshot.close()
         assert session.choices("") == ()
-        assert session.answer(ANN, Data.LIVE).outcome == Outcome.NOT_LOADED
+        assert session.answer(ANN, DataState.LIVE).outcome == Outcome.NOT_LOADED

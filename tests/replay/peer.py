@@ -13,7 +13,7 @@ Way = Callable[[socket.socket, int], None]
 
 
 def answers(reply: bytes = GOOD) -> Way:
-    """Give a way to answer them all alike."""
+    """Return a way to answer them all alike."""
     return lambda connection, _count: connection.sendall(reply)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.customers.snapshot import SnapshotFault
 from appliance.outcomes import Outcome
-from appliance.replay.corpus import Customers, make_lines
+from appliance.replay.corpus import CustomerSampler, make_lines
 from appliance.sidebar.protocols.base import Conversation, Message
 from appliance.sidebar.protocols.helpscout_app import HelpScoutApp, decode
 from tests.factory import CUSTOMERS, SECRET, make_app, make_snapshot, sign
@@ -18,14 +18,14 @@ PROTOCOL = HelpScoutApp([SECRET.encode()])
 SHAPES = {shape.name: index for index, shape in enumerate(PROTOCOL.shapes)}
 ANN = Conversation(number=7, addresses=("ann@example.com", "ann.lee@example.org"), agent=3)
 OUTCOMES = {
-    "a draft to nobody yet": Outcome.DRAFT,
+    "a draft without a recipient": Outcome.DRAFT,
     "no address at all": Outcome.NO_ADDRESS,
 }
 
 
 def lines(snapshot, count=200, seed=1, unknown=0.0, names=("email",), protocol=PROTOCOL):
     random = Random(seed)
-    drawn = Customers(snapshot, names, random, fold_plus=False)
+    drawn = CustomerSampler(snapshot, names, random, fold_plus=False)
     made = make_lines(drawn, random, protocol, path="/h", count=count, unknown=unknown)
     return list(made)
 
@@ -113,7 +113,7 @@ def test_the_share_of_strangers(snapshot, unknown):
 @pytest.mark.parametrize("rows", [1, 2, 3, 10, 97, 100])
 def test_every_customer_comes_before_one_comes_again(tmp_path, rows):
     snapshot = make_snapshot(tmp_path, [("email", "name"), *((f"c{one}@example.com", "x") for one in range(rows))])
-    customers = Customers(snapshot, ("email",), Random(3), fold_plus=False)
+    customers = CustomerSampler(snapshot, ("email",), Random(3), fold_plus=False)
     drawn = [customers.draw() for _ in range(3 * rows)]
     assert drawn[:rows] == drawn[rows : 2 * rows] == drawn[2 * rows :]
     assert set(drawn[:rows]) == {(f"c{one}@example.com",) for one in range(rows)}
@@ -121,7 +121,7 @@ def test_every_customer_comes_before_one_comes_again(tmp_path, rows):
 
 def test_all_addresses_of_a_customer_come_along(tmp_path):
     snapshot = make_snapshot(tmp_path, [("email", "name"), ("Ann@Example.com; ann@example.org", "Ann"), ("", "Nobody")])
-    customers = Customers(snapshot, ("email",), Random(3), fold_plus=False)
+    customers = CustomerSampler(snapshot, ("email",), Random(3), fold_plus=False)
     assert {customers.draw(), customers.draw()} == {("ann@example.com", "ann@example.org"), ()}
 
 

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from appliance.cli import replay, requests
-from appliance.replay.result import Point, Result
+from appliance.replay.result import LoadTestResult
+from appliance.replay.timeline import TimelinePoint
 from tests.cli.test_commands import ROOT
 from tests.daemon import Daemon
 from tests.factory import write_csv
@@ -52,5 +53,5 @@ def test_every_flag(title, command):
 
 
 def test_every_key_of_the_result():
-    keys = [field.name for struct in (Result, Point) for field in msgspec.structs.fields(struct)]
+    keys = [field.encode_name for struct in (LoadTestResult, TimelinePoint) for field in msgspec.structs.fields(struct)]
     assert [key for key in keys if f"`{key}`" not in TEXT] == []

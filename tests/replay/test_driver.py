@@ -12,20 +12,32 @@ import trustme
 import uvloop
 
 from appliance.cli.common import trust
+from appliance.http_client import (
+    CLOSED,
+    HINTS,
+    MAX_RESPONSE,
+    NO_ANSWER,
+    NO_TLS,
+    NOT_HTTP,
+    NOT_TRUSTED,
+    OTHER_NAME,
+    TOO_LONG,
+    parse_url,
+)
 from appliance.replay import driver
-from appliance.replay.client import MAX_ANSWER
+from appliance.replay.corpus_line import CorpusRequest
 from appliance.replay.driver import Driver
-from appliance.replay.line import Request
-from appliance.replay.plan import Plan, make_shots
-from appliance.replay.result import Course, sum_up
-from appliance.replay.tally import CLOSED, HINTS, NO_ANSWER, NO_TLS, NOT_HTTP, NOT_TRUSTED, OTHER_NAME, TOO_LONG, Ended
-from appliance.replay.target import Resuming, Target, parse_url
+from appliance.replay.interval_stats import Ended
+from appliance.replay.load_profile import LoadProfile, prepare_requests
+from appliance.replay.result import summarize
+from appliance.replay.target import LoadTarget, ResumingContext
+from appliance.replay.timeline import Timeline
 from tests.factory import make_app
 from tests.replay.peer import GOOD, answers, peer
 from tests.server import serving
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
-REQUESTS = [Request("", b"%d" % number, "X-HelpScout-Signature", None, 200, number) for number in range(1, 8)]
+REQUESTS = [CorpusRequest("", b"%d" % number, "X-HelpScout-Signature", None, 200, number) for number in range(1, 8)]
 
 
 def load(
@@ -40,22 +52,22 @@ def load(
     compare=None,
     host="127.0.0.1",
 ):
-    """Give the result of a run in this process."""
+    """Return the result of a run in this process."""
     url = parse_url(f"{scheme}://{host}:{port}/h")
-    target = Target(url, "127.0.0.1", context)
-    plan = Plan(duration=duration, connections=connections, processes=1, rate=rate, close=close)
-    shots = make_shots(REQUESTS, url, close=close, answer=compare)
-    course = Course(plan)
+    target = LoadTarget(url, "127.0.0.1", context)
+    profile = LoadProfile(duration=duration, connections=connections, processes=1, rate=rate, close=close)
+    requests = prepare_requests(REQUESTS, url, close=close, answer=compare)
+    timeline = Timeline(profile)
 
     async def run():
-        one = Driver(plan, target, shots, 0, tell=lambda part: course.add(part, 1), timer=time.monotonic)
+        one = Driver(profile, target, requests, 0, tell=lambda part: timeline.add(part, 1), timer=time.monotonic)
         await one.open()
         seconds = await one.run(time.monotonic())
-        return Ended(one.unsent, 0.0, seconds)
+        return Ended(one.not_started, 0.0, seconds)
 
     ended = uvloop.run(run())
-    course.finish()
-    return sum_up(target, plan, course, [ended], started=0.0, max_p99=None, interrupted=False)
+    timeline.finish()
+    return summarize(target, profile, timeline, [ended], started=0.0, max_p99=None, interrupted=False)
 
 
 def closes(connection, _count):
@@ -82,7 +94,7 @@ def test_an_open_loop_keeps_its_plan():
     with peer(answers()) as here:
         result = load(here.port, rate=100.0, connections=1)
     assert result.planned == 30
-    assert result.answered + result.unsent == 30
+    assert result.answered + result.not_started == 30
     assert [request[-1:] for request in here.requests[:7]] == [b"%d" % number for number in range(1, 8)]
     assert result.seconds >= 0.29
     assert result.faults == ()
@@ -102,7 +114,7 @@ def test_a_stall_counts_for_all_that_it_delays():
         result = load(here.port, rate=100.0, duration=0.6, connections=1)
     assert result.latency["max"] >= 300
     assert result.latency["p75"] >= 50  # of 60 requests 30 waited, half of them for over 0.15 s
-    assert result.waited + result.late + result.unsent >= 29
+    assert result.waited + result.late + result.not_started >= 29
     assert any("waited for a free connection" in note for note in result.notes)
 
 
@@ -128,7 +140,7 @@ def test_what_is_never_started_is_said():
     with peer(waits) as here:
         threading.Timer(0.5, over.set).start()
         result = load(here.port, rate=100.0, connections=1)
-    assert (result.answered, result.unsent) == (1, 29)
+    assert (result.answered, result.not_started) == (1, 29)
     assert any("29 planned requests were never started" in note for note in result.notes)
 
 
@@ -171,7 +183,7 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted(monkeypatch):
     monkeypatch.setattr(driver, "_STALE", 0.01)
     with peer(answers()) as here:
         result = load(here.port, rate=10.0, duration=0.5, connections=1)
-    assert result.answered + result.unsent == 5
+    assert result.answered + result.not_started == 5
     assert result.opened >= result.answered - 1  # the first may use what was opened before
     assert result.faults == ()
 
@@ -179,10 +191,10 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted(monkeypatch):
 @pytest.mark.parametrize(
     ("way", "kind"),
     [
-        (closes, CLOSED),
+        (closes, CLOSED.kind),
         (resets, "reset"),
-        (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), NOT_HTTP),
-        (answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + bytes(MAX_ANSWER + 1)), TOO_LONG),
+        (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), NOT_HTTP.kind),
+        (answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + bytes(MAX_RESPONSE + 1)), TOO_LONG.kind),
     ],
     ids=["closed", "reset", "no HTTP", "too long"],
 )
@@ -205,11 +217,11 @@ def test_refused():
 
 
 def test_no_answer(monkeypatch):
-    monkeypatch.setattr(driver, "PATIENCE", 0.1)
+    monkeypatch.setattr(driver, "TIMEOUT", 0.1)
     monkeypatch.setattr(driver, "_SWEEP", 0.05)
     with peer(lambda _connection, _count: None) as here:
         result = load(here.port, connections=1)
-    assert set(result.failures) == {NO_ANSWER}
+    assert set(result.failures) == {NO_ANSWER.kind}
 
 
 def test_wrong_answers():
@@ -261,7 +273,7 @@ def test_a_408_that_nobody_asked_for_is_no_answer():
 
 
 def trusting(kind):
-    """Give a context of a client that takes any certificate."""
+    """Return a context that trusts any certificate."""
     return trust(kind(ssl.PROTOCOL_TLS_CLIENT), None, insecure=True)
 
 
@@ -270,18 +282,18 @@ def test_certificates_are_checked(tmp_path):
     context = ssl.create_default_context(cafile=tmp_path / "other.pem")
     with serving(dict, tmp_path) as server:
         result = load(server.port, scheme="https", context=context)
-    assert set(result.failures) == {NOT_TRUSTED}
-    assert "name its authority with --ca FILE" in result.faults[0]
+    assert set(result.failures) == {NOT_TRUSTED.kind}
+    assert "pass its authority's certificate with --ca" in result.faults[0]
 
 
 def test_a_certificate_is_for_a_name(tmp_path):
     with serving(dict, tmp_path) as server:
         result = load(server.port, scheme="https", context=server.client, host="other.example")
-    assert set(result.failures) == {OTHER_NAME}
+    assert set(result.failures) == {OTHER_NAME.kind}
 
 
 def test_sessions_are_resumed(tmp_path):
-    context = trusting(Resuming)
+    context = trusting(ResumingContext)
     with serving(lambda: {"/h": make_app(None)}, tmp_path) as server:
         result = load(server.port, scheme="https", context=context, rate=50.0, close=True, connections=1)
     assert set(result.statuses) == {403}
@@ -293,4 +305,4 @@ def test_no_tls_there():
     context = trusting(ssl.SSLContext)
     with peer(answers(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")) as here:
         result = load(here.port, scheme="https", context=context, rate=20.0)
-    assert set(result.failures) == {NO_TLS}
+    assert set(result.failures) == {NO_TLS.kind}

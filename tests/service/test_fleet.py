@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from appliance.observe.metrics import Row, Table
+from appliance.observe.shared_counters import ChildRow, SharedCounters
 from appliance.service.backoff import NO_PROCESS
 from appliance.service.fleet import STEWARD, WORKER, Fleet
 from tests.conftest import Logged
@@ -21,11 +21,11 @@ class System:
     def __init__(self) -> None:
         self.fault = 0
         self.tried: list[str] = []
-        self.rows: dict[int, Row] = {}
+        self.rows: dict[int, ChildRow] = {}
         self.killed: list[tuple[int, int]] = []
         self.ended: list[tuple[int, int]] = []  # pids and wait statuses, to be reaped
 
-    def start(self, kind: str, _setup: object, row: Row) -> int:
+    def start(self, kind: str, _setup: object, row: ChildRow) -> int:
         self.tried.append(kind)
         if self.fault:
             raise OSError(self.fault, os.strerror(self.fault))
@@ -45,7 +45,7 @@ class Wanted:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self.table = Table([], workers)
+        self.counters = SharedCounters([], workers)
         self.settings = object()
 
 
@@ -128,9 +128,9 @@ def test_a_child_that_ends_by_itself_in_good_order_is_replaced_without_a_word(ma
     """A signal to the whole process group reaches the children, too."""
     made.fleet.workers_of = Wanted(1)  # type: ignore[assignment]
     made.turn()
-    made.system.rows[1000].ready = True
+    made.system.rows[1000].status.ready = True
     made.turn(20)
-    made.system.rows[1000].beat()
+    made.system.rows[1000].status.beat()
     made.system.ended = [(1000, 0)]
     assert made.turn(1) == [WORKER]
     assert made.fleet.restarts == {WORKER: 0, STEWARD: 0}

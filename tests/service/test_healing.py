@@ -88,10 +88,10 @@ def test_a_trail_without_a_thread_waits_for_one(tmp_path: Path) -> None:
         for _ in range(3):
             daemon.ask()
         assert "no thread can be started" in str(daemon.wait_for("trail_failed")["why"])
-        assert "the access trail cannot be written: no thread can be started" in reasons(daemon)
+        assert "the audit trail cannot be written: no thread can be started" in reasons(daemon)
         daemon.ask()
         full.unlink()
-        assert daemon.wait_for("trail_goes_on")["lost"] == 0
+        assert daemon.wait_for("trail_recovered")["lost"] == 0
         daemon.healthy()
         assert len(trail.read_text().splitlines()) == 4
 

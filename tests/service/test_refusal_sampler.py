@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.observe.metrics import Refusals, Table
+from appliance.observe.shared_counters import CauseCount, SharedCounters
 from appliance.outcomes import ADVICE, Cause
 from appliance.service.refusal_sampler import EVERY, RefusalSampler
 from appliance.sidebar.app import SidebarApp
@@ -29,15 +29,15 @@ def app() -> SidebarApp:
 
 
 def test_looks_at_one_now_and_then_after_the_answer(app: SidebarApp, logged: Logged) -> None:
-    table, timer = Table(["helpscout"], 1), Timer(50.0)
-    sample = RefusalSampler([app], table.row(0), timer=timer, clock=lambda: 1000.0)
+    shared, timer = SharedCounters(["helpscout"], 1), Timer(50.0)
+    sample = RefusalSampler([app], shared.worker(0).counters, timer=timer, clock=lambda: 1000.0)
 
     async def refuse() -> None:
         for _ in range(100):
             sample("helpscout", Message(ANN, b"wrong"))
-        assert table.totals().refusals == {}  # all were answered before any is looked at
+        assert shared.totals().refusals == {}  # all were answered before any is looked at
         await asyncio.sleep(0)
-        assert table.totals().refusals == {("helpscout", Cause.MALFORMED): Refusals(1, 1000)}
+        assert shared.totals().refusals == {("helpscout", Cause.MALFORMED): CauseCount(1, 1000)}
         said = logged.take("wrong_signature")
         assert (said["level"], said["app"], said["cause"]) == ("warning", "helpscout", "malformed")
         assert (said["why"], said["todo"]) == ADVICE[Cause.MALFORMED]

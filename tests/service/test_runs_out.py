@@ -34,7 +34,7 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         (
             f"{HEALING}::test_a_trail_without_a_thread_waits_for_one",
-            "observe/test_trail.py::test_a_thread_that_cannot_start_is_said_and_tried_again",
+            "observe/test_audit_trail.py::test_a_thread_that_cannot_start_is_said_and_tried_again",
         ),
         (f"{HEALING}::test_an_import_that_cannot_be_started_is_tried_again",),
         ("ingest/test_damage.py::test_a_large_file_is_read_in_one_process_if_there_can_be_no_second",),
@@ -49,8 +49,8 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
         (f"{HEALING}::test_a_log_on_a_full_disk_is_counted_and_stops_nothing",),
         (
             f"{HEALING}::test_a_log_on_a_full_disk_is_counted_and_stops_nothing",
-            "observe/test_trail.py::test_a_full_disk_is_said_once_and_tried_again",
-            "observe/test_trail.py::test_when_too_many_wait_the_next_are_lost_and_counted",
+            "observe/test_audit_trail.py::test_a_full_disk_is_said_once_and_tried_again",
+            "observe/test_audit_trail.py::test_when_too_many_wait_the_next_are_lost_and_counted",
         ),
         ("service/test_state.py::test_a_full_disk_leaves_no_empty_key",),
         (

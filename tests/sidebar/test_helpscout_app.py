@@ -168,7 +168,7 @@ def test_never_refuses_an_object(message):
 
 @given(message=MESSAGES, wrong=st.sampled_from(["ticket", "customer", "user", "mailbox"]))
 def test_a_wrong_part_leaves_the_others_as_they_are(message, wrong):
-    """The tolerant road reads every other part just as the fast one does."""
+    """The tolerant parser reads every other part just as the fast one does."""
     without = {name: part for name, part in message.items() if name != wrong}
     alone = decode(json.dumps(without).encode())
     beside = decode(json.dumps({**without, wrong: 7}).encode())

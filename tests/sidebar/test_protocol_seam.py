@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.outcomes import Outcome
-from appliance.preview.examples import Data
+from appliance.preview.examples import DataState
 from appliance.sidebar.protocols import PROTOCOLS
 from tests.daemon import ROOT, Daemon
 from tests.factory import sign
@@ -103,7 +103,7 @@ def test_the_preview_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with opened(tmp_path) as session:
         example = session.state.examples[0]
         assert example.body == "sam.stranger@nowhere.example"
-        answer = session.answer(b"ann@example.com", Data.LIVE)
+        answer = session.answer(b"ann@example.com", DataState.LIVE)
         assert (answer.outcome, answer.html) == (Outcome.FOUND, "<h4>Ann Lee</h4>\n")
         assert answer.text == f"<toy>{answer.html}</toy>"
 

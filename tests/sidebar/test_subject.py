@@ -68,7 +68,7 @@ def test_finds_whom_no_address_finds(emails, app):
 @pytest.mark.parametrize("emails", [["nobody@example.com"], []], ids=["unknown", "no address"])
 @pytest.mark.parametrize("named", [False, True], ids=["hash", "address"])
 def test_is_logged_as_the_one_who_is_shown(named, emails, snapshot):
-    """Not as whoever wrote, nor as nobody: the access trail says whose card an agent saw."""
+    """Not as whoever wrote, nor as nobody: the audit trail says whose card an agent saw."""
     rules = Rules(address_columns=("email",))
     app = make_app(snapshot, rules=rules, card=Card(subject=(ORDER,)), names_addresses=named)
     _, by_number = ask(app, "Order #100001", *emails)

@@ -36,7 +36,7 @@ def pipeline(*requests: bytes) -> bytes:
     return one * max(1, MUCH // len(one))
 
 
-# By what an attacker sends without end: both lanes, signed and not, small and large.
+# By what an attacker sends without end: both paths, signed and not, small and large.
 PIPELINES = {
     "signed": pipeline(REQUEST),
     "signed, by the application": pipeline(ABSOLUTE),
@@ -136,7 +136,7 @@ def key_updates(port: int, connections: int, seconds: float) -> dict[str, int]:
 
 
 def _request(rng: random.Random) -> bytes:
-    """Return a request, a good one or not, of either lane and any size."""
+    """Return a request, a good one or not, for either path and of any size."""
     path = rng.choice([b"/helpscout", b"http://localhost/helpscout", b"/", b"/helpscout?" + b"x" * rng.randrange(9000)])
     fields = rng.choice([b"", b"a:\r\n" * rng.randrange(3000), b"X: " + b"y" * rng.randrange(16_000) + b"\r\n"])
     body = rng.choice([BODY, b"", b"x" * rng.randrange(300_000)])

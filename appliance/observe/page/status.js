@@ -1,10 +1,10 @@
-// Fetches the page again and puts the new one in the place of the old; without this script it reloads itself.
+// Replaces the page with a new one every ten seconds. Without this script it reloads itself.
 "use strict";
 
 const EVERY = 10_000;
 
-async function renew() {
-  if (document.hidden || !getSelection().isCollapsed) return; // nobody looks, or somebody is copying
+async function refresh() {
+  if (document.hidden || !getSelection().isCollapsed) return; // it is in the background, or text is selected
   try {
     const answer = await fetch("./", { cache: "no-store", signal: AbortSignal.timeout(EVERY) });
     if (!answer.ok) throw new Error(answer.statusText);
@@ -13,10 +13,10 @@ async function renew() {
     document.title = page.title;
   } catch {
     const time = document.getElementById("time");
-    if (!time.classList.contains("late")) time.append(" – no answer since then");
+    if (!time.classList.contains("late")) time.append(" – no response since then");
     time.classList.add("late");
   }
 }
 
-setInterval(renew, EVERY);
-document.addEventListener("visibilitychange", renew);
+setInterval(refresh, EVERY);
+document.addEventListener("visibilitychange", refresh);

@@ -1,4 +1,4 @@
-// The card in its frame. No script runs in there, whatever the card holds: what a click does is decided here.
+// The card in its frame. No script runs there, whatever the card contains: clicks are handled here.
 
 const TOGGLES = ".js-sb-toggle, .toggleBtn";
 const SCHEMES = ["http:", "https:", "mailto:"];
@@ -6,7 +6,7 @@ const SCHEMES = ["http:", "https:", "mailto:"];
 export class Card {
   #frame;
   #loaded;
-  #open = new Map(); // what has been opened and closed stays so when the card is rendered again
+  #open = new Map(); // sections stay open or closed when the card is rendered again
 
   constructor(frame) {
     this.#frame = frame;
@@ -18,7 +18,7 @@ export class Card {
   async show(html) {
     await this.#loaded;
     const body = this.#frame.contentDocument.body;
-    body.innerHTML = html; // as FreeScout does, but in a document of its own, with a policy that lets nothing in
+    body.innerHTML = html; // as FreeScout does, but in a document of its own, with a policy that loads nothing
     for (const title of body.querySelectorAll(TOGGLES)) {
       title.tabIndex = 0;
       title.setAttribute("role", "button");
@@ -51,7 +51,7 @@ export class Card {
     this.#open.set(this.#name(title), open);
   }
 
-  // The words of a title, and how many before it have the same.
+  // The text of a title, and how many titles before it have the same text.
   #name(title) {
     const all = [...title.ownerDocument.querySelectorAll(TOGGLES)];
     const before = all.slice(0, all.indexOf(title)).filter((one) => one.textContent === title.textContent);

@@ -1,4 +1,4 @@
-// The search box and the customers that it finds: a combobox whose list is always open (WAI-ARIA 1.2, combobox).
+// The search box and its results: a combobox whose list is always open (WAI-ARIA 1.2, combobox).
 
 import { debounced, element } from "./preview.js";
 
@@ -76,7 +76,7 @@ export class Customers {
       option.classList.toggle("active", index === this.#active);
       return option;
     });
-    this.#list.replaceChildren(...(options.length ? options : [element("li", { class: "none", role: "option", "aria-disabled": "true" }, ["Nobody is found."])]));
+    this.#list.replaceChildren(...(options.length ? options : [element("li", { class: "none", role: "option", "aria-disabled": "true" }, ["No customers found."])]));
     if (this.#active < 0) this.#input.removeAttribute("aria-activedescendant");
     else this.#input.setAttribute("aria-activedescendant", `customer-${this.#active}`);
   }

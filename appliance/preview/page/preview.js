@@ -1,4 +1,4 @@
-// The page: the request in the editor is answered again whenever it, or anything that the server looks at, changes.
+// The page: the request in the editor is sent again whenever it changes, or anything that the server watches.
 
 import { Card } from "./card.js";
 import { Customers } from "./customers.js";
@@ -23,11 +23,11 @@ const card = new Card($("card"));
 const customers = new Customers($("search"), $("customers"), ({ body }) => ask(body, "live"));
 let state = null;
 let answer = null;
-let data = "live"; // what the customers are taken to be
+let data = "live"; // the state of the customer data that is shown
 let asHtml = false;
 let asked = 0;
 
-// What is asked
+// Requests
 
 function ask(body, taken) {
   $("request").value = body;
@@ -48,7 +48,7 @@ async function send() {
   drawFaults();
 }
 
-// What is shown
+// Rendering
 
 function drawAnswer() {
   const { status, outcome, size, milliseconds, html, shown, text } = answer;
@@ -56,7 +56,7 @@ function drawAnswer() {
   $("answer").textContent = asHtml && html !== null ? html : text;
   $("card").hidden = html === null;
   $("refusal").hidden = html !== null;
-  if (html === null) $("refusal").textContent = `${text.trim()} Agents would see an error of Help Scout's, without these words.`;
+  if (html === null) $("refusal").textContent = `${text.trim()} Agents would see an error message of Help Scout's instead of this text.`;
   else card.show(shown);
 }
 
@@ -76,8 +76,8 @@ function drawFaults() {
   $("faults").hidden = !drawn.length;
   $("note").hidden = !faults.length;
   $("note").textContent = answer?.faults.length
-    ? "The template failed on this customer. Agents get this card instead:"
-    : "What is wrong stands above. This is the last good state:";
+    ? "The template failed on this customer. Agents see this card instead:"
+    : "See the errors above. This is the last working version:";
 }
 
 function drawState() {
@@ -85,7 +85,7 @@ function drawState() {
   $("files").textContent = state.files.join(" · ");
   const read = state.as_of && new Date(state.as_of * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
   const facts = state.rows === null ? "no customers yet" : `${state.rows.toLocaleString("en")} customer${state.rows === 1 ? "" : "s"}, as of ${read}`;
-  $("facts").textContent = state.importing ? `${facts} · reading …` : facts;
+  $("facts").textContent = state.importing ? `${facts} · importing …` : facts;
 }
 
 function drawExamples() {
@@ -107,7 +107,7 @@ function drawConversation() {
   try {
     message = JSON.parse($("request").value) ?? {};
   } catch {
-    return; // half typed: what was shown stays
+    return; // half typed: nothing changes
   }
   const { ticket, customer, mailbox } = message;
   const name = [customer?.fname, customer?.lname].filter(Boolean).join(" ") || "No name";
@@ -128,11 +128,11 @@ function connect(text, kind) {
   $("connection").className = `connection ${kind}`;
 }
 
-// What happens
+// Events
 
 const events = new EventSource("events");
 events.addEventListener("open", () => connect("Live", "live"));
-events.addEventListener("error", () => connect("Ended; start sidebard preview again", "lost"));
+events.addEventListener("error", () => connect("Disconnected; restart sidebard preview", "lost"));
 events.addEventListener("message", async (event) => {
   const before = state;
   state = JSON.parse(event.data);

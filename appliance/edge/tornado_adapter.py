@@ -1,0 +1,141 @@
+"""The fallback for what the fast path does not take: a request and its response as Tornado's HTTPConnection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.web import Application
+
+from appliance.edge.http_rules import HttpRefused, split_absolute
+from appliance.edge.refusals import Refusal
+from appliance.edge.request_parser import Request
+from appliance.edge.response import CLOSE, ResponseEncoder
+
+
+class Context(NamedTuple):
+    """What Tornado asks about the peer."""
+
+    remote_ip: str
+    protocol: str
+
+
+class ResponseSink(Protocol):
+    """Sends the response to the request that was dispatched last."""
+
+    def connection_field(self, request: Request, status: int) -> bytes:
+        """Return the Connection field of the response with this status, unless the handler closes."""
+
+    def send_response(self, response: bytes, closes: bool) -> None:
+        """Send it."""
+
+    def send_refusal(self, refusal: Refusal) -> None:
+        """Refuse the request instead."""
+
+    def send_internal_error(self, error: BaseException) -> None:
+        """Respond to a bug instead."""
+
+
+class TornadoConnectionAdapter(HTTPConnection):
+    """Hands one request to an application and collects its response, which is sent whole, with a Content-Length."""
+
+    def __init__(self, sink: ResponseSink, request: Request, context: Context, encoder: ResponseEncoder) -> None:
+        """The response to `request` goes to `sink`."""
+        self.context: Final = context
+        self._sink: ResponseSink | None = sink
+        self._request = request
+        self._encoder = encoder
+        self._task: asyncio.Task[None] | None = None
+        self._start_line: ResponseStartLine | None = None
+        self._headers = HTTPHeaders()
+        self._chunks: list[bytes] = []
+        self._on_close: Callable[[], None] | None = None
+
+    def start(self, application: Application) -> None:
+        """Have `application` answer the request, in a task of its own."""
+        self._task = asyncio.get_running_loop().create_task(self._run(application))
+
+    async def _run(self, application: Application) -> None:
+        try:
+            start_line, headers = _translate(self._request)
+            delegate = application.start_request(self._sink, self)
+            await self._feed(delegate, start_line, headers)
+        except (HttpRefused, HTTPInputError) as error:
+            if self._sink is not None:
+                self._sink.send_refusal(error.refusal if isinstance(error, HttpRefused) else Refusal.BAD_REQUEST)
+        except Exception as error:  # a bug in the application must not leave the client waiting
+            if self._sink is not None:
+                self._sink.send_internal_error(error)
+
+    async def _feed(self, delegate: HTTPMessageDelegate, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
+        prepared = delegate.headers_received(start_line, headers)
+        if prepared is not None:
+            await prepared
+        if self._request.body and self._sink is not None:
+            received = delegate.data_received(self._request.body)
+            if received is not None:
+                await received
+        if self._sink is not None:
+            delegate.finish()
+
+    def close(self) -> None:
+        """Note that the client has left: nothing more is sent, and the handler is told."""
+        self._sink = None
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+
+    # What Tornado calls.
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Set what to call when the client leaves before it is answered."""
+        self._on_close = callback
+
+    def write_headers(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
+    ) -> asyncio.Future[None]:
+        """Collect the response's head, and the beginning of its body."""
+        if isinstance(start_line, ResponseStartLine):
+            self._start_line, self._headers = start_line, headers
+        return self.write(chunk or b"")
+
+    def write(self, chunk: bytes) -> asyncio.Future[None]:
+        """Collect more of the response's body."""
+        if chunk:
+            self._chunks.append(chunk)
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written.set_result(None)
+        return written
+
+    def finish(self) -> None:
+        """Send the response, if the client is still there."""
+        sink, self._sink, self._on_close = self._sink, None, None
+        if sink is None or self._start_line is None:
+            return
+        body, headers = b"".join(self._chunks), self._headers
+        status, reason = self._start_line.code, self._start_line.reason
+        length = int(headers["Content-Length"]) if "Content-Length" in headers else len(body)
+        closes = headers.get("Connection", "").lower() == "close"
+        connection = CLOSE if closes else sink.connection_field(self._request, status)
+        response = self._encoder.encode_fields(status, reason, headers.get_all(), length, connection, body)
+        sink.send_response(response, connection == CLOSE)
+
+
+def _translate(request: Request) -> tuple[RequestStartLine, HTTPHeaders]:
+    """Return the request as Tornado's types. Raises HttpRefused and HTTPInputError."""
+    target, host = split_absolute(request.target)
+    headers = HTTPHeaders()
+    for name, value in request.fields:
+        headers.add(name.decode("latin-1"), value.strip(b" \t").decode("latin-1"))
+    if host is not None:
+        headers["Host"] = host.decode("latin-1")
+    return RequestStartLine(request.method.decode(), target.decode("latin-1"), f"HTTP/{request.version}"), headers

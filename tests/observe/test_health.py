@@ -1,0 +1,43 @@
+"""Why a service is not healthy."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.observe.health import CertificateInfo, Import, SupervisorStatus, Workers
+from tests.observe.examined import health
+
+REASONS = {
+    "nothing": ({}, []),
+    "no data": ({"data": None}, ["there is no customer data yet"]),
+    "old data": ({"max_age": 59.0}, ["the customer data is older than customers.max_age"]),
+    "not old yet": ({"max_age": 60.0}, []),
+    "a good import": ({"last_import": Import(at=1.0, rows=3)}, []),
+    "a refused one": (
+        {"last_import": Import(at=1.0, refused="half is gone")},
+        ["the last import was refused: half is gone"],
+    ),
+    "an ended certificate": (
+        {"supervisor": SupervisorStatus(certificates=(CertificateInfo((), 0, 1000.0),))},
+        ["the certificate has expired"],
+    ),
+    "a bad certificate": (
+        {"supervisor": SupervisorStatus(certificate_fault="they do not match")},
+        ["the new certificate is not used: they do not match"],
+    ),
+    "a bad config": (
+        {"supervisor": SupervisorStatus(reload_fault="line 3 is wrong")},
+        ["the new config is not used: line 3 is wrong"],
+    ),
+    "too few": (
+        {"workers": Workers(wanted=2, ready=1, restarts=3, generations=(1,))},
+        ["1 of 2 workers are ready"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("facts", "reasons"), REASONS.values(), ids=REASONS)
+def test_every_reason_is_a_sentence(facts: dict[str, object], reasons: list[str]) -> None:
+    examined = health(**facts)
+    assert examined.reasons == reasons
+    assert examined.status == ("degraded" if reasons else "ok")
