@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from appliance.errors import SidebardError
+
 TIMEOUT: Final = 10.0
 """Seconds to wait for a connection or an answer: no agent waits for longer."""
 
@@ -25,7 +27,7 @@ class UrlError(ValueError):
     """It is not the URL of a service; the text says what one looks like."""
 
 
-class Unreachable(Exception):
+class UnreachableError(SidebardError):
     """There is no answer; the text is a sentence that says why and what to do."""
 
 
@@ -86,7 +88,7 @@ OTHER_ADDRESS: Final = Failure(
 )
 OTHER_NAME: Final = Failure(
     _OTHER_NAME,
-    "the certificate is for other names than this",
+    "the certificate is for other names",
     "issue it for the name in the URL, or correct the URL",
 )
 EXPIRED: Final = Failure("certificate expired", "the certificate has expired", "renew it")
@@ -125,12 +127,12 @@ _BY_VERIFY_CODE: Final = {
     19: Failure(
         _NOT_TRUSTED,
         "the certificate comes from an authority that this machine does not know",
-        "give the authority's certificate with --ca",
+        "pass the authority's certificate with --ca",
     ),
     20: Failure(
         _NOT_TRUSTED,
         "the certificate chain is incomplete, or comes from an authority that this machine does not know",
-        "use the full chain, or give the authority's certificate with --ca",
+        "use the full chain, or pass the authority's certificate with --ca",
     ),
     21: Failure(
         _NOT_TRUSTED, "the certificate chain is incomplete, so Help Scout does not accept it", "use the full chain"

@@ -13,7 +13,7 @@ from appliance.cards.template import CardTemplate
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import Plan, Report
+from appliance.ingest.spec import ImportSpec, Report
 from appliance.sidebar.answer_cache import AnswerCache
 from appliance.sidebar.app import Card, Rules, SidebarApp
 from appliance.sidebar.protocols.base import HelpDesk, Message
@@ -51,23 +51,23 @@ def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: 
     return file
 
 
-def run_import(plan: Plan, folder: Path, **options: Any) -> Report:
+def run_import(spec: ImportSpec, folder: Path, **options: Any) -> Report:
     """Import with a clock that stands still."""
-    return import_customers(plan, folder, **{"clock": lambda: NOW, "timer": Timer(), **options})
+    return import_customers(spec, folder, **{"clock": lambda: NOW, "timer": Timer(), **options})
 
 
 def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Snapshot:
     """Give a snapshot of these rows."""
-    plan = Plan(source=write_csv(folder / "customers.csv", rows))
-    run_import(plan, folder / "state")
-    snapshot = open_snapshot(folder / "state", plan)
+    spec = ImportSpec(source=write_csv(folder / "customers.csv", rows))
+    run_import(spec, folder / "state")
+    snapshot = open_snapshot(folder / "state", spec)
     assert snapshot is not None
     return snapshot
 
 
-def open_snapshot(folder: Path, plan: Plan, after: int = 0) -> Snapshot | None:
+def open_snapshot(folder: Path, spec: ImportSpec, after: int = 0) -> Snapshot | None:
     """Open the newest one for a test, which need not say when it is done with it."""
-    snapshot = open_newest(folder, plan.digest(), after)
+    snapshot = open_newest(folder, spec.digest(), after)
     return kept(snapshot) if snapshot is not None else None
 
 

@@ -22,8 +22,9 @@ import trustme
 import uvloop
 from tornado.testing import bind_unused_port
 
+from appliance.config.schema import Limits
 from appliance.edge.listener import Listener
-from appliance.edge.site import Limits, Mount, Site, by_path
+from appliance.edge.site import Mount, Site, by_path
 from appliance.edge.tls import server_context
 from appliance.edge.web import make_application
 from appliance.observe.logs import RequestLine, RequestLog
@@ -146,7 +147,7 @@ def serving(make_apps: Callable[[], dict[str, SidebarApp]], folder: Path) -> Ite
             timer=time.perf_counter,
             clock=time.time,
         )
-        listener = Listener([listening], server_context(certificate, key), site, Limits(), loop)
+        listener = Listener([listening], server_context(certificate, key), site, Limits(max_per_source=None), loop)
         listener.start()
         ending = asyncio.Event()
         stop.append(lambda: loop.call_soon_threadsafe(ending.set))

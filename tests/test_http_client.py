@@ -74,7 +74,7 @@ FAILURES = [
     (not_verified(19), NOT_TRUSTED.kind, "the certificate comes from an authority that this machine does not know"),
     (not_verified(21), NOT_TRUSTED.kind, "the certificate chain is incomplete, so Help Scout does not accept it; use"),
     (not_verified(26), NOT_TRUSTED.kind, "the certificate is not accepted (unsuitable purpose); pass"),
-    (not_verified(62), OTHER_NAME.kind, "the certificate is for other names than this; issue it"),
+    (not_verified(62), OTHER_NAME.kind, "the certificate is for other names; issue it"),
     (not_verified(64), OTHER_NAME.kind, "the certificate is not for this IP address; use a name"),
     (tls("WRONG_VERSION_NUMBER"), "no TLS there", "what listens there does not speak TLS; correct the port"),
     (tls("UNEXPECTED_EOF_WHILE_READING"), "closed without an answer", "the connection was closed without an answer"),

@@ -12,7 +12,7 @@ from appliance.bootstrap.state_folder import certificate_folder
 from appliance.config.schema import Settings
 from appliance.edge.certificate import Certificate, CertificateFault
 from appliance.edge.tls import load_pairs, self_signed, self_signed_files
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.observe.health import NOT_ACCEPTED, CertificateInfo
 from appliance.observe.logs import log
 from appliance.system.files import fingerprint_of
@@ -50,7 +50,7 @@ def signature(settings: Settings) -> str:
 def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateInfo, ...]]:
     """Make the TLS context that the settings ask for, and give what it serves, the one that ends first at the front.
 
-    Without TLS there is neither. Raises StartFault.
+    Without TLS there is neither. Raises StartError.
     """
     if not settings.tls.enabled:
         return None, ()
@@ -68,9 +68,9 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateIn
             )
         context, certificates = load_pairs(pairs, now)
     except CertificateFault as fault:
-        raise StartFault(str(fault)) from None
+        raise StartError(str(fault)) from None
     except OSError as error:
-        raise StartFault(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
+        raise StartError(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
     if made_here:  # which has been said
         certificates = tuple(replace(each, flaws=(), distrust=MADE_HERE) for each in certificates)
     for certificate in certificates:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from appliance.cards.layout import PLACE
-from appliance.config.files import placed
-from appliance.config.reader import KeyPath, dotted
+from appliance.config.files import with_line_numbers
+from appliance.config.lines import KeyPath
+from appliance.config.reader import dotted
 from appliance.config.schema import App, Fault, Settings
 from appliance.customers.keys import split
 from appliance.customers.record import Columns
@@ -40,12 +41,12 @@ def column_faults(settings: Settings, facts: Tables) -> tuple[Fault, ...]:
     for app in settings.apps:
         missing = []
         for path, table, name in _names(app, list(tables)):
-            if columns[table].position(name) is None:
+            if columns[table].find_index(name) is None:
                 near = difflib.get_close_matches(f"{table}.{name}" if table else name, known, 1)
                 todo = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
                 whose = f"[related.{table}]" if table else "the customers"
                 missing.append((path, Fault(None, None, dotted(path), f'"{name}" is no column of {whose}', None, todo)))
-        faults += placed(app.file, missing)
+        faults += with_line_numbers(app.file, missing)
     return tuple(faults)
 
 

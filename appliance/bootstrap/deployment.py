@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 from appliance.bootstrap import certificates
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder
-from appliance.bootstrap.wiring import make_mounts, plan_of, prepare_trail
+from appliance.bootstrap.wiring import import_spec_of, make_mounts, prepare_trail
 from appliance.config.schema import Settings
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
 from appliance.edge.site import Mount
 from appliance.edge.tls import load_libraries
-from appliance.ingest.spec import Plan
+from appliance.ingest.spec import ImportSpec
 from appliance.observe.health import CertificateInfo
 from appliance.observe.logs import log
 from appliance.observe.shared_counters import SharedCounters
@@ -29,7 +29,7 @@ class Setup:
     """One state of the config and the certificates; the children that were made by it are of this setup."""
 
     settings: Settings
-    plan: Plan
+    plan: ImportSpec
     mounts: tuple[Mount, ...]
     context: ssl.SSLContext | None
     certificate: str  # what its files looked like
@@ -42,7 +42,7 @@ class Setup:
         """How many workers there should be."""
         return worker_count(self.settings)
 
-    def data(self) -> Facts | None:
+    def data(self) -> SnapshotMetadata | None:
         """Give the facts of the newest snapshot, if there is one to answer from."""
         return newest(snapshot_folder(self.settings), self.plan.digest())
 
@@ -61,7 +61,7 @@ def make_setup(
     """Put together what `settings` say. What is as it was `before` is kept: counters, and the keys of TLS tickets.
 
     What lies in the state folder, and the audit trail, are made and opened as `owner`, if this is still root.
-    Raises ConfigError, StartFault, and OSError if there is no memory for the counters.
+    Raises ConfigError, StartError, and OSError if there is no memory for the counters.
     """
     if before is not None:
         settings = _keep_what_is_fixed(settings, before.settings)
@@ -81,7 +81,7 @@ def make_setup(
         certificate = certificate if before is not None else certificates.signature(settings)
     return Setup(
         settings=settings,
-        plan=plan_of(settings),
+        plan=import_spec_of(settings),
         mounts=mounts,
         context=context,
         certificate=certificate,
@@ -92,7 +92,7 @@ def make_setup(
 
 
 def with_new_certificate(setup: Setup) -> Setup:
-    """Give the same with the certificates as they are now. Raises StartFault if they cannot be used."""
+    """Give the same with the certificates as they are now. Raises StartError if they cannot be used."""
     seen = certificates.signature(setup.settings)  # before they are read: what changes meanwhile is seen again
     context, served = certificates.load(setup.settings)
     if not certificates.named_pairs(setup.settings):

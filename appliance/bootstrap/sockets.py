@@ -12,9 +12,9 @@ from typing import Final
 
 from tornado.netutil import bind_unix_socket
 
+from appliance.config.endpoint import Endpoint
 from appliance.config.schema import Settings
-from appliance.config.values import Endpoint
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.observe.logs import log
 from appliance.system.systemd import passed_sockets
 
@@ -37,7 +37,7 @@ class Sockets:
 
 
 def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
-    """Take what systemd passed, and open what it did not. Raises StartFault."""
+    """Take what systemd passed, and open what it did not. Raises StartError."""
     passed = _passed(settings, environ)
     public = [one for name, one in passed if name not in (_ADMIN, _NOT_SERVED)]
     admin = [one for name, one in passed if name == _ADMIN]
@@ -50,7 +50,7 @@ def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
             public = _bind(settings.server.listen, "server.listen", 0o660)
         if not admin and settings.admin.listen is not None:
             admin = _bind_admin(settings, settings.admin.listen)
-    except StartFault:
+    except StartError:
         for one in public:
             one.close()
         raise
@@ -58,10 +58,10 @@ def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
 
 
 def _bind_admin(settings: Settings, endpoint: Endpoint) -> list[socket.socket]:
-    """Open the sockets of the admin pages. Raises StartFault, except without a config: there is no key to change."""
+    """Open the sockets of the admin pages. Raises StartError, except without a config: there is no key to change."""
     try:
         return _bind([endpoint], "admin.listen", 0o600)
-    except StartFault as fault:
+    except StartError as fault:
         if settings.file is not None:
             raise
         log.warning("admin_pages_off", why=str(fault))
@@ -81,16 +81,16 @@ def _passed(settings: Settings, environ: Mapping[str, str]) -> list[tuple[str, s
         passed = passed_sockets(environ)
         listening = [one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for _, one in passed]
     except (OSError, ValueError) as error:
-        raise StartFault(f"what systemd passed cannot be listened on: {error}; look at the socket unit") from None
+        raise StartError(f"what systemd passed cannot be listened on: {error}; look at the socket unit") from None
     for (name, one), listens in zip(passed, listening, strict=True):
         if not listens:
-            raise StartFault(
+            raise StartError(
                 f"the socket {name!r} that systemd passed does not listen; write ListenStream= in its unit"
             )
         # The config's own check looks at server.listen, which is not used then.
         if (name == _ADMIN or not settings.tls.enabled) and not is_local(one):
             why = "the admin pages have no password" if name == _ADMIN else "tls.enabled is false"
-            raise StartFault(f"{address_of(one)}, from systemd, can be reached from outside, and {why}")
+            raise StartError(f"{address_of(one)}, from systemd, can be reached from outside, and {why}")
     return passed
 
 
@@ -101,7 +101,7 @@ def is_local(listening: socket.socket) -> bool:
 
 
 def _bind(endpoints: Sequence[Endpoint], key: str, mode: int) -> list[socket.socket]:
-    """Open the sockets of `endpoints`, which the setting `key` names. Raises StartFault."""
+    """Open the sockets of `endpoints`, which the setting `key` names. Raises StartError."""
     sockets: list[socket.socket] = []
     for endpoint in endpoints:
         try:
@@ -113,7 +113,7 @@ def _bind(endpoints: Sequence[Endpoint], key: str, mode: int) -> list[socket.soc
             for opened in sockets:
                 opened.close()
             why = os.strerror(error.errno or 0)
-            raise StartFault(f"{endpoint}: cannot listen there: {why}; {todo_for(error, key)}") from None
+            raise StartError(f"{endpoint}: cannot listen there: {why}; {todo_for(error, key)}") from None
     return sockets
 
 

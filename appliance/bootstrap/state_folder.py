@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.config.schema import Server, Settings
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.observe.logs import log
-from appliance.system.privileges import become, eyes_of, hand_over
+from appliance.system.privileges import become, file_user, hand_over
 
 _LOG_KEY_BYTES: Final = 32
 
@@ -30,9 +30,9 @@ def certificate_folder(settings: Settings) -> Path:
 def become_owner(server: Server) -> None:
     """Become who owns the state folder, if this is root and that is another: for an import by hand.
 
-    Raises StartFault.
+    Raises StartError.
     """
-    user = eyes_of(server.user, server.state)
+    user = file_user(server.user, server.state)
     if user is None:
         return
     if server.user:
@@ -41,11 +41,11 @@ def become_owner(server: Server) -> None:
 
 
 def give(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
-    """Hand over, as `hand_over` does. Raises StartFault."""
+    """Hand over, as `hand_over` does. Raises StartError."""
     try:
         hand_over(user, state, trail)
     except OSError as error:
-        raise StartFault(state_sentence(state, error)) from None
+        raise StartError(state_sentence(state, error)) from None
 
 
 def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
@@ -53,7 +53,7 @@ def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
 
     The key is kept, so that a customer has the same hash in every line that this installation ever writes. `known` is
     the key in use: should somebody have removed it while the service runs, it is put back.
-    Raises StartFault.
+    Raises StartError.
     """
     state = settings.server.state
     file = state / "log.key"
@@ -69,7 +69,7 @@ def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
                 log.warning("log_key_restored", file=str(file), why="it was removed; customers keep their hashes")
             key = _read_log_key(file)
     except OSError as error:
-        raise StartFault(state_sentence(state, error)) from None
+        raise StartError(state_sentence(state, error)) from None
     return key
 
 

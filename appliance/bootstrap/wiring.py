@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 
-from appliance.cards.layout import Display, title_of
+from appliance.cards.layout import title_of
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.config.files import read_card, read_secrets
@@ -16,8 +15,8 @@ from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
 from appliance.edge.site import Mount
-from appliance.errors import StartFault
-from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.errors import StartError
+from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.observe.audit_file import AuditFile
 from appliance.sidebar.answer_cache import AnswerCache
 from appliance.sidebar.app import Card, Rules, SidebarApp
@@ -26,17 +25,17 @@ from appliance.sidebar.protocols.base import HelpDesk
 from appliance.sidebar.subject import SubjectRule
 
 
-def plan_of(settings: Settings) -> Plan:
+def import_spec_of(settings: Settings) -> ImportSpec:
     """Give what an import has to do by these settings."""
     customers = settings.customers
-    return Plan(
+    return ImportSpec(
         source=customers.source,
         table=customers.table,
         addresses=customers.addresses,
         encoding=customers.encoding,
         plus_addressing=customers.plus_addressing,
         related=tuple(
-            RelatedPlan(
+            RelatedSpec(
                 name=related.name,
                 source=related.source,
                 table=related.table,
@@ -92,9 +91,8 @@ def make_app(
 
 def card_of(settings: Settings, app: App) -> Card:
     """Give what an app's section says of its card. Raises ConfigError if the template cannot be used."""
-    display = Display(**{field.name: getattr(app.display, field.name) for field in fields(Display)})
     subject = tuple(_subject_rule(settings, app, rule) for rule in app.subject)
-    return Card(make_template(app), display, Vary(app.vary), subject)
+    return Card(make_template(app), app.display, Vary(app.vary), subject)
 
 
 def _subject_rule(settings: Settings, app: App, rule: Subject) -> SubjectRule:
@@ -146,7 +144,7 @@ def trail_file(settings: Settings) -> AuditFile | None:
 
 
 def prepare_trail(settings: Settings) -> None:
-    """Check that the audit trail can be written, if there is one: no card may be shown before. Raises StartFault."""
+    """Check that the audit trail can be written, if there is one: no card may be shown before. Raises StartError."""
     file = trail_file(settings)
     if file is None:
         return
@@ -154,7 +152,7 @@ def prepare_trail(settings: Settings) -> None:
         file.open()
         file.close()
     except OSError as error:
-        raise StartFault(
+        raise StartError(
             f"{file.path}: the audit trail cannot be written: {error.strerror};"
             " name another file in log.trail, or let the user that runs sidebard write there"
         ) from None

@@ -11,6 +11,7 @@ from typing import Final
 from appliance.cards import formatters
 from appliance.cards.formatters import Context, Formatter, words_of
 from appliance.cards.markup import MAX_TEXT, anchor, href_of, html_of, quote_url, shorten
+from appliance.config.schema import Display
 from appliance.customers.column_name import name_key
 from appliance.customers.keys import split
 from appliance.customers.record import Columns
@@ -35,16 +36,6 @@ ACRONYMS: Final = frozenset({"id", "url", "ltv", "mrr", "arr", "vat", "api", "sk
 PLACE: Final = re.compile(r"\{([^{}]+)\}")
 
 Values = Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Display:
-    """What `[app.display]` says. A name is a column, a related table, or a column of one, as in "orders.total"."""
-
-    columns: tuple[str, ...] = ()
-    titles: tuple[tuple[str, str], ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
-    url_column: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +91,7 @@ class Layout:
         columns = Columns(names)
         words = {words_of(name): position for position, name in enumerate(names)}
         self._headings = _headings(words)
-        self.url: Final = columns.position(display.url_column)
+        self.url: Final = columns.find_index(display.url_column)
         self.currency: Final = _currency(names)
         wanted = [self._split(name) for name in display.columns]
         keys = {relation.name: relation.key for relation in relations}
@@ -133,7 +124,7 @@ class Layout:
     def _group(self, table: str, wanted: list[str], key: str) -> RelatedSection:
         columns = self._tables[table]
         currency = _currency(columns.names)
-        hidden = (columns.position(key), None if wanted else currency)
+        hidden = (columns.find_index(key), None if wanted else currency)
         shown = wanted or [name for position, name in enumerate(columns.names) if position not in hidden]
         title = title_of(table, "", self._display.titles)
         return RelatedSection(table, html_of(title), self._fields(table, columns, shown), currency)
@@ -143,7 +134,7 @@ class Layout:
         by_column = {(of, name_key(name)): pattern for (of, name), pattern in links.items()}
         fields = []
         for name in names:
-            position = columns.position(name)
+            position = columns.find_index(name)
             if position is None:
                 continue
             spelled = columns.names[position]
@@ -194,7 +185,7 @@ def _currency(names: Sequence[str]) -> int | None:
 def _link(pattern: str, columns: Columns) -> Callable[[Values], str | None] | None:
     """Return what makes a row's URL of a pattern with {column}s in it; it gives None where one of them is empty."""
     pieces = PLACE.split(pattern)  # text and names by turns
-    places = [columns.position(name) for name in pieces[1::2]]
+    places = [columns.find_index(name) for name in pieces[1::2]]
     if None in places:
         return None
 

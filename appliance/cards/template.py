@@ -19,6 +19,7 @@ from appliance.cards.helpers import HELPERS, Clock, HelperUsageError
 from appliance.cards.markup import MAX_CARD, Markup
 from appliance.cards.vary import Vary, VaryScope
 from appliance.customers.record import Record, attributes_of, size_of
+from appliance.errors import SidebardError
 
 _SPECIAL: Final = re.compile(rb"[&<>\"']")
 _ENTITIES: Final = {b"&": b"&amp;", b"<": b"&lt;", b">": b"&gt;", b'"': b"&quot;", b"'": b"&#x27;"}
@@ -29,7 +30,7 @@ MAX_VALUES: Final = 1024 * 1024
 """Characters that the customers of one card may hold in all, of which a template makes HTML in about 50 ms."""
 
 
-class TemplateError(Exception):
+class TemplateError(SidebardError):
     """The template cannot be compiled, or failed on a customer; the text says where and what, and holds no value."""
 
     def __init__(self, sentence: str, hint: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What the checks look at: the settings, the environment, and a trial import that several of them need."""
+"""What the checks work on: the settings, the environment, and a dry run of an import that several of them need."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from pathlib import Path
 from typing import Final
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import plan_of
+from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import Settings
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
-from appliance.ingest.dry_run import Trial, try_out
-from appliance.ingest.spec import Refused
+from appliance.ingest.dry_run import DryRun, dry_run
+from appliance.ingest.spec import ImportRefused
 from appliance.system.account import account
 
 
-class Ground:
-    """One look at one installation. Nothing that it is asked for changes anything there."""
+class CheckContext:
+    """One installation at one time. Nothing that it is asked for changes anything there."""
 
     def __init__(
         self,
         settings: Settings,
         environ: Mapping[str, str],
         clock: Callable[[], float] = time.time,
-        eyes: pwd.struct_passwd | None = None,
+        file_user: pwd.struct_passwd | None = None,
     ) -> None:
-        """`clock` gives seconds since 1970; `eyes` is the user to look at files as, if this is root's process."""
+        """`clock` returns seconds since 1970; `file_user` is the user to read files as, if this is root's process."""
         self.settings: Final = settings
         self.environ: Final = environ
         self.now: Final = clock()
-        self.plan: Final = plan_of(settings)
-        self.eyes: Final = eyes
+        self.plan: Final = import_spec_of(settings)
+        self.file_user: Final = file_user
 
     @cached_property
-    def last_import(self) -> Facts | OSError | None:
-        """Facts of the snapshot that an import would be compared with; the error if this user cannot read it."""
+    def last_import(self) -> SnapshotMetadata | OSError | None:
+        """The snapshot that an import would be compared with; the error if this user cannot read it."""
         folder = snapshot_folder(self.settings)
         try:
             os.listdir(folder)  # to a service, a folder that it cannot read is one without snapshots
@@ -50,30 +50,30 @@ class Ground:
         except OSError as error:
             return error
 
-    def read_what_is_handed_over(self) -> None:
-        """Read now, with all the rights of this process, what the start gives to server.user."""
+    def read_owned_after_start(self) -> None:
+        """Read now, with all the rights of this process, what the start is going to give to server.user."""
         _ = self.last_import
 
     @cached_property
-    def trial(self) -> Trial | Refused:
-        """A trial import into a folder of its own; made once."""
-        last = self.last_import if isinstance(self.last_import, Facts) else None
+    def trial(self) -> DryRun | ImportRefused:
+        """A dry run of an import, in a folder of its own; made once."""
+        last = self.last_import if isinstance(self.last_import, SnapshotMetadata) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
-                return try_out(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
-        except Refused as refused:
+                return dry_run(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
+        except ImportRefused as refused:
             return refused
         except OSError as error:  # no folder for temporary files, or one that this user may not enter
-            return Refused(explain(error))
+            return ImportRefused(explain(error))
 
 
 def explain(error: OSError) -> str:
-    """Say what the system refused, for faults that have no better sentence."""
-    return f"{error.filename or 'the check'}: {error.strerror}; let {account()} use it"
+    """Return what the system refused, for errors that have no better sentence."""
+    return f"{error.filename or 'the check'}: {error.strerror}; give {account()} access to it"
 
 
 def existing(folder: Path) -> Path:
-    """Give the folder, or the nearest above it that is there."""
+    """Return the folder, or the nearest above it that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder

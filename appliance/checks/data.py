@@ -12,84 +12,99 @@ from appliance.cards.help_scout_html import removals_of, sentences
 from appliance.cards.template import CardTemplate
 from appliance.cards.template_check import faults_of, is_always_blank
 from appliance.cards.vary import Vary
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
+from appliance.checks.registry import check
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError
-from appliance.ingest.dry_run import Trial
-from appliance.ingest.spec import Refused
+from appliance.ingest.dry_run import DryRun
+from appliance.ingest.spec import ImportRefused
 
 _LISTED = 5
 
 
-def customers(ground: Ground) -> Iterator[Finding]:
-    """Read the customers and their related rows as an import would, and compare them with the last good copy."""
-    trial = ground.trial
-    if isinstance(ground.last_import, OSError):
+@check("customers")
+def customers(context: CheckContext) -> Iterator[Finding]:
+    """The customers and related rows can be imported.
+
+    They are read as an import would read them, and compared with the last good copy: missing columns, bad rows, a file
+    that is cut off, too few rows.
+    """
+    trial = context.trial
+    if isinstance(context.last_import, OSError):
         yield not_checked(
-            f"{ground.last_import.filename}: the last good copy cannot be read by this user, so nothing was compared"
-            " with it; run this as root, or as the service's user"
+            f"{context.last_import.filename}: this user cannot read the last good copy, so nothing was compared with"
+            " it; run this as root, or as the service's user"
         )
-    if isinstance(trial, Refused):
+    if isinstance(trial, ImportRefused):
         yield fault(str(trial))
         yield from (fault(str(row)) for row in trial.bad[:_LISTED])
         return
-    source = ground.plan.source
+    source = context.plan.source
     for file in trial.unread:
-        yield not_checked(f"{file} is large and a database, so it was not read; `sidebard import` reads it")
+        yield not_checked(f"{file} is a large database, so it was not read; `sidebard import` reads it")
     if source not in trial.unread:
-        yield _read(ground, trial)
+        yield _read(context, trial)
         if trial.rows and not trial.with_address:
-            names = " or ".join(f'"{name}"' for name in ground.plan.addresses)
-            yield warning(f"{source}: no customer has an address in {names}; name the right columns in addresses")
+            names = " or ".join(f'"{name}"' for name in context.plan.addresses)
+            yield warning(
+                f"{source}: no customer has an email address in {names}; name the right columns in customers.addresses"
+            )
     if trial.bad_rows:
-        yield warning(f"{trial.bad_rows:,} bad rows would be left out; mend them, or they have no card")
+        yield warning(f"{trial.bad_rows:,} bad rows would be left out; correct them, or these customers have no card")
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
     if trial.unclear_rows:
-        yield warning(f"{trial.unclear_rows:,} rows have a value beside an address that is not one; it is ignored")
+        yield warning(
+            f"{trial.unclear_rows:,} rows contain a value that is not an email address beside one; it is ignored"
+        )
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 
 
-def _read(ground: Ground, trial: Trial) -> Finding:
-    source = ground.plan.source
+def _read(context: CheckContext, trial: DryRun) -> Finding:
+    source = context.plan.source
     if trial.whole:
         return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
     return ok(
-        f"{source}: the first {trial.rows:,} customers and the end of the file are good; it is large, so the rest was"
-        " not read, nor compared with the last good copy: `sidebard import` does that"
+        f"{source}: the first {trial.rows:,} customers and the end of the file are good. The file is large, so the"
+        " rest was neither read nor compared with the last good copy; `sidebard import` does that"
     )
 
 
-def card(ground: Ground) -> Iterator[Finding]:
-    """Try each app's card on customers, and look for the columns that it names."""
-    trial = ground.trial
-    for app in ground.settings.apps:
+@check("card")
+def card(context: CheckContext) -> Iterator[Finding]:
+    """Each card works: a template is tried on a hundred customers.
+
+    Reported are columns that it or `[app.display]` names and the data lacks, HTML that Help Scout removes, and a card
+    that shows nothing.
+    """
+    trial = context.trial
+    for app in context.settings.apps:
         try:
-            made = card_of(ground.settings, app)
+            made = card_of(context.settings, app)
         except ConfigError as error:
             yield from (fault(str(each)) for each in error.faults)
             continue
         yield from map(warning, _removed(app))
-        if isinstance(trial, Refused) or not trial.columns:
-            yield not_checked(f"{app.name}: the customers were not read, so there is nobody to try the card on")
+        if isinstance(trial, ImportRefused) or not trial.columns:
+            yield not_checked(f"{app.name}: the customers were not read, so the card was not tried")
         elif made.template is None or app.card is None:
             yield ok(f"{app.name}: the built-in card")
         else:
-            yield from _try(ground, trial, app, made.template, made.vary)
-    if isinstance(trial, Trial) and trial.columns:
-        yield from (warning(str(each)) for each in column_faults(ground.settings, trial))
+            yield from _try(context, trial, app, made.template, made.vary)
+    if isinstance(trial, DryRun) and trial.columns:
+        yield from (warning(str(each)) for each in column_faults(context.settings, trial))
 
 
 def _removed(app: App) -> Iterator[str]:
-    """Say what Help Scout removes of an app's own card."""
+    """Yield what Help Scout removes from an app's own card."""
     text = read_card(app)
     if text is not None and make_protocol(app, ()).removes_html:
         yield from sentences(str(app.card), removals_of(text))
 
 
-def _try(ground: Ground, trial: Trial, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
+def _try(context: CheckContext, trial: DryRun, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
     file = app.card or Path()
-    now = datetime.fromtimestamp(ground.now, ground.settings.server.timezone)
+    now = datetime.fromtimestamp(context.now, context.settings.server.timezone)
     faults = faults_of(template, trial.sample, trial.relations, vary=vary, as_of=now, now=now)
     yield from (fault(f"{file.parent}/{each}") for each in faults)
     if faults:
@@ -97,8 +112,8 @@ def _try(ground: Ground, trial: Trial, app: App, template: CardTemplate, vary: V
     cleaned = make_protocol(app, ()).removes_html
     if is_always_blank(template, trial.sample, vary=vary, as_of=now, now=now, cleaned=cleaned):
         yield warning(
-            f"{file}: the card is empty, so agents see nothing; write what it is to show, or remove app.card for the"
-            " built-in card"
+            f"{file}: the card is empty, so agents see nothing; add content, or remove app.card to use the built-in"
+            " card"
         )
     else:
         yield ok(f"{file}: tried on {len(trial.sample)} customers")

@@ -1,4 +1,4 @@
-"""What a check says: whether something is right, and a sentence that says what, where, and what to do."""
+"""What a check finds: whether something is right, and a sentence that says what, where, and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class Status(enum.StrEnum):
-    """How it stands, the best first. Of several findings the last in this order decides."""
+    """From the best to the worst. Of several findings the worst decides."""
 
     OK = "ok"
     NOT_CHECKED = "not_checked"
@@ -20,35 +20,35 @@ _ORDER = tuple(Status)
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """Give the worst of some; OK for none."""
+    """Return the worst; OK if there is none."""
     return max(statuses, key=_ORDER.index, default=Status.OK)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. The sentence holds no secret and no customer's value."""
+    """One thing that was checked. The sentence holds no secret and no customer's value."""
 
     status: Status
     sentence: str
 
 
 def ok(sentence: str) -> Finding:
-    """Say what is right."""
+    """Return a finding that something is right."""
     return Finding(Status.OK, sentence)
 
 
 def warning(sentence: str) -> Finding:
-    """Say what should be mended and is served all the same."""
+    """Return a finding that something should be corrected, although the service works."""
     return Finding(Status.WARNING, sentence)
 
 
 def fault(sentence: str) -> Finding:
-    """Say what keeps the service from starting, or an agent from the card."""
+    """Return a finding that something keeps the service from starting, or an agent from the card."""
     return Finding(Status.FAULT, sentence)
 
 
 def not_checked(sentence: str) -> Finding:
-    """Say what cannot be seen from here, and who can see it."""
+    """Return a finding that something cannot be seen from here, and who can see it."""
     return Finding(Status.NOT_CHECKED, sentence)
 
 
@@ -61,5 +61,5 @@ class Result:
 
     @property
     def status(self) -> Status:
-        """The worst finding's."""
+        """The status of the worst finding."""
         return worst(finding.status for finding in self.findings)

@@ -1,4 +1,4 @@
-"""One signed request to a running service, as Help Scout would send it, and what its answer says."""
+"""One signed request to a running service, as Help Scout would send it, and the sentence if there is no answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from appliance.http_client import (
     NO_SUCH_NAME,
     OTHER_ADDRESS,
     TIMEOUT,
-    Unreachable,
+    UnreachableError,
     UrlError,
     explain,
     parse_url,
@@ -29,9 +29,9 @@ _WITH_CONNECT: Final = (NO_SUCH_NAME, OTHER_ADDRESS)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the service is said to be. `path` is "" if the URL has none; `context` is None for plain HTTP.
+    """Where the service should be. `path` is "" if the URL has none; `context` is None for plain HTTP.
 
-    `connect` is the host and port to connect to in the place of the URL's: before the DNS has the name, say.
+    `connect` is the host and port to connect to instead of the URL's, such as before the DNS has the name.
     """
 
     url: str
@@ -67,7 +67,7 @@ def target_of(url: str, context: ssl.SSLContext, connect: str = "") -> Target:
     except UrlError:
         parsed = None
     if parsed is None or "?" in parsed.path or "#" in url:
-        raise UrlError("give the URL that Help Scout has, such as https://support.example.com/helpscout")
+        raise UrlError("enter the URL that Help Scout uses, such as https://support.example.com/helpscout")
     there = _host_and_port(connect) if connect else (parsed.host, parsed.port)
     return Target(url, parsed.host, parsed.port, parsed.path, context if parsed.is_secure else None, there)
 
@@ -85,7 +85,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -> Answer:
-    """Send a message, once. Raises Unreachable."""
+    """Send a message, once. Raises UnreachableError."""
     connection = (
         http.client.HTTPSConnection(target.host, target.port, timeout=TIMEOUT, context=target.context)
         if target.context
@@ -100,7 +100,7 @@ def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -
         answer = connection.getresponse()
         return Answer(answer.status, answer.read(MAX_RESPONSE), time.monotonic() - began, validity)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"{target.where}: {_sentence(error)}") from None
+        raise UnreachableError(f"{target.where}: {_sentence(error)}") from None
     finally:
         connection.close()
 

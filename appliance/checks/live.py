@@ -10,8 +10,8 @@ from typing import Final
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import make_app, make_protocol
 from appliance.cards.builtin import not_loaded
-from appliance.checks.context import Ground
-from appliance.checks.files import is_hidden
+from appliance.checks.config import is_hidden
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.http_probe import Answer, Target, ask
 from appliance.config.files import read_secrets
@@ -21,7 +21,7 @@ from appliance.customers.address_cell import read_cell
 from appliance.customers.snapshot import Snapshot, SnapshotFault, file_of, generations
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.refusals import Refusal
-from appliance.http_client import Unreachable
+from appliance.http_client import UnreachableError
 from appliance.ingest.fingerprint import fingerprint
 from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.sidebar.app import SidebarApp
@@ -36,17 +36,17 @@ _REFUSALS: Final = {
 _SEARCHED: Final = 100
 
 
-def ask_itself(ground: Ground, target: Target) -> Iterator[Finding]:
+def check_live(context: CheckContext, target: Target) -> Iterator[Finding]:
     """Send a signed message about a customer of the newest snapshot, and compare the answer with the one made here."""
-    app = _app_at(ground, target)
-    if any(is_hidden(source, ground) for source in app.secrets):
-        yield not_checked("systemd passes the secret to the service alone, so nothing can be signed")
+    app = _app_at(context, target)
+    if any(is_hidden(source, context) for source in app.secrets):
+        yield not_checked("systemd passes the secret only to the service, so this command cannot sign a request")
         return
-    secrets = read_secrets(app, ground.environ)
+    secrets = read_secrets(app, context.environ)
     protocol = make_protocol(app, secrets)
-    newest, address = _somebody(ground)
+    newest, address = _somebody(context)
     try:
-        yield from _ask_about(address, newest, ground, target, app, protocol, len(secrets))
+        yield from _ask_about(address, newest, context, target, app, protocol, len(secrets))
     finally:
         if newest is not None:
             newest.close()
@@ -55,7 +55,7 @@ def ask_itself(ground: Ground, target: Target) -> Iterator[Finding]:
 def _ask_about(
     address: str,
     newest: Snapshot | None,
-    ground: Ground,
+    context: CheckContext,
     target: Target,
     app: App,
     protocol: HelpDesk,
@@ -71,93 +71,96 @@ def _ask_about(
         first = plain = answers[0]
         if first.status != CARD_STATUS:
             plain = ask(target, path, unchangeable, protocol.header, protocol.sign(unchangeable).encode())
-    except Unreachable as error:
+    except UnreachableError as error:
         yield fault(str(error))
         return
-    yield from _certificate(ground, first)
+    yield from _certificate(context, first)
     if first.status != CARD_STATUS:
-        yield fault(_refused(ground, target, answers, plain))
+        yield fault(_refused(context, target, answers, plain))
         return
-    here = make_app(ground.settings, app, protocol)
+    here = make_app(context.settings, app, protocol)
     here.use(newest)
-    yield _compare(ground, first, here, Message(body, protocol.sign(body).encode()))
-    if newest is not None and newest.facts.signature != fingerprint(ground.plan):
-        yield warning(f"{ground.plan.source} has changed since it was imported; wait, or see import_refused in the log")
+    yield _compare(context, first, here, Message(body, protocol.sign(body).encode()))
+    if newest is not None and newest.facts.fingerprint != fingerprint(context.plan):
+        yield warning(f"{context.plan.source} has changed since its import; wait, or see import_refused in the log")
 
 
-def _app_at(ground: Ground, target: Target) -> App:
-    """Give the app whose path the URL has, or else the first: its answer will tell."""
-    apps = ground.settings.apps
+def _app_at(context: CheckContext, target: Target) -> App:
+    """Return the app whose path the URL has, or else the first: the answer will tell."""
+    apps = context.settings.apps
     return next((app for app in apps if app.path == target.path), apps[0])
 
 
-def _somebody(ground: Ground) -> tuple[Snapshot | None, str]:
-    """Give the newest snapshot, and an address of somebody in it; without any, one that nobody has."""
-    ignored = ground.settings.customers.ignore_domains
+def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
+    """Return the newest snapshot, and the address of a customer in it; without any, one that nobody has."""
+    ignored = context.settings.customers.ignore_domains
     try:
-        newest = open_newest(snapshot_folder(ground.settings), ground.plan.digest())
+        newest = open_newest(snapshot_folder(context.settings), context.plan.digest())
         sample = newest.sample(_SEARCHED) if newest else ()
     except (OSError, SnapshotFault):
         return None, _NOBODY
-    cells = (read_cell(record[name]) for record in sample for name in ground.plan.addresses)
+    cells = (read_cell(record[name]) for record in sample for name in context.plan.addresses)
     for address in (address for cell in cells for address in cell.addresses):
         if domain_of(address) not in ignored:
             return newest, address
     return newest, _NOBODY
 
 
-def _certificate(ground: Ground, answer: Answer) -> Iterator[Finding]:
+def _certificate(context: CheckContext, answer: Answer) -> Iterator[Finding]:
     if answer.validity is not None:
-        now = datetime.fromtimestamp(ground.now, UTC)
+        now = datetime.fromtimestamp(context.now, UTC)
         sentence = f"its certificate is accepted, {answer.validity.days_left(now):.0f} days left"
         yield warning(f"{sentence}; renew it") if answer.validity.is_near_end(now) else ok(sentence)
 
 
-def _refused(ground: Ground, target: Target, answers: Sequence[Answer], plain: Answer) -> str:
-    """Say what an answer that is no card means, and what to do.
+def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], plain: Answer) -> str:
+    """Return what an answer that is not a card means, and what to do.
 
-    `answers` are those to the same message, signed with each secret; `plain` is the one to a message that nothing in
-    between has a reason to change.
+    `answers` are those to the same message, signed with each secret; `plain` is the one to a message that nothing on
+    the way has a reason to change.
     """
     first = answers[0]
     refusal = _REFUSALS.get((first.status, first.body))
     if refusal is None:
         return (
-            f"a {first.status} that is not sidebard's; look at what answers there, or stands in between: Help Scout's"
-            " message must reach sidebard without a redirect, log-in or filter"
+            f"the answer is a {first.status} that sidebard does not send; check what answers there, or what is in"
+            " between: Help Scout's message must reach sidebard without a redirect, login or filter"
         )
     if refusal is Refusal.NOT_FOUND.reply:
-        paths = ", ".join(app.path for app in ground.settings.apps)
-        return f"it serves nothing at {target.path or '/'}, and the config has {paths}; correct the URL, or reload it"
+        paths = ", ".join(app.path for app in context.settings.apps)
+        path = target.path or "/"
+        return f"it serves nothing at {path}, and the config has {paths}; correct the URL, or reload the service"
     if refusal is not BAD_SIGNATURE:
-        return f"it says {first.status}: {first.body.decode().strip()} Look at its log"
+        return f"it answers {first.status}: {first.body.decode().strip()} Check its log"
     if any(answer.status == CARD_STATUS for answer in answers):
-        return "it takes the second secret and not the first; reload it, so that it reads the new one"
+        return "it accepts the second secret but not the first; reload the service, so that it reads the new one"
     if plain.status == CARD_STATUS:
         return (
-            "the secret is right, but the body is changed on the way, so its signature is wrong; have the proxy or"
-            " firewall in between pass it on byte by byte"
+            "the secret is right, but the body is changed on the way, so its signature is wrong; configure the proxy or"
+            " firewall in between to pass it on unchanged"
         )
     return (
-        "it refuses the signature: it has another secret, or something in between takes the signature's header away;"
-        " give it this secret and reload it, or look for wrong_signature in its log"
+        "it refuses the signature: it has another secret, or something in between removes the signature's header;"
+        " give it this secret and reload it, or see wrong_signature in its log"
     )
 
 
-def _compare(ground: Ground, answer: Answer, here: SidebarApp, message: Message) -> Finding:
-    """Judge a card by the one that is made here."""
+def _compare(context: CheckContext, answer: Answer, here: SidebarApp, message: Message) -> Finding:
+    """Compare a card with the one that is made here."""
     try:
         html = here.protocol.read_card(answer.body)
     except ValueError:
-        return fault("it answers with no card, so it is not sidebard; correct the URL, or look at the proxy")
+        return fault("its answer is not a card, so it is not sidebard; correct the URL, or check the proxy")
     expected = here.answer(message).response.body
     if answer.body == expected:
-        return ok(f"it answers as it should, after {answer.seconds * 1000:.0f} ms")
+        return ok(f"it answers correctly, after {answer.seconds * 1000:.0f} ms")
     if html == here.protocol.read_card(expected):
-        return warning("the card is right, but something in between writes the answer anew; have it not do so")
+        return warning(
+            "the card is right, but something in between rewrites the answer; configure it to pass answers on unchanged"
+        )
     if expected == _not_loaded(here):
-        return not_checked("it answers with a card; there is no snapshot here to compare it with")
-    return fault(_why_other(ground, answer, here, message))
+        return not_checked("it answers with a card, and there is no snapshot here to compare it with")
+    return fault(_why_other(context, answer, here, message))
 
 
 def _not_loaded(here: SidebarApp) -> bytes:
@@ -165,16 +168,17 @@ def _not_loaded(here: SidebarApp) -> bytes:
     return here.protocol.render(FoundAnswer(Outcome.NOT_LOADED, not_loaded())).body
 
 
-def _why_other(ground: Ground, answer: Answer, here: SidebarApp, message: Message) -> str:
-    """Say why a card may not be the one made here, and what to do."""
+def _why_other(context: CheckContext, answer: Answer, here: SidebarApp, message: Message) -> str:
+    """Return why a card may differ from the one made here, and what to do."""
     if answer.body == _not_loaded(here):
-        return "it has no customers yet; its log says why (import_refused), and `sidebard check`"
-    folder = snapshot_folder(ground.settings)
+        return "it has no customers yet; see import_refused in its log, or run `sidebard check` there"
+    folder = snapshot_folder(context.settings)
     for number in generations(folder)[1:]:
         with suppress(SnapshotFault), closing(Snapshot(file_of(folder, number), number)) as old:
             here.use(old)
             if here.answer(message).response.body == answer.body:
                 return f"it answers from old data, generation {number}; restart it, and report this"
     return (
-        "its card is not the one made here: it has other customers or another card; compare its config, and reload it"
+        "its card differs from the one made here: it has other customers or another card; compare the configs, and"
+        " reload it"
     )

@@ -1,7 +1,7 @@
-"""What of a secret looks as if more than the secret had been saved: a table, so that a new shape is one more row.
+"""Signs that more than the secret was saved as the secret: a table, so that a new sign is one more row.
 
-All of it counts: the secret is taken as it is, byte by byte. So these are warnings, for Help Scout may have the same.
-No sentence holds anything of the secret.
+A secret is used as it is, byte by byte. These are warnings only, because Help Scout may have the same bytes.
+No sentence contains any part of the secret.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Shape(NamedTuple):
     """One way in which a secret may be more or less than it should."""
 
     applies: Callable[[bytes, str], bool]
-    """Takes the secret's bytes, and the same as text, with what is no UTF-8 replaced."""
+    """Takes the secret's bytes, and the same as text, with what is not UTF-8 replaced."""
 
     sentence: str
     """What is wrong and what to do; `{size}` is the number of bytes."""
@@ -63,20 +63,22 @@ def _is_invisible(character: str) -> bool:
 SHAPES: Final = (
     Shape(
         lambda secret, _text: len(secret) < SHORT,
-        "{size} bytes can be guessed; make one with `openssl rand -hex 20`, and give it to Help Scout too",
+        "{size} bytes are easy to guess; create a secret with `openssl rand -hex 20`, and enter it in Help Scout too",
     ),
     Shape(
         lambda secret, _text: len(secret) > LONG,
-        f"{{size}} bytes, and Help Scout takes {LONG}; is there more in it than the secret?",
+        f"{{size}} bytes, and Help Scout takes at most {LONG}; does it contain more than the secret?",
     ),
     Shape(
         lambda secret, _text: secret != secret.strip(),
-        "begins or ends with white space, which counts; remove it, unless Help Scout has it too",
+        "begins or ends with white space, which is part of the secret; remove it, unless Help Scout has it too",
     ),
-    Shape(_is_utf_16, "is saved as UTF-16, so every byte of that counts; save it as UTF-8 without a byte order mark"),
+    Shape(
+        _is_utf_16, "is saved as UTF-16, which is not what Help Scout has; save it as UTF-8 without a byte order mark"
+    ),
     Shape(
         lambda secret, _text: secret.startswith(_MARKS[0]),
-        "begins with a byte order mark, which counts; save it as UTF-8 without one",
+        "begins with a byte order mark, which is part of the secret; save it as UTF-8 without one",
     ),
     Shape(
         lambda secret, text: "\N{REPLACEMENT CHARACTER}" in text and not _is_utf_16(secret, text),
@@ -84,27 +86,27 @@ SHAPES: Final = (
     ),
     Shape(
         lambda _secret, text: _inner(text) != _unmarked(text),
-        "stands in quotes, which count; remove them, unless Help Scout has them too",
+        "is in quotes, which are part of the secret; remove them, unless Help Scout has them too",
     ),
     Shape(
         lambda _secret, text: bool(_ASSIGNMENT.match(_inner(text))),
-        "looks like NAME=secret, all of which counts; leave only what stands behind the sign",
+        "looks like NAME=secret, all of which is the secret; keep only what follows the sign",
     ),
     Shape(
         lambda _secret, text: "\n" in text.strip() or "\r" in text.strip(),
-        "has more than one line, all of which count; leave only the secret",
+        "has more than one line, all of which are the secret; keep only the secret itself",
     ),
     Shape(
         lambda _secret, text: bool(_COMMENT.match(_inner(text))),
-        "begins like a comment, which counts; leave only the secret",
+        "begins like a comment, which is part of the secret; keep only the secret itself",
     ),
     Shape(
         lambda secret, text: not _is_utf_16(secret, text) and any(map(_is_invisible, text.lstrip("\ufeff"))),
-        "holds a character that cannot be seen, such as a no-break space, which counts; type it anew",
+        "contains an invisible character, such as a no-break space, which is part of the secret; type it again",
     ),
     Shape(
         lambda _secret, text: bool(_OTHER_FILE.match(_inner(text))),
-        "looks like a whole file, such as JSON or a key; put nothing but the secret into it",
+        "looks like a whole file, such as JSON or a key; put only the secret into it",
     ),
     Shape(
         lambda _secret, text: bool(_FILE_NAME.fullmatch(_inner(text))),
@@ -114,7 +116,7 @@ SHAPES: Final = (
 
 
 def odd_shapes(secret: bytes) -> Iterator[str]:
-    """Say what about a secret looks wrong, a sentence for each thing."""
+    """Yield what about a secret looks wrong, a sentence for each thing."""
     text = secret.decode("utf-8", "replace")
     for shape in SHAPES:
         if shape.applies(secret, text):

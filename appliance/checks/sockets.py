@@ -1,4 +1,4 @@
-"""Whether the service can listen where it is to, or already does; nothing is bound that somebody holds."""
+"""Whether the service can listen where it should, or already does. What is in use is left alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from appliance.bootstrap.sockets import todo_for
-from appliance.checks.context import Ground, existing
+from appliance.checks.context import CheckContext, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok
+from appliance.checks.registry import check
 from appliance.checks.units import failed_units
-from appliance.config.values import Endpoint
+from appliance.config.endpoint import Endpoint
 
 _LISTENS: Final = "0A"
 _OURS: Final = frozenset({"sidebard", "systemd"})
@@ -30,14 +31,15 @@ class _Listener(NamedTuple):
     inode: str
 
 
-def sockets(ground: Ground) -> Iterator[Finding]:
-    """Try each address that is to be listened on, for the public and for the admin pages."""
-    wanted = [(endpoint, "server.listen") for endpoint in ground.settings.server.listen]
-    if ground.settings.admin.listen is not None:
-        wanted.append((ground.settings.admin.listen, "admin.listen"))
+@check("sockets", as_root=True)
+def sockets(context: CheckContext) -> Iterator[Finding]:
+    """Each address is free, or in use by sidebard or systemd, and then left alone. No systemd unit has failed."""
+    wanted = [(endpoint, "server.listen") for endpoint in context.settings.server.listen]
+    if context.settings.admin.listen is not None:
+        wanted.append((context.settings.admin.listen, "admin.listen"))
     for endpoint, key in wanted:
         yield _unix(endpoint, endpoint.unix, key) if endpoint.unix is not None else _tcp(endpoint, key)
-    yield from failed_units(ground.environ)
+    yield from failed_units(context.environ)
 
 
 def _tcp(endpoint: Endpoint, key: str) -> Finding:
@@ -52,10 +54,10 @@ def _tcp(endpoint: Endpoint, key: str) -> Finding:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind((endpoint.host, endpoint.port))
     except PermissionError:
-        return not_checked(f"{endpoint}: {todo_for(PermissionError(), key)}; as this user it cannot be tried")
+        return not_checked(f"{endpoint}: {todo_for(PermissionError(), key)}; this user cannot try it")
     except OSError as error:
-        why = os.strerror(error.errno or 0)
-        return fault(f"{endpoint}: cannot listen there: {why}; {todo_for(error, key)}")
+        reason = os.strerror(error.errno or 0)
+        return fault(f"{endpoint}: cannot listen there: {reason}; {todo_for(error, key)}")
     return ok(f"{endpoint} is free")
 
 
@@ -69,23 +71,25 @@ def _unix(endpoint: Endpoint, file: Path, key: str) -> Finding:
             return judge_held(endpoint, key, {_name_of(process)} - {""})
     folder = existing(file.parent)
     if folder != file.parent:
-        return fault(f"{endpoint}: there is no folder {file.parent}; make it, or name another with {key}")
+        return fault(f"{endpoint}: the folder {file.parent} does not exist; create it, or choose another in {key}")
     if not os.access(folder, os.W_OK | os.X_OK):
-        return not_checked(f"{endpoint}: {folder} cannot be written as this user")
+        return not_checked(f"{endpoint}: this user cannot write to {folder}, so it cannot be tried")
     return ok(f"{endpoint} is free")
 
 
 def judge_held(endpoint: Endpoint, key: str, holders: set[str]) -> Finding:
-    """Judge an address that somebody listens on."""
+    """Return the finding for an address that is in use by processes of these names."""
     if holders & _OURS:
-        return ok(f"{endpoint} is held by {' and '.join(sorted(holders & _OURS))}")
+        return ok(f"{endpoint} is in use by {' and '.join(sorted(holders & _OURS))}")
     if holders:
-        return fault(f"{endpoint} is held by {', '.join(sorted(holders))}; stop it, or choose another with {key}")
-    return not_checked(f"{endpoint} is held by a process of another user; root can see whose it is")
+        return fault(
+            f"{endpoint} is in use by {', '.join(sorted(holders))}; stop it, or choose another address in {key}"
+        )
+    return not_checked(f"{endpoint} is in use by a process of another user; run this as root to see which")
 
 
 def _listeners() -> Iterator[_Listener]:
-    """Give the listening TCP sockets (proc_pid_net(5)); /proc/self, because a unit may hide the rest of /proc."""
+    """Yield the listening TCP sockets (proc_pid_net(5)); /proc/self, because a unit may hide the rest of /proc."""
     for name in ("tcp", "tcp6"):
         with suppress(OSError), open(f"/proc/self/net/{name}") as table:
             for row in list(table)[1:]:
@@ -100,7 +104,7 @@ def _listeners() -> Iterator[_Listener]:
 
 
 def overlap(host: str, held: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether listening on `host` is kept from it by who listens on `held`; [::] may hold IPv4 as well."""
+    """Return whether a listener on `held` prevents one on `host`; [::] may cover IPv4 as well."""
     wanted = ipaddress.ip_address(host)
     if wanted.version != held.version:
         return held.is_unspecified and held.version == 6
@@ -108,7 +112,7 @@ def overlap(host: str, held: ipaddress.IPv4Address | ipaddress.IPv6Address) -> b
 
 
 def _holders(inodes: set[str]) -> set[str]:
-    """Give the names of the processes that hold these sockets, as far as this user may see them."""
+    """Return the names of the processes that have these sockets open, as far as this user may see them."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
     names = set()
     for process in filter(str.isdigit, os.listdir("/proc")):
@@ -127,7 +131,7 @@ def _has_one(folder: str, wanted: set[str]) -> bool:
 
 
 def _name_of(process: int) -> str:
-    """Give what a process is called; "" if this user may not know. `python -m appliance` is sidebard too."""
+    """Return the name of a process; "" if this user may not know it. `python -m appliance` is sidebard too."""
     with suppress(OSError):
         if process == 1:
             return Path("/proc/1/comm").read_text().strip()

@@ -1,4 +1,4 @@
-"""Whether systemd has given up on the service or its socket, which no file of the config tells."""
+"""Whether systemd has given up on the service or its socket, which the config cannot tell."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from appliance.checks.finding import Finding, fault, warning
 
 _SOCKET: Final = "sidebard.socket"
 _SERVICE: Final = "sidebard.service"
-_PATIENCE: Final = 5.0
+_TIMEOUT: Final = 5.0
 
 Ask = Callable[[], str]
 
 
 def ask_systemd() -> str:
-    """Return what systemctl says of the units; "" where systemd does not run. Raises OSError, SubprocessError."""
+    """Return what systemctl says about the units; "" where systemd does not run. Raises OSError, SubprocessError."""
     if not os.path.isdir("/run/systemd/system"):
         return ""
     command = ["systemctl", "show", "--property=Id,ActiveState,Result", _SOCKET, _SERVICE]
-    return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False).stdout  # noqa: S603  # nothing of it is input
+    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False).stdout  # noqa: S603  # nothing of it is input
 
 
 def failed_units(environ: Mapping[str, str], ask: Ask = ask_systemd) -> Iterator[Finding]:
-    """Say which unit has failed, and the command that helps; nothing if none has, or inside the unit itself."""
+    """Yield which unit has failed, and the command that helps; nothing if none has, or inside the unit itself."""
     if "INVOCATION_ID" in environ:
         return
     try:
         said = ask()
-    except (OSError, subprocess.SubprocessError):  # whoever cannot ask systemd learns nothing here
+    except (OSError, subprocess.SubprocessError):  # without systemd there is nothing to report
         return
     units = [dict(row.partition("=")[::2] for row in block.splitlines()) for block in said.split("\n\n")]
     # A start that failed is "deactivating" in the pause before the next.
@@ -44,6 +44,6 @@ def failed_units(environ: Mapping[str, str], ask: Ask = ask_systemd) -> Iterator
     elif _SERVICE in failed:
         before = "reset-failed sidebard && systemctl " if failed[_SERVICE] == "start-limit-hit" else ""
         yield warning(
-            f"{_SERVICE} has failed ({failed[_SERVICE]}); once the faults here are mended: "
+            f"{_SERVICE} has failed ({failed[_SERVICE]}); once the faults listed here are fixed, run "
             f"systemctl {before}restart sidebard"
         )

@@ -12,6 +12,7 @@ import click
 
 from appliance import __version__
 from appliance.cli import interrupts, streams
+from appliance.errors import CONFIG_INVALID, FAILURE, INTERNAL_ERROR, SUCCESS, WRONG_USAGE, SidebardError
 
 # Command -> module here that holds it as `command`.
 COMMANDS: Final = {
@@ -25,12 +26,7 @@ COMMANDS: Final = {
     "replay": "replay",
 }
 
-_TAKE_INTERRUPTS: Final = ("serve", "preview")  # themselves
-
-FAILED: Final = 1
-START_FAILED: Final = 3
-BUG: Final = 70
-CONFIG_WRONG: Final = 78
+_HANDLE_INTERRUPTS: Final = ("serve", "preview")  # themselves
 
 
 class _Commands(click.Group):
@@ -43,6 +39,11 @@ class _Commands(click.Group):
         module = importlib.import_module(f"appliance.cli.{COMMANDS[cmd_name]}")
         command: click.Command = module.command
         return command
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 fault", "3 faults"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _print_version(*, verbose: bool) -> None:
@@ -61,31 +62,35 @@ def _print_version(*, verbose: bool) -> None:
 
     packaged = "a packaged executable" if hasattr(sys, "_MEIPASS") else "run from source"
     click.echo(f"TLS:          {ssl.OPENSSL_VERSION}")
-    click.echo(f"certificates: {backend.openssl_version_text()} (of cryptography)")
+    click.echo(f"certificates: {backend.openssl_version_text()} (used by cryptography)")
     click.echo(f"SQLite:       {sqlite3.sqlite_version}")
     click.echo(f"system:       {platform.platform()}, {packaged}")
 
 
 @click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, help="Show versions and exit.")
-@click.option("--verbose", is_flag=True, help="With --version: of what is inside, too; both copies of OpenSSL.")
+@click.option(
+    "--verbose",
+    is_flag=True,
+    help="With --version: also the versions of what is inside, such as both copies of OpenSSL.",
+)
 @click.pass_context
 def cli(context: click.Context, version: bool, verbose: bool) -> None:
     """Answer Help Scout sidebar requests from a local customer list, over HTTPS.
 
-    Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 the answer is no, 2 wrong usage,
-    3 the start failed, 70 a bug, 78 the config is wrong.
+    Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 negative result, 2 wrong usage,
+    3 start failed, 70 internal error, 78 invalid configuration.
     """
-    if context.invoked_subcommand not in _TAKE_INTERRUPTS:
+    if context.invoked_subcommand not in _HANDLE_INTERRUPTS:
         interrupts.allow()
     if version:
         _print_version(verbose=verbose)
         context.exit()
     if verbose:
-        raise click.UsageError("--verbose goes with --version")
+        raise click.UsageError("--verbose requires --version")
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
-        context.exit(2)
+        context.exit(WRONG_USAGE)
 
 
 def main() -> NoReturn:
@@ -98,18 +103,29 @@ def main() -> NoReturn:
         finally:
             sys.stdout.flush()
             interrupts.ignore()
-    except KeyboardInterrupt:  # at the last moment: click deals with those of before
+    except KeyboardInterrupt:  # at the last moment: click handles earlier ones
         interrupts.ignore()
-        sys.exit(FAILED)
+        sys.exit(FAILURE)
+    except SidebardError as error:
+        click.echo(_text_of(error), err=True)
+        sys.exit(error.exit_code)
     except Exception as error:
-        # standalone_mode has dealt with usage and with our own faults; what is left is a bug, or nobody to tell it.
-        if isinstance(error, OSError) and streams.is_their_fault(error):
+        # click has handled wrong usage; what is left is an output that cannot be written, or a bug.
+        if isinstance(error, OSError) and streams.is_output_error(error):
             with suppress(OSError):
                 if not isinstance(error, BrokenPipeError):
                     click.echo(f"sidebard: the output cannot be written: {error.strerror}", err=True)
-            streams.give_up()
-            sys.exit(FAILED)
+            streams.discard_output()
+            sys.exit(FAILURE)
         traceback.print_exc()
-        click.echo(f"sidebard: a bug, {type(error).__name__}; please report it with the lines above", err=True)
-        sys.exit(BUG)
-    sys.exit(0)
+        name = type(error).__name__
+        click.echo(f"sidebard: internal error ({name}); please report it with the lines above", err=True)
+        sys.exit(INTERNAL_ERROR)
+    sys.exit(SUCCESS)
+
+
+def _text_of(error: SidebardError) -> str:
+    """Return what is wrong, and for a config, which may have many faults, how many there are."""
+    if error.exit_code != CONFIG_INVALID:
+        return str(error)
+    return f"{error}\n{counted(len(error.sentences), 'fault')}"

@@ -12,9 +12,10 @@ from typing import Final
 import click
 
 from appliance.bootstrap.wiring import make_app, make_protocol
-from appliance.cli import FAILED, common
-from appliance.config.schema import ConfigError, Settings
+from appliance.cli import common
+from appliance.config.schema import Settings
 from appliance.customers.address import normalise
+from appliance.errors import FAILURE
 from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import Conversation, Message
@@ -25,9 +26,9 @@ from appliance.sidebar.protocols.base import Conversation, Message
 @common.config_option
 @common.customers_option
 @common.app_option
-@click.option("--payload", metavar="FILE", help='A message of Help Scout\'s, instead of an address; "-": stdin.')
+@click.option("--payload", metavar="FILE", help='Read a Help Scout message instead of an ADDRESS; "-" is stdin.')
 @click.option("--html", is_flag=True, help="Print the card's HTML.")
-@click.option("--response", is_flag=True, help="Print the exact bytes that Help Scout would get.")
+@click.option("--response", is_flag=True, help="Print the exact response that Help Scout would get.")
 def command(
     address: str | None,
     config: Path | None,
@@ -39,15 +40,12 @@ def command(
 ) -> None:
     """Print the card of the customer with this ADDRESS. Exits with 1 if there is none."""
     if (address is None) == (payload is None):
-        raise click.UsageError("name either one ADDRESS or --payload FILE")
+        raise click.UsageError("pass either an ADDRESS or --payload FILE")
     if address is not None and normalise(_readable(address)) is None:
-        raise click.UsageError("the ADDRESS is no e-mail address")
+        raise click.UsageError("ADDRESS is not an email address")
     if html and response:
-        raise click.UsageError("--html and --response exclude each other")
-    try:
-        app = _make_app(common.settings_without_secret(config, customers), app_name)
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+        raise click.UsageError("--html cannot be combined with --response")
+    app = _make_app(common.settings_without_secret(config, customers), app_name)
     protocol = app.protocol
     if payload:
         body = common.read_input(payload)
@@ -60,12 +58,12 @@ def command(
         card = protocol.read_card(reply.response.body)
         click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
     if reply.fault:
-        click.echo(f"the card failed, so this is the built-in one: {reply.fault}", err=True)
-    sys.exit(0 if reply.outcome is Outcome.FOUND else FAILED)
+        click.echo(f"the card failed, so this is the built-in card: {reply.fault}", err=True)
+    sys.exit(0 if reply.outcome is Outcome.FOUND else FAILURE)
 
 
 def _readable(address: str | None) -> str:
-    """Give an argument as text: what a shell passes need not be UTF-8, and then it is nobody's address."""
+    """Return an argument as text: what a shell passes need not be UTF-8, and then it is not an address."""
     return (address or "").encode("utf-8", "replace").decode()
 
 
@@ -77,7 +75,7 @@ def _make_app(settings: Settings, app_name: str | None) -> SidebarApp:
     return made
 
 
-# Anybody chooses a name, and with these in it a terminal would take commands from it.
+# Anyone can choose a name, and a terminal would obey the control characters in it.
 _CONTROLS: Final = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
 
 
@@ -105,7 +103,7 @@ class _TextMaker(HTMLParser):
 
 
 def as_text(card: str) -> str:
-    """Give a card's words, one item a line."""
+    """Return the text of a card, one item per line."""
     maker = _TextMaker()
     maker.feed(card)
     maker.close()

@@ -1,4 +1,4 @@
-"""`sidebard check`: opens everything that the config names, and says what is wrong and how to mend it."""
+"""`sidebard check`: opens everything that the config names, and says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any, Final
 import click
 import msgspec
 
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Result, Status, fault, worst
 from appliance.checks.http_probe import target_of
-from appliance.checks.live import ask_itself
-from appliance.checks.registry import CHECKS, CONFIG, Check, run
-from appliance.cli import CONFIG_WRONG, FAILED, common
+from appliance.checks.live import check_live
+from appliance.checks.registry import CONFIG, Check, all_checks, run_checks
+from appliance.cli import common, counted
 from appliance.config.schema import ConfigError, Settings
-from appliance.errors import StartFault
+from appliance.errors import FAILURE, StartError
 from appliance.observe import logs
-from appliance.system.privileges import eyes_of
+from appliance.system.privileges import file_user
 
 _WORDS: Final = {
     Status.OK: ("ok", "green"),
@@ -34,7 +34,6 @@ _WORDS: Final = {
     Status.FAULT: ("FAULT", "red"),
 }
 _LEVELS: Final = {Status.WARNING: "warning", Status.FAULT: "error"}
-_NAME_WIDTH: Final = max(len(check.name) for check in CHECKS)
 _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 
 
@@ -42,8 +41,10 @@ _WORD_WIDTH: Final = max(len(word) for word, _colour in _WORDS.values())
 @common.config_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and faults.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
-@click.option("--self", "url", metavar="URL", help="Check a running service instead; the next three are for it.")
-@click.option("--connect", metavar="HOST:PORT", help="Connect there, whatever host the URL has.")
+@click.option(
+    "--self", "url", metavar="URL", help="Check a running service instead (with --connect, --ca or --insecure)."
+)
+@click.option("--connect", metavar="HOST:PORT", help="Connect to this address instead of the host in the URL.")
 @common.ca_option
 @common.insecure_option
 def command(
@@ -57,63 +58,64 @@ def command(
 ) -> None:
     """Open everything that the config names, and say what is wrong, where, and what to do.
 
-    Nothing is changed. Exits with 1 if there is a fault, with 78 if the config cannot be used; warnings leave 0.
+    Nothing is changed. The exit code is 1 if there is a fault and 78 if the config is invalid; after warnings it is 0.
     """
     checks = _checks(url, connect, ca, insecure)
     try:
         settings = common.find_settings(config)
     except ConfigError as error:
         if not as_json:
-            raise common.ConfigStop(error) from None
-        _print_json([Result(CONFIG, tuple(fault(str(each)) for each in error.faults))])
-        sys.exit(CONFIG_WRONG)
-    ground = Ground(settings, os.environ, eyes=_eyes(settings))
+            raise
+        _print_json([Result(CONFIG, tuple(map(fault, error.sentences)))])
+        sys.exit(error.exit_code)
+    context = CheckContext(settings, os.environ, file_user=_file_user(settings))
     results = []
-    for result in run(ground, checks):
+    width = max(len(each.name) for each in checks)
+    for result in run_checks(context, checks):
         results.append(result)
         if not as_json:
-            _print(result, quiet=quiet)
+            _print(result, width, quiet=quiet)
     if as_json:
-        _print_json([result for result in results if not quiet or _is_news(result.status)])
+        _print_json([result for result in results if not quiet or _needs_attention(result.status)])
     elif not quiet and url is None:
-        _print_sum(results)
+        _print_summary(results)
     if worst(result.status for result in results) is Status.FAULT:
-        sys.exit(FAILED)
+        sys.exit(FAILURE)
 
 
 def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ...]:
-    """Give the checks to run. Raises UsageError."""
+    """Return the checks to run. Raises UsageError."""
     if url is None:
         if connect is not None or ca is not None or insecure:
-            raise click.UsageError("--connect, --ca and --insecure belong to --self URL")
-        return CHECKS
+            raise click.UsageError("--connect, --ca and --insecure require --self URL")
+        return all_checks()
     context = common.trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     try:
         target = target_of(url, context, connect or "")
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return (Check("self", partial(ask_itself, target=target)),)
+    return (Check("self", partial(check_live, target=target)),)
 
 
-def _eyes(settings: Settings) -> pwd.struct_passwd | None:
-    """Give the user to look at files as: root can read everything, which says nothing of what the service can."""
-    with suppress(StartFault):  # that there is no such user is for the check "config" to say
-        return eyes_of(settings.server.user, settings.server.state)
+def _file_user(settings: Settings) -> pwd.struct_passwd | None:
+    """Return the user to read files as: root can read everything, which says nothing about what the service can."""
+    with suppress(StartError):  # the check "config" reports a user who does not exist
+        return file_user(settings.server.user, settings.server.state)
     return None
 
 
-def _print(result: Result, *, quiet: bool) -> None:
+def _print(result: Result, width: int, *, quiet: bool) -> None:
     """Print a line for each finding, as soon as it is known; the check's name stands before the first."""
     name = result.name
     for finding in result.findings:
-        if quiet and not _is_news(finding.status):
+        if quiet and not _needs_attention(finding.status):
             continue
-        click.echo(f"{name:<{_NAME_WIDTH}}  {_word(finding)}  {finding.sentence}", color=_colours())
+        click.echo(f"{name:<{width}}  {_word(finding)}  {finding.sentence}", color=_colours())
         name = name if quiet else ""
 
 
-def _is_news(status: Status) -> bool:
-    """Whether --quiet leaves a finding of this status."""
+def _needs_attention(status: Status) -> bool:
+    """Return whether --quiet still prints a finding of this status."""
     return status in (Status.WARNING, Status.FAULT)
 
 
@@ -126,14 +128,14 @@ def _colours() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None  # None: on a terminal
 
 
-def _print_sum(results: Iterable[Result]) -> None:
+def _print_summary(results: Iterable[Result]) -> None:
     counts = Counter(result.status for result in results)
     parts = [
-        common.counted(counts[status], word.lower()) if _is_news(status) else f"{counts[status]} {word}"
+        counted(counts[status], word.lower()) if _needs_attention(status) else f"{counts[status]} {word}"
         for status, (word, _colour) in _WORDS.items()
         if counts[status]
     ]
-    click.echo(f"{common.counted(sum(counts.values()), 'check')}: {', '.join(parts)}")
+    click.echo(f"{counted(sum(counts.values()), 'check')}: {', '.join(parts)}")
 
 
 def _print_json(results: Iterable[Result]) -> None:
@@ -142,6 +144,6 @@ def _print_json(results: Iterable[Result]) -> None:
         "status": worst(result.status for result in results),
         "checks": [{"name": each.name, "status": each.status, "findings": each.findings} for each in results],
     }
-    # A reload runs this by systemd, which takes the level in front as that of the line.
+    # systemd runs this at a reload, and reads the level of a line in front of it.
     level = logs.PRIORITIES[_LEVELS.get(document["status"], "info")] if logs.is_journal(1, os.environ) else b""
     click.echo(level + msgspec.json.encode(document))

@@ -1,4 +1,4 @@
-"""What curl has to be told to reach a service on this machine by a certificate that is for another name."""
+"""The options that curl needs for a service on this machine whose certificate is for another name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LOCAL: Final = "localhost"
 def reach(settings: Settings, url: str) -> tuple[list[str], str]:
     """Return curl's options, and the URL to give it, to reach `url` of the service with these settings.
 
-    A URL of this machine's own is for trying things out: the certificate is trusted as it is, and the URL gets its
-    name. Any other is left to curl and the authorities that this machine knows.
+    A URL of this machine is for tests: the certificate is trusted as it is, and the URL gets its name. Any other is
+    left to curl and the authorities that this machine knows.
     """
     parts = urlsplit(url)
     if parts.scheme != "https" or not _is_here(parts.hostname or ""):
@@ -30,7 +30,7 @@ def reach(settings: Settings, url: str) -> tuple[list[str], str]:
         return ["--cacert", str(self_signed_files(certificate_folder(settings))[0])], url
     try:
         _context, certificate = load_pair(pairs[0], datetime.now(UTC))
-    except CertificateFault:  # `check` says it; curl will say that it does not get through
+    except CertificateFault:  # `check` reports it; curl will fail
         return [], url
     options, url = _by_name(certificate, parts, url)
     if certificate.distrust or not certificate.is_chained:

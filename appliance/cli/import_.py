@@ -1,4 +1,4 @@
-"""`sidebard import`: reads the customers now, and says what it found."""
+"""`sidebard import`: reads the customers now, and reports what it found."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import click
 import msgspec
 
 from appliance.bootstrap.state_folder import become_owner, snapshot_folder
-from appliance.bootstrap.wiring import plan_of
-from appliance.cli import FAILED, common
-from appliance.config.schema import ConfigError
-from appliance.errors import StartFault
+from appliance.bootstrap.wiring import import_spec_of
+from appliance.cli import common
+from appliance.errors import FAILURE
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import MAX_LISTED, BadRow, Plan, Refused, Report
+from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, ImportSpec, Report
 from appliance.service.importing import limit
 
 _MANY: Final = 100_000
@@ -28,41 +27,36 @@ _MANY: Final = 100_000
 @common.config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(config: Path | None, as_json: bool) -> None:
-    """Read the customers file now. A running service takes the result over within two seconds.
+    """Read the customers file now. A running service uses the result within two seconds.
 
-    Exits with 1 if the file was refused; what was served before then stays.
+    The exit code is 1 if the file is refused; the service then keeps the customers that it has.
     """
-    try:
-        settings = common.find_settings(config)
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
-    plan = plan_of(settings)
+    settings = common.find_settings(config)
+    spec = import_spec_of(settings)
     try:
         become_owner(settings.server)
         folder = snapshot_folder(settings)
-        limit(plan, folder)
-        with _progress(plan) as progress:
-            report = import_customers(plan, folder, clock=time.time, timer=time.monotonic, progress=progress)
-    except StartFault as fault:
-        raise common.StartStop(str(fault)) from None
-    except Refused as refused:
+        limit(spec, folder)
+        with _progress(spec) as progress:
+            report = import_customers(spec, folder, clock=time.time, timer=time.monotonic, progress=progress)
+    except ImportRefused as refused:
         if as_json:
             _print_json({"refused": str(refused), "bad": refused.bad})
         else:
             click.echo(f"refused: {refused}", err=True)
             _list(refused.bad, err=True)
-        sys.exit(FAILED)
+        sys.exit(FAILURE)
     if as_json:
         _print_json({**msgspec.structs.asdict(report), "rows_per_second": report.rows_per_second})
     else:
-        _print(plan, report)
+        _print(spec, report)
 
 
 @contextmanager
-def _progress(plan: Plan) -> Iterator[Callable[[int, float], None]]:
+def _progress(spec: ImportSpec) -> Iterator[Callable[[int, float], None]]:
     """Show a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield _lines(plan)
+        yield _lines(spec)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -74,30 +68,30 @@ def _progress(plan: Plan) -> Iterator[Callable[[int, float], None]]:
         TextColumn("{task.fields[rows]:,} rows"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(plan.source.name, total=1.0, rows=0)
+        task = bar.add_task(spec.source.name, total=1.0, rows=0)
         yield lambda rows, share: bar.update(task, completed=share, rows=rows, refresh=True)
 
 
-def _lines(plan: Plan) -> Callable[[int, float], None]:
-    """Give a function that says how far it is with each tenth of a large file."""
-    told = 0
+def _lines(spec: ImportSpec) -> Callable[[int, float], None]:
+    """Return a function that prints the progress after each tenth of a large file."""
+    printed = 0
 
-    def tell(rows: int, share: float) -> None:
-        nonlocal told
-        if rows >= _MANY and int(share * 10) > told:
-            told = int(share * 10)
-            click.echo(f"{plan.source.name}: {told * 10}%, {rows:,} customers", err=True)
+    def print_progress(rows: int, share: float) -> None:
+        nonlocal printed
+        if rows >= _MANY and int(share * 10) > printed:
+            printed = int(share * 10)
+            click.echo(f"{spec.source.name}: {printed * 10}%, {rows:,} customers", err=True)
 
-    return tell
+    return print_progress
 
 
 def _print_json(values: dict[str, object]) -> None:
     click.echo(msgspec.json.encode(values).decode())
 
 
-def _print(plan: Plan, report: Report) -> None:
+def _print(spec: ImportSpec, report: Report) -> None:
     lines = [
-        f"{plan.source}: {report.rows:,} customers with {report.addresses:,} addresses"
+        f"{spec.source}: {report.rows:,} customers with {report.addresses:,} addresses"
         f" in {report.seconds:.1f} s, {report.rows_per_second:,} rows/s",
         *(f"{name}: {rows:,} rows" for name, rows in report.related.items()),
         f"without an address: {report.without_address:,}",

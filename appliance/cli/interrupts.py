@@ -1,9 +1,9 @@
-"""Ctrl-C: one press is one interrupt, and none disturbs what is ending.
+"""Ctrl-C: one press is one interrupt, and none disturbs a command that is ending.
 
 A terminal sends SIGINT to every process of the command, and the bootloader of the packaged executable forwards its own:
 this process may get two for one press, at any moment. So SIGINT is blocked from the start of `main`; then it is
 
-    taken by the command itself    serve and preview wait for it in their loops, replay in one call
+    handled by the command itself  serve and preview wait for it in their loops, replay in one call
     a KeyboardInterrupt            in every other command, at most one in ONE_PRESS
     ignored                        once the command has ended and only the interpreter is left
 """
@@ -35,17 +35,17 @@ class _Interrupt:
 
 
 def block() -> None:
-    """Hold SIGINT back until somebody is there to take it."""
+    """Hold SIGINT back until it can be handled."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
 
 
 def allow() -> None:
-    """Let SIGINT, also one that is held back, raise KeyboardInterrupt; ignored at the start, it stays so."""
+    """Let SIGINT, also one that is held back, raise KeyboardInterrupt; one that was ignored at the start stays so."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _Interrupt())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
 
 
 def ignore() -> None:
-    """Let nothing disturb the end."""
+    """Let no interrupt disturb the end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""`sidebard preview`: a page on this machine that shows the card while it is made."""
+"""`sidebard preview`: a local page that shows the card while you edit it."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from pathlib import Path
 import click
 
 from appliance.cli import common
-from appliance.config.schema import ConfigError
-from appliance.config.values import BadValue, Endpoint, parse_endpoint
+from appliance.config.endpoint import Endpoint, parse_endpoint
+from appliance.config.values import InvalidValueError
+from appliance.errors import StartError
 from appliance.observe import hooks, logs
 from appliance.preview.server import ENDING, serve, url
 from appliance.preview.session import Session
 from appliance.system.fork import fork
 
 
-@click.command("preview", short_help="Show the card in a browser while you make it.")
+@click.command("preview", short_help="Show the card in a browser while you edit it.")
 @common.config_option
 @common.customers_option
 @common.app_option
-@click.option("--listen", default="127.0.0.1:0", metavar="ADDR:PORT", help="A loopback address; port 0: any free one.")
-@click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
+@click.option(
+    "--listen", default="127.0.0.1:0", metavar="ADDR:PORT", help="A loopback address (default: any free port)."
+)
+@click.option("--no-browser", is_flag=True, help="Print the URL, and do not open a browser.")
 def command(config: Path | None, customers: Path | None, app_name: str | None, listen: str, no_browser: bool) -> None:
-    """Show the sidebar as an agent sees it, live while template, config and data change. Ctrl-C ends it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until the server takes them: the folder must not stay
+    """Show the sidebar as an agent sees it, updated whenever template, config or data change. Stop it with Ctrl-C."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until the server handles them: the folder must be removed
     logs.configure(sys.stderr.buffer, time.time, terminal=sys.stderr.isatty())
     hooks.install(time.monotonic)
     endpoint = _endpoint(listen)
-    try:
-        settings = common.settings_without_secret(config, customers)
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    settings = common.settings_without_secret(config, customers)
     app = common.find_app(settings, app_name)
     token = secrets.token_urlsafe(24)
     with _bind(endpoint) as listener, tempfile.TemporaryDirectory(prefix="sidebard-preview-") as folder:
@@ -58,33 +58,33 @@ def command(config: Path | None, customers: Path | None, app_name: str | None, l
 
 
 def _endpoint(listen: str) -> Endpoint:
-    """Read --listen. Raises UsageError."""
+    """Parse --listen. Raises UsageError."""
     try:
         endpoint = parse_endpoint(listen)
-    except BadValue as bad:
-        raise click.UsageError(f"--listen: {bad.why}; {bad.todo}") from None
+    except InvalidValueError as error:
+        raise click.UsageError(f"--listen: {error.reason}; {error.hint}") from None
     if endpoint.unix is not None or not endpoint.is_local:
         raise click.UsageError(
-            f"--listen: {endpoint} is no loopback address, and the page shows customers; write 127.0.0.1:0,"
-            " and reach it from elsewhere with ssh -L"
+            f"--listen: {endpoint} is not a loopback address, and the page shows customers; write 127.0.0.1:0,"
+            " and use ssh -L to reach it from another machine"
         )
     return endpoint
 
 
 def _bind(endpoint: Endpoint) -> socket.socket:
-    """Listen. Raises StartStop."""
+    """Listen. Raises StartError."""
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     try:
         return socket.create_server((endpoint.host, endpoint.port), family=family)
     except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise common.StartStop(f"{endpoint}: cannot listen: {why}; name another with --listen") from None
+        reason = os.strerror(error.errno or 0)
+        raise StartError(f"{endpoint}: cannot listen: {reason}; choose another with --listen") from None
 
 
 def _open(address: str, folder: Path, *, wanted: bool) -> None:
-    """Open the page in a browser, if there is a screen to show one on.
+    """Open the page in a browser, if there is a display.
 
-    By way of a file that only this user can read: every user of the machine can read a command line.
+    The URL is in a file that only this user can read: every user of the machine can read a command line.
     """
     if not wanted or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return

@@ -1,4 +1,4 @@
-"""`sidebard replay`: sends signed requests to a service, and reports how it answered."""
+"""`sidebard replay`: load-tests a service with signed requests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import click
 import msgspec
 
 from appliance.bootstrap.wiring import make_mounts
-from appliance.cli import FAILED, common
-from appliance.config.schema import ConfigError
+from appliance.cli import common
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
-from appliance.http_client import Unreachable, Url, UrlError, parse_url
+from appliance.errors import FAILURE
+from appliance.http_client import Url, UrlError, parse_url
 from appliance.outcomes import Response
 from appliance.replay.corpus_line import CorpusError, CorpusRequest, read_lines
 from appliance.replay.load_profile import LoadProfile, PreparedRequest, prepare_requests
@@ -27,7 +27,7 @@ from appliance.replay.result import LoadTestResult, show_ms, summarize
 from appliance.replay.target import LoadTarget, ResumingContext, reach
 from appliance.replay.text import as_text
 from appliance.replay.timeline import Timeline, TimelinePoint
-from appliance.replay.worker_pool import LoadTestError, WorkerPool
+from appliance.replay.worker_pool import WorkerPool
 from appliance.sidebar.protocols.base import Message
 
 _FILE = click.Path(path_type=Path)
@@ -42,7 +42,7 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str) -> Url
 
 
 def _report(_context: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
-    """Check before the load test that the report can be written; leave no file behind."""
+    """Open the report's file before the run: afterwards it is too late to refuse one. Leave no new file behind."""
     try:
         if file is not None:
             is_new = not file.exists()
@@ -66,18 +66,23 @@ def _report(_context: click.Context, _parameter: click.Parameter, file: Path | N
     type=click.IntRange(1, 100_000),
     default=10,
     metavar="C",
-    help="Maximum concurrent connections; default: 10.",
+    help="Maximum concurrent connections (default: 10).",
 )
 @click.option(
     "--duration",
     type=common.Duration(),
     default="10s",
     metavar="TIME",
-    help="How long, such as 30s or 10m; default: 10s. A number alone is seconds.",
+    help="How long, such as 30s or 10m (default: 10s). A bare number is seconds.",
 )
-@click.option("--processes", type=click.IntRange(1, 64), metavar="N", help="Default: one per two CPUs.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Number of sending processes (default: one per two CPUs).",
+)
 @click.option("--close", is_flag=True, help="Open a new connection for each request.")
-@click.option("--resume", is_flag=True, help="As --close, and offer the previous TLS session.")
+@click.option("--resume", is_flag=True, help="Like --close, and resume the previous TLS session.")
 @common.ca_option
 @common.insecure_option
 @click.option("--compare", is_flag=True, help="Compare every response byte for byte with a local answer from --config.")
@@ -85,7 +90,7 @@ def _report(_context: click.Context, _parameter: click.Parameter, file: Path | N
     "--max-p99",
     type=common.Duration("ms"),
     metavar="TIME",
-    help="Exit with 1 if p99 is over this, such as 100ms. A number alone is milliseconds.",
+    help="Exit with 1 if p99 is over this, such as 100ms. A bare number is milliseconds.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--report", type=_FILE, callback=_report, metavar="FILE", help="Also write the result as a web page.")
@@ -115,9 +120,9 @@ def command(
     answer is wrong or missing, p99 is over --max-p99, or nothing can be sent.
     """
     if not compare and (config or customers or secret_file):
-        raise click.UsageError("--config, --customers and --secret-file are for --compare")
+        raise click.UsageError("--config, --customers and --secret-file require --compare")
     if resume and not url.is_secure:
-        raise click.UsageError("--resume is for https://")
+        raise click.UsageError("--resume requires an https:// URL")
     kind = ResumingContext if resume else ssl.SSLContext
     context = common.trust(kind(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     profile = LoadProfile(
@@ -130,18 +135,12 @@ def command(
     lines = _read(file)
     answer = _answerer(config, customers, secret_file, url) if compare else None
     requests = prepare_requests(lines, url, close=profile.close, answer=answer)
-    try:
-        target = reach(url, context if url.is_secure else None)
-    except Unreachable as error:
-        raise common.Stop(str(error)) from None
-    try:
-        result = _run(profile, target, requests, max_p99)
-    except LoadTestError as error:
-        raise common.Stop(str(error)) from None
+    target = reach(url, context if url.is_secure else None)
+    result = _run(profile, target, requests, max_p99)
     click.echo(msgspec.json.encode(result) if as_json else as_text(result))
     if report is not None:
         _write(report, as_page(result))
-    sys.exit(0 if result.is_good else FAILED)
+    sys.exit(0 if result.is_good else FAILURE)
 
 
 def _read(file: str) -> tuple[CorpusRequest, ...]:
@@ -163,11 +162,8 @@ def _answerer(
     config: Path | None, customers: Path | None, secret_file: Path | None, url: Url
 ) -> Callable[[CorpusRequest], Response]:
     """Return a function that makes the response of a service with this config and these customers."""
-    try:
-        settings = common.find_settings(config, customers, secret_file)
-        mounts = {mount.path: mount for mount in make_mounts(settings, os.environ, b"")}
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    settings = common.find_settings(config, customers, secret_file)
+    mounts = {mount.path: mount for mount in make_mounts(settings, os.environ, b"")}
     snapshot = common.open_customers(settings)
     for mount in mounts.values():
         mount.app.use(snapshot)
@@ -231,4 +227,4 @@ def _write(file: Path, page: str) -> None:
     try:
         file.write_text(page, "utf-8")
     except OSError as error:
-        raise common.Stop(f"{file}: {error.strerror}; the report was not written") from None
+        raise common.CommandError(f"{file}: {error.strerror}; the report was not written") from None

@@ -1,4 +1,4 @@
-"""`sidebard requests`: signed requests about the customers, to test with."""
+"""`sidebard requests`: signed requests about the customers, for tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import click
 from appliance.bootstrap.wiring import make_protocol
 from appliance.cli import common
 from appliance.config.files import read_secrets
-from appliance.config.schema import ConfigError
-from appliance.config.values import BadValue, parse_share
+from appliance.config.values import InvalidValueError, parse_share
 from appliance.customers.snapshot import SnapshotFault
 from appliance.replay.corpus import CustomerSampler, make_lines
 from appliance.replay.corpus_line import write_line
@@ -22,24 +21,32 @@ from appliance.replay.corpus_line import write_line
 def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
     try:
         return parse_share(text)
-    except BadValue:
-        raise click.BadParameter('it must be a share, from "0%" to "100%".') from None
+    except InvalidValueError:
+        raise click.BadParameter("write a percentage from 0% to 100%.") from None
 
 
-@click.command("requests", short_help="Print signed requests to test with.")
+@click.command("requests", short_help="Print signed requests for tests.")
 @common.config_option
 @common.customers_option
 @common.secret_option
 @common.app_option
-@click.option("--count", type=click.IntRange(1), default=10_000, metavar="N", help="How many; default: 10,000.")
+@click.option(
+    "--count", type=click.IntRange(1), default=10_000, metavar="N", help="Number of requests (default: 10,000)."
+)
 @click.option(
     "--unknown",
     default="10%",
     callback=_share,
     metavar="SHARE",
-    help="How many ask for people whom nobody knows; default: 10%.",
+    help="Share of requests about unknown people (default: 10%).",
 )
-@click.option("--seed", type=int, default=0, metavar="N", help="The same number gives the same bytes; default: 0.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Seed of the random choices: the same seed prints the same bytes (default: 0).",
+)
 def command(
     config: Path | None,
     customers: Path | None,
@@ -49,16 +56,13 @@ def command(
     unknown: float,
     seed: int,
 ) -> None:
-    """Print signed requests about the customers, one a line, for sidebard replay.
+    """Print signed requests about the customers, one per line, for sidebard replay.
 
-    They hold the customers' addresses, so keep them as you keep the customers file.
+    They contain customers' addresses, so protect them like the customers file.
     """
-    try:
-        settings = common.find_settings(config, customers, secret_file)
-        app = common.find_app(settings, app_name)
-        protocol = make_protocol(app, read_secrets(app, os.environ))
-    except ConfigError as error:
-        raise common.ConfigStop(error) from None
+    settings = common.find_settings(config, customers, secret_file)
+    app = common.find_app(settings, app_name)
+    protocol = make_protocol(app, read_secrets(app, os.environ))
     snapshot = common.open_customers(settings)
     random = Random(seed)  # noqa: S311  # it draws examples
     drawn = CustomerSampler(
@@ -69,4 +73,4 @@ def command(
             sys.stdout.buffer.write(write_line(line))
         sys.stdout.buffer.flush()
     except SnapshotFault as fault:
-        raise common.Stop(f"{fault}; import again, with sidebard import") from None
+        raise common.CommandError(f"{fault}; run sidebard import") from None

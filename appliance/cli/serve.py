@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import shlex
 import sys
 import time
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import click
 
-from appliance.cli import BUG, common
+from appliance.checks.context import CheckContext
+from appliance.checks.registry import log_findings
+from appliance.cli import common, counted
 from appliance.config.schema import ConfigError, Settings, with_overrides
-from appliance.errors import StartFault
+from appliance.errors import INTERNAL_ERROR, SidebardError
 from appliance.observe import hooks, logs
 from appliance.observe.writer import Writer
 from appliance.service.supervisor import Supervisor, block_signals
@@ -25,8 +28,8 @@ from appliance.system.frozen import as_child_of_bootloader
 @common.config_option
 @common.customers_option
 @common.secret_option
-@click.option("--listen", multiple=True, metavar="ADDR:PORT", help="Listen here instead; may be given more than once.")
-@click.option("--workers", type=int, metavar="N", help="How many workers; 0: one a CPU.")
+@click.option("--listen", multiple=True, metavar="ADDR:PORT", help="Listen here instead; can be repeated.")
+@click.option("--workers", type=int, metavar="N", help="Number of workers; 0 means one per CPU.")
 def command(
     config: Path | None,
     customers: Path | None,
@@ -34,11 +37,11 @@ def command(
     listen: tuple[str, ...],
     workers: int | None,
 ) -> None:
-    """Serve cards until SIGTERM or Ctrl-C. Log lines go to stdout, as JSON unless that is a terminal."""
-    block_signals()  # until the supervisor waits for them: none may end a start half-way
+    """Serve cards until SIGTERM or Ctrl-C. The log goes to stdout, as JSON unless that is a terminal."""
+    block_signals()  # until the supervisor waits for them: none may interrupt a start
     terminal = sys.stdout.isatty()
     journal = logs.is_journal(sys.stdout.fileno(), os.environ)
-    # A descriptor of the log's own: what anything else writes to stdout becomes a line of the log.
+    # The log has a descriptor of its own: what anything else writes to stdout becomes a line of the log.
     own = fcntl.fcntl(sys.stdout.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
     writer = Writer(own, prefix=logs.PRIORITIES[logs.REQUEST_LEVEL] if journal else b"")
     logs.configure(writer, time.time, terminal=terminal, journal=journal)
@@ -50,27 +53,28 @@ def command(
         logs.configure(writer, time.time, level=settings.log.level, terminal=terminal, journal=journal)
         return settings
 
-    # What stops a start first may not be all that is wrong.
+    # What stops a start first may not be the only problem.
     command_line = ["sidebard", "check", *(["--config", str(config)] if config else [])]
-    todo = f"see all that is wrong with {shlex.join(command_line)}" if customers is None else ""
+    hint = f"to see everything that is wrong, run {shlex.join(command_line)}" if customers is None else ""
     try:
         with as_child_of_bootloader(os.environ), raw_output.captured(time.monotonic) as raw:
-            Supervisor(read, os.environ, writer, raw, terminal=terminal).run()
-    except ConfigError as error:
-        config_stop = common.ConfigStop(error, f"; nothing was started\n{todo}".rstrip())
-        raise _stop(config_stop, "config_fault", list(map(str, error.faults)), todo) from None
-    except StartFault as fault:
-        start_stop = common.StartStop(f"{fault}\n{todo}".rstrip())
-        raise _stop(start_stop, "start_failed", [str(fault)], todo) from None
+            Supervisor(read, os.environ, writer, raw, _check_start, terminal=terminal).run()
+    except SidebardError as error:
+        _report(error, hint)
+        raise click.exceptions.Exit(error.exit_code) from None
     except (click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
         if terminal:
             raise
         logs.log.critical("crash", **logs.describe(error))
-        raise click.exceptions.Exit(BUG) from None
+        raise click.exceptions.Exit(INTERNAL_ERROR) from None
     finally:
         writer.close()
+
+
+def _check_start(settings: Settings, user: pwd.struct_passwd | None) -> None:
+    log_findings(CheckContext(settings, os.environ, file_user=user))
 
 
 def _with_flags(settings: Settings, listen: tuple[str, ...], workers: int | None) -> Settings:
@@ -80,12 +84,15 @@ def _with_flags(settings: Settings, listen: tuple[str, ...], workers: int | None
         raise click.UsageError(str(error)) from None
 
 
-def _stop(stop: common.Stop, event: str, sentences: list[str], todo: str) -> Exception:
-    """Say why on stderr: to a person in plain words, and to whatever collects the log in lines like all others."""
+def _report(error: SidebardError, hint: str) -> None:
+    """Print on stderr why nothing is served: for a person as text, otherwise as lines of the log."""
+    is_config = isinstance(error, ConfigError)
     if sys.stderr.isatty():
-        return stop
+        count = f"{counted(len(error.sentences), 'fault')}; nothing was started" if is_config else ""
+        click.echo("\n".join(filter(None, (str(error), count, hint))), err=True)
+        return
     logs.configure(sys.stderr.buffer, time.time, journal=logs.is_journal(sys.stderr.fileno(), os.environ))
-    for sentence in sentences:
-        logs.log.error(event, message=sentence, **({"todo": todo} if todo else {}))
+    for sentence in error.sentences:
+        event = "config_fault" if is_config else "start_failed"
+        logs.log.error(event, message=sentence, **({"todo": hint} if hint else {}))
     sys.stderr.flush()
-    return click.exceptions.Exit(stop.exit_code)

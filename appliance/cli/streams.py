@@ -1,4 +1,4 @@
-"""The standard streams as a caller may leave them: closed, on a full disk, or with nobody who reads."""
+"""The standard streams as a caller may leave them: closed, on a full disk, or with no reader."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _MODES: Final = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 def open_missing() -> None:
-    """Put the null device where a stream is closed, or the next file to be opened would get its number."""
+    """Open the null device in place of a closed stream: the next file to be opened would get its number."""
     for name, mode in _MODES.items():
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))  # noqa: SIM115
 
 
-def is_their_fault(error: OSError) -> bool:
-    """Whether this is what a write to a stream raises: no fault of a file that has a name."""
+def is_output_error(error: OSError) -> bool:
+    """Return whether a write to a stream raised this: an error of a file would have the file's name."""
     return error.filename is None and (isinstance(error, BrokenPipeError) or error.errno in _NO_ROOM)
 
 
-def give_up() -> None:
-    """Drop what is still to be written, which Python would try again at its end, and complain with exit code 120."""
+def discard_output() -> None:
+    """Drop what is not written yet: Python would try again at its end, and exit with 120."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from appliance.config.reader import KeyPath, dotted, line_of, lines_of
+from appliance.config.lines import KeyPath
+from appliance.config.reader import dotted, locate
 from appliance.config.schema import App, ConfigError, Fault, read_text
-from appliance.config.values import BadValue, SecretSource
+from appliance.config.secret_source import SecretSource
+from appliance.config.values import InvalidValueError
 
 MAX_SECRET_BYTES: Final = 4096
 
@@ -26,33 +27,33 @@ def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
     for source in app.secrets:
         try:
             secrets.append(_read_secret(source, environ))
-        except BadValue as bad:
+        except InvalidValueError as error:
             name = dotted(path) if app.file else "--secret-file"
-            faults.append(Fault(app.file, None, name, f"{source} {bad.why}", None, bad.todo))
+            faults.append(Fault(app.file, None, name, f"{source} {error.reason}", None, error.hint))
     if faults:
-        raise ConfigError(placed(app.file, [(path, fault) for fault in faults]))
+        raise ConfigError(with_line_numbers(app.file, [(path, fault) for fault in faults]))
     return tuple(secrets)
 
 
-def placed(file: Path | None, faults: Sequence[tuple[KeyPath, Fault]]) -> tuple[Fault, ...]:
-    """Give faults of what stands at key paths of a config file, with their lines."""
+def with_line_numbers(file: Path | None, faults: Sequence[tuple[KeyPath, Fault]]) -> tuple[Fault, ...]:
+    """Return faults at key paths of a config file that was loaded before, with their lines."""
     try:
-        lines = lines_of(read_text(file)) if file and faults else {}
+        text = read_text(file) if file and faults else ""
     except (OSError, ValueError):
-        lines = {}  # it was readable when it was loaded; a message without a line will do
-    return tuple(replace(fault, file=file, line=line_of(lines, path)) for path, fault in faults)
+        text = ""  # it was readable when it was loaded; a message without a line will do
+    return locate(faults, file, text)
 
 
 def read_card(app: App) -> str | None:
-    """Read the text of an app's card, or give None if it has none of its own. Raises ConfigError."""
+    """Return the text of an app's card; None if it has none of its own. Raises ConfigError."""
     if app.card is None:
         return None
     try:
         return read_text(app.card)
     except (OSError, ValueError) as error:
-        why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "is not UTF-8"
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "is not UTF-8"
         raise ConfigError(
-            [Fault(app.card, None, "", why, None, f"correct app[{app.index}].card, or the file")]
+            [Fault(app.card, None, "", reason, None, f"correct app[{app.index}].card, or the file")]
         ) from None
 
 
@@ -63,21 +64,21 @@ def _read_secret(source: SecretSource, environ: Mapping[str, str]) -> bytes:
     else:
         folder = environ.get("CREDENTIALS_DIRECTORY", "")
         if source.kind == "credential" and not folder:
-            todo = f"start under systemd with LoadCredential={source.name}:/path in the unit, or use file:"
-            raise BadValue("cannot be read: systemd has passed no credentials", todo)
+            hint = f"start under systemd with LoadCredential={source.name}:/path in the unit, or use file:"
+            raise InvalidValueError("cannot be read: systemd has passed no credentials", hint)
         path = source.path or Path(folder, source.name)
         try:
             with path.open("rb") as stream:
                 secret = stream.read(MAX_SECRET_BYTES + 3)  # enough to see that it is too long, line end included
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not a path"
-            raise BadValue(
-                f"cannot be read: {why}", f"put the secret into {path}, readable to the user that runs sidebard"
+            reason = error.strerror if isinstance(error, OSError) else "not a path"
+            raise InvalidValueError(
+                f"cannot be read: {reason}", f"put the secret into {path}, readable to the user that runs sidebard"
             ) from None
         secret = secret.removesuffix(b"\n").removesuffix(b"\r") if secret.endswith(b"\n") else secret
         place = str(path)
     if not secret:
-        raise BadValue("is empty or not set", f"put the secret from Help Scout's app page into {place}")
+        raise InvalidValueError("is empty or not set", f"put the secret from Help Scout's app page into {place}")
     if len(secret) > MAX_SECRET_BYTES:
-        raise BadValue(f"is longer than {MAX_SECRET_BYTES} bytes", f"put nothing but the secret into {place}")
+        raise InvalidValueError(f"is longer than {MAX_SECRET_BYTES} bytes", f"put nothing but the secret into {place}")
     return secret

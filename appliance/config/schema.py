@@ -4,7 +4,7 @@ The dataclasses are the rule table: a field's name is its TOML key, its declarat
 which is written as in TOML and passes the same parser. What concerns more than one key is in `_check`.
 """
 
-# ruff: noqa: RUF009  (`setting` and its like are dataclasses.field with a rule)
+# ruff: noqa: RUF009  (`value` and its like are dataclasses.field with a rule)
 
 from __future__ import annotations
 
@@ -18,21 +18,10 @@ from datetime import tzinfo
 from pathlib import Path
 
 from appliance.config import values
-from appliance.config.reader import (
-    MAX_LINES,
-    ConfigError,
-    Fault,
-    Reader,
-    line_of,
-    lines_of,
-    named_sections,
-    rules,
-    section,
-    sections,
-    setting,
-    syntax_hint,
-)
-from appliance.config.values import Endpoint, SecretSource
+from appliance.config.endpoint import Endpoint, parse_endpoint, parse_local_endpoint
+from appliance.config.lines import syntax_hint
+from appliance.config.reader import ConfigError, Fault, Reader, array, locate, rules, table, tables, value
+from appliance.config.secret_source import SecretSource, parse_secret
 
 __all__ = [
     "App",
@@ -49,30 +38,40 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Limits:
+    """The part of [server] that limits clients. Each duration, in seconds, is a total deadline.
+
+    `max_per_source` is how many connections one address may have. None, which no file says, is any number: on loopback
+    and Unix sockets every client has the same address.
+    """
+
+    max_connections: int = value(values.integer(1, 1_000_000), 1000)
+    max_per_source: int | None = value(values.integer(1, 1_000_000), 100)
+    handshake_timeout: float = value(values.parse_duration, "10s")
+    header_timeout: float = value(values.parse_duration, "10s")
+    body_timeout: float = value(values.parse_duration, "10s")
+    idle_timeout: float = value(values.parse_duration, "10s")
+    write_timeout: float = value(values.parse_duration, "15s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server(Limits):
     """[server]. Durations are seconds."""
 
-    listen: tuple[Endpoint, ...] = setting(values.list_of(values.parse_endpoint, least=1), ["0.0.0.0:443"])
-    workers: int = setting(values.integer(0, 64), 0)
-    state: Path = setting(values.parse_state, "")
-    max_connections: int = setting(values.integer(1, 1_000_000), 1000)
-    max_per_source: int = setting(values.integer(1, 1_000_000), 100)
-    handshake_timeout: float = setting(values.parse_duration, "10s")
-    header_timeout: float = setting(values.parse_duration, "10s")
-    body_timeout: float = setting(values.parse_duration, "10s")
-    idle_timeout: float = setting(values.parse_duration, "10s")
-    write_timeout: float = setting(values.parse_duration, "15s")
-    drain: float = setting(values.parse_duration_or_zero, "10s")
-    timezone: tzinfo = setting(values.parse_zone, "UTC")
-    user: str = setting(values.or_empty(values.parse_text), "")
+    listen: tuple[Endpoint, ...] = value(values.list_of(parse_endpoint, minimum=1), ["0.0.0.0:443"])
+    workers: int = value(values.integer(0, 64), 0)
+    state: Path = value(values.parse_state, "")
+    drain: float = value(values.parse_duration_or_zero, "10s")
+    timezone: tzinfo = value(values.parse_zone, "UTC")
+    user: str = value(values.or_empty(values.parse_text), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificatePair:
     """[[tls.more]]: one more certificate, with its key, chosen by the name that the client asks for."""
 
-    certificate: Path = setting(values.parse_path, example='"fullchain.pem"')
-    key: Path = setting(values.parse_path, example='"privkey.pem"')
+    certificate: Path = value(values.parse_path, example='"fullchain.pem"')
+    key: Path = value(values.parse_path, example='"privkey.pem"')
 
     def __iter__(self) -> Iterator[Path]:
         return iter((self.certificate, self.key))
@@ -82,28 +81,28 @@ class CertificatePair:
 class Tls:
     """[tls]. `certificate` and `key` are both None or both given."""
 
-    enabled: bool = setting(values.parse_bool, True)
-    certificate: Path | None = setting(values.optional(values.parse_path), "")
-    key: Path | None = setting(values.optional(values.parse_path), "")
-    more: tuple[CertificatePair, ...] = sections(CertificatePair)
+    enabled: bool = value(values.parse_bool, True)
+    certificate: Path | None = value(values.optional(values.parse_path), "")
+    key: Path | None = value(values.optional(values.parse_path), "")
+    more: tuple[CertificatePair, ...] = array(CertificatePair)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customers:
     """[customers]. Durations are seconds, shares 0 to 1."""
 
-    source: Path = setting(values.parse_source, example='"customers.csv"')
-    table: str = setting(values.parse_text, "customers")
-    addresses: tuple[str, ...] = setting(values.list_of(values.parse_text, least=1), example='["email"]')
-    refresh: float = setting(values.parse_duration, "60s")
-    max_shrink: float = setting(values.parse_share, "20%")
-    max_bad_rows: float = setting(values.parse_share, "1%")
-    max_age: float | None = setting(values.optional(values.parse_duration), "")
-    encoding: str = setting(values.or_empty(values.parse_encoding), "")
-    ready_file: Path | None = setting(values.optional(values.parse_path), "")
-    checksum_file: Path | None = setting(values.optional(values.parse_path), "")
-    ignore_domains: tuple[str, ...] = setting(values.list_of(values.parse_domain), [])
-    plus_addressing: bool = setting(values.parse_bool, False)
+    source: Path = value(values.parse_source, example='"customers.csv"')
+    table: str = value(values.parse_text, "customers")
+    addresses: tuple[str, ...] = value(values.list_of(values.parse_text, minimum=1), example='["email"]')
+    refresh: float = value(values.parse_duration, "60s")
+    max_shrink: float = value(values.parse_share, "20%")
+    max_bad_rows: float = value(values.parse_share, "1%")
+    max_age: float | None = value(values.optional(values.parse_duration), "")
+    encoding: str = value(values.or_empty(values.parse_encoding), "")
+    ready_file: Path | None = value(values.optional(values.parse_path), "")
+    checksum_file: Path | None = value(values.optional(values.parse_path), "")
+    ignore_domains: tuple[str, ...] = value(values.list_of(values.parse_domain), [])
+    plus_addressing: bool = value(values.parse_bool, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,39 +110,39 @@ class Related:
     """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-"."""
 
     name: str
-    source: Path = setting(values.parse_source, example='"orders.csv"')
-    table: str = setting(values.or_empty(values.parse_text), "")
-    key: str = setting(values.parse_text, example='"customer_id"')
-    on: str = setting(values.parse_text, example='"id"')
-    order_by: str = setting(values.or_empty(values.parse_text), "")
-    limit: int = setting(values.integer(1, 1000), 10)
+    source: Path = value(values.parse_source, example='"orders.csv"')
+    table: str = value(values.or_empty(values.parse_text), "")
+    key: str = value(values.parse_text, example='"customer_id"')
+    on: str = value(values.parse_text, example='"id"')
+    order_by: str = value(values.or_empty(values.parse_text), "")
+    limit: int = value(values.integer(1, 1000), 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
     """[cache]. A size or duration (seconds) of 0 turns that cache off."""
 
-    size: int = setting(values.integer(0, 10_000_000), 10000)
-    ttl: float = setting(values.parse_duration_or_zero, "60s")
-    unknown_size: int = setting(values.integer(0, 10_000_000), 10000)
-    unknown_ttl: float = setting(values.parse_duration_or_zero, "10s")
+    size: int = value(values.integer(0, 10_000_000), 10000)
+    ttl: float = value(values.parse_duration_or_zero, "60s")
+    unknown_size: int = value(values.integer(0, 10_000_000), 10000)
+    unknown_ttl: float = value(values.parse_duration_or_zero, "10s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """[log]."""
 
-    requests: bool = setting(values.parse_bool, True)
-    level: str = setting(values.one_of(*values.LEVELS), "info")
-    trail: Path | None = setting(values.optional(values.parse_path), "")
-    trail_addresses: bool = setting(values.parse_bool, False)
+    requests: bool = value(values.parse_bool, True)
+    level: str = value(values.one_of(*values.LEVELS), "info")
+    trail: Path | None = value(values.optional(values.parse_path), "")
+    trail_addresses: bool = value(values.parse_bool, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
     """[admin]. None: no admin pages."""
 
-    listen: Endpoint | None = setting(values.optional(values.parse_local_endpoint), "127.0.0.1:9180")
+    listen: Endpoint | None = value(values.optional(parse_local_endpoint), "127.0.0.1:9180")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +152,10 @@ class Display:
     A name is a column of the customers, a related table, or a column of one, as in "orders.total".
     """
 
-    columns: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
-    titles: tuple[tuple[str, str], ...] = setting(values.pairs_of(values.parse_text), {})
-    links: tuple[tuple[str, str], ...] = setting(values.pairs_of(values.parse_link), {})
-    url_column: str = setting(values.or_empty(values.parse_text), "")
+    columns: tuple[str, ...] = value(values.list_of(values.parse_text), [])
+    titles: tuple[tuple[str, str], ...] = value(values.pairs_of(values.parse_text), {})
+    links: tuple[tuple[str, str], ...] = value(values.pairs_of(values.parse_link), {})
+    url_column: str = value(values.or_empty(values.parse_text), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,26 +165,26 @@ class Subject:
     That is a column of the customers, or of a related table, as in "orders.order_id".
     """
 
-    pattern: values.Pattern = setting(values.parse_pattern, example="'order #([0-9]+)'")
-    column: str = setting(values.parse_text, example='"order_number"')
+    pattern: values.Pattern = value(values.parse_pattern, example="'order #([0-9]+)'")
+    column: str = value(values.parse_text, example='"order_number"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
     """[[app]]. `file` and `index` say where it is declared, for messages; `file` is None when flags said it all."""
 
-    name: str = setting(values.parse_name, "helpscout")
-    path: str = setting(values.parse_url_path, "/helpscout")
-    secrets: tuple[SecretSource, ...] = setting(
-        values.list_of(values.parse_secret, 1, 2, "two are for the time in which one replaces the other"),
+    name: str = value(values.parse_name, "helpscout")
+    path: str = value(values.parse_url_path, "/helpscout")
+    secrets: tuple[SecretSource, ...] = value(
+        values.list_of(parse_secret, 1, 2, "two are for the time in which one replaces the other"),
         example='["file:secret"]',
     )
-    protocol: str = setting(values.parse_name, "helpscout")
-    signature_header: str = setting(values.or_empty(values.parse_header), "")
-    card: Path | None = setting(values.optional(values.parse_path), "")
-    vary: tuple[str, ...] = setting(values.list_of(values.parse_text), [])
-    display: Display = section(Display)
-    subject: tuple[Subject, ...] = sections(Subject)
+    protocol: str = value(values.parse_name, "helpscout")
+    signature_header: str = value(values.or_empty(values.parse_header), "")
+    card: Path | None = value(values.optional(values.parse_path), "")
+    vary: tuple[str, ...] = value(values.list_of(values.parse_text), [])
+    display: Display = table(Display)
+    subject: tuple[Subject, ...] = array(Subject)
     file: Path | None = field(default=None, compare=False)
     index: int = field(default=0, compare=False)
 
@@ -195,14 +194,14 @@ class Settings:
     """Everything that a config file says. `file` is None when there is none. Every path is absolute."""
 
     file: Path | None = None
-    server: Server = section(Server)
-    tls: Tls = section(Tls)
-    customers: Customers = section(Customers)
-    related: tuple[Related, ...] = named_sections(Related)
-    cache: Cache = section(Cache)
-    log: Log = section(Log)
-    admin: Admin = section(Admin)
-    apps: tuple[App, ...] = sections(App, example='[[app]] with secrets = ["file:secret"]')
+    server: Server = table(Server)
+    tls: Tls = table(Tls)
+    customers: Customers = table(Customers)
+    related: tuple[Related, ...] = tables(Related)
+    cache: Cache = table(Cache)
+    log: Log = table(Log)
+    admin: Admin = table(Admin)
+    apps: tuple[App, ...] = array(App, example='[[app]] with secrets = ["file:secret"]')
 
 
 Check = Callable[["Settings", Reader], None]
@@ -220,16 +219,15 @@ def load(file: Path, environ: Mapping[str, str], checks: Sequence[Check] = ()) -
         tree = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError([_file_fault(file, error, text)]) from None
-    settings, reader = _settle(tree, file.absolute().parent, environ, file.absolute(), checks)
+    settings, reader = _resolve(tree, file.absolute().parent, environ, file.absolute(), checks)
     if reader.faults:
-        lines = lines_of(text)
-        placed = [replace(fault, file=file, line=line_of(lines, path)) for path, fault in reader.faults]
-        raise ConfigError(sorted(placed, key=lambda fault: fault.line or MAX_LINES + 1))
+        located = locate(reader.faults, file, text)
+        raise ConfigError(sorted(located, key=lambda fault: (fault.line is None, fault.line or 0)))
     return settings
 
 
 def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path) -> Settings:
-    """Give the settings of `serve --customers FILE --secret-file FILE`: for the rest, the defaults.
+    """Return the settings of `serve --customers FILE --secret-file FILE`: for the rest, the defaults.
 
     Raises ConfigError.
     """
@@ -237,7 +235,7 @@ def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], c
         "customers": {"source": str(customers), "addresses": ["email"]},
         "app": [{"secrets": [f"file:{secret_file}"]}],
     }
-    settings, reader = _settle(tree, cwd.absolute(), environ, None)
+    settings, reader = _resolve(tree, cwd.absolute(), environ, None)
     if reader.faults:
         flags = {"customers": "--customers", "app": "--secret-file"}
         raise ConfigError(replace(fault, key=flags.get(str(path[0]), fault.key)) for path, fault in reader.faults)
@@ -245,36 +243,36 @@ def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], c
 
 
 def with_overrides(settings: Settings, listen: Sequence[str] | None, workers: int | None) -> Settings:
-    """Give the settings with the values of `--listen` and `--workers` in their place; None or no `listen` changes none.
+    """Return the settings with the values of `--listen` and `--workers` in place of theirs; None or no `listen`: as is.
 
     Raises ConfigError with the flag as the key.
     """
     reader = Reader(Path())
     given: dict[str, object] = {"listen": list(listen or ()) or None, "workers": workers}
     changes = {
-        name: reader.read(rules(Server)[name][1], value, (f"--{name}",))
-        for name, value in given.items()
-        if value is not None
+        name: reader.read(rules(Server)[name][1], found, (f"--{name}",))
+        for name, found in given.items()
+        if found is not None
     }
     if not reader.faults:
         settings = replace(settings, server=replace(settings.server, **changes))
         _check(settings, reader)
         # The file was good, so what is wrong now came with the flag: the one check that looks at it is TLS being off.
-        why = "must be a loopback or Unix address, because tls.enabled is false"
-        reader.faults = [(path, replace(fault, key="--listen", why=why)) for path, fault in reader.faults]
+        reason = "must be a loopback address or Unix socket, because tls.enabled is false"
+        reader.faults = [(path, replace(fault, key="--listen", reason=reason)) for path, fault in reader.faults]
     if reader.faults:
         raise ConfigError(fault for _, fault in reader.faults)
     return settings
 
 
-def _settle(
+def _resolve(
     tree: Mapping[str, object],
     folder: Path,
     environ: Mapping[str, str],
     file: Path | None,
     checks: Sequence[Check] = (),
 ) -> tuple[Settings, Reader]:
-    """Decode, fill in what hangs on other keys or on the environment, and check across sections."""
+    """Decode, fill in what depends on other keys or on the environment, and check across tables."""
     server = tree.get("server", {})
     if isinstance(server, dict) and server.get("state", "") == "":
         tree = {**tree, "server": {**server, "state": _default_state(environ, server.get("user"))}}
@@ -314,16 +312,16 @@ def _check(settings: Settings, reader: Reader) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
             fault(path, "must be a name that a card can use", "use letters, digits and _, such as [related.orders]")
         for what in (key for key, names in columns.items() if name in map(str.lower, names)):
-            fault(path, f"is also a column of the customers, by {what}", "give the table another name")
+            fault(path, f"is also a column of the customers, named by {what}", "give the table another name")
         if seen.setdefault(name, each.name) != each.name:
-            fault(path, f"is related.{seen[name]} in another case", "give one of them another name")
+            fault(path, f"differs from related.{seen[name]} in case only", "give one of them another name")
     for what in ("name", "path"):
         first: dict[str, int] = {}
         for index, app in enumerate(settings.apps):
-            value: str | None = getattr(app, what)  # None: a hole
-            if value is not None and first.setdefault(value, index) != index:
-                todo = f"give each [[app]] a {what} of its own"
-                fault(("app", index, what), f"is that of app[{first[value]}] too", todo, values.shown(value))
+            own: str | None = getattr(app, what)  # None: a hole
+            if own is not None and first.setdefault(own, index) != index:
+                hint = f"give each [[app]] a {what} of its own"
+                fault(("app", index, what), f"is also that of app[{first[own]}]", hint, values.shown(own))
 
 
 def _default_state(environ: Mapping[str, str], user: object) -> str:
@@ -344,22 +342,22 @@ def read_text(file: Path) -> str:
 
 
 def _file_fault(file: Path, error: Exception, text: str) -> Fault:
-    """Say why a file with this text gives no TOML."""
+    """Return why a file with this text is not TOML."""
     if isinstance(error, UnicodeDecodeError):
         line = error.object.count(b"\n", 0, error.start) + 1
-        return Fault(file, line, "", "is not UTF-8", None, "save the file in the encoding UTF-8")
+        return Fault(file, line, "", "is not UTF-8", None, "save the file as UTF-8")
     if isinstance(error, OSError):
-        todo = {
+        hint = {
             FileNotFoundError: "put the file there, or name another with --config",
-            IsADirectoryError: "name the file in it with --config",
+            IsADirectoryError: "name a file in that folder with --config",
             PermissionError: "let the user that runs sidebard read it, for example with chgrp sidebard and chmod 0640",
         }.get(type(error), "name a file that can be read with --config")
-        return Fault(file, None, "", f"cannot be read: {error.strerror}", None, todo)
+        return Fault(file, None, "", f"cannot be read: {error.strerror}", None, hint)
     if not isinstance(error, tomllib.TOMLDecodeError):  # brackets thousands deep, an endless number, a path with NUL
         return Fault(file, None, "", "is not a config file", None, "name another with --config")
     message = str(error)
     place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
-    why = f"not TOML: {message[: place.start()]}, column {place[2]}" if place else f"not TOML: {message}"
+    reason = f"not valid TOML: {message[: place.start()]}, column {place[2]}" if place else f"not valid TOML: {message}"
     number = int(place[1]) if place else None
     hint = syntax_hint(message, text.split("\n")[number - 1] if number else "")
-    return Fault(file, number, "", why, None, hint)
+    return Fault(file, number, "", reason, None, hint)

@@ -36,7 +36,7 @@ class AddressReader:
 
     def __init__(self, names: Sequence[str], columns: Columns, *, fold_plus: bool) -> None:
         """`names` are columns that are there; with `fold_plus`, "+tag" is left out."""
-        self._positions: Final = [columns.place(name) for name in names]
+        self._positions: Final = [columns.require_index(name) for name in names]
         self._fold: Final = fold_plus
 
     def read(self, rows: Sequence[Sequence[str]]) -> Found:

@@ -6,24 +6,14 @@ without the spaces around them: an agent's customers write abc-123 for ABC-123, 
 
 from __future__ import annotations
 
-import sqlite3
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 from appliance.customers.column_name import name_key
-from appliance.customers.record import Columns
 
 MAX_KEY: Final = 200
 """Characters of a key; a longer value is not found by, for no subject can name it."""
-
-_CUSTOMERS: Final = """INSERT OR IGNORE INTO keyed SELECT ?, key, number FROM
-(SELECT key_of(json_extract(record, ?)) AS key, number FROM customer) WHERE key IS NOT NULL ORDER BY key, number"""
-_HELD: Final = """CREATE TEMP TABLE held AS
-SELECT stripped(json_extract(record, '$[{}]')) AS address, number AS customer FROM customer"""
-_RELATED: Final = """INSERT OR IGNORE INTO keyed SELECT ?, row.key, owner.customer FROM
-(SELECT key_of(json_extract(record, ?)) AS key, key AS joins FROM joined) AS row
-JOIN {} AS owner ON owner.address = row.joins WHERE row.key IS NOT NULL ORDER BY row.key, owner.customer"""
 
 
 def key_of(text: str) -> str | None:
@@ -37,38 +27,3 @@ def split(name: str, tables: Collection[str]) -> tuple[str, str]:
     before, dot, column = name.partition(".")
     table = next((table for table in tables if name_key(table) == name_key(before)), None)
     return (table, column) if dot and table is not None else ("", name)
-
-
-class KeyIndexer:
-    """Fills the table `keyed` of a snapshot that is being built."""
-
-    def __init__(self, database: sqlite3.Connection, names: Sequence[str], tables: Collection[str]) -> None:
-        """`names` are those of the plan, and a name's place among them is its number in the table."""
-        self._database = database
-        self._wanted = [(number, *split(name, tables)) for number, name in enumerate(names)]
-        database.create_function("key_of", 1, key_of, deterministic=True)
-        database.create_function("stripped", 1, str.strip, deterministic=True)
-
-    def columns_of(self, table: str) -> list[str]:
-        """Give the columns of a related table, or of the customers (""), that must be there."""
-        return [column for _, of, column in self._wanted if of == table]
-
-    def customers(self, columns: Columns) -> None:
-        """Index the customers, which are stored."""
-        for number, table, column in self._wanted:
-            if not table:
-                self._database.execute(_CUSTOMERS, (number, f"$[{columns.place(column)}]"))
-
-    def related(self, table: str, columns: Columns, on: int, *, by_address: bool) -> None:
-        """Index the rows of a related table, which are in `joined`; `on` is the place of the customers' column."""
-        wanted = [(number, column) for number, of, column in self._wanted if of == table]
-        if not wanted:
-            return
-        if not by_address:
-            self._database.execute(_HELD.format(on))
-            self._database.execute("CREATE INDEX temp.by_held ON held(address)")
-        owners = "address" if by_address else "held"
-        for number, column in wanted:
-            self._database.execute(_RELATED.format(owners), (number, f"$[{columns.place(column)}]"))
-        if not by_address:
-            self._database.execute("DROP TABLE held")

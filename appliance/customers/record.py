@@ -49,12 +49,12 @@ class Columns:
                     f' "{attribute_of(name)}" in a card; rename one of them'
                 )
 
-    def position(self, name: str) -> int | None:
-        """Return the place of the column of this name, in any case and spacing, or None."""
+    def find_index(self, name: str) -> int | None:
+        """Return the index of the column of this name, in any case and spacing, or None."""
         return self.positions.get(name_key(name))
 
-    def place(self, name: str) -> int:
-        """Return the place of a column that is there. Raises KeyError if it is not."""
+    def require_index(self, name: str) -> int:
+        """Return the index of a column that is there. Raises KeyError if it is not."""
         return self.positions[name_key(name)]
 
 
@@ -94,7 +94,7 @@ class Record:
             raise AttributeError(f'there is no column "{name}"') from None
 
     def __getitem__(self, name: str) -> str:
-        return self._values[self._columns.place(name)]
+        return self._values[self._columns.require_index(name)]
 
     def __repr__(self) -> str:
         return "<Record>"  # never the values: a repr may end in a log

@@ -21,8 +21,9 @@ import msgspec
 from appliance.customers.address import fold_plus
 from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns, Record, Rows
+from appliance.errors import SidebardError
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised with every change of what the file holds: a snapshot of another format is imported anew, never migrated."""
 
 SCHEMA: Final = """
@@ -31,18 +32,18 @@ CREATE TABLE customer(number INTEGER PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE address(address TEXT NOT NULL, customer INTEGER NOT NULL, PRIMARY KEY(address, customer)) WITHOUT ROWID;
 CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, total INTEGER NOT NULL,
                      record TEXT NOT NULL, PRIMARY KEY(relation, key, place)) WITHOUT ROWID;
-CREATE TABLE keyed(number INTEGER NOT NULL, key TEXT NOT NULL, customer INTEGER NOT NULL,
-                   PRIMARY KEY(number, key, customer)) WITHOUT ROWID;
+CREATE TABLE customer_key(number INTEGER NOT NULL, key TEXT NOT NULL, customer INTEGER NOT NULL,
+                          PRIMARY KEY(number, key, customer)) WITHOUT ROWID;
 """
 _FIND: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM address
 JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer LIMIT ?"""
-_FIND_BY_KEY: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM keyed
-JOIN customer ON customer.number = keyed.customer
-WHERE keyed.number = ? AND keyed.key = ? ORDER BY keyed.customer LIMIT ?"""
+_FIND_BY_KEY: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM customer_key
+JOIN customer ON customer.number = customer_key.customer
+WHERE customer_key.number = ? AND customer_key.key = ? ORDER BY customer_key.customer LIMIT ?"""
 MAX_FOUND: Final = 20
 """Customers found for one question: a placeholder address on 200,000 rows would make a card of 159 MB."""
 
-MAX_JOINED: Final = 50
+MAX_JOIN_KEYS: Final = 50
 """Addresses of one customer by which related rows are found: 9,000 in a cell would make a card of 16 MB."""
 
 _LIKE: Final = "SELECT CAST(record AS BLOB) FROM customer WHERE number <= ? AND record LIKE ? ORDER BY number LIMIT ?"
@@ -70,20 +71,20 @@ class Relation(msgspec.Struct, frozen=True):
     fold_plus: bool = False  # and without their tags
 
 
-class Age(msgspec.Struct, frozen=True):
+class SourceVersion(msgspec.Struct, frozen=True):
     """Since when a file is what it is, as far as is known: when it was first read like this."""
 
-    signature: str
+    fingerprint: str
     as_of: float  # seconds since 1970
 
 
-class Facts(msgspec.Struct, frozen=True):
+class SnapshotMetadata(msgspec.Struct, frozen=True):
     """What a snapshot says about itself."""
 
     format: int
-    plan: str  # digest of the settings it was made by: another plan means another file, or other columns
-    signature: str  # of all files: what they were when they were read
-    ages: dict[str, Age]  # of each file of data
+    spec: str  # digest of the settings it was made by: another one means other sources, or other columns
+    fingerprint: str  # of all sources: what they were when they were read
+    versions: dict[str, SourceVersion]  # of each source
     columns: Values
     relations: tuple[Relation, ...]
     keys: Values  # columns that customers can be found by, besides addresses
@@ -95,10 +96,10 @@ class Facts(msgspec.Struct, frozen=True):
     @property
     def as_of(self) -> float:
         """When the data was read, seconds since 1970: the oldest of its files decides."""
-        return min(age.as_of for age in self.ages.values())
+        return min(version.as_of for version in self.versions.values())
 
 
-class SnapshotFault(Exception):
+class SnapshotFault(SidebardError):
     """The file is no snapshot of this version, or a damaged one; the text is a sentence."""
 
 
@@ -127,19 +128,20 @@ class Snapshot:
             raise SnapshotFault(f"{file} is not a whole snapshot: {error}") from error
         self._columns = Columns(self.facts.columns)
         self._relations = tuple(
-            (relation, Columns(relation.columns), self._columns.place(relation.on)) for relation in self.facts.relations
+            (relation, Columns(relation.columns), self._columns.require_index(relation.on))
+            for relation in self.facts.relations
         )
         self._keys = {name: number for number, name in enumerate(self.facts.keys)}
         self._execute = self._database.cursor().execute
 
-    def _read_facts(self, file: Path) -> Facts:
+    def _read_facts(self, file: Path) -> SnapshotMetadata:
         row = self._database.execute("SELECT json FROM facts").fetchone()
         if row is None:
             raise SnapshotFault(f"{file} is not a whole snapshot: it says nothing about itself")
         version = msgspec.json.decode(row[0], type=dict[str, msgspec.Raw]).get("format")
         if version is None or bytes(version) != str(FORMAT).encode():
             raise SnapshotFault(f"{file} has a format of another version of sidebard")
-        return msgspec.json.decode(row[0], type=Facts)
+        return msgspec.json.decode(row[0], type=SnapshotMetadata)
 
     def in_place(self) -> bool:
         """Whether the path that was opened still names this file: else it was removed, and maybe made anew."""
@@ -157,7 +159,7 @@ class Snapshot:
         return self._found(_FIND, [(address, MAX_FOUND + 1) for address in addresses])
 
     def find_by_keys(self, keys: Iterable[tuple[str, str]]) -> tuple[Record, ...]:
-        """Give the customers of these keys, each a name of the plan's `keys` and a value in its normal form.
+        """Give the customers of these keys, each a name of the spec's `keys` and a value in its normal form.
 
         As `find` does otherwise. Raises KeyError for another name.
         """
@@ -176,7 +178,7 @@ class Snapshot:
             raise self._damaged(error) from None
         return tuple(found.values())[: MAX_FOUND + 1]
 
-    def like(self, pattern: str, limit: int) -> Iterator[Record]:
+    def search(self, pattern: str, limit: int) -> Iterator[Record]:
         """Give the customers, without related rows, whose record as JSON is LIKE `pattern`, in order: at most `limit`.
 
         For people who search: only the first million customers are looked through.
@@ -207,7 +209,7 @@ class Snapshot:
         for number, (relation, columns, on) in enumerate(self._relations):
             records: list[Record] = []
             total = 0
-            for key in related_keys(values[on], relation, MAX_JOINED):
+            for key in related_keys(values[on], relation, MAX_JOIN_KEYS):
                 rows = self._execute(_RELATED, (number, key)).fetchall()
                 records += [Record(columns, _DECODER.decode(row)) for row, _ in rows]
                 total += rows[0][1] if rows else 0

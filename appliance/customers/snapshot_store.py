@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.customers import snapshot
-from appliance.customers.snapshot import Facts, Snapshot, SnapshotFault
+from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata
 
 
-def newest(folder: Path, digest: str) -> Facts | None:
-    """Return the facts of the newest snapshot that was made by the plan of this `digest`, or None."""
+def newest(folder: Path, digest: str) -> SnapshotMetadata | None:
+    """Return the facts of the newest snapshot that was made by a spec of this digest, or None."""
     opened = open_newest(folder, digest)
     if opened is None:
         return None
@@ -20,12 +20,12 @@ def newest(folder: Path, digest: str) -> Facts | None:
 
 
 def open_newest(folder: Path, digest: str, after: int = 0) -> Snapshot | None:
-    """Open the newest whole snapshot with a higher number than `after` that was made by the plan of this `digest`.
+    """Open the newest whole snapshot with a higher number than `after` that was made by a spec of this digest.
 
     Return None if there is none.
     """
     for opened in open_all(folder, after):
-        if opened.facts.plan == digest:
+        if opened.facts.spec == digest:
             return opened
         opened.close()
     return None

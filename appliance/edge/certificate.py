@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from appliance.errors import SidebardError
 from appliance.observe.health import NOT_ACCEPTED
 from appliance.system.account import todo_of
 
@@ -22,7 +23,7 @@ SELF_SIGNED: Final = "signed by itself"
 _NEAR: Final = 14 * _DAY
 
 
-class CertificateFault(Exception):
+class CertificateFault(SidebardError):
     """The certificate or key cannot be used; the text is a sentence that says which file and what to do."""
 
 

@@ -6,8 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
+from appliance.config.schema import Limits
 from appliance.edge.response import ResponseEncoder
-from appliance.edge.site import Limits, Mount, Site
+from appliance.edge.site import Mount, Site
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import SignedRequest
 

@@ -18,13 +18,14 @@ import ssl
 from collections.abc import Sequence
 from typing import Any, Final
 
+from appliance.config.schema import Limits
 from appliance.edge.connection import Connection
 from appliance.edge.connections import GRACE, SWEEP_SECONDS, ConnectionRegistry
 from appliance.edge.memory import CrowdWatch, raise_mmap_threshold, return_memory
 from appliance.edge.overhead import RECEIVE_BUFFER, InputMeter
 from appliance.edge.pending_connection import PendingConnection
 from appliance.edge.refusals import Refusal
-from appliance.edge.site import Limits, Site
+from appliance.edge.site import Site
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log

@@ -59,23 +59,6 @@ class Counters(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Deadlines in seconds, and numbers of connections. Each deadline is for the whole, and kept to within a second.
-
-    `max_per_source` is how many connections one address may have; None is any number, for loopback and Unix listeners,
-    where every client has the same address.
-    """
-
-    handshake_timeout: float = 10.0
-    header_timeout: float = 10.0
-    body_timeout: float = 10.0
-    idle_timeout: float = 10.0
-    write_timeout: float = 15.0
-    max_connections: int = 1000
-    max_per_source: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Site:
     """Everything that a listener serves.
 

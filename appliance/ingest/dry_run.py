@@ -1,4 +1,4 @@
-"""A trial import: what an import of the files as they are now would meet, with nothing of it kept."""
+"""A dry run: what an import of the files as they are now would meet, with nothing of it kept."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Final
 import msgspec
 
 from appliance.customers.record import Columns, Record, Rows
-from appliance.customers.snapshot import Facts, Relation
+from appliance.customers.snapshot import Relation, SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import validation
-from appliance.ingest.encode import Portion, check_end, open_related, read_customers, usable_rows
+from appliance.ingest.encode import EncodedBatch, check_end, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
-from appliance.ingest.snapshot_builder import Rejected
+from appliance.ingest.snapshot_builder import RejectedRows
 from appliance.ingest.sources.base import SourceFault
 from appliance.ingest.sources.csv_file import CSV_SUFFIXES
-from appliance.ingest.spec import BadRow, Plan, Refused
+from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
 
 WHOLE: Final = 64 * 1024 * 1024
 """Files of so many bytes together are read whole. Of larger ones, the first rows and the end."""
@@ -30,7 +30,7 @@ SAMPLE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class DryRun:
     """What was read, and what of it would be left out."""
 
     rows: int
@@ -57,27 +57,32 @@ class Trial:
     """Files of which nothing was read: large databases, which would have to be copied."""
 
 
-def try_out(
-    plan: Plan, folder: Path, *, clock: Callable[[], float], timer: Callable[[], float], last: Facts | None = None
-) -> Trial:
-    """Read what `plan` names, with `folder` for what has to be written meanwhile.
+def dry_run(
+    spec: ImportSpec,
+    folder: Path,
+    *,
+    clock: Callable[[], float],
+    timer: Callable[[], float],
+    last: SnapshotMetadata | None = None,
+) -> DryRun:
+    """Read what `spec` names, with `folder` for what has to be written meanwhile.
 
-    `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises Refused with the
-    sentence that an import would give.
+    `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
+    the sentence that an import would give.
     """
-    if sum(file.stat().st_size for file in plan.files if file.is_file()) > WHOLE:
+    if sum(file.stat().st_size for file in spec.files if file.is_file()) > WHOLE:
         try:
-            validation.check_marks(plan)
-            return _first_rows(plan, folder / "unused.tmp")
+            validation.check_marks(spec)
+            return _first_rows(spec, folder / "unused.tmp")
         except SourceFault as fault:
-            raise Refused(str(fault), transient=fault.transient) from fault
-    report = import_customers(plan, folder, clock=clock, timer=timer, last=last)
-    made = open_newest(folder, plan.digest())
+            raise ImportRefused(str(fault), transient=fault.transient) from fault
+    report = import_customers(spec, folder, clock=clock, timer=timer, last=last)
+    made = open_newest(folder, spec.digest())
     if made is None:
-        raise Refused(f"what was written to {folder} could not be read back; check that disk", transient=True)
+        raise ImportRefused(f"what was written to {folder} could not be read back; check that disk", transient=True)
     with closing(made):
         sample = made.sample(SAMPLE)
-    return Trial(
+    return DryRun(
         rows=report.rows,
         with_address=report.rows - report.without_address,
         bad_rows=report.bad_rows,
@@ -91,35 +96,35 @@ def try_out(
     )
 
 
-def _first_rows(plan: Plan, copy: Path) -> Trial:
+def _first_rows(spec: ImportSpec, copy: Path) -> DryRun:
     """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
-    unread = tuple(file for file in plan.files if file.suffix.lower() not in CSV_SUFFIXES)
-    rejected, unclear = Rejected(), Rejected()
-    columns, portion = Columns(()), Portion(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
-    if plan.source not in unread:
-        with closing(read_customers(plan, copy)) as items:
+    unread = tuple(file for file in spec.files if file.suffix.lower() not in CSV_SUFFIXES)
+    rejected, unclear = RejectedRows(), RejectedRows()
+    columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
+    if spec.source not in unread:
+        with closing(read_customers(spec, copy)) as items:
             for item in items:
-                if isinstance(item, Portion):
-                    portion = item
+                if isinstance(item, EncodedBatch):
+                    encoded = item
                     break
                 columns = Columns(item.columns)
-        rejected.add(plan.source, portion.bad_rows, portion.bad)
-        unclear.add(plan.source, portion.unclear_rows, portion.unclear)
-        check_end(plan, plan.source)
+        rejected.add(spec.source, encoded.bad_rows, encoded.bad)
+        unclear.add(spec.source, encoded.unclear_rows, encoded.unclear)
+        check_end(spec, spec.source)
     relations = []
-    for related in plan.related:
+    for related in spec.related:
         if related.source not in unread:
-            with closing(open_related(plan, related, copy)) as source:
+            with closing(open_related(spec, related, copy)) as source:
                 relations.append(Relation(related.name, source.columns.names, related.on, by_address=False))
                 for batch in islice(source.batches(), 1):
                     _, faults = usable_rows(batch, source.columns)
                     rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
-            check_end(plan, related.source)
-    values = msgspec.json.decode(portion.records, type=list[tuple[str, ...]])[:SAMPLE]
-    no_rows = {related.name: Rows(()) for related in plan.related}
-    return Trial(
-        rows=portion.rows,
-        with_address=portion.rows - portion.without_address,
+            check_end(spec, related.source)
+    values = msgspec.json.decode(encoded.records, type=list[tuple[str, ...]])[:SAMPLE]
+    no_rows = {related.name: Rows(()) for related in spec.related}
+    return DryRun(
+        rows=encoded.rows,
+        with_address=encoded.rows - encoded.without_address,
         bad_rows=rejected.count,
         bad=tuple(rejected.listed),
         unclear_rows=unclear.count,

@@ -1,4 +1,4 @@
-"""From a source's rows to portions that only have to be inserted: sifted, their addresses found, encoded."""
+"""From a source's rows to batches that only have to be inserted: bad rows left out, addresses found, encoded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from appliance.customers.record import ColumnFault, Columns
 from appliance.ingest.sources.base import Batch, Source, SourceFault, require
 from appliance.ingest.sources.csv_file import CSV_SUFFIXES, CsvSource
 from appliance.ingest.sources.sqlite_file import SqliteSource
-from appliance.ingest.spec import MAX_LISTED, Plan, RelatedPlan
+from appliance.ingest.spec import MAX_LISTED, ImportSpec, RelatedSpec
 
 _FIRST: Final = itemgetter(0)
 
@@ -28,12 +28,12 @@ TOO_LARGE: Final = f"this row has more than {MAX_ROW:,} characters; shorten its 
 
 
 class Header(msgspec.Struct, frozen=True, tag=True):
-    """The columns of the customers: what comes before the first portion."""
+    """The columns of the customers: what comes before the first batch."""
 
     columns: tuple[str, ...]
 
 
-class Portion(msgspec.Struct, frozen=True, tag=True):
+class EncodedBatch(msgspec.Struct, frozen=True, tag=True):
     """Some customers in the order of the file."""
 
     rows: int
@@ -49,7 +49,7 @@ class Portion(msgspec.Struct, frozen=True, tag=True):
     without_address: int
     bad_rows: int
     bad: list[tuple[int, str]]
-    """Lines of rows that were left out, the first MAX_LISTED of the portion, and why."""
+    """Lines of rows that were left out, the first MAX_LISTED of the batch, and why."""
 
     unclear_rows: int
     """Rows that are kept, with something beside an address that is none."""
@@ -61,56 +61,56 @@ class Portion(msgspec.Struct, frozen=True, tag=True):
     """How much of the file has been read, from 0 to 1."""
 
 
-def open_source(plan: Plan, file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path) -> Source:
-    """Open one file of the plan, which must have the `wanted` columns, named by the key `setting`.
+def open_source(spec: ImportSpec, file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path) -> Source:
+    """Open one file of the spec, which must have the `wanted` columns, named by the key `setting`.
 
     `copy` is where a database may be copied to. Raises SourceFault.
     """
     if file.suffix.lower() in CSV_SUFFIXES:
-        return _open_csv(plan, file, wanted, setting)
+        return _open_csv(spec, file, wanted, setting)
     return SqliteSource(file, table, wanted, setting, copy)
 
 
-def open_related(plan: Plan, related: RelatedPlan, copy: Path) -> Source:
+def open_related(spec: ImportSpec, related: RelatedSpec, copy: Path) -> Source:
     """Open a file of related rows, as `open_source` does. Raises SourceFault."""
     wanted = [related.key, *filter(None, [related.order_by.removeprefix("-")])]
-    return open_source(plan, related.source, related.table, wanted, f"related.{related.name}", copy)
+    return open_source(spec, related.source, related.table, wanted, f"related.{related.name}", copy)
 
 
-def check_end(plan: Plan, file: Path) -> None:
-    """Look at the end of a CSV file of the plan. Raises SourceFault if it may be cut short."""
-    with closing(_open_csv(plan, file, (), "")) as source:
+def check_end(spec: ImportSpec, file: Path) -> None:
+    """Look at the end of a CSV file of the spec. Raises SourceFault if it may be cut short."""
+    with closing(_open_csv(spec, file, (), "")) as source:
         source.check_end()
 
 
-def _open_csv(plan: Plan, file: Path, wanted: Sequence[str], setting: str) -> CsvSource:
-    proven = bool(plan.ready_file or plan.checksum_file)
-    return CsvSource(file, wanted, setting, plan.encoding, whole=proven)
+def _open_csv(spec: ImportSpec, file: Path, wanted: Sequence[str], setting: str) -> CsvSource:
+    proven = bool(spec.ready_file or spec.checksum_file)
+    return CsvSource(file, wanted, setting, spec.encoding, whole=proven)
 
 
-def read_customers(plan: Plan, copy: Path) -> Generator[Header | Portion, None, None]:
+def read_customers(spec: ImportSpec, copy: Path) -> Generator[Header | EncodedBatch, None, None]:
     """Give the columns, then every customer. Raises SourceFault."""
-    source = open_source(plan, plan.source, plan.table, plan.addresses, "customers.addresses", copy)
+    source = open_source(spec, spec.source, spec.table, spec.addresses, "customers.addresses", copy)
     try:
-        _check_names(plan, source.columns)
+        _check_names(spec, source.columns)
         yield Header(source.columns.names)
-        reader = AddressReader(plan.addresses, source.columns, fold_plus=plan.plus_addressing)
+        reader = AddressReader(spec.addresses, source.columns, fold_plus=spec.plus_addressing)
         for batch in source.batches():
-            yield _portion(plan, batch, source, reader)
+            yield _encode(spec, batch, source, reader)
     except ColumnFault as fault:
-        raise SourceFault(f"{plan.source}: {fault}") from None
+        raise SourceFault(f"{spec.source}: {fault}") from None
     except UnicodeEncodeError:  # such as half a surrogate pair, which UTF-7 can spell
-        raise SourceFault(f"{plan.source} holds what is no text; export it as UTF-8") from None
+        raise SourceFault(f"{spec.source} holds what is no text; export it as UTF-8") from None
     finally:
         source.close()
 
 
-def _check_names(plan: Plan, columns: Columns) -> None:
+def _check_names(spec: ImportSpec, columns: Columns) -> None:
     """Raise ColumnFault if related rows cannot be joined, would hide a column in the card, or a key has no column."""
-    tables = [related.name for related in plan.related]
-    require(columns, [column for table, column in (split(name, tables) for name in plan.keys) if not table],
+    tables = [related.name for related in spec.related]
+    require(columns, [column for table, column in (split(name, tables) for name in spec.keys) if not table],
             "app.subject.column")  # fmt: skip
-    for related in plan.related:
+    for related in spec.related:
         require(columns, (related.on,), f"related.{related.name}.on")
         if related.name in columns.attributes:
             raise ColumnFault(
@@ -118,13 +118,13 @@ def _check_names(plan: Plan, columns: Columns) -> None:
             )
 
 
-def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) -> Portion:
-    indices, faults = sift(batch, source.columns)
+def _encode(spec: ImportSpec, batch: Batch, source: Source, reader: AddressReader) -> EncodedBatch:
+    indices, faults = split_valid_rows(batch, source.columns)
     rows = [batch.rows[index] for index in indices]
     found = reader.read(rows)
     records = msgspec.json.encode(rows)
     left_out = dict.fromkeys(too_large(rows), TOO_LARGE) if len(records) > MAX_ROW else {}
-    names = " or ".join(f'"{name}"' for name in plan.addresses)
+    names = " or ".join(f'"{name}"' for name in spec.addresses)
     if found.bad:
         left_out |= dict.fromkeys(found.bad, f"{names} contains a value that is not an email address")
     unclear = [(indices[index], UNCLEAR.format(names)) for index in found.unclear if index not in left_out]
@@ -133,7 +133,7 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
         rows = [row for index, row in enumerate(rows) if index not in left_out]
         found = reader.read(rows)
         records = msgspec.json.encode(rows)
-    return Portion(
+    return EncodedBatch(
         rows=len(rows),
         records=records,
         main=msgspec.json.encode(found.main),
@@ -149,7 +149,7 @@ def _portion(plan: Plan, batch: Batch, source: Source, reader: AddressReader) ->
 
 def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[tuple[int, str]]]:
     """Return the rows that can be used, and the indices of the others with the reason; empty ones are neither."""
-    indices, faults = sift(batch, columns)
+    indices, faults = split_valid_rows(batch, columns)
     rows = [batch.rows[index] for index in indices]
     if large := set(too_large(rows)):
         faults = sorted([*faults, *((indices[index], TOO_LARGE) for index in large)])
@@ -169,7 +169,7 @@ def too_large(rows: Sequence[Sequence[str]]) -> list[int]:
     return [index for index, row in enumerate(rows) if sum(map(len, row)) > MAX_ROW]
 
 
-def sift(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int, str]]]:
+def split_valid_rows(batch: Batch, columns: Columns) -> tuple[Sequence[int], list[tuple[int, str]]]:
     """Give the indices of the rows that can be used, and those of rows that cannot, each with the reason.
 
     Empty rows are neither.

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers import snapshot, snapshot_store
-from appliance.customers.snapshot import Age, Facts, Snapshot, SnapshotFault
+from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata, SourceVersion
 from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint, wal_of
-from appliance.ingest.snapshot_builder import Builder, Tally
+from appliance.ingest.snapshot_builder import Builder, ImportStats
 from appliance.ingest.sources.base import SourceFault
-from appliance.ingest.spec import Plan, Refused, Report
+from appliance.ingest.spec import ImportRefused, ImportSpec, Report
 from appliance.system.files import fingerprint_of
 
 KEEP: Final = 2
@@ -26,24 +26,24 @@ STEPS: Final = ("build", "verify", "sync", "rename", "sync folder", "prune")
 
 
 def import_customers(
-    plan: Plan,
+    spec: ImportSpec,
     folder: Path,
     *,
     clock: Callable[[], float],
     timer: Callable[[], float],
     at_step: Callable[[str], None] = lambda step: None,
     progress: Callable[[int, float], None] = lambda rows, share: None,
-    last: Facts | None = None,
+    last: SnapshotMetadata | None = None,
 ) -> Report:
-    """Read what `plan` names and make the next generation in `folder`.
+    """Read what `spec` names and make the next generation in `folder`.
 
     `clock` gives seconds since 1970, `timer` seconds for measuring; `at_step` is called before each of STEPS, and
     `progress` now and then, with the number of customers and the share of the file that were read. `last` is what to
-    compare with if `folder` has no snapshot by this plan.
-    Raises Refused; the newest snapshot is then what it was.
+    compare with if `folder` has no snapshot by this spec.
+    Raises ImportRefused; the newest snapshot is then what it was.
     """
     started = timer()
-    tally = Tally()
+    stats = ImportStats()
     with _locked(folder):
         generation = max(snapshot.generations(folder), default=0) + 1
         unfinished = folder / f"{generation:08}.tmp"
@@ -51,7 +51,7 @@ def import_customers(
             for leftover in folder.glob("*.tmp"):
                 leftover.unlink()
             at_step("build")
-            _build(plan, unfinished, tally, clock, progress, last)
+            _build(spec, unfinished, stats, clock, progress, last)
             at_step("verify")
             with closing(Snapshot(unfinished, generation)) as written:
                 written.check()
@@ -65,73 +65,73 @@ def import_customers(
             for old in snapshot.generations(folder)[KEEP:]:
                 snapshot.file_of(folder, old).unlink(missing_ok=True)
         except SourceFault as fault:
-            raise Refused(str(fault), transient=fault.transient) from fault
+            raise ImportRefused(str(fault), transient=fault.transient) from fault
         except SnapshotFault as fault:
-            raise Refused(str(fault), transient=True) from fault
+            raise ImportRefused(str(fault), transient=True) from fault
         except (OSError, sqlite3.Error, MemoryError) as error:
-            raise Refused(validation.explain(error, folder), transient=True) from error
+            raise ImportRefused(validation.explain(error, folder), transient=True) from error
         finally:
             with suppress(OSError):  # the folder may be gone, or something else by now
                 unfinished.unlink(missing_ok=True)
-    return tally.report(generation, timer() - started)
+    return stats.report(generation, timer() - started)
 
 
 def _build(
-    plan: Plan,
+    spec: ImportSpec,
     unfinished: Path,
-    tally: Tally,
+    stats: ImportStats,
     clock: Callable[[], float],
     progress: Callable[[int, float], None],
-    last: Facts | None,
+    last: SnapshotMetadata | None,
 ) -> None:
     """Fill `unfinished` with what the sources hold, and refuse it if too much is missing."""
     folder = unfinished.parent
-    last = snapshot_store.newest(folder, plan.digest()) or last
-    before = fingerprint(plan)
-    validation.check_before(plan, folder)
+    last = snapshot_store.newest(folder, spec.digest()) or last
+    before = fingerprint(spec)
+    validation.check_before(spec, folder)
     os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
-    Builder(plan, unfinished, tally, progress).build(_ages(plan, folder, clock()), before)
-    if fingerprint(plan) != before:
-        raise Refused(
-            f"{plan.source} changed while it was read; write it beside and rename it into place", transient=True
+    Builder(spec, unfinished, stats, progress).build(_versions(spec, folder, clock()), before)
+    if fingerprint(spec) != before:
+        raise ImportRefused(
+            f"{spec.source} changed while it was read; write it beside and rename it into place", transient=True
         )
-    validation.check_after(plan, tally, last)
+    validation.check_after(spec, stats, last)
 
 
-def _ages(plan: Plan, folder: Path, now: float) -> dict[str, Age]:
+def _versions(spec: ImportSpec, folder: Path, now: float) -> dict[str, SourceVersion]:
     """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read.
 
     Unless the clock was set back since: no file was read later than `now`.
     """
     known = next(snapshot_store.open_all(folder), None)
-    ages = known.facts.ages if known else {}
+    versions = known.facts.versions if known else {}
     if known:
         known.close()
-    seen = {str(file): fingerprint_of((file, wal_of(file))) for file in plan.files}
+    seen = {str(file): fingerprint_of((file, wal_of(file))) for file in spec.files}
     return {
-        file: Age(signature, min(ages[file].as_of, now))
-        if file in ages and ages[file].signature == signature
-        else Age(signature, now)
-        for file, signature in seen.items()
+        file: SourceVersion(now_like, min(versions[file].as_of, now))
+        if file in versions and versions[file].fingerprint == now_like
+        else SourceVersion(now_like, now)
+        for file, now_like in seen.items()
     }
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two importers never write at once. Raises Refused if another one does."""
+    """Hold the folder's lock, so that two importers never write at once. Raises ImportRefused if another one does."""
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = _create(folder / "lock", os.O_RDWR)
     except OSError as error:
-        raise Refused(
+        raise ImportRefused(
             f"{folder} cannot be written: {error.strerror}; correct server.state or its owner", transient=True
         ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refused("another import is running; wait for it to end", transient=True) from None
+            raise ImportRefused("another import is running; wait for it to end", transient=True) from None
         yield
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Reading in a process of its own, so that making portions and inserting them go on at the same time."""
+"""Reading in a process of its own, so that batches are made and inserted at the same time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from appliance.ingest.encode import Header, Portion
+from appliance.ingest.encode import EncodedBatch, Header
 from appliance.ingest.sources.base import SourceFault
 
 _PIPE_BYTES: Final = 1024 * 1024
@@ -26,10 +26,10 @@ class _End(msgspec.Struct, frozen=True, tag=True):
     pass
 
 
-_DECODER: Final = msgspec.msgpack.Decoder(Header | Portion | _Fault | _End)
+_DECODER: Final = msgspec.msgpack.Decoder(Header | EncodedBatch | _Fault | _End)
 
 
-def ahead(items: Iterator[Header | Portion]) -> Iterator[Header | Portion]:
+def read_ahead(items: Iterator[Header | EncodedBatch]) -> Iterator[Header | EncodedBatch]:
     """Give what `items` gives, made in a forked child. Raises SourceFault, as `items` does.
 
     If there can be no child now, they are made here: that only takes longer. The calling process must have no other
@@ -64,7 +64,7 @@ def ahead(items: Iterator[Header | Portion]) -> Iterator[Header | Portion]:
     raise SourceFault("the process that reads the file was ended; look for what ended it", transient=True)
 
 
-def _produce(items: Iterator[Header | Portion], write_end: int) -> NoReturn:
+def _produce(items: Iterator[Header | EncodedBatch], write_end: int) -> NoReturn:
     """Write every item to the pipe, then end the process: nothing of the parent's may run in it."""
     code = 1
     try:
@@ -82,7 +82,7 @@ def _produce(items: Iterator[Header | Portion], write_end: int) -> NoReturn:
         os._exit(code)
 
 
-def _with_end(items: Iterator[Header | Portion]) -> Iterator[Header | Portion | _Fault | _End]:
+def _with_end(items: Iterator[Header | EncodedBatch]) -> Iterator[Header | EncodedBatch | _Fault | _End]:
     try:
         yield from items
     except SourceFault as fault:

@@ -9,11 +9,13 @@ from typing import Final
 
 import msgspec
 
+from appliance.errors import SidebardError
+
 MAX_LISTED: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelatedPlan:
+class RelatedSpec:
     """One file of related rows: those whose `key` equals the customer's `on` are the customer's `name`."""
 
     name: str
@@ -26,7 +28,7 @@ class RelatedPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ImportSpec:
     """Where the customers come from, and when to refuse what is there. Shares are from 0 to 1."""
 
     source: Path
@@ -34,7 +36,7 @@ class Plan:
     addresses: tuple[str, ...] = ("email",)
     encoding: str = ""
     plus_addressing: bool = False
-    related: tuple[RelatedPlan, ...] = ()
+    related: tuple[RelatedSpec, ...] = ()
     keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related file
     max_shrink: float = 0.2
     max_bad_rows: float = 0.01
@@ -94,7 +96,7 @@ class Report(msgspec.Struct, frozen=True):
         return round(self.rows / self.seconds) if self.seconds else 0
 
 
-class Refused(Exception):
+class ImportRefused(SidebardError):
     """The source was not imported, and the last snapshot stays. The text is a sentence."""
 
     def __init__(self, sentence: str, bad: tuple[BadRow, ...] = (), *, transient: bool = False) -> None:

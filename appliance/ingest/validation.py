@@ -9,47 +9,47 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from appliance.customers.snapshot import Facts
-from appliance.ingest.snapshot_builder import Rejected, Tally
+from appliance.customers.snapshot import SnapshotMetadata
+from appliance.ingest.snapshot_builder import ImportStats, RejectedRows
 from appliance.ingest.sources.base import open_regular
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import ImportRefused, ImportSpec
 
 _ROOM: Final = 16 * 1024 * 1024
 _MAX_SUMS: Final = 1024 * 1024
 
 
-def check_before(plan: Plan, folder: Path) -> None:
-    """Raise Refused if the operator's own marks say that a file is not complete, or the disk has no room."""
-    check_marks(plan)
-    check_room(plan, folder)
+def check_before(spec: ImportSpec, folder: Path) -> None:
+    """Raise ImportRefused if the operator's own marks say that a file is not complete, or the disk has no room."""
+    check_marks(spec)
+    check_room(spec, folder)
 
 
-def check_marks(plan: Plan) -> None:
-    """Raise Refused if the operator's own marks say that a file is not complete."""
-    if plan.ready_file is not None:
-        _check_ready(plan.ready_file, plan.files)
-    if plan.checksum_file is not None:
-        _check_sums(plan.checksum_file, plan.files)
+def check_marks(spec: ImportSpec) -> None:
+    """Raise ImportRefused if the operator's own marks say that a file is not complete."""
+    if spec.ready_file is not None:
+        _check_ready(spec.ready_file, spec.files)
+    if spec.checksum_file is not None:
+        _check_sums(spec.checksum_file, spec.files)
 
 
-def check_room(plan: Plan, folder: Path) -> None:
-    """Raise Refused if the disk of `folder` has no room for an import."""
-    size = sum(file.stat().st_size for file in plan.files if file.is_file())
+def check_room(spec: ImportSpec, folder: Path) -> None:
+    """Raise ImportRefused if the disk of `folder` has no room for an import."""
+    size = sum(file.stat().st_size for file in spec.files if file.is_file())
     disk = os.statvfs(folder)
     free, needed = disk.f_bavail * disk.f_frsize, 2 * size + _ROOM
     if free < needed:
-        raise Refused(
+        raise ImportRefused(
             f"{folder} has {_mib(free)} free, and the import needs {_mib(needed)}; make room there", transient=True
         )
 
 
 def _check_ready(ready: Path, files: tuple[Path, ...]) -> None:
     if not ready.exists():
-        raise Refused(f"{ready} is not there yet; write it when the export is complete (customers.ready_file)")
+        raise ImportRefused(f"{ready} is not there yet; write it when the export is complete (customers.ready_file)")
     written = ready.stat().st_mtime_ns
     for file in files:
         if file.exists() and file.stat().st_mtime_ns > written:
-            raise Refused(f"{file} is newer than {ready}; write that file again when the export is complete")
+            raise ImportRefused(f"{file} is newer than {ready}; write that file again when the export is complete")
 
 
 def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
@@ -59,46 +59,46 @@ def _check_sums(sums: Path, files: tuple[Path, ...]) -> None:
     wanted = {Path(line[66:].strip()).name: line[:64].lower() for line in lines if len(line) > 66}
     for file in files:
         if file.name not in wanted:
-            raise Refused(f"{sums} has no line for {file.name}; write it with sha256sum")
+            raise ImportRefused(f"{sums} has no line for {file.name}; write it with sha256sum")
         with open_regular(file) as binary:
             if hashlib.file_digest(binary, "sha256").hexdigest() != wanted[file.name]:
-                raise Refused(f"{file} does not have the checksum in {sums}; it is damaged, or not complete yet")
+                raise ImportRefused(f"{file} does not have the checksum in {sums}; it is damaged, or not complete yet")
 
 
-def check_after(plan: Plan, tally: Tally, last: Facts | None) -> None:
-    """Raise Refused if too much is missing from any file, compared with itself and with the last snapshot."""
-    _check_bad_rows(plan, tally.rejected, tally.rows)
-    if not tally.rows:
-        raise Refused(f"{plan.source} contains no customers; export it again")
-    if tally.without_address == tally.rows and not plan.keys:
-        names = " or ".join(f'"{name}"' for name in plan.addresses)
-        raise Refused(
-            f"{plan.source} has no customer with an address in {names}, so nobody could be found;"
+def check_after(spec: ImportSpec, stats: ImportStats, last: SnapshotMetadata | None) -> None:
+    """Raise ImportRefused if too much is missing from any file, compared with itself and with the last snapshot."""
+    _check_bad_rows(spec, stats.rejected, stats.rows)
+    if not stats.rows:
+        raise ImportRefused(f"{spec.source} contains no customers; export it again")
+    if stats.without_address == stats.rows and not spec.keys:
+        names = " or ".join(f'"{name}"' for name in spec.addresses)
+        raise ImportRefused(
+            f"{spec.source} has no customer with an address in {names}, so nobody could be found;"
             " name the right columns in customers.addresses"
         )
-    _check_shrink(plan, plan.source, tally.rejected, tally.rows, last.rows if last else 0, "customers")
-    for related in plan.related:
-        rows, rejected = tally.related[related.name], tally.related_rejected[related.name]
+    _check_shrink(spec, spec.source, stats.rejected, stats.rows, last.rows if last else 0, "customers")
+    for related in spec.related:
+        rows, rejected = stats.related[related.name], stats.related_rejected[related.name]
         before = last.related_rows.get(related.name, 0) if last else 0
-        _check_bad_rows(plan, rejected, rows)
-        _check_shrink(plan, related.source, rejected, rows, before, "rows")
+        _check_bad_rows(spec, rejected, rows)
+        _check_shrink(spec, related.source, rejected, rows, before, "rows")
 
 
-def _check_bad_rows(plan: Plan, rejected: Rejected, rows: int) -> None:
+def _check_bad_rows(spec: ImportSpec, rejected: RejectedRows, rows: int) -> None:
     bad = rejected.count
-    if bad > plan.max_bad_rows * (rows + bad):
-        raise Refused(
+    if bad > spec.max_bad_rows * (rows + bad):
+        raise ImportRefused(
             f"{bad:,} of {rows + bad:,} rows are bad, more than customers.max_bad_rows allows"
-            f" ({100 * plan.max_bad_rows:.3g}%); mend them, the first is {rejected.listed[0]}",
+            f" ({100 * spec.max_bad_rows:.3g}%); mend them, the first is {rejected.listed[0]}",
             tuple(rejected.listed),
         )
 
 
-def _check_shrink(plan: Plan, file: Path, rejected: Rejected, rows: int, before: int, what: str) -> None:
-    if rows < before * (1 - plan.max_shrink):
-        raise Refused(
+def _check_shrink(spec: ImportSpec, file: Path, rejected: RejectedRows, rows: int, before: int, what: str) -> None:
+    if rows < before * (1 - spec.max_shrink):
+        raise ImportRefused(
             f"{file} shrank by {100 * (1 - rows / before):.3g}%, from {before:,} to {rows:,} {what}, and"
-            f" customers.max_shrink allows {100 * plan.max_shrink:.3g}%; if intended, raise it for one import",
+            f" customers.max_shrink allows {100 * spec.max_shrink:.3g}%; if intended, raise it for one import",
             tuple(rejected.listed),
         )
 

@@ -14,7 +14,7 @@ from appliance.customers.address import normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.snapshot import Snapshot
-from appliance.ingest.spec import Plan
+from appliance.ingest.spec import ImportSpec
 
 SHOWN: Final = 20
 _MAX_DECODED: Final = 100_000  # records that one search decodes: half a second
@@ -30,7 +30,7 @@ class CustomerMatch(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
 
 
-def search(snapshot: Snapshot, plan: Plan, text: str) -> tuple[CustomerMatch, ...]:
+def search(snapshot: Snapshot, plan: ImportSpec, text: str) -> tuple[CustomerMatch, ...]:
     """Return the first customers whose columns contain every word of `text`, in any case; at most SHOWN.
 
     Those without an address are left out: no request can be about them. A whole address is found in any snapshot;
@@ -57,7 +57,7 @@ def _candidates(snapshot: Snapshot, text: str) -> Iterator[Record]:
         yield from snapshot.find((address,))
     # SQLite ignores the case of ASCII only, so it selects by the longest plain piece of a word.
     pieces = [piece for word in text.split() for piece in _PLAIN.findall(word)]
-    for record in snapshot.like(f"%{max(pieces, key=len, default='')}%", _MAX_DECODED):
+    for record in snapshot.search(f"%{max(pieces, key=len, default='')}%", _MAX_DECODED):
         values = [_fold(value) for value in values_of(record)]
         if all(any(word in value for value in values) for word in words):
             yield record

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import make_app, make_protocol, plan_of
+from appliance.bootstrap.wiring import import_spec_of, make_app, make_protocol
 from appliance.cards.help_scout_html import clean, removals_of, sentences
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError, Settings
@@ -27,7 +27,7 @@ from appliance.customers.snapshot_store import open_newest
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.ingest import validation
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.preview.customer_search import CustomerMatch, search
 from appliance.preview.examples import DataState, Example, examples, message
@@ -95,7 +95,7 @@ class Session:
         self._snapshot: Snapshot | None = None
         self._imported = ""
         self.child: ImportChild | None = None
-        self._plan = plan_of(settings)
+        self._plan = import_spec_of(settings)
         self._fingerprint = self._take_fingerprint()
         self._make()
         self._open_kept()
@@ -235,7 +235,7 @@ class Session:
                 FaultView("", f'the config has no app "{self._app.name}" any more; restart sidebard preview'),
             )
             return
-        self._settings, self._app, self._plan = settings, app, plan_of(settings)
+        self._settings, self._app, self._plan = settings, app, import_spec_of(settings)
         self._fingerprint = self._take_fingerprint()  # it may name another template now
         self._make()
 
@@ -268,7 +268,7 @@ class Session:
         """Use the service's own snapshot, at least until changed files are imported."""
         with suppress(OSError):  # it may be another user's
             self._snapshot = open_newest(snapshot_folder(self._settings), self._plan.digest())
-        if self._snapshot is not None and self._snapshot.facts.signature == fingerprint(self._plan):
+        if self._snapshot is not None and self._snapshot.facts.fingerprint == fingerprint(self._plan):
             self._imported = self._wanted()
 
     def _wanted(self) -> str:
@@ -283,7 +283,7 @@ class Session:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             # Rows are removed and added again while a card is made: no number is too small.
             self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
-        except (OSError, Refused) as error:  # the next call tries again
+        except (OSError, ImportRefused) as error:  # the next call tries again
             before, self._data_faults = self._data_faults, (view_fault(_sentence(error, self._folder), None),)
             return self._data_faults != before
         self._imported = wanted
@@ -306,4 +306,4 @@ class Session:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    return str(error) if isinstance(error, Refused) else validation.explain(error, folder)
+    return str(error) if isinstance(error, ImportRefused) else validation.explain(error, folder)

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.http_client import TIMEOUT, Unreachable, Url
+from appliance.http_client import TIMEOUT, UnreachableError, Url
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class ResumingContext(ssl.SSLContext):
 
 
 def reach(url: Url, context: ssl.SSLContext | None) -> LoadTarget:
-    """Find the address of the service by connecting once. Raises Unreachable."""
+    """Find the address of the service by connecting once. Raises UnreachableError."""
     try:
         with socket.create_connection((url.host, url.port), TIMEOUT) as connection:
             return LoadTarget(url, connection.getpeername()[0], context)
     except OSError as error:
         why = error.strerror or str(error)
-        raise Unreachable(f"{url.text} cannot be reached: {why}; start the service, or correct --url") from None
+        raise UnreachableError(f"{url.text} cannot be reached: {why}; start the service, or correct --url") from None

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import uvloop
 
+from appliance.errors import SidebardError
 from appliance.http_client import HINTS
 from appliance.replay.driver import Driver
 from appliance.replay.interval_stats import Ended, Message, Ready
@@ -30,7 +31,7 @@ _SIGINT: Final = frozenset({signal.SIGINT})
 _GO: Final = msgspec.msgpack.Decoder(float)
 
 
-class LoadTestError(Exception):
+class LoadTestError(SidebardError):
     """The load test cannot go on: a process died, or nothing works; the text is a sentence."""
 
 

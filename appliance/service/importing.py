@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.ingest import validation
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import BadRow, Plan, Refused, Report
+from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
 from appliance.system.fork import FAILED, end_with, start_sentence
 
@@ -45,19 +45,19 @@ Result = Done | Failed
 class ImportChild:
     """One import in a forked child. `descriptor` becomes readable when it ends; then `result` may be called."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        """Start it. The calling process must have no other threads. Raises Refused if no process can be started."""
+    def __init__(self, plan: ImportSpec, folder: Path) -> None:
+        """Start it. The calling process must have no other threads. Raises ImportRefused if it cannot be started."""
         parent = os.getpid()
         try:
             self.descriptor, write_end = os.pipe()
         except OSError as error:
-            raise Refused(start_sentence(error), transient=True) from None
+            raise ImportRefused(start_sentence(error), transient=True) from None
         try:
             self.pid = os.fork()
         except OSError as error:
             os.close(self.descriptor)
             os.close(write_end)
-            raise Refused(start_sentence(error), transient=True) from None
+            raise ImportRefused(start_sentence(error), transient=True) from None
         if self.pid == 0:
             os.close(self.descriptor)
             _run(plan, folder, write_end, parent)
@@ -81,7 +81,7 @@ class ImportChild:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _run(plan: Plan, folder: Path, write_end: int, parent: int) -> None:
+def _run(plan: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
     code = FAILED
     try:
         end_with(parent)
@@ -98,7 +98,7 @@ def _run(plan: Plan, folder: Path, write_end: int, parent: int) -> None:
         os._exit(code)
 
 
-def limit(plan: Plan, folder: Path) -> None:
+def limit(plan: ImportSpec, folder: Path) -> None:
     """Bound what this process may use of memory, CPU and disk; a file that wants more is refused."""
     data = sum(file.stat().st_size for file in plan.files if file.is_file())
     limits = (
@@ -114,11 +114,11 @@ def limit(plan: Plan, folder: Path) -> None:
     os.environ["SQLITE_TMPDIR"] = str(folder)
 
 
-def run_import(plan: Plan, folder: Path) -> Result:
+def run_import(plan: ImportSpec, folder: Path) -> Result:
     """Import here and now, and give the outcome as a value."""
     try:
         return Done(import_customers(plan, folder, clock=time.time, timer=time.monotonic))
-    except Refused as refused:
+    except ImportRefused as refused:
         return Failed(str(refused), refused.bad, refused.transient)
     except (OSError, sqlite3.Error, MemoryError) as error:
         return Failed(validation.explain(error, folder))

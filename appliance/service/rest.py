@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.ingest.sources.csv_file import CSV_SUFFIXES
-from appliance.ingest.spec import Plan
+from appliance.ingest.spec import ImportSpec
 from appliance.system.files import size_in
 from appliance.system.writes import Writes
 
@@ -32,7 +32,9 @@ TELL_AFTER: Final = 600.0
 class Rest:
     """Looks at the files of one plan."""
 
-    def __init__(self, plan: Plan, writes: Writes, timer: Callable[[], float], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, plan: ImportSpec, writes: Writes, timer: Callable[[], float], clock: Callable[[], float]
+    ) -> None:
         """`writes` follows the plan's files; `timer` gives seconds, `clock` seconds since 1970."""
         self._plan = plan
         self._writes = writes
@@ -43,14 +45,14 @@ class Rest:
         self._waits_since: float | None = None
         self._for: Path | None = None
 
-    def enough(self, signature: str, imported: Facts | None) -> bool:
+    def enough(self, fingerprint: str, imported: SnapshotMetadata | None) -> bool:
         """Say whether the files, which look like this now, have been at rest for long enough.
 
         `imported` are the facts of the newest snapshot.
         """
         now = self._timer()
-        if signature != self._seen:
-            self._seen, self._changed = signature, now
+        if fingerprint != self._seen:
+            self._seen, self._changed = fingerprint, now
         self.look()
         self._for = self._unfinished(imported)
         # By both clocks, for one of them may be wrong: a time of the file's in the future must not stop it for ever.
@@ -79,7 +81,7 @@ class Rest:
             " so it is not imported; write it beside and rename it into place, or name a customers.ready_file"
         )
 
-    def _unfinished(self, imported: Facts | None) -> Path | None:
+    def _unfinished(self, imported: SnapshotMetadata | None) -> Path | None:
         plan = self._plan
         if plan.ready_file is not None or plan.checksum_file is not None:
             return None
@@ -90,10 +92,10 @@ class Rest:
         return max((_modified(file) for file in self._plan.files), default=0.0)
 
 
-def _has_shrunk(file: Path, imported: Facts | None) -> bool:
-    age = imported.ages.get(str(file)) if imported else None
+def _has_shrunk(file: Path, imported: SnapshotMetadata | None) -> bool:
+    version = imported.versions.get(str(file)) if imported else None
     try:
-        return age is not None and os.stat(file).st_size < size_in(age.signature)
+        return version is not None and os.stat(file).st_size < size_in(version.fingerprint)
     except OSError:
         return False  # the import says what is wrong with it
 

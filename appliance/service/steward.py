@@ -12,11 +12,11 @@ from typing import Final
 from appliance.bootstrap.column_faults import column_faults
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder, state_fault
 from appliance.customers.since import Since
-from appliance.customers.snapshot import Facts
+from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.spec import Refused
+from appliance.ingest.spec import ImportRefused
 from appliance.observe import admin, exposition, history, status_page
 from appliance.observe.health import Health, Import, SnapshotInfo, Workers, examine
 from appliance.observe.logs import log
@@ -93,7 +93,7 @@ class Steward:
     async def _refresh(self) -> None:
         """Import whenever the source has changed and come to rest, for ever."""
         facts = self._setup.data()
-        watch = Watch(facts.signature if facts else "")
+        watch = Watch(facts.fingerprint if facts else "")
         rest = Rest(self._setup.plan, Writes(self._setup.plan.files), time.monotonic, time.time)
         every = self._setup.settings.customers.refresh
         if facts is not None:
@@ -121,7 +121,7 @@ class Steward:
         try:
             prepare_state(settings, self._setup.log_key)
             self._state_fault = state_fault(settings)
-        except StartFault as fault:
+        except StartError as fault:
             self._state_fault = str(fault)
         if self._state_fault and self._state_fault != before:
             log.error("state_unusable", why=self._state_fault)
@@ -133,7 +133,7 @@ class Steward:
         """Import if it is time to."""
         facts = self._setup.data()
         self._look_at_clock(facts)
-        imported = facts.signature if facts else ""
+        imported = facts.fingerprint if facts else ""
         watch.has(imported)
         signature = fingerprint(self._setup.plan)
         is_at_rest = rest.enough(signature, facts)
@@ -148,7 +148,7 @@ class Steward:
             log.warning("import_waits", why=rest.fault)
         self._rest_fault = rest.fault
 
-    def _look_at_clock(self, facts: Facts | None) -> None:
+    def _look_at_clock(self, facts: SnapshotMetadata | None) -> None:
         """Warn, once, of data that was read in the future."""
         ahead = facts.as_of - time.time() if facts is not None else 0.0
         if ahead > _AHEAD and not self._told_of_clock:
@@ -186,7 +186,7 @@ class Steward:
     async def _result_of_import(self) -> Result:
         try:
             child = ImportChild(self._setup.plan, self._folder)
-        except Refused as refused:
+        except ImportRefused as refused:
             return Failed(str(refused), transient=refused.transient)
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -18,10 +18,8 @@ from appliance.bootstrap import certificates
 from appliance.bootstrap.deployment import Setup, make_setup, with_new_certificate
 from appliance.bootstrap.sockets import address_of, open_sockets
 from appliance.bootstrap.state_folder import give
-from appliance.checks.context import Ground
-from appliance.checks.registry import log_findings
 from appliance.config.schema import ConfigError, Settings
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.observe.health import SupervisorStatus
 from appliance.observe.logs import log
 from appliance.observe.shared_counters import ChildRow
@@ -58,17 +56,20 @@ class Supervisor:
         environ: Mapping[str, str],
         writer: Writer,
         raw: RawOutput,
+        check_start: Callable[[Settings, pwd.struct_passwd | None], None],
         *,
         terminal: bool,
     ) -> None:
         """`read` gives the settings as they are now, or raises ConfigError; `writer` and `terminal` are the log's.
 
-        `raw` is what the processes write to stdout and stderr besides the log.
+        `raw` is what the processes write to stdout and stderr besides the log. `check_start` runs the checks of a start
+        and logs what they find; it gets the settings, and the user that this process is going to become.
         """
         self._read = read
         self._environ = environ
         self._writer = writer
         self._raw = raw
+        self._check_start = check_start
         self._terminal = terminal
         self._timer: Callable[[], float] = time.monotonic
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -85,13 +86,13 @@ class Supervisor:
         self._fleet = Fleet(self._start_child, self._timer, heartbeat.STUCK_AFTER)
 
     def run(self) -> None:
-        """Serve until a signal asks for the end. Raises ConfigError and StartFault if it does not get to serve."""
+        """Serve until a signal asks for the end. Raises ConfigError and StartError if it does not get to serve."""
         settings = self._read()
         user = _user_to_become(settings, self._environ)
         self._next = make_setup(settings, self._environ, owner=user)
         self._certificate = Watch(self._next.certificate)
         self._sockets = open_sockets(settings, self._environ)
-        log_findings(Ground(settings, self._environ, eyes=user))
+        self._check_start(settings, user)
         # Now that the sockets are open and the secrets are read.
         if user is not None:
             become(user)
@@ -180,7 +181,7 @@ class Supervisor:
             fleet.workers_of = setup
         if fleet.stillborn is setup:
             if self._setup is None:
-                raise StartFault("a worker ended before it was ready; the lines before this one say why")
+                raise StartError("a worker ended before it was ready; the lines before this one say why")
             self._turn_back("its workers end before they are ready; the lines before this one say why")
         elif not self._waits_for_data and fleet.complete:
             self._arrive(setup)
@@ -213,7 +214,7 @@ class Supervisor:
         self._notifier.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
         try:
             setup = make_setup(self._read(), self._environ, before)
-        except (ConfigError, StartFault, OSError) as fault:
+        except (ConfigError, StartError, OSError) as fault:
             self._refuse_reload(str(fault))
             return
         self._reload_fault = self._certificate_fault = ""
@@ -242,7 +243,7 @@ class Supervisor:
             return
         try:
             setup = with_new_certificate(setup)
-        except StartFault as fault:
+        except StartError as fault:
             # Tried at every look, for the same files may be good the next time: readable by then, or with memory left.
             self._certificate.ended(seen, again=True)
             if str(fault) != self._certificate_fault:
@@ -328,7 +329,7 @@ def block_signals() -> frozenset[signal.Signals]:
 def _user_to_become(settings: Settings, environ: Mapping[str, str]) -> pwd.struct_passwd | None:
     """Return the user of the config, who then owns the state folder; under systemd the unit has seen to that.
 
-    Raises StartFault.
+    Raises StartError.
     """
     if os.geteuid() != 0 or "INVOCATION_ID" in environ:
         return None

@@ -17,11 +17,10 @@ from appliance.bootstrap.deployment import Setup
 from appliance.bootstrap.sockets import is_local
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import trail_file
-from appliance.config.schema import Settings
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.listener import Listener
-from appliance.edge.site import Limits, Site, by_path
+from appliance.edge.site import Site, by_path
 from appliance.edge.web import make_application
 from appliance.observe.audit_trail import AuditTrail
 from appliance.observe.health import SupervisorStatus
@@ -75,7 +74,7 @@ class Worker:
             timer=time.perf_counter,
             clock=time.time,
         )
-        limits = limits_of(settings)
+        limits = settings.server
         groups = ((limits, False), (replace(limits, max_per_source=None), True))
         self._groups = [
             (group, its_limits)
@@ -161,17 +160,3 @@ class Worker:
         self._snapshot = newer
         self._status.generation = newer.generation
         log.debug("snapshot", generation=newer.generation, rows=newer.facts.rows, addresses=newer.facts.addresses)
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Give the limits that the settings set, for clients from anywhere."""
-    server = settings.server
-    return Limits(
-        handshake_timeout=server.handshake_timeout,
-        header_timeout=server.header_timeout,
-        body_timeout=server.body_timeout,
-        idle_timeout=server.idle_timeout,
-        write_timeout=server.write_timeout,
-        max_connections=server.max_connections,
-        max_per_source=server.max_per_source,
-    )

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final, NamedTuple
 
 from appliance.cards import builtin
-from appliance.cards.layout import Display, Layout
+from appliance.cards.layout import Layout
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
+from appliance.config.schema import Display
 from appliance.customers.address import domain_of, fold_plus, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, values_of

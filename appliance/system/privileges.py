@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.system.frozen import let_others_read
 
 _PR_SET_DUMPABLE: Final = 4
@@ -31,11 +31,11 @@ _libc: Final = ctypes.CDLL(None)
 
 
 def entry_of(user: str) -> pwd.struct_passwd:
-    """Give the user that server.user names. Raises StartFault if there is no such user."""
+    """Give the user that server.user names. Raises StartError if there is no such user."""
     try:
         return pwd.getpwnam(user)
     except KeyError:
-        raise StartFault(f'server.user: there is no user "{user}" here; create it, or name another') from None
+        raise StartError(f'server.user: there is no user "{user}" here; create it, or name another') from None
 
 
 def become(user: pwd.struct_passwd) -> None:
@@ -192,10 +192,10 @@ def _entry(uid: int, gid: int) -> pwd.struct_passwd:
         return pwd.struct_passwd((f"user {uid}", "x", uid, gid, "", "/", ""))
 
 
-def eyes_of(user: str, state: Path) -> pwd.struct_passwd | None:
+def file_user(user: str, state: Path) -> pwd.struct_passwd | None:
     """Return the user as whom the service reads files, if this is root: `user`, or else who owns the state folder.
 
-    `user` is what server.user names, or "". None if that is who asks. Raises StartFault if it names nobody.
+    `user` is what server.user names, or "". None if that is who asks. Raises StartError if it names nobody.
     """
     if os.geteuid() != 0:
         return None
@@ -203,7 +203,7 @@ def eyes_of(user: str, state: Path) -> pwd.struct_passwd | None:
 
 
 @contextmanager
-def seen_as(user: pwd.struct_passwd) -> Iterator[None]:
+def impersonate(user: pwd.struct_passwd) -> Iterator[None]:
     """Be this user for a while, as far as files go; only root can, after `let_others_read`."""
     groups = os.getgroups()
     os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
@@ -220,5 +220,5 @@ def seen_as(user: pwd.struct_passwd) -> Iterator[None]:
 @contextmanager
 def as_owner(user: pwd.struct_passwd | None) -> Iterator[None]:
     """Be this user for a while; whoever runs this, if there is none."""
-    with nullcontext() if user is None else seen_as(user):
+    with nullcontext() if user is None else impersonate(user):
         yield

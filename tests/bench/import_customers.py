@@ -17,7 +17,7 @@ from pathlib import Path
 
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import Plan
+from appliance.ingest.spec import ImportSpec
 
 HEADER = ("email", "name", "plan", "since", "ltv", "company", "last_order")
 LOOK_UPS = 20_000
@@ -56,9 +56,9 @@ def measured(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - began, usage.ru_maxrss / 1024
 
 
-def look_ups(folder: Path, plan: Plan, rows: int) -> list[tuple[str, list[float]]]:
+def look_ups(folder: Path, spec: ImportSpec, rows: int) -> list[tuple[str, list[float]]]:
     """Time single look-ups of known and unknown addresses; give microseconds each, sorted."""
-    snapshot = open_newest(folder, plan.digest())
+    snapshot = open_newest(folder, spec.digest())
     assert snapshot is not None
     dice = random.Random(1)
     known = [row(dice.randrange(rows))[0] for _ in range(LOOK_UPS)]
@@ -92,7 +92,7 @@ def main() -> None:
         print(
             f"snapshot {snapshot.stat().st_size / 1e6:.0f} MB, peer {(folder / 'peer.db').stat().st_size / 1e6:.0f} MB"
         )
-        for title, times in look_ups(folder / "state", Plan(source=source), rows):
+        for title, times in look_ups(folder / "state", ImportSpec(source=source), rows):
             print(
                 f"look-up, {title:8} mean {statistics.fmean(times):5.1f} us, p50 {times[len(times) // 2]:5.1f},"
                 f" p99 {times[len(times) * 99 // 100]:5.1f}"
@@ -101,7 +101,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--import"]:
-        plan = Plan(source=Path(sys.argv[2]))
-        print(import_customers(plan, Path(sys.argv[3]), clock=time.time, timer=time.perf_counter))
+        spec = ImportSpec(source=Path(sys.argv[2]))
+        print(import_customers(spec, Path(sys.argv[3]), clock=time.time, timer=time.perf_counter))
     else:
         main()

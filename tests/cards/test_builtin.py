@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.cards import builtin
-from appliance.cards.layout import Display, Layout
+from appliance.cards.layout import Layout
+from appliance.config.schema import Display
 from appliance.customers.column_name import clean_name
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Relation

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from appliance.bootstrap.wiring import card_of, plan_of
+from appliance.bootstrap.wiring import card_of, import_spec_of
 from appliance.config.schema import load
 from appliance.outcomes import Outcome
 from appliance.sidebar.protocols.base import Message
@@ -35,7 +35,7 @@ def app_of(folder, *, template):
     write_csv(folder / "customers.csv", CUSTOMERS)
     write_csv(folder / "orders.csv", ORDERS)
     settings = load(folder / "sidebard.toml", {"HOME": str(folder)})
-    plan = plan_of(settings)
+    plan = import_spec_of(settings)
     run_import(plan, folder / "state")
     return make_app(open_snapshot(folder / "state", plan), card=card_of(settings, settings.apps[0]))
 

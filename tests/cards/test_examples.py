@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.bootstrap.column_faults import column_faults
-from appliance.bootstrap.wiring import card_of, plan_of
+from appliance.bootstrap.wiring import card_of, import_spec_of
 from appliance.cards.template_check import faults_of
 from appliance.config.schema import load
 from appliance.outcomes import Outcome
@@ -28,7 +28,7 @@ class Example:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.settings = load(EXAMPLES / name / "sidebard.toml", {"HOME": str(folder)})
-        plan = plan_of(self.settings)
+        plan = import_spec_of(self.settings)
         run_import(plan, folder / name)
         self.snapshot = open_snapshot(folder / name, plan)
         self.card = card_of(self.settings, self.settings.apps[0])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Result
-from appliance.checks.registry import CHECKS, run
+from appliance.checks.registry import all_checks, run_checks
 from appliance.config.schema import Settings, load
 from tests.factory import SECRET, write_csv
 
@@ -15,7 +15,7 @@ from tests.factory import SECRET, write_csv
 def write_home(
     folder: Path, *, server: str = "", tls: str = "", customers: str = "", more: str = "", app: str = ""
 ) -> Path:
-    """Write customers, a secret, a state folder and a config that has nothing wrong; give the config."""
+    """Write customers, a secret, a state folder and a config that has nothing wrong; return the config."""
     write_csv(folder / "customers.csv")
     (folder / "secret").write_text(SECRET)
     (folder / "secret").chmod(0o600)
@@ -32,30 +32,30 @@ def write_home(
     return config
 
 
-def ground(
+def context(
     folder: Path, environ: Mapping[str, str] | None = None, now: float = 1_790_000_000.0, **parts: str
-) -> Ground:
-    """Give the ground of an installation that is written into `folder`."""
-    return Ground(settings(folder, **parts), environ or {}, clock=lambda: now)
+) -> CheckContext:
+    """Return the context of an installation that is written into `folder`."""
+    return CheckContext(settings(folder, **parts), environ or {}, clock=lambda: now)
 
 
 def settings(folder: Path, **parts: str) -> Settings:
-    """Give the settings of an installation that is written into `folder`."""
+    """Return the settings of an installation that is written into `folder`."""
     return load(write_home(folder, **parts), {})
 
 
-def look(name: str, where: Ground) -> Result:
-    """Give what the check of this name says."""
-    [result] = run(where, [check for check in CHECKS if check.name == name])
+def run_check(name: str, where: CheckContext) -> Result:
+    """Run the check of this name."""
+    [result] = run_checks(where, [check for check in all_checks() if check.name == name])
     return result
 
 
 def told(result: Result) -> list[tuple[str, str]]:
-    """Give the findings as plain pairs."""
+    """Return the findings as plain pairs."""
     return [(finding.status.value, finding.sentence) for finding in result.findings]
 
 
 def only(result: Result) -> Finding:
-    """Give the one finding there is."""
+    """Return the one finding there is."""
     [finding] = result.findings
     return finding

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from appliance.checks.secret_shapes import SHAPES, odd_shapes
-from tests.checks.running import ground, look, told
+from tests.checks.running import context, run_check, told
 
 GOOD = "3f6c1d9e8b7a4c5d2e1f0a9b"
 
 ODD: list[tuple[str, bytes | str, str]] = [
-    ("short", "x" * 15, "15 bytes can be guessed"),
-    ("long", "x" * 41, "41 bytes, and Help Scout takes 40"),
+    ("short", "x" * 15, "15 bytes are easy to guess"),
+    ("long", "x" * 41, "41 bytes, and Help Scout takes at most 40"),
     ("space behind", f"{GOOD} ", "white space"),
     ("space before", f" {GOOD}", "white space"),
     ("second line end", f"{GOOD}\n", "white space"),
@@ -26,14 +26,14 @@ ODD: list[tuple[str, bytes | str, str]] = [
     ("UTF-16, big-endian, marked", b"\xfe\xff" + GOOD.encode("utf-16-be"), "is saved as UTF-16"),
     ("UTF-16 without a mark", GOOD.encode("utf-16-le"), "is saved as UTF-16"),
     ("Latin-1", f"geheim\xfc{GOOD}".encode("latin-1"), "is not UTF-8 text"),
-    ("double quotes", f'"{GOOD}"', "stands in quotes"),
-    ("single quotes", f"'{GOOD}'", "stands in quotes"),
-    ("back quotes", f"`{GOOD}`", "stands in quotes"),
-    ("curly quotes", f"\u201c{GOOD}\u201d", "stands in quotes"),
-    ("German quotes", f"\u201e{GOOD}\u201c", "stands in quotes"),
-    ("French quotes", f"\u00ab{GOOD}\u00bb", "stands in quotes"),
-    ("one quote", f'{GOOD}"', "stands in quotes"),
-    ("quotes and spaces", f'"{GOOD}" ', "stands in quotes"),
+    ("double quotes", f'"{GOOD}"', "is in quotes"),
+    ("single quotes", f"'{GOOD}'", "is in quotes"),
+    ("back quotes", f"`{GOOD}`", "is in quotes"),
+    ("curly quotes", f"\u201c{GOOD}\u201d", "is in quotes"),
+    ("German quotes", f"\u201e{GOOD}\u201c", "is in quotes"),
+    ("French quotes", f"\u00ab{GOOD}\u00bb", "is in quotes"),
+    ("one quote", f'{GOOD}"', "is in quotes"),
+    ("quotes and spaces", f'"{GOOD}" ', "is in quotes"),
     ("NAME=", f"SECRET={GOOD}", "looks like NAME=secret"),
     ("NAME= of another name", f"HELPSCOUT={GOOD}", "looks like NAME=secret"),
     ("name =", f"secret = {GOOD}", "looks like NAME=secret"),
@@ -43,15 +43,15 @@ ODD: list[tuple[str, bytes | str, str]] = [
     ("PowerShell", f"$env:SECRET={GOOD}", "looks like NAME=secret"),
     ("dotted name", f"app.secret-key={GOOD}", "looks like NAME=secret"),
     ("NAME= in quotes, marked", f'\ufeff"SECRET={GOOD}"', "looks like NAME=secret"),
-    ("quotes, marked", f'\ufeff"{GOOD}"', "stands in quotes"),
+    ("quotes, marked", f'\ufeff"{GOOD}"', "is in quotes"),
     ("second line", f"{GOOD}\n{GOOD[:4]}", "has more than one line"),
     ("old Mac line", f"{GOOD}\rx", "has more than one line"),
     ("comment above", f"# of the app\n{GOOD}", "begins like a comment"),
     ("comment of C", f"// {GOOD}", "begins like a comment"),
-    ("no-break space", f"{GOOD}\u00a0", "a character that cannot be seen"),
-    ("zero-width space", f"{GOOD[:9]}\u200b{GOOD[9:]}", "a character that cannot be seen"),
-    ("word joiner", f"\u2060{GOOD}", "a character that cannot be seen"),
-    ("escape", f"\x1b[31m{GOOD}", "a character that cannot be seen"),
+    ("no-break space", f"{GOOD}\u00a0", "an invisible character"),
+    ("zero-width space", f"{GOOD[:9]}\u200b{GOOD[9:]}", "an invisible character"),
+    ("word joiner", f"\u2060{GOOD}", "an invisible character"),
+    ("escape", f"\x1b[31m{GOOD}", "an invisible character"),
     ("JSON", f'{{"secret": "{GOOD}"}}', "looks like a whole file"),
     ("key", "-----BEGIN PRIVATE KEY-----\nMIG", "looks like a whole file"),
     ("its file", "/etc/sidebard/secret", "looks like the name of a file"),
@@ -61,9 +61,9 @@ ODD: list[tuple[str, bytes | str, str]] = [
 
 @pytest.mark.parametrize(("content", "sentence"), [pytest.param(*case[1:], id=case[0]) for case in ODD])
 def test_an_odd_shape_is_a_warning(content: bytes | str, sentence: str, tmp_path: Path) -> None:
-    where = ground(tmp_path)
+    where = context(tmp_path)
     (tmp_path / "secret").write_bytes((content.encode() if isinstance(content, str) else content) + b"\n")
-    found = told(look("secrets", where))
+    found = told(run_check("secrets", where))
     assert {status for status, _ in found} == {"warning"}
     assert any(sentence in said for _, said in found), found
     assert GOOD[:6] not in str(found)

@@ -24,7 +24,7 @@ def _said(socket: str, service: str, result: str = "success") -> str:
         pytest.param(_said("inactive", "inactive"), None, id="not installed"),
         pytest.param(
             _said("active", "failed", "exit-code"),
-            ("warning", "(exit-code); once the faults here are mended: systemctl restart sidebard"),
+            ("warning", "(exit-code); once the faults listed here are fixed, run systemctl restart sidebard"),
             id="service",
         ),
         pytest.param(_said("active", "deactivating"), None, id="an orderly stop"),

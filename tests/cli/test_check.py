@@ -108,7 +108,7 @@ def test_finds_a_wrong_secret(tmp_path):
             "--insecure",
         ]
         result = run(*flags)
-        assert (result.returncode, b"it answers as it should" in result.stdout) == (0, True)
+        assert (result.returncode, b"it answers correctly" in result.stdout) == (0, True)
         (tmp_path / "secret").write_text("what Help Scout does not have")
         result = run(*flags)
         assert daemon.stop() == 0
@@ -118,7 +118,7 @@ def test_finds_a_wrong_secret(tmp_path):
     assert SECRET not in result.stdout.decode()
 
 
-@pytest.mark.parametrize(("content", "why"), [("", "is empty or not set"), ("short", "5 bytes can be guessed")])
+@pytest.mark.parametrize(("content", "why"), [("", "is empty or not set"), ("short", "5 bytes are easy to guess")])
 def test_finds_a_secret_that_cannot_be_right(content, why, files):
     (files / "secret").write_text(content)
     said = check(files, "-q").stdout.decode()
@@ -219,7 +219,7 @@ def test_serve_sends_the_reader_to_check(files):
     ).stdout.decode()
     assert shown.splitlines()[-2:] == [
         "1 fault; nothing was started",
-        f"see all that is wrong with sidebard check --config {files}/sidebard.toml",
+        f"to see everything that is wrong, run sidebard check --config {files}/sidebard.toml",
     ]
 
 
@@ -229,12 +229,12 @@ def test_serve_sends_the_reader_to_check(files):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--insecure"], "--connect, --ca and --insecure belong to --self URL"),
-        (["--ca", "x"], "--connect, --ca and --insecure belong to --self URL"),
-        (["--connect", "127.0.0.1:8443"], "--connect, --ca and --insecure belong to --self URL"),
+        (["--insecure"], "--connect, --ca and --insecure require --self URL"),
+        (["--ca", "x"], "--connect, --ca and --insecure require --self URL"),
+        (["--connect", "127.0.0.1:8443"], "--connect, --ca and --insecure require --self URL"),
         (["--self", "https://x.example/", "--connect", "x"], "x is not HOST:PORT; write, for example, 127.0.0.1:8443"),
-        (["--self", "https://x.example/", "--ca", "x", "--insecure"], "--ca and --insecure exclude each other"),
-        (["--self", "x.example"], "give the URL that Help Scout has, such as https://"),
+        (["--self", "https://x.example/", "--ca", "x", "--insecure"], "--ca cannot be combined with --insecure"),
+        (["--self", "x.example"], "enter the URL that Help Scout uses, such as https://"),
     ],
 )
 def test_wrong_usage(flags, sentence, files):
@@ -286,8 +286,8 @@ def test_leaves_everything_as_it_was(files):
     ("trail", "sentence"),
     [
         ("trail", "/trail: the audit trail can be written"),
-        ("state", "/state is no file; name another in log.trail"),
-        ("none/trail", "/none is not there; make it, or name another file in log.trail"),
+        ("state", "/state is not a regular file; choose another in log.trail"),
+        ("none/trail", "/none does not exist; create it, or choose another file in log.trail"),
     ],
 )
 def test_an_access_trail_is_looked_at_and_not_made(trail, sentence, files):

@@ -51,7 +51,7 @@ def test_every_version() -> None:
 def test_verbose_alone_is_wrong_usage() -> None:
     said = sidebard("--verbose")
     assert (said.returncode, said.stdout) == (2, "")
-    assert "--verbose goes with --version" in said.stderr
+    assert "--version" in said.stderr
 
 
 def test_without_a_command_help_goes_to_stderr() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from appliance.cli import BUG, COMMANDS, CONFIG_WRONG, FAILED, START_FAILED, cli
+from appliance.cli import COMMANDS, cli
+from appliance.errors import CONFIG_INVALID, FAILURE, INTERNAL_ERROR, START_FAILED, SUCCESS, WRONG_USAGE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cli.md").read_text("utf-8")
@@ -31,4 +32,5 @@ def test_the_table_has_every_command_and_no_option_that_it_has_not() -> None:
 
 def test_every_exit_code_is_told() -> None:
     table = PAGE.partition("## Exit codes")[2].partition("<!--")[0]
-    assert list(map(int, re.findall(r"(?m)^\| (\d+) \|", table))) == [0, FAILED, 2, START_FAILED, BUG, CONFIG_WRONG]
+    codes = [SUCCESS, FAILURE, WRONG_USAGE, START_FAILED, INTERNAL_ERROR, CONFIG_INVALID]
+    assert list(map(int, re.findall(r"(?m)^\| (\d+) \|", table))) == codes

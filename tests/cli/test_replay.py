@@ -75,9 +75,9 @@ def test_requests_of_another_app(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["requests", "--unknown", "0.1"], 2, 'it must be a share, from "0%" to "100%"'),
+        (["requests", "--unknown", "0.1"], 2, "write a percentage from 0% to 100%"),
         (["requests", "--count", "0"], 2, "--count"),
-        (["requests", "--customers", "x.csv"], 2, "--customers needs --secret-file"),
+        (["requests", "--customers", "x.csv"], 2, "--customers requires --secret-file"),
         (["requests", "--customers", "x.csv", "--secret-file", "conf/demo-secret"], 1, "x.csv does not exist; put"),
         (["replay", "none.jsonl", "--url", "https://x.example"], 2, "none.jsonl: No such file or directory"),
         (["replay", "/dev/null", "--url", "https://x.example"], 2, "/dev/null:1: contains no request; make some"),
@@ -88,13 +88,13 @@ def test_requests_of_another_app(tmp_path):
             2,
             "must be a URL such as https://support.example.com/helpscout.",
         ),
-        (["replay", "-", "--url", "https://x.example", "--ca", "f", "--insecure"], 2, "exclude each other"),
-        (["replay", "-", "--url", "http://x.example", "--resume"], 2, "--resume is for https://"),
-        (["replay", "-", "--url", "https://x.example", "--config", "f"], 2, "are for --compare"),
+        (["replay", "-", "--url", "https://x.example", "--ca", "f", "--insecure"], 2, "cannot be combined"),
+        (["replay", "-", "--url", "http://x.example", "--resume"], 2, "--resume requires an https:// URL"),
+        (["replay", "-", "--url", "https://x.example", "--config", "f"], 2, "require --compare"),
         (["replay", "-", "--url", "https://x.example", "--rate", "0"], 2, "--rate"),
         (["replay", "-", "--url", "https://x.example", "--compare", "--config", "none"], 78, "none"),
-        (["replay", "-", "--url", "https://x.example", "--ca", "none"], 2, "none: --ca cannot be read: No such file"),
-        (["replay", "-", "--url", "https://x.example", "--ca", "Makefile"], 2, "Makefile: --ca names no PEM file"),
+        (["replay", "-", "--url", "https://x.example", "--ca", "none"], 2, "--ca: none cannot be read: No such file"),
+        (["replay", "-", "--url", "https://x.example", "--ca", "Makefile"], 2, "--ca: Makefile is not a PEM file"),
     ],
 )
 def test_what_cannot_be_done(arguments, code, sentence, tmp_path):
@@ -283,7 +283,7 @@ def test_a_bad_duration_is_one_sentence(option, text):
     bare = "seconds" if option == "--duration" else "milliseconds"
     (line,) = [line for line in result.stderr.decode().splitlines() if line.startswith("Error")]
     assert f"'{option}': it must be " in line
-    assert f"; write a number and its unit, such as 500ms, 30s, 10m or 1h; a number alone is {bare}." in line
+    assert f"; write a number and its unit, such as 500ms, 30s, 10m or 1h; a bare number is in {bare}." in line
 
 
 def test_a_report(service, tmp_path):

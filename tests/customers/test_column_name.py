@@ -35,7 +35,7 @@ SAME_AS_LAST_ORDER = {
 def test_is_the_same_name(name):
     assert name_key(name) == "last order"
     columns = Columns(["email", name])
-    assert columns.position("last order") == columns.position(name) == 1
+    assert columns.find_index("last order") == columns.find_index(name) == 1
     assert clean_name(name).isprintable()
 
 
@@ -43,7 +43,7 @@ def test_is_the_same_name(name):
 def test_pieces_of_letters(form):
     name = unicodedata.normalize(form, "Größe für Ärzte")
     assert clean_name(name) == "Größe für Ärzte"
-    assert Columns([name]).position(unicodedata.normalize("NFD", "GRÖSSE FÜR ÄRZTE")) == 0
+    assert Columns([name]).find_index(unicodedata.normalize("NFD", "GRÖSSE FÜR ÄRZTE")) == 0
 
 
 @pytest.mark.parametrize("name", ["lastorder", "last-order", "last_order", "ｌast order", "lаst order", "last orders"])

@@ -10,7 +10,7 @@ import pytest
 from appliance.customers.keys import MAX_KEY, key_of, split
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_FOUND, Snapshot
-from appliance.ingest.spec import Plan, Refused, RelatedPlan
+from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
 from tests.factory import open_snapshot, run_import, write_csv
 
 CUSTOMERS = (
@@ -33,7 +33,7 @@ ORDERS = (
 
 def snapshot_of(folder: Path, *keys: str, on: str = "id", orders: Sequence[Sequence[str]] = ORDERS) -> Snapshot:
     """Give a snapshot of the customers and their newest three orders."""
-    related = RelatedPlan(
+    related = RelatedSpec(
         name="Orders",
         source=write_csv(folder / "orders.csv", orders),
         table="",
@@ -42,9 +42,9 @@ def snapshot_of(folder: Path, *keys: str, on: str = "id", orders: Sequence[Seque
         order_by="-date",
         limit=3,
     )
-    plan = Plan(source=write_csv(folder / "customers.csv", CUSTOMERS), related=(related,), keys=keys)
-    run_import(plan, folder / "state")
-    snapshot = open_snapshot(folder / "state", plan)
+    spec = ImportSpec(source=write_csv(folder / "customers.csv", CUSTOMERS), related=(related,), keys=keys)
+    run_import(spec, folder / "state")
+    snapshot = open_snapshot(folder / "state", spec)
     assert snapshot is not None
     return snapshot
 
@@ -87,17 +87,17 @@ def test_several_keys_give_each_customer_once(tmp_path: Path) -> None:
 
 def test_a_key_of_everybody_gives_as_many_as_a_card_holds(tmp_path: Path) -> None:
     rows = [("email", "group"), *((f"a{n}@example.com", "all") for n in range(3 * MAX_FOUND))]
-    plan = Plan(source=write_csv(tmp_path / "customers.csv", rows), keys=("group",))
-    run_import(plan, tmp_path / "state")
-    snapshot = open_snapshot(tmp_path / "state", plan)
+    spec = ImportSpec(source=write_csv(tmp_path / "customers.csv", rows), keys=("group",))
+    run_import(spec, tmp_path / "state")
+    snapshot = open_snapshot(tmp_path / "state", spec)
     assert snapshot is not None
     assert len(snapshot.find_by_keys([("group", "all")])) == MAX_FOUND + 1
 
 
 def test_other_keys_are_another_plan(tmp_path: Path) -> None:
     snapshot_of(tmp_path, "id")
-    plan = Plan(source=tmp_path / "customers.csv")
-    assert open_snapshot(tmp_path / "state", plan) is None
+    spec = ImportSpec(source=tmp_path / "customers.csv")
+    assert open_snapshot(tmp_path / "state", spec) is None
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_other_keys_are_another_plan(tmp_path: Path) -> None:
     ],
 )
 def test_a_column_that_is_not_there_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImportRefused) as caught:
         snapshot_of(tmp_path, name)
     assert sentence in str(caught.value)
 

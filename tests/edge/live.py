@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from appliance.config.schema import Limits
 from appliance.edge.listener import Listener
 from appliance.edge.response import CONTINUE
-from appliance.edge.site import Limits
 from appliance.edge.tls import server_context
 from tests.edge.wire import Apps, RecordingSite, make_site, split
 from tests.server import make_pair
@@ -94,7 +94,7 @@ def live(make_apps: MakeApps, folder: Path | None, limits: Limits | None = None)
 
     async def serve() -> None:
         site = replace(make_site(make_apps()), timer=time.perf_counter, clock=time.time)
-        listener = Listener([listening], context, site, limits or Limits(), loop)
+        listener = Listener([listening], context, site, limits or Limits(max_per_source=None), loop)
         port = listening.getsockname()[1]
         listener.start()
         made.append(Live(listener, site, port, client, loop))

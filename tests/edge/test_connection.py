@@ -8,10 +8,10 @@ import weakref
 
 import pytest
 
+from appliance.config.schema import Limits
 from appliance.edge.connection import LINGER_BYTES, Connection
 from appliance.edge.refusals import Refusal
 from appliance.edge.request_parser import BYTES_PER_TURN
-from appliance.edge.site import Limits
 from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import SignedRequest

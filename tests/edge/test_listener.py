@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from appliance.config.schema import Limits
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.edge.response import CONTINUE
-from appliance.edge.site import Limits
 from tests.edge.cases import GET, HALF, POST, SAMPLE, Case, post, reply_of
 from tests.edge.live import Live, MakeApps, exchange, live, reset
 from tests.edge.records import APPLICATION, HANDSHAKE, KEY_UPDATE, Forger

@@ -11,10 +11,11 @@ from typing import Any
 import httptools
 import pytest
 
+from appliance.config.schema import Limits
 from appliance.edge.connection import Connection
 from appliance.edge.connections import ConnectionRegistry
 from appliance.edge.request_parser import RequestParser
-from appliance.edge.site import Limits, Mount, Site, by_path
+from appliance.edge.site import Mount, Site, by_path
 from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import SignedRequest
@@ -62,7 +63,7 @@ class Wire(asyncio.Transport):
         self.timers: list[Callable[[], object]] = []
         self.turns: list[Callable[[], object]] = []  # what is to happen in the next turn of the loop
         self.registry = ConnectionRegistry(
-            site, limits or Limits(), self._call_later, self._call_soon, lambda source: None
+            site, limits or Limits(max_per_source=None), self._call_later, self._call_soon, lambda source: None
         )
         self.sent = bytearray()
         self.paused = self.closed = self.aborted = self.eof = False

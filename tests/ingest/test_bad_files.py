@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from appliance.customers.snapshot_store import newest
-from appliance.ingest.spec import Plan, Refused, RelatedPlan
+from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
 from tests.factory import run_import
 
 GOOD = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
-ORDERS = RelatedPlan(
+ORDERS = RelatedSpec(
     name="orders", source=Path("orders.csv"), table="orders", key="customer", on="id", order_by="-date"
 )
 
 
-def csv_case(name, content, sentence, file="c.csv", **plan):
-    return pytest.param(file, content, plan, sentence, id=name)
+def csv_case(name, content, sentence, file="c.csv", **spec):
+    return pytest.param(file, content, spec, sentence, id=name)
 
 
-def sqlite_case(name, statements, sentence, **plan):
+def sqlite_case(name, statements, sentence, **spec):
     def write(file):
         with closing(sqlite3.connect(file)) as database, database:
             for statement in statements:
                 database.execute(statement)
         database.close()
 
-    return pytest.param("c.db", write, plan, sentence, id=name)
+    return pytest.param("c.db", write, spec, sentence, id=name)
 
 
 def damaged(offset, content, size=40_000):
@@ -432,14 +432,14 @@ def test_refused_with_a_sentence(file, content, options, sentence, large, tmp_pa
         if name != "related"
     }
     related = tuple(
-        RelatedPlan(**{**{n: getattr(r, n) for n in r.__dataclass_fields__}, "source": tmp_path / r.source})
+        RelatedSpec(**{**{n: getattr(r, n) for n in r.__dataclass_fields__}, "source": tmp_path / r.source})
         for r in options.get("related", ())
     )
-    plan = Plan(source=path, related=related, **absolute)
-    with pytest.raises(Refused) as caught:
-        run_import(plan, tmp_path / "state")
+    spec = ImportSpec(source=path, related=related, **absolute)
+    with pytest.raises(ImportRefused) as caught:
+        run_import(spec, tmp_path / "state")
     assert str(caught.value).replace(f"{tmp_path}/", "") == sentence
-    assert newest(tmp_path / "state", plan.digest()) is None
+    assert newest(tmp_path / "state", spec.digest()) is None
     assert sorted(one.name for one in (tmp_path / "state").iterdir()) == ["lock"]
 
 
@@ -452,8 +452,8 @@ def test_no_sentence_holds_a_customer(tmp_path):
         b'Ada,,"ada@example.com"\n',
     ):
         source.write_bytes(content)
-        with pytest.raises(Refused) as caught:
-            run_import(Plan(source=source), tmp_path / "state")
+        with pytest.raises(ImportRefused) as caught:
+            run_import(ImportSpec(source=source), tmp_path / "state")
         assert "Ada" not in str(caught.value)
         assert "ada@" not in str(caught.value)
 

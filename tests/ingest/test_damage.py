@@ -18,7 +18,7 @@ import pytest
 
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import ImportRefused, ImportSpec
 from appliance.service import importing
 from appliance.service.importing import Done, Failed, ImportChild
 from tests.factory import run_import, write_csv
@@ -35,9 +35,9 @@ OLD, NEW = rows("old"), rows("new")
 SETS = [{row[0]: row for row in OLD}, {row[0]: row for row in NEW}]
 
 
-def read_all(folder, plan):
+def read_all(folder, spec):
     """Give all customers of the newest snapshot by address, as the look-up finds them."""
-    snapshot = open_newest(folder, plan.digest())
+    snapshot = open_newest(folder, spec.digest())
     try:
         found = {}
         for address, *_ in OLD:
@@ -55,8 +55,8 @@ def import_cut_files(tmp_path, choose):
     numbers of rows that were taken, None for a refusal.
     """
     source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
-    plan = Plan(source=source)
-    run_import(plan, tmp_path / "old")
+    spec = ImportSpec(source=source)
+    run_import(spec, tmp_path / "old")
     whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
     generation = (tmp_path / "old" / "00000001.db").read_bytes()
     seen = set()
@@ -66,10 +66,10 @@ def import_cut_files(tmp_path, choose):
         (tmp_path / "state" / "00000001.db").write_bytes(generation)
         source.write_bytes(whole[:cut])
         try:
-            taken = run_import(plan, tmp_path / "state").rows
-        except Refused:
+            taken = run_import(spec, tmp_path / "state").rows
+        except ImportRefused:
             taken = None
-        found = read_all(tmp_path / "state", plan)
+        found = read_all(tmp_path / "state", spec)
         if taken is None:
             assert found == SETS[0], cut
         else:
@@ -96,20 +96,20 @@ def test_cut_at_every_kind_of_byte(tmp_path):
     assert import_cut_files(tmp_path, cuts_of_each_kind) == {None, *range(160, 201)}
 
 
-def child_import(plan, folder):
+def child_import(spec, folder):
     """Import as the service does, in a child."""
-    return ImportChild(plan, folder).result()
+    return ImportChild(spec, folder).result()
 
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 4000, -30, -1])
 def test_cut_read_by_a_child(cut, tmp_path):
     source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
-    plan = Plan(source=source)
-    assert isinstance(child_import(plan, tmp_path / "state"), Done)
+    spec = ImportSpec(source=source)
+    assert isinstance(child_import(spec, tmp_path / "state"), Done)
     whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
     source.write_bytes(whole[:cut])
-    result = child_import(plan, tmp_path / "state")
-    found = read_all(tmp_path / "state", plan)
+    result = child_import(spec, tmp_path / "state")
+    found = read_all(tmp_path / "state", spec)
     assert isinstance(result, Done) is (cut == -1)  # which leaves the CR of the last CRLF
     assert found == SETS[cut == -1]
 
@@ -198,7 +198,7 @@ def test_random_faults(seed, suffix, tmp_path):
     """
     dice = random.Random(f"{seed}{suffix}")
     source, sums = tmp_path / f"c{suffix}", tmp_path / "sums"
-    plan = Plan(source=source, checksum_file=sums)
+    spec = ImportSpec(source=source, checksum_file=sums)
     wholes = []
     for customers in (OLD, NEW):
         write_source(source, customers)
@@ -206,27 +206,27 @@ def test_random_faults(seed, suffix, tmp_path):
     digests = [hashlib.sha256(whole).hexdigest() for whole in wholes]
     source.write_bytes(wholes[0])
     sums.write_text(f"{digests[0]}  c{suffix}\n")
-    run_import(plan, tmp_path / "state")
+    run_import(spec, tmp_path / "state")
 
-    with reader(tmp_path / "state", plan):
+    with reader(tmp_path / "state", spec):
         for number in range(10):
             clear(source)
             source.write_bytes(wholes[number % 2])
             which = dice.randrange(2)
             sums.write_text(f"{digests[which]}  c{suffix}\n")
             dice.choice(FAULTS)(source, wholes[which], dice)
-            result = child_import(plan, tmp_path / "state")
+            result = child_import(spec, tmp_path / "state")
             if isinstance(result, Done):
                 assert source.read_bytes() == wholes[which]
-                assert read_all(tmp_path / "state", plan) == SETS[which]
+                assert read_all(tmp_path / "state", spec) == SETS[which]
             else:
                 assert isinstance(result, Failed)
                 assert len(result.sentence) > 20
-            assert read_all(tmp_path / "state", plan) in SETS
+            assert read_all(tmp_path / "state", spec) in SETS
 
 
 @contextlib.contextmanager
-def reader(folder, plan):
+def reader(folder, spec):
     """Look up all customers again and again, in a process of its own as a worker does; fail if one is of no set."""
     ending, end = os.pipe()
     child = os.fork()
@@ -234,7 +234,7 @@ def reader(folder, plan):
         os.close(end)
         code = 1
         try:
-            while read_all(folder, plan) in SETS:
+            while read_all(folder, spec) in SETS:
                 if select.select([ending], [], [], 0.002)[0]:  # the importer wants the processor, too
                     code = 0
                     break
@@ -255,8 +255,8 @@ def reader(folder, plan):
 def test_a_child_that_is_killed_is_a_refusal(tmp_path):
     source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
     os.mkfifo(tmp_path / "pipe")
-    plan = Plan(source=source)
-    child = ImportChild(plan, tmp_path / "state")
+    spec = ImportSpec(source=source)
+    child = ImportChild(spec, tmp_path / "state")
     child.kill()
     result = child.result()
     assert isinstance(result, Done) or "killed by signal 9" in result.sentence
@@ -265,10 +265,10 @@ def test_a_child_that_is_killed_is_a_refusal(tmp_path):
 IN_LITTLE_MEMORY = """
 import sys
 from pathlib import Path
-from appliance.ingest.spec import Plan
+from appliance.ingest.spec import ImportSpec
 from appliance.service import importing
 importing.MAX_MEMORY = 1024 * 1024  # less than it has already: not one page more
-print(importing.ImportChild(Plan(source=Path(sys.argv[1])), Path(sys.argv[2])).result())
+print(importing.ImportChild(ImportSpec(source=Path(sys.argv[1])), Path(sys.argv[2])).result())
 """
 
 
@@ -286,29 +286,29 @@ def test_a_child_that_cannot_be_started_is_a_refusal_that_may_pass(call, tmp_pat
     def refuse():
         raise OSError(errno.EMFILE if call == "pipe" else errno.EAGAIN, "not now")
 
-    plan = Plan(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    spec = ImportSpec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
     before = set(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as context:
         context.setattr(os, call, refuse)
-        with pytest.raises(Refused, match=r"no process can be started: not now; raise the limit of") as caught:
-            ImportChild(plan, tmp_path / "state")
+        with pytest.raises(ImportRefused, match=r"no process can be started: not now; raise the limit of") as caught:
+            ImportChild(spec, tmp_path / "state")
     assert caught.value.transient
     assert set(os.listdir("/proc/self/fd")) == before
-    assert isinstance(ImportChild(plan, tmp_path / "state").result(), Done)
+    assert isinstance(ImportChild(spec, tmp_path / "state").result(), Done)
 
 
 def test_a_child_without_descriptors_is_a_refusal_that_may_pass(tmp_path, monkeypatch):
     def none_left(*_):
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
-    plan = Plan(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    spec = ImportSpec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
     with monkeypatch.context() as context:
         context.setattr(importing, "limit", none_left)
-        result = ImportChild(plan, tmp_path / "state").result()
+        result = ImportChild(spec, tmp_path / "state").result()
     assert isinstance(result, Failed)
     assert "Too many open files" in result.sentence
     assert result.transient
-    assert isinstance(ImportChild(plan, tmp_path / "state").result(), Done)
+    assert isinstance(ImportChild(spec, tmp_path / "state").result(), Done)
 
 
 def test_a_large_file_is_read_in_one_process_if_there_can_be_no_second(tmp_path, monkeypatch):
@@ -317,7 +317,7 @@ def test_a_large_file_is_read_in_one_process_if_there_can_be_no_second(tmp_path,
 
     monkeypatch.setattr("appliance.ingest.snapshot_builder._LARGE", 0)
     monkeypatch.setattr(os, "fork", refuse)
-    plan = Plan(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    spec = ImportSpec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
     before = set(os.listdir("/proc/self/fd"))
-    assert run_import(plan, tmp_path / "state").rows == len(OLD)
+    assert run_import(spec, tmp_path / "state").rows == len(OLD)
     assert set(os.listdir("/proc/self/fd")) == before

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 
 from appliance.customers.address import normalise
 from appliance.customers.record import fields_of
-from appliance.customers.snapshot import MAX_JOINED, Snapshot, SnapshotFault, file_of, generation_of, generations
+from appliance.customers.snapshot import MAX_JOIN_KEYS, Snapshot, SnapshotFault, file_of, generation_of, generations
 from appliance.customers.snapshot_store import newest
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.importer import STEPS, import_customers
-from appliance.ingest.spec import Plan, Refused, RelatedPlan
+from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
 from tests.factory import CUSTOMERS, NOW, Timer, open_snapshot, run_import, write_csv
 
 
 @pytest.fixture
-def plan(tmp_path):
-    return Plan(source=write_csv(tmp_path / "customers.csv"))
+def spec(tmp_path):
+    return ImportSpec(source=write_csv(tmp_path / "customers.csv"))
 
 
 @pytest.fixture
@@ -34,26 +34,26 @@ def folder(tmp_path):
     return tmp_path / "state"
 
 
-def names(folder, plan, *addresses):
+def names(folder, spec, *addresses):
     """Give the names of the customers that are found by each address."""
-    snapshot = open_snapshot(folder, plan)
+    snapshot = open_snapshot(folder, spec)
     found = [record.name for record in snapshot.find(addresses)]
     snapshot.close()
     return found
 
 
-def write(plan, rows):
-    write_csv(plan.source, rows)
-    return plan
+def write(spec, rows):
+    write_csv(spec.source, rows)
+    return spec
 
 
 # What is found
 
 
-def test_every_row_and_nothing_else(plan, folder):
-    report = run_import(plan, folder)
+def test_every_row_and_nothing_else(spec, folder):
+    report = run_import(spec, folder)
     assert (report.generation, report.rows, report.addresses, report.bad_rows) == (1, 6, 6, 0)
-    snapshot = open_snapshot(folder, plan)
+    snapshot = open_snapshot(folder, spec)
     for row in CUSTOMERS[1:]:
         (record,) = snapshot.find((normalise(row[0]) or "",))
         assert list(fields_of(record)) == list(zip(CUSTOMERS[0], row, strict=True))
@@ -63,7 +63,7 @@ def test_every_row_and_nothing_else(plan, folder):
     snapshot.close()
 
 
-def test_several_columns_and_several_addresses_in_a_cell(folder, plan):
+def test_several_columns_and_several_addresses_in_a_cell(folder, spec):
     rows = [
         ("email", "name", "other"),
         ("ann@example.com; A.Lee@example.org", "Ann", "ann@example.net"),
@@ -72,28 +72,28 @@ def test_several_columns_and_several_addresses_in_a_cell(folder, plan):
         ("ann@example.com", "Di", ""),
         ("", "Ed", ""),
     ]
-    plan = Plan(source=write(plan, rows).source, addresses=("Email", "other"))
-    report = run_import(plan, folder)
+    spec = ImportSpec(source=write(spec, rows).source, addresses=("Email", "other"))
+    report = run_import(spec, folder)
     assert (report.rows, report.addresses, report.without_address, report.shared_addresses) == (5, 7, 1, 1)
-    assert names(folder, plan, "a.lee@example.org") == names(folder, plan, "ann@example.net") == ["Ann"]
-    assert names(folder, plan, "bob@example.org") == ["Bob"]
-    assert names(folder, plan, "cy@example.com") == ["Cy"]
-    assert names(folder, plan, "ann@example.com") == ["Ann", "Di"]  # in the order of the file
-    assert names(folder, plan, "none") == []
+    assert names(folder, spec, "a.lee@example.org") == names(folder, spec, "ann@example.net") == ["Ann"]
+    assert names(folder, spec, "bob@example.org") == ["Bob"]
+    assert names(folder, spec, "cy@example.com") == ["Cy"]
+    assert names(folder, spec, "ann@example.com") == ["Ann", "Di"]  # in the order of the file
+    assert names(folder, spec, "none") == []
 
 
-def test_a_cell_of_two_lines(folder, plan):
+def test_a_cell_of_two_lines(folder, spec):
     rows = [("email", "name"), ("ann@example.com\nbob@example.com", "A&B"), ("cy@example.com", "Cy")]
-    run_import(write(plan, rows), folder)
-    assert names(folder, plan, "ann@example.com") == names(folder, plan, "bob@example.com") == ["A&B"]
-    assert names(folder, plan, "cy@example.com") == ["Cy"]
+    run_import(write(spec, rows), folder)
+    assert names(folder, spec, "ann@example.com") == names(folder, spec, "bob@example.com") == ["A&B"]
+    assert names(folder, spec, "cy@example.com") == ["Cy"]
 
 
-def test_tags_are_other_people_unless_the_operator_says_so(folder, plan):
+def test_tags_are_other_people_unless_the_operator_says_so(folder, spec):
     rows = [("email", "name"), ("ann+shop@example.com", "Ann"), ("ann@example.com", "Other Ann")]
-    run_import(write(plan, rows), folder)
-    assert names(folder, plan, "ann@example.com") == ["Other Ann"]
-    folded = Plan(source=plan.source, plus_addressing=True)
+    run_import(write(spec, rows), folder)
+    assert names(folder, spec, "ann@example.com") == ["Other Ann"]
+    folded = ImportSpec(source=spec.source, plus_addressing=True)
     run_import(folded, folder)
     assert names(folder, folded, "ann@example.com") == ["Ann", "Other Ann"]
 
@@ -116,9 +116,9 @@ def test_every_dialect(encoding, delimiter, line_end, suffix, tmp_path):
     for begin in ("", f"sep={delimiter}{line_end}"):
         source = tmp_path / f"c{suffix}"
         source.write_bytes(encode(begin + text.getvalue(), encoding))
-        plan = Plan(source=source, encoding="cp1252" if encoding == "cp1252" else "")
-        run_import(plan, tmp_path / "state")
-        snapshot = open_snapshot(tmp_path / "state", plan)
+        spec = ImportSpec(source=source, encoding="cp1252" if encoding == "cp1252" else "")
+        run_import(spec, tmp_path / "state")
+        snapshot = open_snapshot(tmp_path / "state", spec)
         (record,) = snapshot.find(("jürgen@example.com",))
         assert [value for _, value in fields_of(record)] == rows[1]
         snapshot.close()
@@ -144,10 +144,10 @@ def test_any_rows_are_found_again(rows, delimiter, line_end, encoding, quoting, 
     with open(source, "w", encoding=encoding, newline="") as text:
         writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end, quoting=quoting)
         writer.writerows([("email", "name", "note"), *rows])
-    plan = Plan(source=source, max_shrink=1.0)
-    report = run_import(plan, tmp_path / "any")
+    spec = ImportSpec(source=source, max_shrink=1.0)
+    report = run_import(spec, tmp_path / "any")
     assert report.rows == len(rows)
-    snapshot = open_snapshot(tmp_path / "any", plan)
+    snapshot = open_snapshot(tmp_path / "any", spec)
     expected = {}
     for row in rows:
         expected.setdefault(normalise(row[0]), []).append(row)
@@ -162,17 +162,17 @@ def many(count):
     return [("email", "name"), *((f"a{n}@example.com", f"Name {n}") for n in range(count))]
 
 
-def test_a_large_file_gives_what_a_small_one_does(plan, folder, tmp_path, monkeypatch):
+def test_a_large_file_gives_what_a_small_one_does(spec, folder, tmp_path, monkeypatch):
     """It is read in another process, with bad rows and several addresses in some of its many portions."""
     rows = many(9000)
     rows[7000] = ("none", "No Address")
     rows[8000] = ("x@example.com y@example.com", "Two")
-    write(plan, rows)
+    write(spec, rows)
     reports = []
     for large, state in ((-1, folder), (1 << 40, tmp_path / "other")):
         monkeypatch.setattr("appliance.ingest.snapshot_builder._LARGE", large)
-        reports.append(run_import(plan, state))
-        assert names(state, plan, "a17@example.com", "y@example.com", "a8998@example.com") == [
+        reports.append(run_import(spec, state))
+        assert names(state, spec, "a17@example.com", "y@example.com", "a8998@example.com") == [
             "Name 17",
             "Two",
             "Name 8998",
@@ -181,15 +181,15 @@ def test_a_large_file_gives_what_a_small_one_does(plan, folder, tmp_path, monkey
     assert (reports[0].rows, reports[0].addresses, reports[0].bad[0].line) == (8999, 9000, 7001)
 
 
-def test_the_reading_process_is_killed(plan, folder, monkeypatch):
+def test_the_reading_process_is_killed(spec, folder, monkeypatch):
     monkeypatch.setattr("appliance.ingest.snapshot_builder._LARGE", -1)
 
-    def killed(plan, copy):
+    def killed(spec, copy):
         yield os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr("appliance.ingest.snapshot_builder.read_customers", killed)
-    with pytest.raises(Refused, match="the process that reads the file was ended") as caught:
-        run_import(plan, folder)
+    with pytest.raises(ImportRefused, match="the process that reads the file was ended") as caught:
+        run_import(spec, folder)
     assert caught.value.transient
 
 
@@ -209,9 +209,9 @@ def make_database(file, rows=CUSTOMERS, *more):
 def test_a_table_and_a_view(tmp_path, folder):
     view = """CREATE VIEW "paying customers" AS SELECT email AS "E-Mail", name FROM customers WHERE plan = 'Pro'"""
     source = make_database(tmp_path / "c.sqlite3", CUSTOMERS, view)
-    plan = Plan(source=source, table="Customers")
-    assert run_import(plan, folder).rows == 6
-    paying = Plan(source=source, table="paying customers", addresses=("e-mail",))
+    spec = ImportSpec(source=source, table="Customers")
+    assert run_import(spec, folder).rows == 6
+    paying = ImportSpec(source=source, table="paying customers", addresses=("e-mail",))
     assert run_import(paying, folder).rows == 3
     assert names(folder, paying, "ann@example.com", "jackie.chan@example.com") == ["Ann Lee"]
     assert sorted(file.name for file in folder.iterdir()) == ["00000001.db", "00000002.db", "lock"]
@@ -224,9 +224,9 @@ def test_values_become_texts(tmp_path, folder):
         values = ("x@example.com", 7, 7.0, 0.1, None, "Jürgen".encode(), -(2**63), b"\xff" * 2000)
         database.execute("INSERT INTO customers VALUES(?, ?, ?, ?, ?, ?, ?, ?)", values)
     database.close()
-    plan = Plan(source=source)
-    run_import(plan, folder)
-    snapshot = open_snapshot(folder, plan)
+    spec = ImportSpec(source=source)
+    run_import(spec, folder)
+    snapshot = open_snapshot(folder, spec)
     (record,) = snapshot.find(("x@example.com",))
     assert [value for _, value in fields_of(record)][1:] == [
         *("7", "7", "0.1", "", "Jürgen", "-9223372036854775808", "(2,000 bytes)")
@@ -237,19 +237,19 @@ def test_values_become_texts(tmp_path, folder):
 def test_a_database_in_use(tmp_path, folder):
     """In WAL mode what is committed is seen, whatever its writer is doing; nothing is left beside the file."""
     source = make_database(tmp_path / "c.db")
-    plan = Plan(source=source)
+    spec = ImportSpec(source=source)
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
     writer.execute("INSERT INTO customers VALUES('new@example.com', 'New', '')")
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("INSERT INTO customers VALUES('later@example.com', 'Later', '')")
-    run_import(plan, folder)
-    assert names(folder, plan, "new@example.com", "later@example.com") == ["New"]
+    run_import(spec, folder)
+    assert names(folder, spec, "new@example.com", "later@example.com") == ["New"]
     writer.execute("COMMIT")
     writer.close()
     assert not list(tmp_path.glob("c.db-*"))
-    run_import(plan, folder)
-    assert names(folder, plan, "later@example.com") == ["Later"]
+    run_import(spec, folder)
+    assert names(folder, spec, "later@example.com") == ["Later"]
     assert not list(tmp_path.glob("c.db-*"))
 
 
@@ -258,14 +258,14 @@ def test_a_link_to_a_database_in_use(tmp_path, folder):
     (tmp_path / "elsewhere").mkdir()
     source = make_database(tmp_path / "elsewhere" / "real.db")
     (tmp_path / "c.db").symlink_to(source)
-    plan = Plan(source=tmp_path / "c.db")
+    spec = ImportSpec(source=tmp_path / "c.db")
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
-    before = fingerprint(plan)
+    before = fingerprint(spec)
     writer.execute("INSERT INTO customers VALUES('new@example.com', 'New', '')")
-    assert fingerprint(plan) != before
-    run_import(plan, folder)
-    assert names(folder, plan, "new@example.com") == ["New"]
+    assert fingerprint(spec) != before
+    run_import(spec, folder)
+    assert names(folder, spec, "new@example.com") == ["New"]
     writer.close()
 
 
@@ -274,11 +274,11 @@ def test_a_locked_database(tmp_path, folder, monkeypatch):
     source = make_database(tmp_path / "c.db")
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(Refused, match=r"c\.db is locked by what writes it; it will be looked at again") as caught:
-        run_import(Plan(source=source), folder)
+    with pytest.raises(ImportRefused, match=r"c\.db is locked by what writes it; it will be looked at again") as caught:
+        run_import(ImportSpec(source=source), folder)
     assert caught.value.transient
     writer.close()
-    assert run_import(Plan(source=source), folder).rows == 6
+    assert run_import(ImportSpec(source=source), folder).rows == 6
 
 
 AS_NOBODY = """
@@ -286,12 +286,12 @@ import os, sys, tests.factory
 from pathlib import Path
 from appliance.ingest.fingerprint import fingerprint
 from appliance.customers.address import normalise
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import ImportSpec, ImportRefused
 normalise("x@exämple.com")  # loads what nobody may not be able to read
 os.setgid(65534); os.setuid(65534)
 try:
-    tests.factory.run_import(Plan(source=Path(sys.argv[1])), Path(sys.argv[2]))
-except Refused as refused:
+    tests.factory.run_import(ImportSpec(source=Path(sys.argv[1])), Path(sys.argv[2]))
+except ImportRefused as refused:
     print(refused)
 """
 
@@ -366,7 +366,7 @@ ORDERS = [
 def test_related_rows(order_by, limit, numbers, tmp_path, folder):
     """Those of a customer, in order: numbers by size, empty ones last, no more than the limit."""
     customers = write_csv(tmp_path / "c.csv", [("ID", "email"), ("7", "ann@example.com"), ("9", "bob@example.com")])
-    orders = RelatedPlan(
+    orders = RelatedSpec(
         name="orders",
         source=write_csv(tmp_path / "o.csv", ORDERS),
         table="orders",
@@ -375,9 +375,9 @@ def test_related_rows(order_by, limit, numbers, tmp_path, folder):
         order_by=order_by,
         limit=limit,
     )
-    plan = Plan(source=customers, related=(orders,))
-    assert run_import(plan, folder).related == {"orders": 7}
-    snapshot = open_snapshot(folder, plan)
+    spec = ImportSpec(source=customers, related=(orders,))
+    assert run_import(spec, folder).related == {"orders": 7}
+    snapshot = open_snapshot(folder, spec)
     ann, bob = snapshot.find(("ann@example.com", "bob@example.com"))
     assert [order.number for order in ann.orders] == numbers
     assert bob.orders == ()
@@ -388,10 +388,10 @@ def test_related_by_address(tmp_path, folder):
     """Rows that name an address are matched in its normal form."""
     customers = write_csv(tmp_path / "c.csv", [("email", "name"), ("Ann@Example.com", "Ann")])
     tickets = write_csv(tmp_path / "t.csv", [("mail", "text"), ("ANN@example.com", "one"), ("bob@example.com", "two")])
-    related = RelatedPlan(name="tickets", source=tickets, table="", key="mail", on="email")
-    plan = Plan(source=customers, related=(related,))
-    run_import(plan, folder)
-    snapshot = open_snapshot(folder, plan)
+    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on="email")
+    spec = ImportSpec(source=customers, related=(related,))
+    run_import(spec, folder)
+    snapshot = open_snapshot(folder, spec)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [ticket.text for ticket in ann.tickets] == ["one"]
     snapshot.close()
@@ -400,9 +400,11 @@ def test_related_by_address(tmp_path, folder):
 def test_bad_rows_of_a_related_file_count_too(tmp_path, folder):
     customers = write_csv(tmp_path / "c.csv", [("id", "email"), ("7", "ann@example.com")])
     orders = write_csv(tmp_path / "o.csv", [("id",), ("7", "two cells")])
-    plan = Plan(source=customers, related=(RelatedPlan(name="orders", source=orders, table="", key="id", on="id"),))
-    with pytest.raises(Refused, match=r"1 of 1 rows are bad.*o\.csv:2: 2 cells"):
-        run_import(plan, folder)
+    spec = ImportSpec(
+        source=customers, related=(RelatedSpec(name="orders", source=orders, table="", key="id", on="id"),)
+    )
+    with pytest.raises(ImportRefused, match=r"1 of 1 rows are bad.*o\.csv:2: 2 cells"):
+        run_import(spec, folder)
 
 
 def test_related_by_any_of_several_addresses(tmp_path, folder):
@@ -410,10 +412,10 @@ def test_related_by_any_of_several_addresses(tmp_path, folder):
     tickets = write_csv(
         tmp_path / "t.csv", [("mail", "text"), ("A.Lee@example.org", "one"), ("ann@example.com", "two")]
     )
-    related = RelatedPlan(name="tickets", source=tickets, table="", key="mail", on=" Email ")
-    plan = Plan(source=customers, related=(related,), plus_addressing=True)
-    run_import(plan, folder)
-    snapshot = open_snapshot(folder, plan)
+    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on=" Email ")
+    spec = ImportSpec(source=customers, related=(related,), plus_addressing=True)
+    run_import(spec, folder)
+    snapshot = open_snapshot(folder, spec)
     (ann,) = snapshot.find(("ann@example.com",))
     assert ([ticket.text for ticket in ann.tickets], ann.tickets.total) == (["two", "one"], 2)
     snapshot.close()
@@ -421,15 +423,15 @@ def test_related_by_any_of_several_addresses(tmp_path, folder):
 
 def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
     """A card of 16 MB took 0.8 s, in which the worker answered nobody."""
-    addresses = [f"a{number}@example.com" for number in range(MAX_JOINED + 1)]
+    addresses = [f"a{number}@example.com" for number in range(MAX_JOIN_KEYS + 1)]
     customers = write_csv(tmp_path / "c.csv", [("email",), (" ".join(addresses),)])
     tickets = write_csv(tmp_path / "t.csv", [("mail",), *((address,) for address in addresses)])
-    related = RelatedPlan(name="tickets", source=tickets, table="", key="mail", on="email")
-    plan = Plan(source=customers, related=(related,))
-    run_import(plan, folder)
-    snapshot = open_snapshot(folder, plan)
+    related = RelatedSpec(name="tickets", source=tickets, table="", key="mail", on="email")
+    spec = ImportSpec(source=customers, related=(related,))
+    run_import(spec, folder)
+    snapshot = open_snapshot(folder, spec)
     (found,) = snapshot.find((addresses[-1],))
-    assert [ticket.mail for ticket in found.tickets] == addresses[:MAX_JOINED]
+    assert [ticket.mail for ticket in found.tickets] == addresses[:MAX_JOIN_KEYS]
     snapshot.close()
 
 
@@ -447,14 +449,14 @@ def test_a_cell_of_very_many_addresses_has_a_bounded_card(tmp_path, folder):
 def test_a_related_file_is_guarded_by_itself(orders, sentence, tmp_path, folder):
     """However many customers there are: cards would say in silence that somebody has no orders."""
     source = write_csv(tmp_path / "c.csv", [("id", "email"), *((str(n), f"a{n}@example.com") for n in range(20_000))])
-    related = RelatedPlan(
+    related = RelatedSpec(
         name="orders", source=write_csv(tmp_path / "o.csv", [("id",), *[("1",)] * 100]), table="", key="id", on="id"
     )
-    plan = Plan(source=source, related=(related,))
-    assert run_import(plan, folder).related == {"orders": 100}
+    spec = ImportSpec(source=source, related=(related,))
+    assert run_import(spec, folder).related == {"orders": 100}
     write_csv(related.source, [("id",), *orders])
-    with pytest.raises(Refused, match=sentence):
-        run_import(plan, folder)
+    with pytest.raises(ImportRefused, match=sentence):
+        run_import(spec, folder)
 
 
 def test_tables_of_one_file_are_guarded_each_by_itself(tmp_path, folder):
@@ -467,133 +469,137 @@ def test_tables_of_one_file_are_guarded_each_by_itself(tmp_path, folder):
         database.execute("CREATE TABLE orders(id)")
         database.executemany("INSERT INTO orders VALUES(?)", ((n,) for n in range(20)))
     database.close()
-    related = RelatedPlan(name="orders", source=source, table="orders", key="id", on="id")
-    report = run_import(Plan(source=source, related=(related,)), folder)
+    related = RelatedSpec(name="orders", source=source, table="orders", key="id", on="id")
+    report = run_import(ImportSpec(source=source, related=(related,)), folder)
     assert (report.rows, report.bad_rows, report.related) == (1000, 5, {"orders": 20})
 
 
 def test_good_related_rows_outweigh_few_bad_ones(tmp_path, folder):
     source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
     rows = [("id",), *[("1",)] * 1000, ("x", "y")]
-    related = RelatedPlan(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
-    report = run_import(Plan(source=source, related=(related,)), folder)
+    related = RelatedSpec(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
+    report = run_import(ImportSpec(source=source, related=(related,)), folder)
     assert (report.bad_rows, report.related) == (1, {"orders": 1000})
 
 
-def test_a_few_bad_rows_are_left_out_and_reported(plan, folder):
+def test_a_few_bad_rows_are_left_out_and_reported(spec, folder):
     rows = [("email", "name"), *((f"a{n}@example.com", "A") for n in range(5000)), *(("none", "X") for _ in range(30))]
-    report = run_import(write(plan, rows), folder)
+    report = run_import(write(spec, rows), folder)
     assert (report.rows, report.bad_rows, len(report.bad)) == (5000, 30, 20)
     assert (report.bad[0].line, report.bad[0].why) == (5002, '"email" contains a value that is not an email address')
 
 
 @pytest.mark.parametrize(("rows", "refused"), [(80, False), (79, True), (1, True)])
-def test_shrinking(rows, refused, plan, folder):
+def test_shrinking(rows, refused, spec, folder):
     def some(count):
         return [("email", "name"), *((f"a{n}@example.com", "A") for n in range(count))]
 
-    run_import(write(plan, some(100)), folder)
-    write(plan, some(rows))
+    run_import(write(spec, some(100)), folder)
+    write(spec, some(rows))
     if refused:
-        with pytest.raises(Refused, match=rf"shrank by {100 - rows}%, from 100 to {rows} customers, and .* allows 20%"):
-            run_import(plan, folder)
-        assert newest(folder, plan.digest()).rows == 100
-        assert run_import(Plan(source=plan.source, max_shrink=1.0), folder).rows == rows
+        with pytest.raises(
+            ImportRefused, match=rf"shrank by {100 - rows}%, from 100 to {rows} customers, and .* allows 20%"
+        ):
+            run_import(spec, folder)
+        assert newest(folder, spec.digest()).rows == 100
+        assert run_import(ImportSpec(source=spec.source, max_shrink=1.0), folder).rows == rows
     else:
-        assert run_import(plan, folder).rows == rows
+        assert run_import(spec, folder).rows == rows
 
 
-def test_no_room(plan, folder, monkeypatch):
+def test_no_room(spec, folder, monkeypatch):
     monkeypatch.setattr("appliance.ingest.validation._ROOM", 1 << 62)
-    with pytest.raises(Refused, match=r"has [\d,]+ MiB free, and the import needs [\d,]+ MiB; make room there"):
-        run_import(plan, folder)
+    with pytest.raises(ImportRefused, match=r"has [\d,]+ MiB free, and the import needs [\d,]+ MiB; make room there"):
+        run_import(spec, folder)
 
 
-def test_a_file_that_changes_while_it_is_read(plan, folder):
+def test_a_file_that_changes_while_it_is_read(spec, folder):
     def append(rows, share):
-        with open(plan.source, "a") as text:
+        with open(spec.source, "a") as text:
             text.write("late@example.com,Late,\n")
 
-    with pytest.raises(Refused, match="changed while it was read") as caught:
-        run_import(plan, folder, progress=append)
+    with pytest.raises(ImportRefused, match="changed while it was read") as caught:
+        run_import(spec, folder, progress=append)
     assert caught.value.transient
-    assert newest(folder, plan.digest()) is None
+    assert newest(folder, spec.digest()) is None
 
 
-def test_ready_file(plan, folder, tmp_path):
+def test_ready_file(spec, folder, tmp_path):
     ready = tmp_path / "customers.ok"
-    plan = Plan(source=plan.source, ready_file=ready)
-    with pytest.raises(Refused, match="is not there yet"):
-        run_import(plan, folder)
+    spec = ImportSpec(source=spec.source, ready_file=ready)
+    with pytest.raises(ImportRefused, match="is not there yet"):
+        run_import(spec, folder)
     ready.touch()
     os.utime(ready, (1, 1))
-    with pytest.raises(Refused, match=r"customers\.csv is newer than .*customers\.ok"):
-        run_import(plan, folder)
-    os.utime(plan.source, (1, 1))
-    assert run_import(plan, folder).rows == 6
+    with pytest.raises(ImportRefused, match=r"customers\.csv is newer than .*customers\.ok"):
+        run_import(spec, folder)
+    os.utime(spec.source, (1, 1))
+    assert run_import(spec, folder).rows == 6
 
 
 @pytest.mark.parametrize("binary", [" ", "*"])
-def test_checksum_file(binary, plan, folder, tmp_path):
+def test_checksum_file(binary, spec, folder, tmp_path):
     sums = tmp_path / "SHA256SUMS"
-    plan = Plan(source=plan.source, checksum_file=sums)
-    digest = subprocess.run(["sha256sum", plan.source], capture_output=True, check=True).stdout[:64].decode()
+    spec = ImportSpec(source=spec.source, checksum_file=sums)
+    digest = subprocess.run(["sha256sum", spec.source], capture_output=True, check=True).stdout[:64].decode()
     sums.write_text(f"{'0' * 64}  other.csv\n{digest.upper()} {binary}customers.csv\n")
-    assert run_import(plan, folder).rows == 6
-    content = plan.source.read_bytes()
-    plan.source.write_bytes(content.replace(b"Ann Lee", b"Ann Lea"))
-    with pytest.raises(Refused, match="does not have the checksum"):
-        run_import(plan, folder)
+    assert run_import(spec, folder).rows == 6
+    content = spec.source.read_bytes()
+    spec.source.write_bytes(content.replace(b"Ann Lee", b"Ann Lea"))
+    with pytest.raises(ImportRefused, match="does not have the checksum"):
+        run_import(spec, folder)
     sums.write_text("nonsense\n")
-    with pytest.raises(Refused, match=r"has no line for customers\.csv"):
-        run_import(plan, folder)
+    with pytest.raises(ImportRefused, match=r"has no line for customers\.csv"):
+        run_import(spec, folder)
 
 
 @pytest.mark.parametrize("proof", ["ready_file", "checksum_file"])
-def test_a_proven_file_needs_no_last_line_end(proof, plan, folder, tmp_path):
-    content = plan.source.read_bytes().removesuffix(b"\r\n")
-    plan.source.write_bytes(content)
-    with pytest.raises(Refused, match="may be cut short"):
-        run_import(plan, folder)
+def test_a_proven_file_needs_no_last_line_end(proof, spec, folder, tmp_path):
+    content = spec.source.read_bytes().removesuffix(b"\r\n")
+    spec.source.write_bytes(content)
+    with pytest.raises(ImportRefused, match="may be cut short"):
+        run_import(spec, folder)
     mark = tmp_path / "mark"
-    sums = subprocess.run(["sha256sum", plan.source], capture_output=True, check=True).stdout
+    sums = subprocess.run(["sha256sum", spec.source], capture_output=True, check=True).stdout
     mark.write_bytes(sums)
-    assert run_import(Plan(source=plan.source, **{proof: mark}), folder).rows == 6
+    assert run_import(ImportSpec(source=spec.source, **{proof: mark}), folder).rows == 6
 
 
 # Generations
 
 
-def test_two_generations_are_kept(plan, folder):
+def test_two_generations_are_kept(spec, folder):
     for generation in (1, 2, 3, 4):
-        assert run_import(plan, folder).generation == generation
+        assert run_import(spec, folder).generation == generation
         assert generations(folder) == [generation, generation - 1][:generation]
 
 
-def test_a_folder_that_is_none_holds_nothing(plan, tmp_path):
+def test_a_folder_that_is_none_holds_nothing(spec, tmp_path):
     """Nor does one that cannot be read: who asks for the newest snapshot is told that there is none."""
     (tmp_path / "state").touch()
     for folder in (tmp_path / "state", tmp_path / "state" / "customers"):
-        assert (generations(folder), newest(folder, plan.digest())) == ([], None)
-        with pytest.raises(Refused, match=r"cannot be written: (Not a directory|File exists); correct server\.state"):
-            run_import(plan, folder)
+        assert (generations(folder), newest(folder, spec.digest())) == ([], None)
+        with pytest.raises(
+            ImportRefused, match=r"cannot be written: (Not a directory|File exists); correct server\.state"
+        ):
+            run_import(spec, folder)
 
 
-def test_what_becomes_of_the_folder_during_an_import_is_a_refusal(plan, folder, tmp_path):
+def test_what_becomes_of_the_folder_during_an_import_is_a_refusal(spec, folder, tmp_path):
     def replace_folder(step):
         if step == "sync":
             folder.rename(tmp_path / "elsewhere")
             folder.touch()
 
-    with pytest.raises(Refused) as caught:
-        run_import(plan, folder, at_step=replace_folder)
+    with pytest.raises(ImportRefused) as caught:
+        run_import(spec, folder, at_step=replace_folder)
     assert caught.value.transient
 
 
-def test_what_is_left_over_and_cannot_be_removed_is_a_refusal(plan, folder):
+def test_what_is_left_over_and_cannot_be_removed_is_a_refusal(spec, folder):
     (folder / "left.tmp").mkdir(parents=True)
-    with pytest.raises(Refused, match=r"left\.tmp: Is a directory"):
-        run_import(plan, folder)
+    with pytest.raises(ImportRefused, match=r"left\.tmp: Is a directory"):
+        run_import(spec, folder)
 
 
 @pytest.mark.parametrize(
@@ -616,119 +622,119 @@ def test_a_snapshot_has_its_number_for_a_name_and_no_other(name, generation):
         assert file_of(Path(), generation).name == name
 
 
-def test_the_next_after_99999999_is_used(plan, folder):
-    run_import(plan, folder)
+def test_the_next_after_99999999_is_used(spec, folder):
+    run_import(spec, folder)
     file_of(folder, 1).rename(file_of(folder, 99_999_999))
-    run_import(plan, folder)
+    run_import(spec, folder)
     assert generations(folder) == [100_000_000, 99_999_999]
-    assert open_and_close(folder, plan) == 100_000_000
+    assert open_and_close(folder, spec) == 100_000_000
 
 
-def open_and_close(folder, plan):
-    snapshot = open_snapshot(folder, plan)
+def open_and_close(folder, spec):
+    snapshot = open_snapshot(folder, spec)
     snapshot.close()
     return snapshot.generation
 
 
 @pytest.mark.parametrize("done", ["nothing", "removed", "made anew", "folder removed"])
-def test_a_snapshot_knows_whether_its_path_is_still_its_own(done, plan, folder, tmp_path):
-    run_import(plan, folder)
-    snapshot = open_snapshot(folder, plan)
+def test_a_snapshot_knows_whether_its_path_is_still_its_own(done, spec, folder, tmp_path):
+    run_import(spec, folder)
+    snapshot = open_snapshot(folder, spec)
     if done == "folder removed":
         folder.rename(tmp_path / "removed")
     elif done != "nothing":
         file_of(folder, 1).unlink()
     if done == "made anew":
-        run_import(plan, folder)
+        run_import(spec, folder)
     assert snapshot.in_place() is (done == "nothing")
     assert snapshot.find(("ann@example.com",))
     snapshot.close()
 
 
-def test_no_data_is_from_the_future(plan, folder):
+def test_no_data_is_from_the_future(spec, folder):
     """A clock that was set back: unchanged files were read now at the latest."""
-    run_import(plan, folder)
-    run_import(plan, folder, clock=lambda: NOW - 5000)
-    assert newest(folder, plan.digest()).as_of == NOW - 5000
+    run_import(spec, folder)
+    run_import(spec, folder, clock=lambda: NOW - 5000)
+    assert newest(folder, spec.digest()).as_of == NOW - 5000
 
 
-def test_unchanged_data_does_not_grow_younger(plan, folder):
-    run_import(plan, folder)
-    run_import(plan, folder, clock=lambda: NOW + 1000)
-    assert newest(folder, plan.digest()).as_of == NOW
-    write(plan, [*CUSTOMERS, ("new@example.com", "New", "")])
-    run_import(plan, folder, clock=lambda: NOW + 2000)
-    assert newest(folder, plan.digest()).as_of == NOW + 2000
+def test_unchanged_data_does_not_grow_younger(spec, folder):
+    run_import(spec, folder)
+    run_import(spec, folder, clock=lambda: NOW + 1000)
+    assert newest(folder, spec.digest()).as_of == NOW
+    write(spec, [*CUSTOMERS, ("new@example.com", "New", "")])
+    run_import(spec, folder, clock=lambda: NOW + 2000)
+    assert newest(folder, spec.digest()).as_of == NOW + 2000
 
 
 def test_the_oldest_file_decides_the_age(tmp_path, folder):
     """Neither a new file of orders nor another setting makes old customers young."""
     source = write_csv(tmp_path / "c.csv", [("id", "email"), ("1", "a@example.com")])
-    related = RelatedPlan(
+    related = RelatedSpec(
         name="orders", source=write_csv(tmp_path / "o.csv", [("id",), ("1",)]), table="", key="id", on="id"
     )
-    plan = Plan(source=source, related=(related,))
-    run_import(plan, folder)
+    spec = ImportSpec(source=source, related=(related,))
+    run_import(spec, folder)
     write_csv(related.source, [("id",), ("1",), ("1",)])
-    run_import(plan, folder, clock=lambda: NOW + 1000)
-    assert newest(folder, plan.digest()).as_of == NOW
-    other = Plan(source=source, related=(related,), plus_addressing=True)
+    run_import(spec, folder, clock=lambda: NOW + 1000)
+    assert newest(folder, spec.digest()).as_of == NOW
+    other = ImportSpec(source=source, related=(related,), plus_addressing=True)
     run_import(other, folder, clock=lambda: NOW + 2000)
     assert newest(folder, other.digest()).as_of == NOW
 
 
-def test_a_snapshot_of_other_settings_is_not_used(plan, folder, tmp_path):
-    run_import(plan, folder)
+def test_a_snapshot_of_other_settings_is_not_used(spec, folder, tmp_path):
+    run_import(spec, folder)
     for other in (
-        Plan(source=write_csv(tmp_path / "other.csv")),
-        Plan(source=plan.source, addresses=("name",)),
-        Plan(source=plan.source, plus_addressing=True),
+        ImportSpec(source=write_csv(tmp_path / "other.csv")),
+        ImportSpec(source=spec.source, addresses=("name",)),
+        ImportSpec(source=spec.source, plus_addressing=True),
     ):
         assert open_snapshot(folder, other) is None
-    assert newest(folder, Plan(source=plan.source, max_shrink=0.5).digest()) is not None
+    assert newest(folder, ImportSpec(source=spec.source, max_shrink=0.5).digest()) is not None
 
 
-def test_a_damaged_snapshot_is_passed_over(plan, folder):
-    run_import(plan, folder)
-    run_import(plan, folder)
+def test_a_damaged_snapshot_is_passed_over(spec, folder):
+    run_import(spec, folder)
+    run_import(spec, folder)
     file = file_of(folder, 2)
     for damage in (b"", file.read_bytes()[:-4096], b"x" * 8192, b"SQLite format 3\0" + bytes(4080)):
         file.write_bytes(damage)
         with pytest.raises(SnapshotFault):
             Snapshot(file, 2)
-        assert open_snapshot(folder, plan).generation == 1
-    assert run_import(plan, folder).generation == 3
+        assert open_snapshot(folder, spec).generation == 1
+    assert run_import(spec, folder).generation == 3
 
 
-def test_a_snapshot_of_another_version_is_imported_anew(plan, folder, monkeypatch):
+def test_a_snapshot_of_another_version_is_imported_anew(spec, folder, monkeypatch):
     monkeypatch.setattr("appliance.ingest.snapshot_builder.FORMAT", 999)
-    with pytest.raises(Refused, match="format of another version"):  # it reads back what it wrote
-        run_import(plan, folder)
+    with pytest.raises(ImportRefused, match="format of another version"):  # it reads back what it wrote
+        run_import(spec, folder)
 
 
-def test_one_import_at_a_time(plan, folder):
-    with pytest.raises(Refused, match="another import is running") as caught:
-        run_import(plan, folder, progress=lambda rows, share: run_import(plan, folder))
+def test_one_import_at_a_time(spec, folder):
+    with pytest.raises(ImportRefused, match="another import is running") as caught:
+        run_import(spec, folder, progress=lambda rows, share: run_import(spec, folder))
     assert caught.value.transient
 
 
-def test_the_folder_cannot_be_made(plan, tmp_path):
+def test_the_folder_cannot_be_made(spec, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(Refused, match=r"cannot be written: File exists; correct server\.state"):
-        run_import(plan, tmp_path / "file" / "state")
+    with pytest.raises(ImportRefused, match=r"cannot be written: File exists; correct server\.state"):
+        run_import(spec, tmp_path / "file" / "state")
 
 
-def test_nobody_else_can_read_it(plan, folder):
-    run_import(plan, folder)
+def test_nobody_else_can_read_it(spec, folder):
+    run_import(spec, folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_imports_belongs_to_the_folders_owner(plan, folder):
+def test_what_root_imports_belongs_to_the_folders_owner(spec, folder):
     folder.mkdir()
     os.chown(folder, 12345, 12346)
-    run_import(plan, folder)
+    run_import(spec, folder)
     assert {(file.stat().st_uid, file.stat().st_gid) for file in folder.iterdir()} == {(12345, 12346)}
 
 
@@ -747,68 +753,68 @@ def in_child(function):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_before_a_step(step, plan, folder):
+def test_killed_before_a_step(step, spec, folder):
     """The next start finds the old snapshot or the new one, whole, and the next import leaves nothing behind."""
-    run_import(plan, folder)
-    write(plan, [*CUSTOMERS, ("new@example.com", "New", "")])
+    run_import(spec, folder)
+    write(spec, [*CUSTOMERS, ("new@example.com", "New", "")])
 
     def kill(reached):
         if reached == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    assert in_child(lambda: run_import(plan, folder, at_step=kill)) == -signal.SIGKILL
-    snapshot = open_snapshot(folder, plan)
+    assert in_child(lambda: run_import(spec, folder, at_step=kill)) == -signal.SIGKILL
+    snapshot = open_snapshot(folder, spec)
     snapshot.check()
     renamed = STEPS.index(step) > STEPS.index("rename")
     assert (snapshot.generation, snapshot.facts.rows) == ((2, 7) if renamed else (1, 6))
     snapshot.close()
-    assert run_import(plan, folder).rows == 7
+    assert run_import(spec, folder).rows == 7
     assert {file.suffix for file in folder.iterdir()} == {".db", ""}
     assert len(generations(folder)) == 2
 
 
 @pytest.mark.parametrize("limit", [1, 4096, 20_000, 60_000])
-def test_a_limit_on_file_size(limit, plan, folder):
+def test_a_limit_on_file_size(limit, spec, folder):
     """As a full disk, for any user: the old data stays, the sentence says why, and it heals by itself."""
-    run_import(plan, folder)
-    write(plan, [CUSTOMERS[0], *((f"a{n}@example.com", "Some Name", "Pro") for n in range(2000))])
+    run_import(spec, folder)
+    write(spec, [CUSTOMERS[0], *((f"a{n}@example.com", "Some Name", "Pro") for n in range(2000))])
 
     def limited():
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         try:
-            run_import(plan, folder)
-        except Refused as refused:
+            run_import(spec, folder)
+        except ImportRefused as refused:
             os._exit(7 if "make room there" in str(refused) and refused.transient else 8)
 
     assert in_child(limited) == 7
-    assert newest(folder, plan.digest()).rows == 6
+    assert newest(folder, spec.digest()).rows == 6
     assert {file.suffix for file in folder.iterdir()} == {".db", ""}
-    assert run_import(plan, folder).rows == 2000
+    assert run_import(spec, folder).rows == 2000
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_a_full_disk(plan, folder, tmp_path, monkeypatch):
+def test_a_full_disk(spec, folder, tmp_path, monkeypatch):
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", folder], check=True)
     monkeypatch.setattr("appliance.ingest.validation._ROOM", 0)
     try:
-        run_import(plan, folder)
+        run_import(spec, folder)
         filler = folder / "filler"
         filler.write_bytes(b"x" * 300_000)
-        write(plan, [CUSTOMERS[0], *((f"a{n}@example.com", "Some Name " * 20, "Pro") for n in range(500))])
-        with pytest.raises(Refused, match="make room there") as caught:
-            run_import(plan, folder)
+        write(spec, [CUSTOMERS[0], *((f"a{n}@example.com", "Some Name " * 20, "Pro") for n in range(500))])
+        with pytest.raises(ImportRefused, match="make room there") as caught:
+            run_import(spec, folder)
         assert caught.value.transient
-        assert names(folder, plan, "ann@example.com") == ["Ann Lee"]
+        assert names(folder, spec, "ann@example.com") == ["Ann Lee"]
         filler.unlink()
-        assert run_import(plan, folder).rows == 500
+        assert run_import(spec, folder).rows == 500
     finally:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_progress_and_rate(plan, folder):
+def test_progress_and_rate(spec, folder):
     seen = []
     timer = Timer()
 
@@ -816,7 +822,7 @@ def test_progress_and_rate(plan, folder):
         seen.append((rows, share))
         timer.now += 2.0
 
-    report = import_customers(plan, folder, clock=lambda: NOW, timer=timer, progress=progress)
+    report = import_customers(spec, folder, clock=lambda: NOW, timer=timer, progress=progress)
     assert seen == [(6, 1.0)]
     assert (report.seconds, report.rows_per_second) == (2.0, 3)
 
@@ -848,8 +854,8 @@ HEADERS = {
 def test_headers_of_common_programs(content, names, tmp_path, folder):
     source = tmp_path / "customers.csv"
     source.write_bytes(content)
-    report = run_import(Plan(source=source), folder)
-    snapshot = open_snapshot(folder, Plan(source=source))
+    report = run_import(ImportSpec(source=source), folder)
+    snapshot = open_snapshot(folder, ImportSpec(source=source))
     assert (snapshot.facts.columns, report.bad_rows) == (names, 0)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [value for _, value in fields_of(ann)] == ["ann@example.com", "Ann"]
@@ -868,5 +874,5 @@ def test_headers_of_common_programs(content, names, tmp_path, folder):
 def test_a_value_under_no_name_is_never_dropped(content, tmp_path, folder):
     source = tmp_path / "customers.csv"
     source.write_bytes(content)
-    with pytest.raises(Refused, match="name the other columns there, or quote a cell that contains a delimiter"):
-        run_import(Plan(source=source), folder)
+    with pytest.raises(ImportRefused, match="name the other columns there, or quote a cell that contains a delimiter"):
+        run_import(ImportSpec(source=source), folder)

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.customers.record import values_of
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest.spec import Plan, Refused
+from appliance.ingest.spec import ImportRefused, ImportSpec
 from tests.factory import run_import
 
 TABLE = "CREATE TABLE customers(email, name)"
@@ -27,9 +27,9 @@ def make(file, *statements):
 
 def read(file, folder, table="customers", *addresses):
     """Import, and return the report and the values of who is found."""
-    plan = Plan(source=file, table=table)
-    report = run_import(plan, folder)
-    snapshot = open_newest(folder, plan.digest())
+    spec = ImportSpec(source=file, table=table)
+    report = run_import(spec, folder)
+    snapshot = open_newest(folder, spec.digest())
     assert snapshot is not None
     with closing(snapshot):
         return report, [tuple(values_of(one)) for one in snapshot.find(addresses or ("ada@example.com",))]
@@ -127,7 +127,9 @@ def test_a_view_may_compute(statements, values, tmp_path):
 def test_a_table_needs_no_order(table, tmp_path):
     if "AS (slug" in table:
         source = make(tmp_path / "c.db", table, "INSERT INTO customers(email, name) VALUES('ada@example.com', 'Ada')")
-        with pytest.raises(Refused, match="needs the function slug, which only the program that writes the file has"):
+        with pytest.raises(
+            ImportRefused, match="needs the function slug, which only the program that writes the file has"
+        ):
             read(source, tmp_path / "state")
         return
     assert read(make(tmp_path / "c.db", table, ADA, BOB), tmp_path / "state")[1] == [("ada@example.com", "Ada")]
@@ -136,14 +138,16 @@ def test_a_table_needs_no_order(table, tmp_path):
 def test_a_view_that_compares_by_an_unknown_order_is_refused(tmp_path):
     """Which rows it has depends on that."""
     view = "CREATE VIEW v AS SELECT * FROM customers WHERE name < 'b' COLLATE LOCALIZED"
-    with pytest.raises(Refused, match="needs the collation LOCALIZED, which only the program that writes the file has"):
+    with pytest.raises(
+        ImportRefused, match="needs the collation LOCALIZED, which only the program that writes the file has"
+    ):
         read(make(tmp_path / "c.db", TABLE, ADA, view), tmp_path / "state", "v")
 
 
 def test_a_column_that_compares_by_an_unknown_order_is_refused(tmp_path):
     table = "CREATE TABLE customers(email, name, is_ada AS (name = 'Ada' COLLATE LOCALIZED))"
     source = make(tmp_path / "c.db", table, "INSERT INTO customers(email, name) VALUES('ada@example.com', 'Ada')")
-    with pytest.raises(Refused, match="depend on a collation of the program that writes it"):
+    with pytest.raises(ImportRefused, match="depend on a collation of the program that writes it"):
         read(source, tmp_path / "state")
 
 
@@ -202,5 +206,5 @@ def test_damage_in_another_table_is_damage(tmp_path):
     content = bytearray(source.read_bytes())
     content[-512:] = b"\xff" * 512
     source.write_bytes(content)
-    with pytest.raises(Refused, match="is damaged; restore it"):
+    with pytest.raises(ImportRefused, match="is damaged; restore it"):
         read(source, tmp_path / "state")

@@ -88,14 +88,14 @@ def test_a_port_that_is_taken_is_said():
         flags = ("--customers", "conf/customers.csv", "--no-browser", "--listen", taken)
         result = run("preview", *flags, HOME="/nonexistent")
     assert (result.returncode, result.stdout) == (3, b"")
-    assert f"{taken}: cannot listen: Address already in use; name another with --listen" in result.stderr.decode()
+    assert f"{taken}: cannot listen: Address already in use; choose another with --listen" in result.stderr.decode()
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         (["--config", "/nowhere.toml"], 78, "/nowhere.toml: cannot be read"),
-        (["--config", "x", "--customers", "y"], 2, "leave out --customers"),
+        (["--config", "x", "--customers", "y"], 2, "--config cannot be combined with --customers"),
         (["--customers", "conf/customers.csv", "--app", "other"], 2, 'there is no app "other"'),
     ],
     ids=["no config", "config and customers", "no such app"],

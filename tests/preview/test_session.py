@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import plan_of
+from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import load
 from appliance.outcomes import Outcome
 from appliance.preview.examples import DataState
@@ -315,7 +315,7 @@ def test_without_data_the_card_says_so(folder):
 
 def test_the_services_snapshot_is_used_and_left_alone(folder):
     settings = load(folder / "sidebard.toml", {})
-    run_import(plan_of(settings), snapshot_folder(settings))
+    run_import(import_spec_of(settings), snapshot_folder(settings))
     before = sorted((folder / "state").rglob("*"))
     with opened(folder) as session:
         assert not (folder / "imported").exists()

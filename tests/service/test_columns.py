@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.bootstrap.column_faults import column_faults
-from appliance.bootstrap.wiring import plan_of
+from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.schema import load
 from appliance.customers.snapshot_store import newest
 from tests.daemon import Daemon
@@ -34,8 +34,8 @@ def faults(folder: Path, display: str) -> list[str]:
     file = folder / "sidebard.toml"
     file.write_text(CONFIG + display)
     settings = load(file, {"HOME": str(folder)})
-    run_import(plan_of(settings), folder / "state")
-    facts = newest(folder / "state", plan_of(settings).digest())
+    run_import(import_spec_of(settings), folder / "state")
+    facts = newest(folder / "state", import_spec_of(settings).digest())
     assert facts is not None
     return [str(fault).replace(f"{folder}/", "") for fault in column_faults(settings, facts)]
 

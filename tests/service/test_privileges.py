@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from appliance.system import privileges
 from appliance.system.privileges import entry_of
 
@@ -48,5 +48,5 @@ def test_becomes_the_user_and_leaves_them_the_state(tmp_path):
 
 
 def test_no_such_user():
-    with pytest.raises(StartFault, match=r'server\.user: there is no user "nobody-of-that-name" here; create it'):
+    with pytest.raises(StartError, match=r'server\.user: there is no user "nobody-of-that-name" here; create it'):
         entry_of("nobody-of-that-name")

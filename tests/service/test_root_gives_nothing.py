@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.checks.context import Ground
+from appliance.checks.context import CheckContext
 from appliance.config.schema import load
 from appliance.ingest import importer
 from appliance.system import privileges
-from tests.checks.running import look, only, write_home
+from tests.checks.running import only, run_check, write_home
 from tests.daemon import ROOT, Daemon, children
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -205,8 +205,8 @@ def test_state_folder_that_the_user_cannot_reach_ends_the_start_with_a_sentence(
     sentence = f"{tmp_path}/state: the state folder cannot be used: Permission denied; name another in server.state"
     assert said.startswith(sentence)
     made = load(daemon.config, {})
-    where = Ground(made, {}, eyes=_NOBODY)
-    assert {only(look(name, where)).sentence for name in ("state", "space")} == {said}
+    where = CheckContext(made, {}, file_user=_NOBODY)
+    assert {only(run_check(name, where)).sentence for name in ("state", "space")} == {said}
 
 
 def test_import_as_root_into_a_folder_of_the_user_follows_no_link(tmp_path: Path, victim: Path) -> None:

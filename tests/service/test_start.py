@@ -104,7 +104,7 @@ def test_no_secret_ends_the_start_with_78(tmp_path: Path) -> None:
     with Daemon(tmp_path, config='[[app]]\nname = "other"\npath = "/other"\nsecrets = ["env:NOT_THERE"]') as daemon:
         fault = daemon.wait_for("config_fault")
         assert "NOT_THERE" in str(fault["message"])
-        assert fault["todo"] == f"see all that is wrong with sidebard check --config {daemon.config}"
+        assert fault["todo"] == f"to see everything that is wrong, run sidebard check --config {daemon.config}"
         assert daemon.end() == 78
 
 

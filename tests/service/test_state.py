@@ -17,7 +17,7 @@ from appliance.bootstrap import certificates
 from appliance.bootstrap.deployment import make_setup, with_new_certificate
 from appliance.bootstrap.state_folder import prepare_state, state_fault
 from appliance.config.schema import Settings, from_flags
-from appliance.errors import StartFault
+from appliance.errors import StartError
 from tests.conftest import Logged
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_no_empty_key(settings: Settings, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StartFault, match="the state folder cannot be used: No space left on device"):
+    with pytest.raises(StartError, match="the state folder cannot be used: No space left on device"):
         prepare_state(settings)
     assert list(settings.server.state.iterdir()) == []
 
@@ -124,7 +124,7 @@ def test_a_file_in_its_place(name: str, settings: Settings) -> None:
     file.touch()
     assert ": Not a directory;" in state_fault(settings)
     if not name:
-        with pytest.raises(StartFault, match=": Not a directory;"):
+        with pytest.raises(StartError, match=": Not a directory;"):
             prepare_state(settings)
 
 

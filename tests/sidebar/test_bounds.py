@@ -6,16 +6,17 @@ from datetime import UTC, datetime
 import pytest
 
 from appliance.cards import builtin
-from appliance.cards.layout import Display, Layout
+from appliance.cards.layout import Layout
 from appliance.cards.markup import MAX_CARD, MAX_TEXT, href_of
 from appliance.cards.template import MAX_VALUES, CardTemplate, TemplateError
+from appliance.config.schema import Display
 from appliance.customers import address_cell
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, Rows
-from appliance.customers.snapshot import MAX_FOUND, MAX_JOINED, Relation, Snapshot, related_keys
+from appliance.customers.snapshot import MAX_FOUND, MAX_JOIN_KEYS, Relation, Snapshot, related_keys
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.encode import MAX_ROW
-from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.outcomes import Outcome, Response
 from appliance.sidebar.answer_cache import PLACE, CachedAnswer
 from appliance.sidebar.protocols import helpscout_app
@@ -251,15 +252,15 @@ def test_a_cell_of_many_addresses_is_read_once(between, monkeypatch):
 @pytest.mark.parametrize("cell", [" ".join(f"a{n}@example.com" for n in range(9000)), "a@example.com " * 9000])
 def test_related_rows_are_found_by_the_first_addresses_alone(cell, monkeypatch):
     relation = Relation("orders", ("mail",), on="email", by_address=True, key="mail")
-    keys = related_keys(cell, relation, MAX_JOINED)
-    assert keys == related_keys(cell, relation)[:MAX_JOINED]
+    keys = related_keys(cell, relation, MAX_JOIN_KEYS)
+    assert keys == related_keys(cell, relation)[:MAX_JOIN_KEYS]
 
 
 def test_no_more_texts_are_read_than_keys_are_wanted(monkeypatch):
     read = counted(monkeypatch, address_cell, "normalise")
     relation = Relation("orders", ("mail",), on="email", by_address=True, key="mail")
-    related_keys(" ".join(f"a{n}@exämple.com" for n in range(9000)), relation, MAX_JOINED)
-    assert len(read) <= MAX_JOINED
+    related_keys(" ".join(f"a{n}@exämple.com" for n in range(9000)), relation, MAX_JOIN_KEYS)
+    assert len(read) <= MAX_JOIN_KEYS
 
 
 def test_a_look_up_ends_when_more_are_found_than_a_card_shows(tmp_path, monkeypatch):
@@ -282,7 +283,7 @@ def test_a_row_that_is_too_large_is_a_bad_row(tmp_path):
     large = ["ann@example.com", *["x" * 100_000] * 12]
     small = ["bob@example.com", *[""] * 12]
     source = write_csv(tmp_path / "c.csv", [columns, *[small] * 200, large, small])
-    plan = Plan(source=source)
+    plan = ImportSpec(source=source)
     report = run_import(plan, tmp_path / "state")
     assert [(bad.line, bad.why) for bad in report.bad] == [
         (202, f"this row has more than {MAX_ROW:,} characters; shorten its columns in the export")
@@ -297,6 +298,6 @@ def test_a_related_row_that_is_too_large_is_a_bad_row(tmp_path):
     source = write_csv(tmp_path / "c.csv", [("email", "id"), ("ann@example.com", "7")])
     columns = ["id", *(f"n{n}" for n in range(12))]
     rows = [columns, *[["7", *[""] * 12]] * 200, ["7", *["x" * 100_000] * 12]]
-    orders = RelatedPlan(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
-    report = run_import(Plan(source=source, related=(orders,)), tmp_path / "state")
+    orders = RelatedSpec(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
+    report = run_import(ImportSpec(source=source, related=(orders,)), tmp_path / "state")
     assert [(bad.file.endswith("o.csv"), bad.line) for bad in report.bad] == [(True, 202)]

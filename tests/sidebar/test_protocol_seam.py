@@ -91,7 +91,7 @@ def test_a_protocol_is_one_file_and_one_line(tmp_path: Path) -> None:
 
         # Checked, over the network too.
         checked = run("check", *config, "--self", url, "--insecure")
-        assert (checked.returncode, b"it answers as it should" in checked.stdout) == (0, True), checked.stdout
+        assert (checked.returncode, b"it answers correctly" in checked.stdout) == (0, True), checked.stdout
         assert daemon.stop() == 0
         daemon.rest()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from appliance.cards.template import CardTemplate
 from appliance.cards.vary import Vary
 from appliance.config.values import parse_pattern
-from appliance.ingest.spec import Plan, RelatedPlan
+from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.outcomes import Outcome
 from appliance.sidebar.answer_cache import CacheState
 from appliance.sidebar.app import Card, Rules
@@ -31,11 +31,11 @@ LICENCE = SubjectRule(parse_pattern("[A-Z]{2}-[0-9]{2}"), "licence", "licence")
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
     folder = tmp_path_factory.mktemp("subject")
-    orders = RelatedPlan(
+    orders = RelatedSpec(
         name="orders", source=write_csv(folder / "orders.csv", ORDERS), table="", key="customer", on="id"
     )
     source = write_csv(folder / "customers.csv", CUSTOMERS)
-    plan = Plan(source=source, related=(orders,), keys=("orders.number", "licence"))
+    plan = ImportSpec(source=source, related=(orders,), keys=("orders.number", "licence"))
     run_import(plan, folder / "state")
     return open_snapshot(folder / "state", plan)
 

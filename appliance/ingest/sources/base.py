@@ -12,12 +12,13 @@ from typing import Final, NamedTuple, Protocol
 
 from appliance.customers.column_name import shown_name
 from appliance.customers.record import ColumnFault, Columns
+from appliance.errors import SidebardError
 from appliance.system.account import todo_of
 
 BATCH: Final = 2000
 
 
-class SourceFault(Exception):
+class SourceFault(SidebardError):
     """The source cannot be used as it is; the text is a sentence that says where and what to do.
 
     It never holds a cell's value: it ends in logs.
@@ -64,7 +65,7 @@ class Source(Protocol):
 def require(columns: Columns, wanted: Sequence[str], setting: str) -> None:
     """Raise ColumnFault unless each of the `wanted` columns, named by the key `setting`, is there."""
     for name in wanted:
-        if columns.position(name) is None:
+        if columns.find_index(name) is None:
             has = ", ".join(map(shown_name, columns.names))
             raise ColumnFault(f"there is no column {shown_name(name)}, only {has}; correct {setting}, or the header")
 

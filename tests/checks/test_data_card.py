@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.running import ground, look, told
+from tests.checks.running import context, run_check, told
 
 REMOVED = '<h4>{{ customer.name }}</h4>\n<p style="color: red">x</p>\n<p\n onclick="x">y</p>'
-EMPTY = "the card is empty, so agents see nothing; write what it is to show, or remove app.card"
+EMPTY = "the card is empty, so agents see nothing; add content, or remove app.card"
 
 
 def found(folder: Path, text: str, app: str = "") -> list[tuple[str, str]]:
     """Write a card, and return what is said of it without the name of its folder."""
     (folder / "card.html").write_text(text)
-    result = look("card", ground(folder, app=f'card = "card.html"\n{app}'))
+    result = run_check("card", context(folder, app=f'card = "card.html"\n{app}'))
     return [(status, said.replace(f"{folder}/", "")) for status, said in told(result)]
 
 
@@ -31,10 +31,10 @@ def test_what_help_scout_removes_is_a_warning_with_its_line(tmp_path: Path) -> N
 
 
 def test_it_is_said_even_if_there_are_no_customers(tmp_path: Path) -> None:
-    where = ground(tmp_path, app='card = "card.html"')
+    where = context(tmp_path, app='card = "card.html"')
     (tmp_path / "card.html").write_text(REMOVED)
     (tmp_path / "customers.csv").unlink()
-    assert [status for status, _ in told(look("card", where))] == ["warning", "warning", "not_checked"]
+    assert [status for status, _ in told(run_check("card", where))] == ["warning", "warning", "not_checked"]
 
 
 def test_free_scout_removes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""The config, and the secrets that it names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from appliance.checks.context import CheckContext
+from appliance.checks.finding import Finding, fault, not_checked, ok, warning
+from appliance.checks.registry import CONFIG, check
+from appliance.checks.secret_shapes import odd_shapes
+from appliance.config.files import read_secrets
+from appliance.config.schema import ConfigError
+from appliance.config.secret_source import SecretSource
+from appliance.system.privileges import entry_of
+
+
+@check(CONFIG)
+def config(context: CheckContext) -> Iterator[Finding]:
+    """The config file is valid, and the user that `server.user` names exists."""
+    yield ok(str(context.settings.file or "given by flags"))
+    user = context.settings.server.user
+    if user and os.geteuid() == 0:
+        entry_of(user)  # raises what the start would raise
+    if context.file_user is not None:
+        why = "server.user" if user else "owner of the state folder"
+        yield ok(f"checking file access as user {context.file_user.pw_name} ({why})")
+
+
+@check("secrets", at_start=True)
+def secrets(context: CheckContext) -> Iterator[Finding]:
+    """Each secret can be read, and nothing else was saved with it.
+
+    It has 16 to 40 bytes of UTF-8, without white space, quotes, byte order mark, `NAME=`, comment, second line or
+    invisible characters around or in it.
+    """
+    for app in context.settings.apps:
+        for source in app.secrets:
+            where = f"{app.name}, {source}"
+            if is_hidden(source, context):
+                yield not_checked(f"{where}: systemd passes it only to the service, when that starts")
+                continue
+            try:
+                (secret,) = read_secrets(replace(app, secrets=(source,)), context.environ)
+            except ConfigError as error:
+                yield from (fault(str(each)) for each in error.faults)
+                continue
+            yield from _judge(secret, where)
+
+
+def is_hidden(source: SecretSource, context: CheckContext) -> bool:
+    """Return whether a secret is a systemd credential that this process cannot read.
+
+    That is so outside the unit, and with systemd 252 (Debian 12) also for what ExecReload= runs inside it: the folder
+    of credentials is named there but cannot be entered.
+    """
+    return source.kind == "credential" and not os.access(context.environ.get("CREDENTIALS_DIRECTORY", ""), os.X_OK)
+
+
+def _judge(secret: bytes, where: str) -> Iterator[Finding]:
+    found = [f"{where}: {sentence}" for sentence in odd_shapes(secret)]
+    yield from map(warning, found)
+    if not found:
+        yield ok(f"{where}: {len(secret)} bytes")

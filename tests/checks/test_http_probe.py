@@ -1,0 +1,46 @@
+"""The URL and the address that a running service is checked at."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from appliance.checks.http_probe import target_of
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("ftp://x.example/", "enter the URL that Help Scout uses"),
+        ("https:///helpscout", "enter the URL that Help Scout uses"),
+        ("https://x.example/helpscout?a=b", "enter the URL that Help Scout uses"),
+        ("https://x.example:port/", "enter the URL that Help Scout uses"),
+    ],
+)
+def test_what_is_no_target(url: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        target_of(url, ssl.create_default_context())
+
+
+@pytest.mark.parametrize(
+    ("connect", "there", "where"),
+    [
+        ("127.0.0.1:8443", ("127.0.0.1", 8443), "127.0.0.1:8443"),
+        ("localhost:443", ("localhost", 443), "localhost:443"),
+        ("[::1]:8443", ("::1", 8443), "[::1]:8443"),
+        ("", ("x.example", 443), "x.example:443"),
+    ],
+)
+def test_where_it_connects(connect: str, there: tuple[str, int], where: str) -> None:
+    target = target_of("https://x.example/helpscout", ssl.create_default_context(), connect)
+    assert (target.host, target.connect, target.where) == ("x.example", there, where)
+
+
+@pytest.mark.parametrize(
+    "connect",
+    ["8443", "127.0.0.1", ":8443", "::1:8443", "x:y", "a b:1/c", "u@x:1", "x:1?y", "x:70000", "https://x:1", "x:0"],
+)
+def test_where_nothing_can_connect(connect: str) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        target_of("https://x.example/", ssl.create_default_context(), connect)
