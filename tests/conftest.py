@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 
 from appliance.observe import logs
@@ -67,13 +68,16 @@ def logged() -> Iterator[Logged]:
 
 
 @pytest.fixture
-def forks_unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not measure what this test forks: for hundreds of children that takes longer than what they do.
-
-    The test must also be marked with no_cover.
-    """
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Measure no coverage in this test, nor in what it forks: for hundreds of children that takes most of the time."""
+    measuring = Coverage.current()
+    if measuring is not None:
+        measuring.stop()
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    monkeypatch.setattr(os, "_exit", posix._exit)
+    monkeypatch.setattr(os, "_exit", posix._exit)  # coverage's saves first
+    yield
+    if measuring is not None:
+        measuring.start()
 
 
 Measure = Callable[..., None]

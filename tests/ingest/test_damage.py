@@ -187,8 +187,7 @@ def append(file, whole, dice):
 FAULTS = [replace, truncate, unlink, overwrite, corrupt, forbid, make_folder, make_pipe, append]
 
 
-@pytest.mark.no_cover
-@pytest.mark.usefixtures("forks_unmeasured")
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("suffix", [".csv", ".db"])
 @pytest.mark.parametrize("seed", range(15))
 def test_random_faults(seed, suffix, tmp_path):
