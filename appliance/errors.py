@@ -1,4 +1,4 @@
-"""The one root of the errors that an operator can do something about, and the exit codes of the commands.
+"""The one root of the errors that an operator can correct, and the exit codes of the commands.
 
 A command lets such an error pass; `cli.main` is the one place that prints it and exits with its code. Anything else
 that reaches `cli.main` is a bug.
@@ -17,7 +17,7 @@ CONFIG_INVALID: Final = 78
 
 
 class SidebardError(Exception):
-    """Something that an operator can mend. The text says what is wrong, where, and what to do."""
+    """Something that an operator can correct. The text says what is wrong, where, and what to do."""
 
     exit_code: ClassVar[int] = FAILURE
 
@@ -28,6 +28,6 @@ class SidebardError(Exception):
 
 
 class StartError(SidebardError):
-    """The config is valid, and the service cannot start all the same."""
+    """The service cannot start although the config is valid."""
 
     exit_code = START_FAILED

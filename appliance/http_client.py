@@ -91,7 +91,11 @@ OTHER_NAME: Final = Failure(
     "the certificate is for other names",
     "issue it for the name in the URL, or correct the URL",
 )
-EXPIRED: Final = Failure("certificate expired", "the certificate has expired", "renew it")
+EXPIRED: Final = Failure(
+    "certificate expired",
+    "the certificate, or one of its chain, has expired",
+    "renew it, or use the chain that the authority issues today",
+)
 NOT_TRUSTED: Final = Failure(_NOT_TRUSTED, "the certificate is not accepted", _USE_CA)
 NO_TLS: Final = Failure(
     "no TLS there", "what listens there does not speak TLS", "correct the port, or begin the URL with http://"

@@ -21,6 +21,7 @@ class Outcome(enum.StrEnum):
     """How a request ended, in one word: the `outcome` of its log line and the label of its counter."""
 
     FOUND = "found"
+    COMPANY = "company"
     UNKNOWN = "unknown"
     NO_ADDRESS = "no_address"
     DRAFT = "draft"
@@ -50,7 +51,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     """A response, and the facts about it that its log line may hold.
 
     `conversation`, `mailbox` and `agent` are the help desk's ids; `customer` is a keyed hash of the first address asked
-    for, or of whom the subject names, so that two lines about one person can be told to belong together, and no more.
+    for, or of whom the subject names, or of the company that is shown, so that two lines about one person can be told
+    to belong together, and no more.
     """
 
     response: Response
@@ -88,6 +90,7 @@ class Cause(enum.StrEnum):
     RESERIALIZED = "reserialized"
     TRANSCODED = "transcoded"
     ENCODED_BODY = "encoded_body"
+    CONTENT_ENCODING = "content_encoding"
     UNKNOWN = "unknown"
 
 
@@ -118,7 +121,7 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
         "the sender must write the 28 characters of standard base64 and nothing else",
     ),
     Cause.WHITESPACE_OR_QUOTES: Advice(
-        "the two secrets differ in white space, quotes, or NAME= around them",
+        "the two secrets differ in what is around them: white space, quotes, NAME=, or what cannot be seen",
         "write exactly the secret that Help Scout has into the file, without anything around it",
     ),
     Cause.ENCODED: Advice(
@@ -141,6 +144,10 @@ ADVICE: Final[Mapping[Cause, Advice]] = {
     Cause.ENCODED_BODY: Advice(
         "the body arrived in base64, or was signed in base64",
         "have the gateway pass the body on as it is (AWS: isBase64Encoded)",
+    ),
+    Cause.CONTENT_ENCODING: Advice(
+        "the body came compressed, which Help Scout does not do",
+        "have the sender, or the proxy that compresses requests, send the body as it was signed, not compressed",
     ),
     Cause.UNKNOWN: Advice(
         "it is the signature of another secret, or of another body",

@@ -12,8 +12,9 @@ from typing import Any
 from appliance.cards.template import CardTemplate
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
+from appliance.ingest import sources
 from appliance.ingest.importer import import_customers
-from appliance.ingest.spec import ImportSpec, Report
+from appliance.ingest.spec import ImportSpec, RelatedSpec, Report
 from appliance.sidebar.answer_cache import AnswerCache
 from appliance.sidebar.app import Card, Rules, SidebarApp
 from appliance.sidebar.protocols.base import HelpDesk, Message
@@ -51,6 +52,31 @@ def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: 
     return file
 
 
+KEYS = {
+    "table": "customers",
+    "encoding": "",
+    "skip_lines": 0,
+    "unterminated_last_line": "refuse",
+    "ready_file": None,
+    "checksum_file": None,
+}
+"""Keys of [customers] that say how a source is read, by their defaults."""
+
+
+def import_spec(source: Path, **given: Any) -> ImportSpec:
+    """Return what to import: this file, by the keys of [customers] that are given."""
+    parsed = sources.parse(str(source), source, "customers", {**KEYS, **given})
+    fields = ImportSpec.__dataclass_fields__
+    return ImportSpec(source=parsed, **{key: value for key, value in given.items() if key in fields})
+
+
+def related_spec(source: Path, name: str, **given: Any) -> RelatedSpec:
+    """Return the related rows of this file, by the keys of [related.NAME] that are given."""
+    parsed = sources.parse(str(source), source, f"related.{name}", {**KEYS, "table": name, **given})
+    fields = RelatedSpec.__dataclass_fields__
+    return RelatedSpec(name=name, source=parsed, **{key: value for key, value in given.items() if key in fields})
+
+
 def run_import(spec: ImportSpec, folder: Path, **options: Any) -> Report:
     """Import with a clock that stands still."""
     return import_customers(spec, folder, **{"clock": lambda: NOW, "timer": Timer(), **options})
@@ -58,7 +84,7 @@ def run_import(spec: ImportSpec, folder: Path, **options: Any) -> Report:
 
 def make_snapshot(folder: Path, rows: Iterable[Sequence[str]] = CUSTOMERS) -> Snapshot:
     """Give a snapshot of these rows."""
-    spec = ImportSpec(source=write_csv(folder / "customers.csv", rows))
+    spec = import_spec(source=write_csv(folder / "customers.csv", rows))
     run_import(spec, folder / "state")
     snapshot = open_snapshot(folder / "state", spec)
     assert snapshot is not None

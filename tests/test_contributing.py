@@ -45,6 +45,4 @@ def test_what_a_recipe_names_in_code_is_in_the_files_that_it_names(recipe: str) 
     paths = re.findall(r"`(appliance/[\w./]+\.py)`", recipe)
     code = "\n".join(file.read_text("utf-8") for path in paths for file in ROOT.glob(path.replace("NAME", "*")))
     names = re.findall(r"`@?([A-Za-z_]+)(?:=\w+|\(\"name\"\))?`", recipe)
-    if "OpenSource" in names and "OpenSource" not in code:
-        pytest.xfail("the seam of sources is not merged yet")
     assert [name for name in names if not re.search(rf"\b{name}\b", code)] == []

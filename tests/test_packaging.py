@@ -38,7 +38,7 @@ def test_the_packaged_config_is_a_good_one():
     """Its defaults are the paths that the unit and README name."""
     settings = load(ROOT / "packaging/etc/sidebard.toml", {})
     assert str(settings.server.state) == "/var/lib/sidebard"
-    assert str(settings.customers.source) == "/var/lib/sidebard-data/customers.csv"
+    assert str(settings.customers.source.path) == "/var/lib/sidebard-data/customers.csv"
 
 
 def test_what_is_pinned_is_what_is_asked_for():

@@ -10,7 +10,7 @@ from typing import Final
 
 from appliance.bootstrap.state_folder import certificate_folder
 from appliance.config.schema import Settings
-from appliance.edge.certificate import Certificate, CertificateFault
+from appliance.edge.certificate import Certificate, CertificateError
 from appliance.edge.tls import load_pairs, self_signed, self_signed_files
 from appliance.errors import StartError
 from appliance.observe.health import NOT_ACCEPTED, CertificateInfo
@@ -67,7 +67,7 @@ def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateIn
                 todo="name tls.certificate and tls.key",
             )
         context, certificates = load_pairs(pairs, now)
-    except CertificateFault as fault:
+    except CertificateError as fault:
         raise StartError(str(fault)) from None
     except OSError as error:
         raise StartError(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
@@ -84,5 +84,10 @@ def _describe(certificate: Certificate) -> CertificateInfo:
     names = certificate.names
     shown = tuple(name[:_NAME_LENGTH] for name in names[:_NAMES])
     return CertificateInfo(
-        shown, max(0, len(names) - _NAMES), certificate.validity.ends.timestamp(), certificate.distrust
+        shown,
+        max(0, len(names) - _NAMES),
+        certificate.validity.ends.timestamp(),
+        certificate.distrust,
+        certificate.renewal.timestamp(),
+        certificate.issuer[:_NAME_LENGTH],
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
+from appliance.bootstrap.sources import check_sources
 from appliance.config import schema
 from appliance.config.reader import Reader
 from appliance.config.schema import Settings
@@ -14,7 +16,12 @@ from appliance.sidebar.protocols import PROTOCOLS
 
 def load(file: Path, environ: Mapping[str, str]) -> Settings:
     """Read a config file, as `schema.load` does. Raises ConfigError."""
-    return schema.load(file, environ, (check_protocols,))
+    return schema.load(file, environ, CHECKS)
+
+
+def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path) -> Settings:
+    """Return the settings that flags say, as `schema.from_flags` does. Raises ConfigError."""
+    return schema.from_flags(customers, secret_file, environ, cwd, CHECKS)
 
 
 def check_protocols(settings: Settings, reader: Reader) -> None:
@@ -33,3 +40,6 @@ def check_protocols(settings: Settings, reader: Reader) -> None:
 def _one_of(choices: Iterable[str]) -> tuple[str, str]:
     words = ", ".join(f'"{choice}"' for choice in choices)
     return "is not one of the choices", f"write one of {words}" if words else "remove it, for this protocol has none"
+
+
+CHECKS: Final[tuple[schema.Check, ...]] = (check_protocols, check_sources)

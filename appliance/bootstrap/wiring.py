@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from appliance.bootstrap.sources import source_of
 from appliance.cards.layout import title_of
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
@@ -26,19 +27,19 @@ from appliance.sidebar.subject import SubjectRule
 
 
 def import_spec_of(settings: Settings) -> ImportSpec:
-    """Give what an import has to do by these settings."""
+    """Return what an import has to do by these settings."""
     customers = settings.customers
     return ImportSpec(
-        source=customers.source,
-        table=customers.table,
+        source=source_of(customers, customers),
         addresses=customers.addresses,
-        encoding=customers.encoding,
+        null_values=customers.null_values,
         plus_addressing=customers.plus_addressing,
+        gmail_dots=customers.gmail_dots,
+        company_domain=customers.company_domain,
         related=tuple(
             RelatedSpec(
                 name=related.name,
-                source=related.source,
-                table=related.table,
+                source=source_of(related, customers),
                 key=related.key,
                 on=related.on,
                 order_by=related.order_by,
@@ -65,11 +66,12 @@ def make_app(
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers
     rules = Rules(
-        frozenset(map(normalise_domain, customers.ignore_domains)),
+        frozenset(normalise_domain(domain, gmail_dots=customers.gmail_dots) for domain in customers.ignore_domains),
         customers.plus_addressing,
         customers.max_age,
         settings.server.timezone,
         customers.addresses,
+        customers.gmail_dots,
     )
     return SidebarApp(
         app.name,

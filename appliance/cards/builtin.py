@@ -14,6 +14,7 @@ from appliance.cards.formatters import Context
 from appliance.cards.helpers import toggle, two_line_item
 from appliance.cards.layout import Layout, RelatedSection, Values
 from appliance.cards.markup import MAX_CARD, anchor, href_of, html_of, shorten
+from appliance.customers.address import domain_of, readable
 from appliance.customers.record import Record, Rows, related_of, values_of
 from appliance.customers.snapshot import MAX_FOUND
 
@@ -50,6 +51,17 @@ def found_by(matches: Matches) -> str:
         f'<p class="orange">Matched by {escape(what)} in the subject, not by email address.'
         " Check that the sender is this customer.</p>"
     )
+
+
+def of_company(domain: str, members: int) -> str:
+    """Return the line above what the customers of a company have in common, where nobody is known by an address."""
+    shown = domain_of(readable(f"x@{domain}"))
+    if members == 1:
+        who = f"One customer has the company domain {shown}"
+    else:
+        who = f"{members:,} customers have the company domain {shown}; only what they all share is shown"
+    note = f"This is the company, not the person: nobody in the customer list has this address. {who}."
+    return f'<p class="orange">{escape(note)}</p>'
 
 
 def unknown(addresses: Sequence[str], truncated: bool = False, matches: Matches = ()) -> str:

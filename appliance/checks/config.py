@@ -9,10 +9,10 @@ from dataclasses import replace
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import CONFIG, check
-from appliance.checks.secret_shapes import odd_shapes
 from appliance.config.files import read_secrets
 from appliance.config.schema import ConfigError
 from appliance.config.secret_source import SecretSource
+from appliance.sidebar.protocols.secret_shapes import odd_shapes
 from appliance.system.privileges import entry_of
 
 
@@ -44,7 +44,7 @@ def secrets(context: CheckContext) -> Iterator[Finding]:
             try:
                 (secret,) = read_secrets(replace(app, secrets=(source,)), context.environ)
             except ConfigError as error:
-                yield from (fault(str(each)) for each in error.faults)
+                yield from map(fault, error.sentences)
                 continue
             yield from _judge(secret, where)
 

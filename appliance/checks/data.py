@@ -51,11 +51,14 @@ def customers(context: CheckContext) -> Iterator[Finding]:
                 f"{source}: no customer has an email address in {names}; name the right columns in customers.addresses"
             )
     if trial.bad_rows:
-        yield warning(f"{trial.bad_rows:,} bad rows would be left out; correct them, or these customers have no card")
+        yield warning(
+            f"bad rows, which would be left out: {trial.bad_rows:,}; correct them, or these customers have no card"
+        )
         yield from (warning(str(row)) for row in trial.bad[:_LISTED])
     if trial.unclear_rows:
+        beside = " or domain" if context.plan.company_domain else " beside one"
         yield warning(
-            f"{trial.unclear_rows:,} rows contain a value that is not an email address beside one; it is ignored"
+            f"{trial.unclear_rows:,} rows contain a value that is not an email address{beside}; it is ignored"
         )
         yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
 
@@ -63,7 +66,8 @@ def customers(context: CheckContext) -> Iterator[Finding]:
 def _read(context: CheckContext, trial: DryRun) -> Finding:
     source = context.plan.source
     if trial.whole:
-        return ok(f"{source}: {trial.rows:,} customers, {trial.with_address:,} with an address")
+        noun = "customer" if trial.rows == 1 else "customers"
+        return ok(f"{source}: {trial.rows:,} {noun}, {trial.with_address:,} with an address")
     return ok(
         f"{source}: the first {trial.rows:,} customers and the end of the file are good. The file is large, so the"
         " rest was neither read nor compared with the last good copy; `sidebard import` does that"
@@ -82,7 +86,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
         try:
             made = card_of(context.settings, app)
         except ConfigError as error:
-            yield from (fault(str(each)) for each in error.faults)
+            yield from map(fault, error.sentences)
             continue
         yield from map(warning, _removed(app))
         if isinstance(trial, ImportRefused) or not trial.columns:

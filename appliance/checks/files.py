@@ -12,7 +12,8 @@ from appliance.bootstrap import certificates
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Status, fault, ok, warning
 from appliance.checks.registry import check
-from appliance.edge.certificate import CertificateFault
+from appliance.edge import pem
+from appliance.edge.certificate import CertificateError
 from appliance.edge.tls import load_pair
 
 
@@ -20,7 +21,8 @@ from appliance.edge.tls import load_pair
 def certificate(context: CheckContext) -> Iterator[Finding]:
     """Each certificate is valid and matches its key.
 
-    Its names, dates, strength and chain are checked, and whether this machine knows its authority.
+    Its names, strength and chain are checked, the dates of every certificate of the chain, and whether this machine
+    knows its authority.
     """
     if not context.settings.tls.enabled:
         yield ok("TLS is off; a proxy on this machine must provide it")
@@ -35,7 +37,7 @@ def certificate(context: CheckContext) -> Iterator[Finding]:
     for file, key in pairs:
         try:
             _context, found = load_pair((file, key), now)
-        except CertificateFault as error:
+        except CertificateError as error:
             yield fault(str(error))
             continue
         yield from ((fault if flaw.refused else warning)(flaw.sentence) for flaw in found.flaws)
@@ -47,7 +49,7 @@ _PRIVATE: Final = ("secret", "key", "trail")
 """What not every user may read."""
 
 _PROTECTED: Final = {"config": Status.WARNING, "secret": Status.WARNING, "key": Status.WARNING, "card": Status.FAULT}
-"""What nobody but its owner may change, and how bad it is if others can: a card is code that runs here."""
+"""What only its owner may change, and how bad it is if others can: a card is code that runs here."""
 
 
 @check("permissions", at_start=True)
@@ -86,4 +88,15 @@ def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:
             yield "card", app.card
     if settings.log.trail is not None:
         yield "trail", settings.log.trail
-    yield from (("key", key) for _certificate, key in certificates.named_pairs(settings))
+    for certificate, key in certificates.named_pairs(settings):
+        yield "key", key
+        if certificate != key and _holds_key(certificate):
+            yield "key", certificate
+
+
+def _holds_key(file: Path) -> bool:
+    try:
+        pem.private_key(file.read_bytes())
+    except (OSError, pem.PemFault):
+        return False
+    return True

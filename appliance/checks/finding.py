@@ -26,7 +26,7 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was checked. The sentence holds no secret and no customer's value."""
+    """One thing that was checked. The sentence contains no secret and no customer's value."""
 
     status: Status
     sentence: str

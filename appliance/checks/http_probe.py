@@ -7,11 +7,11 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from appliance.edge.certificate import Validity
+from appliance.edge.trust import verified_path
 from appliance.http_client import (
     MAX_RESPONSE,
     NO_SUCH_NAME,
@@ -49,12 +49,15 @@ class Target:
 
 
 class Answer(NamedTuple):
-    """What came back, after how many seconds, and when the certificate is good: None if that is not known."""
+    """What came back, and after how many seconds.
+
+    `validities` are when the certificate and those that issued it are good: empty if they were not verified.
+    """
 
     status: int
     body: bytes
     seconds: float
-    validity: Validity | None
+    validities: tuple[Validity, ...]
 
 
 def target_of(url: str, context: ssl.SSLContext, connect: str = "") -> Target:
@@ -94,11 +97,11 @@ def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -
     began = time.monotonic()
     try:
         connection.sock = _connect(target)
-        validity = _validity(connection.sock)
+        validities = _validities(connection.sock)
         headers = {"Content-Type": "application/json", header: signature.decode("ascii")}
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
-        return Answer(answer.status, answer.read(MAX_RESPONSE), time.monotonic() - began, validity)
+        return Answer(answer.status, answer.read(MAX_RESPONSE), time.monotonic() - began, validities)
     except (OSError, http.client.HTTPException) as error:
         raise UnreachableError(f"{target.where}: {_sentence(error)}") from None
     finally:
@@ -117,12 +120,15 @@ def _connect(target: Target) -> socket.socket:
         raise
 
 
-def _validity(connected: socket.socket) -> Validity | None:
-    certificate = connected.getpeercert() if isinstance(connected, ssl.SSLSocket) else None
-    if not certificate:  # empty if it was not verified
-        return None
-    dates = (ssl.cert_time_to_seconds(str(certificate[name])) for name in ("notBefore", "notAfter"))
-    return Validity(*(datetime.fromtimestamp(date, UTC) for date in dates))
+def _validities(connected: socket.socket) -> tuple[Validity, ...]:
+    """Return those of the server's certificate and its issuers, but not of the authority that this machine knows."""
+    from cryptography import x509  # 40 ms, and only needed here
+
+    if not isinstance(connected, ssl.SSLSocket) or connected.context.verify_mode is ssl.CERT_NONE:
+        return ()
+    path = verified_path(connected)
+    chain = map(x509.load_der_x509_certificate, path[:-1] or path)
+    return tuple(Validity(one.not_valid_before_utc, one.not_valid_after_utc) for one in chain)
 
 
 def _sentence(error: Exception) -> str:

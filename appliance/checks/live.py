@@ -1,4 +1,4 @@
-"""Whether a running service answers as it should: `sidebard check --self URL`."""
+"""Whether a running service answers correctly: `sidebard check --self URL`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from appliance.config.files import read_secrets
 from appliance.config.schema import App
 from appliance.customers.address import domain_of
 from appliance.customers.address_cell import read_cell
-from appliance.customers.snapshot import Snapshot, SnapshotFault, file_of, generations
+from appliance.customers.snapshot import Snapshot, SnapshotError, file_of, generations
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.refusals import Refusal
 from appliance.http_client import UnreachableError
@@ -92,12 +92,12 @@ def _app_at(context: CheckContext, target: Target) -> App:
 
 
 def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
-    """Return the newest snapshot, and the address of a customer in it; without any, one that nobody has."""
+    """Return the newest snapshot and the address of a customer in it; without one, an address that no customer has."""
     ignored = context.settings.customers.ignore_domains
     try:
         newest = open_newest(snapshot_folder(context.settings), context.plan.digest())
         sample = newest.sample(_SEARCHED) if newest else ()
-    except (OSError, SnapshotFault):
+    except (OSError, SnapshotError):
         return None, _NOBODY
     cells = (read_cell(record[name]) for record in sample for name in context.plan.addresses)
     for address in (address for cell in cells for address in cell.addresses):
@@ -107,10 +107,18 @@ def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
 
 
 def _certificate(context: CheckContext, answer: Answer) -> Iterator[Finding]:
-    if answer.validity is not None:
-        now = datetime.fromtimestamp(context.now, UTC)
-        sentence = f"its certificate is accepted, {answer.validity.days_left(now):.0f} days left"
-        yield warning(f"{sentence}; renew it") if answer.validity.is_near_end(now) else ok(sentence)
+    if not answer.validities:
+        return
+    now = datetime.fromtimestamp(context.now, UTC)
+    own, *issuers = answer.validities
+    sentence = f"its certificate is accepted, {own.days_left(now):.0f} days left"
+    yield warning(f"{sentence}; renew it") if own.is_near_end(now) else ok(sentence)
+    for issuer in issuers:
+        if issuer.is_near_end(now):
+            yield warning(
+                f"one of its chain has {issuer.days_left(now):.0f} days left; use the chain that the authority issues"
+                " today"
+            )
 
 
 def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], plain: Answer) -> str:
@@ -174,7 +182,7 @@ def _why_other(context: CheckContext, answer: Answer, here: SidebarApp, message:
         return "it has no customers yet; see import_refused in its log, or run `sidebard check` there"
     folder = snapshot_folder(context.settings)
     for number in generations(folder)[1:]:
-        with suppress(SnapshotFault), closing(Snapshot(file_of(folder, number), number)) as old:
+        with suppress(SnapshotError), closing(Snapshot(file_of(folder, number), number)) as old:
             here.use(old)
             if here.answer(message).response.body == answer.body:
                 return f"it answers from old data, generation {number}; restart it, and report this"

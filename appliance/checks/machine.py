@@ -18,7 +18,7 @@ from appliance.checks.context import CheckContext, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import check
 from appliance.errors import StartError
-from appliance.ingest import validation
+from appliance.ingest import resources
 from appliance.system.privileges import as_owner, can_give
 
 _RELEASED: Final = 2026
@@ -107,7 +107,7 @@ def space(context: CheckContext) -> Iterator[Finding]:
     state = context.settings.server.state
     try:
         folder = existing(state)
-        validation.check_room(context.plan, folder)
+        resources.check_room(context.plan, folder)
     except OSError as error:
         raise StartError(state_sentence(state, error)) from None
     yield ok(f"{folder}: enough space for an import")

@@ -80,7 +80,7 @@ def run_checks(context: CheckContext, checks: Iterable[Check]) -> Iterator[Resul
 
 
 def log_findings(context: CheckContext) -> None:
-    """Run the checks of a start, and log what is wrong. The start goes on, whatever that is."""
+    """Run the checks of a start, and log what is wrong. The start continues in any case."""
     for result in run_checks(context, [each for each in all_checks() if each.at_start]):
         for finding in result.findings:
             if finding.status is Status.FAULT:
@@ -90,7 +90,7 @@ def log_findings(context: CheckContext) -> None:
 
 
 def _findings(each: Check, context: CheckContext) -> Iterator[Finding]:
-    """Yield what a check finds; an error that an operator can mend is a finding."""
+    """Yield what a check finds; an error that an operator can correct is a finding."""
     try:
         yield from each.run(context)
     except SidebardError as error:

@@ -13,13 +13,15 @@ from typing import Final, NamedTuple
 
 from appliance.bootstrap.sockets import todo_for
 from appliance.checks.context import CheckContext, existing
-from appliance.checks.finding import Finding, fault, not_checked, ok
+from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import check
 from appliance.checks.units import failed_units
 from appliance.config.endpoint import Endpoint
+from appliance.system.frozen import GONE_TODO, emptied_folder
 
 _LISTENS: Final = "0A"
-_OURS: Final = frozenset({"sidebard", "systemd"})
+SIDEBARD: Final = "sidebard"
+_OURS: Final = frozenset({SIDEBARD, "systemd"})
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group (unix(7), SO_PEERCRED)
 
 
@@ -33,12 +35,16 @@ class _Listener(NamedTuple):
 
 @check("sockets", as_root=True)
 def sockets(context: CheckContext) -> Iterator[Finding]:
-    """Each address is free, or in use by sidebard or systemd, and then left alone. No systemd unit has failed."""
+    """Each address is free, or in use by sidebard or systemd, and then left alone.
+
+    No systemd unit has failed, and the files that a running service unpacked are still there.
+    """
     wanted = [(endpoint, "server.listen") for endpoint in context.settings.server.listen]
     if context.settings.admin.listen is not None:
         wanted.append((context.settings.admin.listen, "admin.listen"))
     for endpoint, key in wanted:
         yield _unix(endpoint, endpoint.unix, key) if endpoint.unix is not None else _tcp(endpoint, key)
+    yield from _emptied()
     yield from failed_units(context.environ)
 
 
@@ -59,6 +65,14 @@ def _tcp(endpoint: Endpoint, key: str) -> Finding:
         reason = os.strerror(error.errno or 0)
         return fault(f"{endpoint}: cannot listen there: {reason}; {todo_for(error, key)}")
     return ok(f"{endpoint} is free")
+
+
+def _emptied() -> Iterator[Finding]:
+    """Say of each service that runs here whether what its executable has unpacked was removed."""
+    processes = [int(process) for process in os.listdir("/proc") if process.isdigit()]
+    found = {emptied_folder(process) for process in processes if _name_of(process) == SIDEBARD}
+    for folder in sorted(found - {""}):
+        yield warning(f"{folder}: what the running service has unpacked there was removed; it goes on; {GONE_TODO}")
 
 
 def _unix(endpoint: Endpoint, file: Path, key: str) -> Finding:
@@ -137,6 +151,6 @@ def _name_of(process: int) -> str:
             return Path("/proc/1/comm").read_text().strip()
         words = [os.path.basename(word) for word in Path(f"/proc/{process}/cmdline").read_text().split("\0")]
         if "sidebard" in words[:3] or "appliance" in words:
-            return "sidebard"
+            return SIDEBARD
         return words[0]
     return ""

@@ -41,9 +41,9 @@ class _Commands(click.Group):
         return command
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: "1 fault", "3 faults"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def _print_version(*, verbose: bool) -> None:

@@ -38,7 +38,7 @@ def command(
     html: bool,
     response: bool,
 ) -> None:
-    """Print the card of the customer with this ADDRESS. Exits with 1 if there is none."""
+    """Print the card of the customer with this ADDRESS. The exit code is 1 if there is none."""
     if (address is None) == (payload is None):
         raise click.UsageError("pass either an ADDRESS or --payload FILE")
     if address is not None and normalise(_readable(address)) is None:
@@ -59,7 +59,7 @@ def command(
         click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
     if reply.fault:
         click.echo(f"the card failed, so this is the built-in card: {reply.fault}", err=True)
-    sys.exit(0 if reply.outcome is Outcome.FOUND else FAILURE)
+    sys.exit(0 if reply.outcome in (Outcome.FOUND, Outcome.COMPANY) else FAILURE)
 
 
 def _readable(address: str | None) -> str:

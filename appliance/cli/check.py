@@ -105,7 +105,7 @@ def _file_user(settings: Settings) -> pwd.struct_passwd | None:
 
 
 def _print(result: Result, width: int, *, quiet: bool) -> None:
-    """Print a line for each finding, as soon as it is known; the check's name stands before the first."""
+    """Print a line for each finding, as soon as it is known; the check's name is in front of the first."""
     name = result.name
     for finding in result.findings:
         if quiet and not _needs_attention(finding.status):

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import click
 
-from appliance.bootstrap.settings import load
+from appliance.bootstrap.settings import from_flags, load
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.config.schema import App, Settings, from_flags
+from appliance.config.schema import App, Settings
 from appliance.config.values import InvalidValueError, parse_duration
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
@@ -40,7 +40,7 @@ secret_option: Final = click.option(
     "--secret-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The file with the shared secret, for --customers.",
+    help="Use the secret in this file, instead of a config.",
 )
 ca_option: Final = click.option(
     "--ca", type=_FILE, metavar="FILE", help="Trust only the certificate authorities in FILE."

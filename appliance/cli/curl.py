@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from appliance.bootstrap.certificates import named_pairs
 from appliance.bootstrap.state_folder import certificate_folder
 from appliance.config.schema import Settings
-from appliance.edge.certificate import Certificate, CertificateFault
+from appliance.edge.certificate import Certificate, CertificateError
 from appliance.edge.tls import load_pair, self_signed_files
 
 _LOCAL: Final = "localhost"
@@ -30,7 +30,7 @@ def reach(settings: Settings, url: str) -> tuple[list[str], str]:
         return ["--cacert", str(self_signed_files(certificate_folder(settings))[0])], url
     try:
         _context, certificate = load_pair(pairs[0], datetime.now(UTC))
-    except CertificateFault:  # `check` reports it; curl will fail
+    except CertificateError:  # `check` reports it; curl will fail
         return [], url
     options, url = _by_name(certificate, parts, url)
     if certificate.distrust or not certificate.is_chained:

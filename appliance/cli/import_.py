@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.bootstrap.state_folder import become_owner, snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.cli import common
+from appliance.cli import common, counted
 from appliance.errors import FAILURE
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, ImportSpec, Report
@@ -47,7 +47,8 @@ def command(config: Path | None, as_json: bool) -> None:
             _list(refused.bad, err=True)
         sys.exit(FAILURE)
     if as_json:
-        _print_json({**msgspec.structs.asdict(report), "rows_per_second": report.rows_per_second})
+        numbers = {name: value for name, value in msgspec.structs.asdict(report).items() if value is not None}
+        _print_json({**numbers, "rows_per_second": report.rows_per_second})
     else:
         _print(spec, report)
 
@@ -91,17 +92,19 @@ def _print_json(values: dict[str, object]) -> None:
 
 def _print(spec: ImportSpec, report: Report) -> None:
     lines = [
-        f"{spec.source}: {report.rows:,} customers with {report.addresses:,} addresses"
+        f"{spec.source}: {counted(report.rows, 'customer')} with {counted(report.addresses, 'address', 'addresses')}"
         f" in {report.seconds:.1f} s, {report.rows_per_second:,} rows/s",
-        *(f"{name}: {rows:,} rows" for name, rows in report.related.items()),
+        *(f"{name}: {counted(rows, 'row')}" for name, rows in report.related.items()),
         f"without an address: {report.without_address:,}",
         f"addresses of more than one customer: {report.shared_addresses:,}",
+        *([f"companies, by domain: {report.companies:,}"] if report.companies is not None else []),
         f"bad rows, left out: {report.bad_rows:,}",
     ]
     click.echo("\n".join(lines))
     _list_first(report.bad, report.bad_rows)
     if report.unclear_rows:
-        click.echo(f"kept, with a value that is not an email address beside one: {report.unclear_rows:,}")
+        domain = " or domain" if spec.company_domain else ""
+        click.echo(f"kept, ignoring a value that is not an email address{domain}: {report.unclear_rows:,}")
         _list_first(report.unclear, report.unclear_rows)
 
 

@@ -29,6 +29,7 @@ from appliance.replay.text import as_text
 from appliance.replay.timeline import Timeline, TimelinePoint
 from appliance.replay.worker_pool import WorkerPool
 from appliance.sidebar.protocols.base import Message
+from appliance.system.frozen import keep_unpacked
 
 _FILE = click.Path(path_type=Path)
 _ABOVE_ZERO = click.FloatRange(0, min_open=True)
@@ -90,7 +91,7 @@ def _report(_context: click.Context, _parameter: click.Parameter, file: Path | N
     "--max-p99",
     type=common.Duration("ms"),
     metavar="TIME",
-    help="Exit with 1 if p99 is over this, such as 100ms. A bare number is milliseconds.",
+    help="Fail if p99 is over this, such as 100ms. A bare number is milliseconds.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--report", type=_FILE, callback=_report, metavar="FILE", help="Also write the result as a web page.")
@@ -116,13 +117,14 @@ def command(
     """Send the requests in FILE ("-": stdin), as made by sidebard requests, repeatedly for --duration.
 
     With --rate, each request starts on schedule and its latency counts from then, so a stall of the service is not
-    hidden. Without, each of the --connections sends its next request when the last one is answered. Exits with 1 if an
-    answer is wrong or missing, p99 is over --max-p99, or nothing can be sent.
+    hidden. Without, each of the --connections sends its next request when the last one is answered. The exit
+    code is 1 if an answer is wrong or missing, p99 is over --max-p99, or nothing can be sent.
     """
     if not compare and (config or customers or secret_file):
         raise click.UsageError("--config, --customers and --secret-file require --compare")
     if resume and not url.is_secure:
         raise click.UsageError("--resume requires an https:// URL")
+    keep_unpacked()
     kind = ResumingContext if resume else ssl.SSLContext
     context = common.trust(kind(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     profile = LoadProfile(

@@ -13,7 +13,7 @@ from appliance.bootstrap.wiring import make_protocol
 from appliance.cli import common
 from appliance.config.files import read_secrets
 from appliance.config.values import InvalidValueError, parse_share
-from appliance.customers.snapshot import SnapshotFault
+from appliance.customers.snapshot import SnapshotError
 from appliance.replay.corpus import CustomerSampler, make_lines
 from appliance.replay.corpus_line import write_line
 
@@ -38,7 +38,7 @@ def _share(_context: click.Context, _parameter: click.Parameter, text: str) -> f
     default="10%",
     callback=_share,
     metavar="SHARE",
-    help="Share of requests about unknown people (default: 10%).",
+    help="Share of requests about people who are not customers (default: 10%).",
 )
 @click.option(
     "--seed",
@@ -72,5 +72,5 @@ def command(
         for line in make_lines(drawn, random, protocol, path=app.path, count=count, unknown=unknown):
             sys.stdout.buffer.write(write_line(line))
         sys.stdout.buffer.flush()
-    except SnapshotFault as fault:
-        raise common.CommandError(f"{fault}; run sidebard import") from None
+    except SnapshotError as error:
+        raise common.CommandError(f"{error}; run sidebard import") from None

@@ -1,4 +1,4 @@
-"""What a config names and does not hold: the secrets, and the operator's card."""
+"""What a config names but does not contain: the secrets, and the operator's card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_SECRET_BYTES: Final = 4096
 def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
     """Read the secrets of an app, one or two. Files lose one trailing LF or CRLF, nothing else.
 
-    Raises ConfigError, which never holds anything of a secret.
+    Raises ConfigError, which never contains any part of a secret.
     """
     secrets: list[bytes] = []
     faults: list[Fault] = []

@@ -1,4 +1,4 @@
-"""Where in a TOML text a key stands, which tomllib does not tell, and what is wrong with a line that is not TOML."""
+"""The lines of a TOML text: where a key is, which tomllib does not report, and what is wrong where it is not TOML."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How settings are read: declared rules, one generic reader, and faults that know their place in the file.
 
-A rule stands in the metadata of a dataclass field, whose name is the TOML key. What the keys are is in `schema`.
+A rule is the metadata of a dataclass field, whose name is the TOML key. `schema` declares the keys.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 from appliance.config import values
 from appliance.config.lines import KeyPath, is_table, line_of, lines_of
 from appliance.config.secret_source import SecretSource
-from appliance.config.values import InvalidValueError, Parser
+from appliance.config.values import InvalidValueError, Parser, SourceLocation
 from appliance.errors import CONFIG_INVALID, SidebardError
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Fault:
 
 
 class ConfigError(SidebardError):
-    """The settings cannot be used; `faults` holds everything that is wrong with them, and the text is one line each."""
+    """The settings cannot be used; `faults` is everything that is wrong with them, and the text is one line each."""
 
     exit_code = CONFIG_INVALID
 
@@ -132,7 +132,7 @@ def locate(faults: Iterable[tuple[KeyPath, Fault]], file: Path | None, text: str
 class Reader:
     """Reads a tree by the rules and collects faults. In the place of an invalid value it leaves None.
 
-    So what it returns may have holes, and is thrown away when there is any fault.
+    So what it returns may have holes, and must not be used if there is any fault.
     """
 
     def __init__(self, folder: Path, root: type[Any] | None = None) -> None:
@@ -178,7 +178,7 @@ class Reader:
         return f"the table {_header((*path, 0) if rule.shape == 'array' else path)}"
 
     def read(self, rule: Rule, found: object, path: KeyPath) -> Any:
-        """Read what TOML holds at `path`; None: nothing."""
+        """Read what TOML has at `path`, which is None if there is nothing."""
         if rule.parse is not None:
             return self._value(rule, rule.parse, found, path)
         of = cast(type[Any], rule.table)
@@ -187,7 +187,7 @@ class Reader:
                 self.fault(path, "required", f"add {rule.example}")
             items = found if isinstance(found, list) and is_table(found) else []
             if found is not None and not items:
-                # No value here or below: whoever takes `app` for a key may have written the secret there.
+                # The value is not shown, here or below: who takes `app` for a key may have written the secret there.
                 self.fault(path, "must be an array of tables", f"write {_header((*path, 0))}")
             return tuple(self.decode(of, item, (*path, index)) for index, item in enumerate(items))
         if found is not None and not isinstance(found, dict):
@@ -225,7 +225,7 @@ def _absolute(value: Any, folder: Path) -> Any:
     """Make every path in a value absolute: what a config file names is relative to its own folder."""
     if isinstance(value, Path):
         return folder / value
-    if isinstance(value, SecretSource) and value.path is not None:
+    if isinstance(value, SecretSource | SourceLocation) and value.path is not None:
         return replace(value, path=folder / value.path)
     return tuple(_absolute(item, folder) for item in value) if isinstance(value, tuple) else value
 

@@ -22,6 +22,7 @@ from appliance.config.endpoint import Endpoint, parse_endpoint, parse_local_endp
 from appliance.config.lines import syntax_hint
 from appliance.config.reader import ConfigError, Fault, Reader, array, locate, rules, table, tables, value
 from appliance.config.secret_source import SecretSource, parse_secret
+from appliance.config.values import SourceLocation
 
 __all__ = [
     "App",
@@ -91,7 +92,7 @@ class Tls:
 class Customers:
     """[customers]. Durations are seconds, shares 0 to 1."""
 
-    source: Path = value(values.parse_source, example='"customers.csv"')
+    source: SourceLocation = value(values.parse_source, example='"customers.csv"')
     table: str = value(values.parse_text, "customers")
     addresses: tuple[str, ...] = value(values.list_of(values.parse_text, minimum=1), example='["email"]')
     refresh: float = value(values.parse_duration, "60s")
@@ -99,10 +100,15 @@ class Customers:
     max_bad_rows: float = value(values.parse_share, "1%")
     max_age: float | None = value(values.optional(values.parse_duration), "")
     encoding: str = value(values.or_empty(values.parse_encoding), "")
+    skip_lines: int = value(values.integer(0, 1000), 0)
+    unterminated_last_line: str = value(values.one_of("refuse", "accept"), "refuse")
+    null_values: tuple[str, ...] = value(values.list_of(values.parse_text), [])
     ready_file: Path | None = value(values.optional(values.parse_path), "")
     checksum_file: Path | None = value(values.optional(values.parse_path), "")
     ignore_domains: tuple[str, ...] = value(values.list_of(values.parse_domain), [])
     plus_addressing: bool = value(values.parse_bool, False)
+    gmail_dots: bool = value(values.parse_bool, False)
+    company_domain: str = value(values.or_empty(values.parse_text), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +116,13 @@ class Related:
     """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-"."""
 
     name: str
-    source: Path = value(values.parse_source, example='"orders.csv"')
+    source: SourceLocation = value(values.parse_source, example='"orders.csv"')
     table: str = value(values.or_empty(values.parse_text), "")
     key: str = value(values.parse_text, example='"customer_id"')
     on: str = value(values.parse_text, example='"id"')
     order_by: str = value(values.or_empty(values.parse_text), "")
     limit: int = value(values.integer(1, 1000), 10)
+    skip_lines: int = value(values.integer(0, 1000), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +233,9 @@ def load(file: Path, environ: Mapping[str, str], checks: Sequence[Check] = ()) -
     return settings
 
 
-def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path) -> Settings:
+def from_flags(
+    customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path, checks: Sequence[Check] = ()
+) -> Settings:
     """Return the settings of `serve --customers FILE --secret-file FILE`: for the rest, the defaults.
 
     Raises ConfigError.
@@ -235,7 +244,7 @@ def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], c
         "customers": {"source": str(customers), "addresses": ["email"]},
         "app": [{"secrets": [f"file:{secret_file}"]}],
     }
-    settings, reader = _resolve(tree, cwd.absolute(), environ, None)
+    settings, reader = _resolve(tree, cwd.absolute(), environ, None, checks)
     if reader.faults:
         flags = {"customers": "--customers", "app": "--secret-file"}
         raise ConfigError(replace(fault, key=flags.get(str(path[0]), fault.key)) for path, fault in reader.faults)

@@ -15,7 +15,7 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where a secret is to be read from, never the secret itself. `path` is set for the kind "file" alone."""
+    """Where a secret is read from, never the secret itself. `path` is set for the kind "file" alone."""
 
     kind: Literal["file", "credential", "env"]
     name: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -18,8 +19,6 @@ T = TypeVar("T")
 Parser = Callable[[object], T]
 
 SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
-SQLITE_SUFFIXES: Final = frozenset({".db", ".sqlite", ".sqlite3"})
-SOURCE_SUFFIXES: Final = frozenset({".csv", ".tsv"}) | SQLITE_SUFFIXES
 # What of a request, besides its customer, a card may depend on.
 SIZES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -66,6 +65,14 @@ class InvalidValueError(Exception):
         self.reason = reason
         self.hint = hint
         self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLocation:
+    """Where customers or related rows are: what the config says, and the file that it is if it is no address."""
+
+    text: str
+    path: Path
 
 
 # What is made of other parsers
@@ -218,14 +225,9 @@ def parse_state(value: object) -> Path:
     return parse_path(value)
 
 
-def parse_source(value: object) -> Path:
-    """Parse the path of a CSV or SQLite file."""
-    path = parse_path(value)
-    if path.suffix.lower() not in SOURCE_SUFFIXES:
-        raise InvalidValueError(
-            "has none of the endings .csv .tsv .db .sqlite .sqlite3", "name a CSV or SQLite file with one of them"
-        )
-    return path
+def parse_source(value: object) -> SourceLocation:
+    """Parse the path of a file, or an address. Which kinds there are is for `check` of `schema.load` to know."""
+    return SourceLocation(str(value), parse_path(value))
 
 
 def parse_header(value: object) -> str:
@@ -256,7 +258,7 @@ def parse_link(value: object) -> str:
 
 
 def parse_name(value: object) -> str:
-    """Parse a short name that can stand in flags, logs and metrics."""
+    """Parse a short name that can be used in flags, logs and metrics."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise InvalidValueError("must be a short name", 'use letters, digits, "-" and "_", at most 64')
     return value
@@ -311,7 +313,7 @@ def parse_pattern(value: object) -> Pattern:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message may show it: short, on one line, no lists or tables with whatever is in them."""
+    """Return a value as a message may show it: short, on one line, without the items of lists and tables."""
     if isinstance(value, str):
         short = value if len(value) <= 60 else value[:60] + "..."
         escaped = short.replace("\\", "\\\\").replace('"', '\\"') if short.isprintable() else ascii(short)[1:-1]

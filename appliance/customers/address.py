@@ -1,4 +1,4 @@
-"""The one form in which e-mail addresses are stored, asked for and compared.
+"""The normal form in which email addresses are stored, looked up and compared.
 
 Local part: NFC and lower case, with no compatibility folding and no casefold, so that straße@ is not strasse@; a
 dot-atom (RFC 5322, 3.2.3, with the letters of RFC 6531), or a quoted string without spaces. Domain: its A-form by
@@ -27,7 +27,7 @@ _SCHEME: Final = re.compile(r"(mailto|smtp):(?://)?\s*", re.IGNORECASE)  # of li
 _DOT_ATOM: Final = re.compile(r"(?![.])(?!.*[.][.])[!#-'*+\-/-9=?^-~\x80-\U0010ffff.]+(?<![.])")
 _QUOTED: Final = re.compile(r'"[^"\\]+"')
 _DOMAIN: Final = re.compile(r"(?:[0-9a-z_]+(?:-+[0-9a-z_]+)*\.)*[0-9a-z_]+(?:-+[0-9a-z_]+)*|\[[0-9a-z.:]+\]")
-# U+FFFD stands where bytes were no text: two different addresses may have become one by it.
+# U+FFFD replaces bytes that were not valid text, so two different addresses may have become equal.
 _UNSAFE: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 _JOINERS: Final = (0x200C, 0x200D)
 _NO_WIDTH: Final = dict.fromkeys(
@@ -83,7 +83,7 @@ def _without_scheme(text: str) -> str:
 
 
 def _a_form(domain: str) -> str | None:
-    """Give a domain in its A-form and lower case, or None if it is none."""
+    """Return a domain in its A-form and lower case, or None if it is not valid."""
     domain = domain.removesuffix(".")
     if domain.isascii():
         return domain.lower()
@@ -99,7 +99,7 @@ def _a_form(domain: str) -> str | None:
 
 
 def domain_of(address: str) -> str:
-    """Give the domain of a normal form."""
+    """Return the domain of a normal form."""
     return address.rpartition("@")[2]
 
 
@@ -115,13 +115,36 @@ def readable(address: str) -> str:
     return text if normalise(text) == address else address
 
 
-def normalise_domain(domain: str) -> str:
-    """Give the form in which `domain_of` gives this domain; one that is none stays as it is, and matches nothing."""
+def normalise_domain(domain: str, *, gmail_dots: bool = False) -> str:
+    """Return the form in which `domain_of` gives this domain; one that is none stays as it is, and matches nothing."""
     address = normalise(f"x@{domain}")
-    return domain_of(address) if address else domain
+    return domain_of(fold(address, plus=False, gmail_dots=gmail_dots)) if address else domain
+
+
+def fold(address: str, *, plus: bool, gmail_dots: bool) -> str:
+    """Return the one form of all addresses (normal forms) that the operator takes for one person's.
+
+    `plus`: without a "+tag". `gmail_dots`: Gmail's without dots, and googlemail.com as gmail.com.
+    """
+    if plus:
+        address = fold_plus(address)
+    if gmail_dots:
+        address = _fold_gmail(address)
+    return address
 
 
 def fold_plus(address: str) -> str:
-    """Give a normal form without its "+tag": another person's at some providers, so only where the operator asks."""
-    local, _, domain = address.partition("@")
+    """Return a normal form without its "+tag": another person's at some providers, so only where the operator asks."""
+    local, _, domain = address.rpartition("@")
+    if local.startswith('"'):
+        return address
     return f"{local.partition('+')[0] or local}@{domain}"
+
+
+def _fold_gmail(address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    if domain not in ("gmail.com", "googlemail.com"):
+        return address
+    if not local.startswith('"'):
+        local = local.replace(".", "")
+    return f"{local}@gmail.com"

@@ -1,8 +1,8 @@
-"""What a cell of addresses holds: one or many, bare, as links, or behind names as in `Ada Lovelace <ada@example.com>`.
+"""Parses a cell of addresses: one or many, bare, as links, or after names as in `Ada Lovelace <ada@example.com>`.
 
-A cell is a list of items between commas, semicolons and line ends. In an item stand addresses between spaces, or one
-behind a name. An item that holds anything else is not understood as a whole: half of "ada smith@example.com" is another
-person's address.
+A cell is a list of items separated by commas, semicolons and line ends. An item is one or more addresses separated by
+spaces, or one address after a name. If an item contains anything else, nothing in it is used: half of
+"ada smith@example.com" is another person's address.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _SCHEME_ALONE: Final = re.compile(r"\b(mailto|smtp):\s+", re.IGNORECASE)
 
 
 class Cell(NamedTuple):
-    """What was read of a cell."""
+    """What a cell contains."""
 
     addresses: tuple[str, ...]
-    """In normal form, in order; the same one may stand there twice."""
+    """In normal form and in order; an address may occur twice."""
 
     understood: bool
-    """Whether there was nothing else."""
+    """Whether it contained nothing else."""
 
 
 def read_cell(text: str, limit: int | None = None) -> Cell:
-    """Return the addresses in a cell: of more than `limit` those of its first items, and no further item is read."""
+    """Return the addresses in a cell. Items after the first `limit` addresses are not read."""
     words = _BETWEEN.split(text)
     found = [normalise(word) for word in words[:limit] if word]
     if None not in found:  # as in nearly all cells
@@ -50,7 +50,7 @@ def read_cell(text: str, limit: int | None = None) -> Cell:
 
 
 def _read_item(text: str, limit: int | None) -> list[str] | None:
-    """Return the addresses of one item, none if it is empty; None if it holds anything else in the first `limit`."""
+    """Return the addresses of one item, or None if its first `limit` words contain anything else."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":  # as Outlook writes one without a name
         text = text[1:-1]
     address = normalise(text)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from appliance.customers.address import MAX_LENGTH, PLAIN, fold_plus, is_odd
+from appliance.customers.address import MAX_LENGTH, PLAIN, fold, is_odd
 from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns
 
@@ -34,14 +34,15 @@ class Found(NamedTuple):
 class AddressReader:
     """Reads the address columns of a file."""
 
-    def __init__(self, names: Sequence[str], columns: Columns, *, fold_plus: bool) -> None:
-        """`names` are columns that are there; with `fold_plus`, "+tag" is left out."""
+    def __init__(self, names: Sequence[str], columns: Columns, *, fold_plus: bool, gmail_dots: bool = False) -> None:
+        """`names` are columns that are there; `fold_plus` and `gmail_dots` are as for `address.fold`."""
         self._positions: Final = [columns.require_index(name) for name in names]
-        self._fold: Final = fold_plus
+        self._plus: Final = fold_plus
+        self._gmail_dots: Final = gmail_dots
 
     def read(self, rows: Sequence[Sequence[str]]) -> Found:
         """Return the addresses of the rows."""
-        if len(self._positions) == 1 and not self._fold:
+        if len(self._positions) == 1 and not (self._plus or self._gmail_dots):
             joined = "\n".join(map(itemgetter(self._positions[0]), rows))
             if _ALL_PLAIN.fullmatch(joined) and not is_odd(joined):
                 lines = joined.lower().split("\n")
@@ -64,5 +65,5 @@ class AddressReader:
             cell = read_cell(row[position])
             understood = understood and cell.understood
             for address in cell.addresses:
-                addresses[fold_plus(address) if self._fold else address] = None
+                addresses[fold(address, plus=self._plus, gmail_dots=self._gmail_dots)] = None
         return list(addresses), understood

@@ -1,4 +1,4 @@
-"""A customer as a card sees one: the values of a row under the names of its columns."""
+"""A customer as seen by a card: the values of a row by the names of its columns."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from appliance.customers.column_name import clean_name, name_key, shown_name
 _NOT_IN_A_NAME: Final = re.compile(r"\W+")
 
 
-class ColumnFault(ValueError):
-    """The header cannot be used; the text is a sentence for the operator."""
+class ColumnError(ValueError):
+    """The header cannot be used. The text is a sentence for the operator."""
 
 
 def attribute_of(name: str) -> str:
-    """Give the attribute under which a template finds the column `name`: lower case, "_" for anything else."""
+    """Return the attribute under which a template finds the column `name`: lower case, "_" for anything else."""
     # NFKC, for it is what Python makes of the names in a template (PEP 3131).
     attribute = _NOT_IN_A_NAME.sub("_", unicodedata.normalize("NFKC", name.lower()))
     return f"_{attribute}" if attribute[:1].isdigit() else attribute or "_"
 
 
 class Columns:
-    """The header of a file: names as spelled there, found whatever the case, and by attribute."""
+    """The header of a source: names as spelled there, found in any case and by attribute."""
 
     __slots__ = ("attributes", "names", "positions")
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Take the header's cells. Raises ColumnFault for a column with no name and for two that would clash."""
+        """`names` are the header's cells. Raises ColumnError for a column without a name and for names that clash."""
         self.names: Final = tuple(map(clean_name, names))
         self.attributes: Final[dict[str, int]] = {}
         self.positions: Final[dict[str, int]] = {}
         for position, name in enumerate(self.names):
             if not name:
-                raise ColumnFault(f"column {position + 1} of the header has no name; name it or remove it")
+                raise ColumnError(f"column {position + 1} of the header has no name; name it or remove it")
             first = self.positions.setdefault(name_key(name), position)
             if first != position:
-                raise ColumnFault(
+                raise ColumnError(
                     f"the header has {shown_name(name)} twice, as columns {first + 1} and {position + 1};"
                     " rename one of them"
                 )
             first = self.attributes.setdefault(attribute_of(name), position)
             if first != position:
-                raise ColumnFault(
+                raise ColumnError(
                     f"columns {shown_name(self.names[first])} and {shown_name(name)} would both be"
                     f' "{attribute_of(name)}" in a card; rename one of them'
                 )
@@ -59,12 +59,12 @@ class Columns:
 
 
 class Rows(tuple["Record", ...]):
-    """The related rows of one customer: those that are kept, and in `total` how many there are."""
+    """The related rows of one customer that were kept; `total` is how many there are."""
 
     total: int
 
     def __new__(cls, rows: Iterable[Record], total: int | None = None) -> Rows:
-        """Take the rows, and their number if there are more."""
+        """`total` is the number of rows, if there are more than `rows`."""
         self = super().__new__(cls, rows)
         self.total = len(self) if total is None else total
         return self
@@ -73,7 +73,7 @@ class Rows(tuple["Record", ...]):
 class Record:
     """One row. `record.plan` and `record["Last order"]` give a text; `record.orders` the related rows of that name.
 
-    It has no public attribute of its own, so that every column has its name to itself.
+    It has no public attributes of its own, so that a column may have any name.
     """
 
     __slots__ = ("_columns", "_related", "_values")
@@ -101,7 +101,7 @@ class Record:
 
 
 def fields_of(record: Record) -> Iterator[tuple[str, str]]:
-    """Give each column's name, as spelled in the header, with this row's value."""
+    """Return each column's name, as spelled in the header, with the value of this row."""
     return zip(record._columns.names, record._values, strict=True)
 
 
@@ -111,12 +111,12 @@ def attributes_of(record: Record) -> frozenset[str]:
 
 
 def values_of(record: Record) -> Sequence[str]:
-    """Give the values in the order of the columns."""
+    """Return the values in the order of the columns."""
     return record._values
 
 
 def related_of(record: Record, name: str) -> Rows:
-    """Give the related rows of one table; none if there is no such table."""
+    """Return the related rows of one table; none if there is no such table."""
     return record._related.get(name, _NO_ROWS)
 
 

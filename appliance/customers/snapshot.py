@@ -1,8 +1,9 @@
-"""The snapshot: the private SQLite file that every look-up reads.
+"""The snapshot: the private SQLite file that all look-ups read.
 
-One file a generation, `00000042.db`, written beside and renamed into place whole, so the highest number is the newest
-and any that has its name is complete. It is opened `immutable=1`, without WAL and without mmap: a file that nobody
-writes needs no locks (2.2 times the look-ups of mode=ro), and a page that goes bad is an error and never a SIGBUS.
+One file per generation, `00000042.db`, written under another name and renamed when complete, so the highest number is
+the newest, and every file with such a name is complete. It is opened with `immutable=1`, without WAL and without mmap:
+a file that nobody writes needs no locks (2.2 times the look-ups of mode=ro), and a page that goes bad is an error, not
+a SIGBUS.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
-from appliance.customers.address import fold_plus
+from appliance.customers.address import domain_of, fold
 from appliance.customers.address_cell import read_cell
 from appliance.customers.record import Columns, Record, Rows
 from appliance.errors import SidebardError
 
 FORMAT: Final = 3
-"""Raised with every change of what the file holds: a snapshot of another format is imported anew, never migrated."""
+"""Raised with every change of the file's contents. A snapshot of another format is never migrated, but made again."""
 
 SCHEMA: Final = """
 CREATE TABLE facts(json TEXT NOT NULL);
@@ -34,6 +35,7 @@ CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER
                      record TEXT NOT NULL, PRIMARY KEY(relation, key, place)) WITHOUT ROWID;
 CREATE TABLE customer_key(number INTEGER NOT NULL, key TEXT NOT NULL, customer INTEGER NOT NULL,
                           PRIMARY KEY(number, key, customer)) WITHOUT ROWID;
+CREATE TABLE company(domain TEXT PRIMARY KEY, members INTEGER NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
 """
 _FIND: Final = """SELECT customer.number, CAST(customer.record AS BLOB) FROM address
 JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer LIMIT ?"""
@@ -46,6 +48,7 @@ MAX_FOUND: Final = 20
 MAX_JOIN_KEYS: Final = 50
 """Addresses of one customer by which related rows are found: 9,000 in a cell would make a card of 16 MB."""
 
+_FIND_COMPANY: Final = "SELECT members, CAST(record AS BLOB) FROM company WHERE domain = ?"
 _LIKE: Final = "SELECT CAST(record AS BLOB) FROM customer WHERE number <= ? AND record LIKE ? ORDER BY number LIMIT ?"
 _SEARCHED: Final = 1_000_000  # 0.5 s
 _RELATED: Final = "SELECT CAST(record AS BLOB), total FROM related WHERE relation = ? AND key = ? ORDER BY place"
@@ -69,17 +72,18 @@ class Relation(msgspec.Struct, frozen=True):
     by_address: bool  # `on` holds addresses, so both sides are compared in normal form
     key: str = ""  # the column of its own that is compared
     fold_plus: bool = False  # and without their tags
+    gmail_dots: bool = False  # and without Gmail's dots
 
 
 class SourceVersion(msgspec.Struct, frozen=True):
-    """Since when a file is what it is, as far as is known: when it was first read like this."""
+    """What a source looked like, and when it was first read in this state."""
 
     fingerprint: str
     as_of: float  # seconds since 1970
 
 
 class SnapshotMetadata(msgspec.Struct, frozen=True):
-    """What a snapshot says about itself."""
+    """What a snapshot records about itself."""
 
     format: int
     spec: str  # digest of the settings it was made by: another one means other sources, or other columns
@@ -91,6 +95,7 @@ class SnapshotMetadata(msgspec.Struct, frozen=True):
     rows: int
     related_rows: dict[str, int]
     addresses: int
+    companies: int  # domains of companies
     checksum: int  # by add_to_checksum, over all records in order
 
     @property
@@ -99,19 +104,28 @@ class SnapshotMetadata(msgspec.Struct, frozen=True):
         return min(version.as_of for version in self.versions.values())
 
 
-class SnapshotFault(SidebardError):
-    """The file is no snapshot of this version, or a damaged one; the text is a sentence."""
+class Company(NamedTuple):
+    """The customers of one company, in one record: what they all have, with empty cells for what differs."""
+
+    domain: str
+    members: int
+    record: Record
+    """Its related rows are there only if all of them are joined by one value."""
+
+
+class SnapshotError(SidebardError):
+    """The file is not a snapshot of this version, or it is damaged. The text is a sentence."""
 
 
 class Snapshot:
     """One generation, open for reading. Not shared between threads or across a fork."""
 
     def __init__(self, file: Path, generation: int) -> None:
-        """Open `file`. Raises SnapshotFault if it is missing, damaged, or of another format."""
+        """Open `file`. Raises SnapshotError if it is missing, damaged, or of another format."""
         self.generation: Final = generation
         self._file = file
         try:
-            # Before it is opened: a file that is put in its place right now is then seen as another one.
+            # Taken before opening: if the file is replaced in between, it will be seen as another one.
             self._identity = _identity(file)
             _check_length(file)
             self._database = sqlite3.connect(  # one thread at a time uses it, but another may close it
@@ -125,7 +139,7 @@ class Snapshot:
                 self._database.close()
                 raise
         except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
-            raise SnapshotFault(f"{file} is not a whole snapshot: {error}") from error
+            raise SnapshotError(f"{file} is not a whole snapshot: {error}") from error
         self._columns = Columns(self.facts.columns)
         self._relations = tuple(
             (relation, Columns(relation.columns), self._columns.require_index(relation.on))
@@ -137,33 +151,48 @@ class Snapshot:
     def _read_facts(self, file: Path) -> SnapshotMetadata:
         row = self._database.execute("SELECT json FROM facts").fetchone()
         if row is None:
-            raise SnapshotFault(f"{file} is not a whole snapshot: it says nothing about itself")
+            raise SnapshotError(f"{file} is not a whole snapshot: its metadata is missing")
         version = msgspec.json.decode(row[0], type=dict[str, msgspec.Raw]).get("format")
         if version is None or bytes(version) != str(FORMAT).encode():
-            raise SnapshotFault(f"{file} has a format of another version of sidebard")
+            raise SnapshotError(f"{file} has a format of another version of sidebard")
         return msgspec.json.decode(row[0], type=SnapshotMetadata)
 
     def in_place(self) -> bool:
-        """Whether the path that was opened still names this file: else it was removed, and maybe made anew."""
+        """Return whether the path still names this file; otherwise it was removed, and perhaps made again."""
         try:
             return _identity(self._file) == self._identity
         except OSError:
             return False
 
     def find(self, addresses: tuple[str, ...]) -> tuple[Record, ...]:
-        """Give the customers who have one of `addresses` (normal form), each once, in the order of the addresses.
+        """Return the customers who have one of `addresses` (normal form), each once, in the order of the addresses.
 
-        At most MAX_FOUND + 1, of which the last only says that there are more.
-        Raises SnapshotFault if the file is damaged.
+        At most MAX_FOUND + 1; the last one only shows that there are more.
+        Raises SnapshotError if the file is damaged.
         """
         return self._found(_FIND, [(address, MAX_FOUND + 1) for address in addresses])
 
     def find_by_keys(self, keys: Iterable[tuple[str, str]]) -> tuple[Record, ...]:
-        """Give the customers of these keys, each a name of the spec's `keys` and a value in its normal form.
+        """Return the customers of these keys, each a name of the spec's `keys` and a value in its normal form.
 
-        As `find` does otherwise. Raises KeyError for another name.
+        Otherwise as `find`. Raises KeyError for any other name.
         """
         return self._found(_FIND_BY_KEY, [(self._keys[name], key, MAX_FOUND + 1) for name, key in keys])
+
+    def find_company(self, addresses: Iterable[str]) -> Company | None:
+        """Return the company of the first of `addresses` (normal form) whose domain customers name as their company's.
+
+        Raises SnapshotError if the file is damaged.
+        """
+        if not self.facts.companies:
+            return None
+        try:
+            for domain in dict.fromkeys(map(domain_of, addresses)):
+                if (row := self._execute(_FIND_COMPANY, (domain,)).fetchone()) is not None:
+                    return Company(domain, row[0], self._record(_DECODER.decode(row[1])))
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+        return None
 
     def _found(self, statement: str, wanted: Iterable[tuple[int | str, ...]]) -> tuple[Record, ...]:
         found: dict[int, Record] = {}
@@ -179,10 +208,10 @@ class Snapshot:
         return tuple(found.values())[: MAX_FOUND + 1]
 
     def search(self, pattern: str, limit: int) -> Iterator[Record]:
-        """Give the customers, without related rows, whose record as JSON is LIKE `pattern`, in order: at most `limit`.
+        """Return at most `limit` customers, without related rows, whose record as JSON is LIKE `pattern`, in order.
 
-        For people who search: only the first million customers are looked through.
-        Raises SnapshotFault if the file is damaged.
+        For a search by a person: only the first million customers are searched.
+        Raises SnapshotError if the file is damaged.
         """
         try:
             for (record,) in self._database.execute(_LIKE, (_SEARCHED, pattern, limit)):
@@ -191,7 +220,7 @@ class Snapshot:
             raise self._damaged(error) from None
 
     def sample(self, count: int) -> tuple[Record, ...]:
-        """Give up to `count` customers from all over the file. Raises SnapshotFault if it is damaged."""
+        """Return up to `count` customers, spread over the whole file. Raises SnapshotError if it is damaged."""
         step = max(1, self.facts.rows // count)
         try:
             rows = self._execute(_SAMPLE, (step, step, count)).fetchall()
@@ -199,8 +228,8 @@ class Snapshot:
         except _DAMAGE as error:
             raise self._damaged(error) from None
 
-    def _damaged(self, error: Exception) -> SnapshotFault:
-        return SnapshotFault(f"generation {self.generation} is damaged: {error}")
+    def _damaged(self, error: Exception) -> SnapshotError:
+        return SnapshotError(f"generation {self.generation} is damaged: {error}")
 
     def _record(self, values: Values) -> Record:
         if not self._relations:
@@ -217,7 +246,7 @@ class Snapshot:
         return Record(self._columns, values, related)
 
     def values(self, number: int) -> Values:
-        """Give the row of one customer; they are numbered from 1 in the order of the file. Raises SnapshotFault."""
+        """Return the row of one customer; they are numbered from 1 in the order of the file. Raises SnapshotError."""
         try:
             row = self._execute("SELECT CAST(record AS BLOB) FROM customer WHERE number = ?", (number,)).fetchone()
             return _DECODER.decode(row[0] if row else b"")
@@ -225,7 +254,7 @@ class Snapshot:
             raise self._damaged(error) from None
 
     def check(self) -> None:
-        """Read everything back. Raises SnapshotFault unless it is sound and just what `facts` says was written."""
+        """Read everything back. Raises SnapshotError unless it is intact and matches what `facts` says was written."""
         complaint = self._execute("PRAGMA integrity_check(1)").fetchone()[0]
         rows = checksum = 0
         # Joined by SQLite: a step of Python for each record takes four times as long.
@@ -234,15 +263,14 @@ class Snapshot:
             rows += some
             checksum = add_to_checksum(records or b"", checksum)
         addresses = self._execute("SELECT count(*) FROM address").fetchone()[0]
-        if complaint != "ok" or (rows, addresses, checksum) != (
-            self.facts.rows,
-            self.facts.addresses,
-            self.facts.checksum,
-        ):
-            raise SnapshotFault(f"what was written could not be read back ({complaint}); check the disk")
+        companies = self._execute("SELECT count(*) FROM company").fetchone()[0]
+        facts = self.facts
+        written = (facts.rows, facts.addresses, facts.companies, facts.checksum)
+        if complaint != "ok" or (rows, addresses, companies, checksum) != written:
+            raise SnapshotError(f"what was written could not be read back ({complaint}); check the disk")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
 
@@ -252,13 +280,13 @@ def _identity(file: Path) -> tuple[int, int]:
 
 
 def _check_length(file: Path) -> None:
-    """Raise SnapshotFault unless the file is as long as its own header says (SQLite's file format, 1.3)."""
+    """Raise SnapshotError unless the file is as long as its own header says (SQLite's file format, 1.3)."""
     with open(file, "rb") as binary:
         header = binary.read(100)
         length = binary.seek(0, os.SEEK_END)
     size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
     if length != pages * (65536 if size == 1 else size) or not length:
-        raise SnapshotFault(f"{file} is not a whole snapshot: its length is wrong")
+        raise SnapshotError(f"{file} is not a whole snapshot: its length is wrong")
 
 
 def related_keys(text: str, relation: Relation, limit: int | None = None) -> list[str]:
@@ -269,27 +297,28 @@ def related_keys(text: str, relation: Relation, limit: int | None = None) -> lis
     if not relation.by_address:
         return [text.strip()] if text.strip() else []
     addresses = read_cell(text, limit).addresses
-    return list(dict.fromkeys(fold_plus(one) if relation.fold_plus else one for one in addresses))[:limit]
+    folded = (fold(one, plus=relation.fold_plus, gmail_dots=relation.gmail_dots) for one in addresses)
+    return list(dict.fromkeys(folded))[:limit]
 
 
 def add_to_checksum(records: bytes, checksum: int) -> int:
-    """Give the checksum, a CRC-32, with some more records: their JSON between commas, and a comma before them."""
+    """Return the CRC-32 extended by some records: their JSON joined by commas, and a comma before them."""
     return zlib.crc32(records, zlib.crc32(b",", checksum))
 
 
 def generation_of(file: Path) -> int | None:
-    """Give the number in a snapshot's name, or None if it is not named like one."""
+    """Return the number in a snapshot's file name, or None for any other name."""
     match = _NAME.fullmatch(file.name)
     return int(match[1]) if match else None
 
 
 def file_of(folder: Path, generation: int) -> Path:
-    """Give the path of a generation."""
+    """Return the path of a generation."""
     return folder / f"{generation:08}.db"
 
 
 def generations(folder: Path) -> list[int]:
-    """Give the numbers of the snapshots in `folder`, newest first; none if it is no folder, or cannot be read."""
+    """Return the numbers of the snapshots in `folder`, newest first; none if the folder cannot be read."""
     try:
         numbers = [generation_of(file) for file in folder.iterdir()]
     except OSError:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.customers import snapshot
-from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata
+from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
 
 
 def newest(folder: Path, digest: str) -> SnapshotMetadata | None:
-    """Return the facts of the newest snapshot that was made by a spec of this digest, or None."""
+    """Return the metadata of the newest snapshot that was made by a spec of this digest, or None."""
     opened = open_newest(folder, digest)
     if opened is None:
         return None
@@ -36,6 +36,6 @@ def open_all(folder: Path, after: int = 0) -> Iterator[Snapshot]:
     for generation in snapshot.generations(folder):
         if generation <= after:
             return
-        # A damaged one, or one of another version: the one before may do until the next import.
-        with suppress(SnapshotFault):
+        # If one is damaged or of another version, an older one may serve until the next import.
+        with suppress(SnapshotError):
             yield Snapshot(snapshot.file_of(folder, generation), generation)

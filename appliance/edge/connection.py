@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
         try:
             reply = route.answer(request)
         except Exception as error:  # a bug must not leave the client waiting
-            self.send_internal_error(error)
+            self.send_internal_error(error, route.name)
             return
         response = reply.response
         if response.status == CARD_STATUS and request.keeps and request.version == "1.1" and not registry.stopping:
@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         seconds = ended - began
         site.request_log.write(reply, route.name, int(seconds * 1_000_000), self.peer)
         site.counters.request(route.name, reply.outcome, reply.cache, seconds)
-        if reply is BAD_SIGNATURE:
+        if response.status != CARD_STATUS and (reply is BAD_SIGNATURE or request.encoding):
             site.sample_refusal(route.name, request)
 
     def _dispatch(self, request: Request) -> None:
@@ -287,15 +287,15 @@ class Connection(asyncio.Protocol):
         else:
             self._enter_next()
 
-    def send_refusal(self, refusal: Refusal) -> None:
+    def send_refusal(self, refusal: Refusal, app: str = "") -> None:
         """Refuse the request that the application was to answer."""
         self._adapter = None
-        self._refuse(refusal)
+        self._refuse(refusal, app)
 
-    def send_internal_error(self, error: BaseException) -> None:
-        """Respond to a bug of our own."""
+    def send_internal_error(self, error: BaseException, app: str = "") -> None:
+        """Respond to a bug of our own, in `app` if it was asked."""
         log.error("request_fault", **describe(error))
-        self.send_refusal(Refusal.INTERNAL_ERROR)
+        self.send_refusal(Refusal.INTERNAL_ERROR, app)
 
     def _write(self, response: bytes) -> None:
         self._registry.flush()  # earlier responses may still be waiting
@@ -303,11 +303,11 @@ class Connection(asyncio.Protocol):
 
     # 4. Refusals.
 
-    def _refuse(self, refusal: Refusal) -> None:
-        """Send a refusal and end the connection."""
+    def _refuse(self, refusal: Refusal, app: str = "") -> None:
+        """Send a refusal and end the connection; without an `app` it is counted for the one whose body is read."""
         if self._phase not in OPEN:
             return
-        reply, app, site = refusal.reply, self._parser.app, self._registry.site
+        reply, app, site = refusal.reply, app or self._parser.app, self._registry.site
         self._write(self._registry.encoder.encode(reply.response, CLOSE, without_body=self._parser.head_only))
         self._linger()
         site.request_log.write(reply, app, 0, self.peer)

@@ -18,8 +18,10 @@ Fields = Sequence[tuple[bytes, bytes]]
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
-# The fields that decide what a request means. No other is looked at.
-WATCHED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+# The fields that decide what a request means, and the one that its diagnosis needs. No other is looked at.
+WATCHED: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"}
+)
 CONTENT_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
 
 
@@ -83,6 +85,17 @@ def _length(values: Sequence[bytes]) -> int:
     """Return the length of a body; llhttp has made sure that it is one number or none."""
     # Leading zeros are allowed (8.6 of RFC 9110), and int() refuses 4,300 digits, whatever they are.
     return int(values[0].strip(b" \t").lstrip(b"0") or b"0") if values else 0
+
+
+_NOT_IN_CODINGS: Final = re.compile(r"[^a-z0-9!#$&^_.+, -]")
+_MAX_CODINGS: Final = 40
+
+
+def content_encoding(fields: Fields) -> str:
+    """Return a body's Content-Encoding (RFC 9110, 8.4), in lower case and fit for a log; "" for none."""
+    values = [value.decode("latin-1").strip().lower() for name, value in fields if name.lower() == b"content-encoding"]
+    encoding = ", ".join(value for value in values if value not in ("", "identity"))
+    return _NOT_IN_CODINGS.sub("?", encoding)[:_MAX_CODINGS]
 
 
 def split_absolute(target: bytes) -> tuple[bytes, bytes | None]:

@@ -29,7 +29,7 @@ import httptools
 import msgspec
 
 from appliance.edge.connections import Route
-from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, HttpRefused, check_head
+from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, HttpRefused, check_head, content_encoding
 from appliance.edge.refusals import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
 
 # Framing may be larger than what it frames: chunk sizes, extensions and trailers count against this.
@@ -74,6 +74,7 @@ class SignedPost(msgspec.Struct, frozen=True, gc=False):
     signature: bytes | None
     version: str
     keeps: bool
+    encoding: str = ""  # its Content-Encoding
 
 
 class Continue(enum.Enum):
@@ -95,6 +96,7 @@ class RequestParser:
 
     __slots__ = (
         "_body",
+        "_encoding",
         "_event",
         "_expected_line",
         "_fields",
@@ -143,6 +145,7 @@ class RequestParser:
         self._version = "1.1"
         self._fields: list[tuple[bytes, bytes]] = []
         self._saved: tuple[tuple[bytes, bytes], ...] = ()
+        self._encoding = ""
         self._body: bytes | bytearray = b""
         self._route: Route | None = None
         self._signature: bytes | None = None
@@ -310,6 +313,7 @@ class RequestParser:
                 raise _Stopped
             return
         self._saved = ()
+        self._encoding = ""
         self._expected_line = _NEVER
         method = self._method = self._llhttp.get_method()  # type: ignore[union-attr]
         route = self._route = self._routes.get(self._target) if method == b"POST" else None
@@ -363,7 +367,7 @@ class RequestParser:
         keeps = self._llhttp.should_keep_alive()  # type: ignore[union-attr]
         route = self._route
         if route is not None:
-            self._event = SignedPost(route, body, self._signature, self._version, keeps)
+            self._event = SignedPost(route, body, self._signature, self._version, keeps, self._encoding)
         else:
             self._event = Request(self._method, self._target, self._version, self._saved, body, keeps)
         self._body = self._target = b""
@@ -378,6 +382,7 @@ class RequestParser:
         except HttpRefused as refused:
             self._stop(refused.refusal)
         else:
+            self._encoding = content_encoding(self._saved)
             self._host = head.host or _NEVER
             self._left = head.length or 0
             if head.waits:

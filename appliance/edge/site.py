@@ -30,7 +30,10 @@ class RequestWriter(Protocol):
 
 
 class RefusalSampler(Protocol):
-    """Is called with each request of an app whose signature is wrong, after the answer has been handed over."""
+    """Is called with each request of an app whose signature is wrong, after the answer has been handed over.
+
+    Also with one that is rightly signed, compressed, and so refused as no JSON.
+    """
 
     def __call__(self, app: str, request: SignedRequest) -> None:
         """Look at it, or not. It is called on the event loop and must not block."""

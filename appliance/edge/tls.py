@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.edge.certificate import Certificate, CertificateFault, distrusted, read_certificate
-from appliance.edge.trust import distrust
-from appliance.system.account import todo_of
+from appliance.edge import pem
+from appliance.edge.certificate import Certificate, CertificateError, judge, read_chain, read_pem
+from appliance.edge.trust import Verdict, verify
 
 # Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -27,7 +26,7 @@ def load_pairs(pairs: Sequence[Pair], now: datetime) -> tuple[ssl.SSLContext, tu
     """Make a context that serves these pairs of certificate and key, and say what it serves.
 
     A client gets the first pair whose certificate is for the name it asks for, else the first. Raises
-    CertificateFault before any client could meet a broken one.
+    CertificateError before any client could meet a broken one.
     """
     contexts, certificates = zip(*(load_pair(pair, now) for pair in pairs), strict=True)
     if len(contexts) > 1:
@@ -37,12 +36,12 @@ def load_pairs(pairs: Sequence[Pair], now: datetime) -> tuple[ssl.SSLContext, tu
 
 
 def load_pair(pair: Pair, now: datetime) -> tuple[ssl.SSLContext, Certificate]:
-    """Make a context that serves one pair, and say what it serves. Raises CertificateFault."""
+    """Make a context that serves one pair, and say what it serves. Raises CertificateError."""
     file, key = pair
-    certificate, context = read_certificate(file, now), server_context(file, key)
-    if certificate.is_chained and not certificate.distrust and (why := distrust(context)):
-        certificate = replace(certificate, distrust=why, flaws=(*certificate.flaws, distrusted(file, why)))
-    return context, certificate
+    chain, context = read_chain(file), server_context(file, key)
+    # Without its chain no client accepts it, and one that is signed by itself is known as such.
+    verdict = verify(context) if len(chain) > 1 else Verdict()
+    return context, judge(file, chain, verdict, now)
 
 
 def _chooser(
@@ -71,12 +70,10 @@ class DirectSSLObject(ssl.SSLObject):
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Make a context that serves this pair. Raises CertificateFault."""
-    for file, name in ((certificate, "certificate"), (key, "key")):
-        try:
-            file.read_bytes()
-        except OSError as error:
-            raise CertificateFault(f"{file}: tls.{name} cannot be read: {error.strerror}; {todo_of(error)}") from None
+    """Make a context that serves this pair. Raises CertificateError."""
+    chain_data, chain = read_pem(certificate, "certificate", lambda data: (data, pem.certificates(data)))
+    key_data, (label, key_der) = read_pem(key, "key", lambda data: (data, pem.private_key(data)))
+    chain_pem, key_pem = [pem.written("CERTIFICATE", der) for der in chain], [pem.written(label, key_der)]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
@@ -84,21 +81,16 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.sslobject_class = DirectSSLObject
     try:
-        # Without a callback OpenSSL asks for a pass phrase on the terminal.
-        context.load_cert_chain(certificate, key, password=_no_pass_phrase)
+        with pem.readable(certificate, chain_data, chain_pem) as first, pem.readable(key, key_data, key_pem) as second:
+            # Without a callback OpenSSL asks for a pass phrase on the terminal.
+            context.load_cert_chain(first, second, password=_no_pass_phrase)
     except ssl.SSLError as error:
-        raise CertificateFault(_sentence(error, certificate, key)) from None
-    except _PassPhrase:
-        raise CertificateFault(f"{key}: tls.key is encrypted; write it without a pass phrase, mode 0600") from None
+        raise CertificateError(_sentence(error, certificate, key)) from None
     return context
 
 
-class _PassPhrase(Exception):
-    """The key is encrypted."""
-
-
 def _no_pass_phrase() -> str:
-    raise _PassPhrase
+    raise AssertionError("an encrypted key is not given to OpenSSL")
 
 
 def _sentence(error: ssl.SSLError, certificate: Path, key: Path) -> str:

@@ -1,4 +1,8 @@
-"""The fallback for what the fast path does not take: a request and its response as Tornado's HTTPConnection."""
+"""The fallback for what the fast path does not take: a request and its response as Tornado's HTTPConnection.
+
+Whether a signed POST takes the fast path depends on how it is spelled (an absolute target, a query), which must not
+matter to its sender. So both paths refuse the same requests and send the same bytes.
+"""
 
 from __future__ import annotations
 

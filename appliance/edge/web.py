@@ -8,11 +8,12 @@ from typing import Any
 
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
+from appliance.edge.http_rules import content_encoding
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import Reply
-from appliance.sidebar.protocols.base import BAD_SIGNATURE, Message
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Message
 
 
 def make_application(
@@ -131,10 +132,12 @@ class SidebarHandler(ReplyHandler):
         signatures = self.request.headers.get_list(self._mount.signature_header)
         # Two are malformed: whoever checks the first and whoever checks the last would see different requests.
         signature = signatures[0].encode("latin-1", "replace") if len(signatures) == 1 else None
-        message = Message(bytes(self._body), signature)
+        encodings = self.request.headers.get_list("Content-Encoding")
+        fields = [(b"content-encoding", value.encode("latin-1", "replace")) for value in encodings]
+        message = Message(bytes(self._body), signature, content_encoding(fields))
         reply = self._mount.app.answer(message)
         self.send(reply)
-        if reply is BAD_SIGNATURE:
+        if reply is BAD_SIGNATURE or (reply is BAD_PAYLOAD and message.encoding):
             self._sample_refusal(self.app_name, message)
 
 

@@ -1,4 +1,4 @@
-"""A dry run: what an import of the files as they are now would meet, with nothing of it kept."""
+"""A dry run: what an import would find right now, without keeping any of it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ import msgspec
 from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import Relation, SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest import validation
-from appliance.ingest.encode import EncodedBatch, check_end, open_related, read_customers, usable_rows
+from appliance.ingest import marks
+from appliance.ingest.encode import EncodedBatch, Header, batches_of, open_related, read_customers, usable_rows
 from appliance.ingest.importer import import_customers
-from appliance.ingest.snapshot_builder import RejectedRows
-from appliance.ingest.sources.base import SourceFault
-from appliance.ingest.sources.csv_file import CSV_SUFFIXES
+from appliance.ingest.sources.base import Source, SourceError
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
+from appliance.ingest.stats import RejectedRows
 
 WHOLE: Final = 64 * 1024 * 1024
-"""Files of so many bytes together are read whole. Of larger ones, the first rows and the end."""
+"""Sources of at most this many bytes in total are read completely. Of larger ones, the first rows and the end."""
 
 SAMPLE: Final = 100
-"""Customers that cards are tried on."""
+"""How many customers cards are tried on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,10 @@ class DryRun:
 
     sample: tuple[Record, ...]
     whole: bool
-    """Whether all was read; if not, these are the first rows of each file."""
+    """Whether everything was read; if not, these are the first rows of each source."""
 
-    unread: tuple[Path, ...] = ()
-    """Files of which nothing was read: large databases, which would have to be copied."""
+    unread: tuple[Source, ...] = ()
+    """Sources that were not read at all, because they are large and cannot be read in part."""
 
 
 def dry_run(
@@ -65,16 +64,16 @@ def dry_run(
     timer: Callable[[], float],
     last: SnapshotMetadata | None = None,
 ) -> DryRun:
-    """Read what `spec` names, with `folder` for what has to be written meanwhile.
+    """Read what `spec` names; `folder` is for temporary files.
 
     `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
     the sentence that an import would give.
     """
-    if sum(file.stat().st_size for file in spec.files if file.is_file()) > WHOLE:
+    if spec.size() > WHOLE:
         try:
-            validation.check_marks(spec)
+            marks.check(spec)
             return _first_rows(spec, folder / "unused.tmp")
-        except SourceFault as fault:
+        except SourceError as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
     report = import_customers(spec, folder, clock=clock, timer=timer, last=last)
     made = open_newest(folder, spec.digest())
@@ -96,30 +95,32 @@ def dry_run(
     )
 
 
-def _first_rows(spec: ImportSpec, copy: Path) -> DryRun:
-    """Read the first rows of each CSV file, and look at its end. Raises SourceFault."""
-    unread = tuple(file for file in spec.files if file.suffix.lower() not in CSV_SUFFIXES)
+def _first_rows(spec: ImportSpec, scratch: Path) -> DryRun:
+    """Read the first rows of each source that can be read in part, and look at its end. Raises SourceError."""
+    unread = tuple(source for source in spec.sources if not source.is_streamed)
     rejected, unclear = RejectedRows(), RejectedRows()
-    columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], 0, 0, [], 0, [], 0.0)
+    columns, encoded = Columns(()), EncodedBatch(0, b"[]", b"[]", [], [], 0, 0, [], 0, [], 0.0)
     if spec.source not in unread:
-        with closing(read_customers(spec, copy)) as items:
+        with closing(read_customers(spec, scratch)) as items:
             for item in items:
                 if isinstance(item, EncodedBatch):
                     encoded = item
                     break
-                columns = Columns(item.columns)
+                if isinstance(item, Header):
+                    columns = Columns(item.columns)
         rejected.add(spec.source, encoded.bad_rows, encoded.bad)
         unclear.add(spec.source, encoded.unclear_rows, encoded.unclear)
-        check_end(spec, spec.source)
+        with closing(spec.source.open({}, scratch)) as source:
+            source.check_end()
     relations = []
     for related in spec.related:
         if related.source not in unread:
-            with closing(open_related(spec, related, copy)) as source:
+            with closing(open_related(related, scratch)) as source:
                 relations.append(Relation(related.name, source.columns.names, related.on, by_address=False))
-                for batch in islice(source.batches(), 1):
+                for batch in islice(batches_of(spec, source), 1):
                     _, faults = usable_rows(batch, source.columns)
                     rejected.add(related.source, len(faults), [(batch.line_of(at), why) for at, why in faults])
-            check_end(spec, related.source)
+                source.check_end()
     values = msgspec.json.decode(encoded.records, type=list[tuple[str, ...]])[:SAMPLE]
     no_rows = {related.name: Rows(()) for related in spec.related}
     return DryRun(

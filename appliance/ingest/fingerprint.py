@@ -1,24 +1,26 @@
-"""Whether the files of an import have changed."""
+"""What the sources of an import look like, and since when."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
+from appliance.customers.snapshot import SnapshotMetadata, SourceVersion
 from appliance.ingest.spec import ImportSpec
 from appliance.system.files import fingerprint_of
 
 
 def fingerprint(spec: ImportSpec) -> str:
-    """Return what every file of the spec is right now. Two equal ones around a read: nobody wrote meanwhile.
+    """Return what all sources and marks look like right now. If it is equal before and after a read, nobody wrote."""
+    marks = fingerprint_of(file for file in (spec.ready_file, spec.checksum_file) if file)
+    return " ".join([*(source.fingerprint() for source in spec.sources), marks])
 
-    A SQLite file in WAL mode changes in the -wal file beside it first.
+
+def versions(spec: ImportSpec, known: SnapshotMetadata | None, now: float) -> dict[str, SourceVersion]:
+    """Return since when each source is unchanged: reading it again does not make it newer.
+
+    `known` is what was read before. No time is later than `now`, because the clock may have been set back.
     """
-    files = [name for file in spec.files for name in (file, wal_of(file))]
-    files += [file for file in (spec.ready_file, spec.checksum_file) if file]
-    return fingerprint_of(files)
-
-
-def wal_of(file: Path) -> Path:
-    """Return where SQLite keeps the write-ahead log of a database: beside the file itself, not beside a link to it."""
-    return Path(os.path.realpath(file) + "-wal")
+    found: dict[str, SourceVersion] = {}
+    for source in spec.sources:
+        seen, before = source.fingerprint(), known.versions.get(source.describe()) if known else None
+        as_of = min(before.as_of, now) if before is not None and before.fingerprint == seen else now
+        found[source.describe()] = SourceVersion(seen, as_of)
+    return found

@@ -1,28 +1,54 @@
-"""From the operator's file to a new snapshot, in steps of which each leaves the last snapshot whole."""
+"""From the operator's sources to a new snapshot, in steps of which each leaves the last snapshot whole.
+
+    build        fill NUMBER.tmp from the sources; refuse what is not complete
+    verify       read everything back
+    sync         wait until the file is on the disk
+    publish      rename it to NUMBER.db: from now on it is the newest
+    sync folder  wait until its name is on the disk
+    prune        remove all but the newest two
+
+An import that is killed before it publishes leaves a NUMBER.tmp, which the next one removes; nobody reads it.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from appliance.customers import snapshot, snapshot_store
-from appliance.customers.snapshot import Snapshot, SnapshotFault, SnapshotMetadata, SourceVersion
-from appliance.ingest import validation
-from appliance.ingest.fingerprint import fingerprint, wal_of
-from appliance.ingest.snapshot_builder import Builder, ImportStats
-from appliance.ingest.sources.base import SourceFault
+from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
+from appliance.ingest import marks, resources, validation
+from appliance.ingest.fingerprint import fingerprint, versions
+from appliance.ingest.locked_folder import create_exclusively, locked, sync
+from appliance.ingest.snapshot_builder import Builder
+from appliance.ingest.sources.base import SourceError
 from appliance.ingest.spec import ImportRefused, ImportSpec, Report
-from appliance.system.files import fingerprint_of
+from appliance.ingest.stats import ImportStats
 
 KEEP: Final = 2
 """Generations kept: the newest, and the one that a worker may still be reading."""
 
-STEPS: Final = ("build", "verify", "sync", "rename", "sync folder", "prune")
+
+@dataclass(frozen=True)
+class Import:
+    """One import, between its steps."""
+
+    spec: ImportSpec
+    folder: Path
+    generation: int
+    clock: Callable[[], float]
+    progress: Callable[[int, float], None]
+    last: SnapshotMetadata | None
+    stats: ImportStats = field(default_factory=ImportStats)
+
+    @property
+    def unfinished(self) -> Path:
+        """The file until it is published."""
+        return self.folder / f"{self.generation:08}.tmp"
 
 
 def import_customers(
@@ -31,138 +57,81 @@ def import_customers(
     *,
     clock: Callable[[], float],
     timer: Callable[[], float],
-    at_step: Callable[[str], None] = lambda step: None,
     progress: Callable[[int, float], None] = lambda rows, share: None,
     last: SnapshotMetadata | None = None,
 ) -> Report:
     """Read what `spec` names and make the next generation in `folder`.
 
-    `clock` gives seconds since 1970, `timer` seconds for measuring; `at_step` is called before each of STEPS, and
-    `progress` now and then, with the number of customers and the share of the file that were read. `last` is what to
-    compare with if `folder` has no snapshot by this spec.
+    `clock` returns seconds since 1970, `timer` seconds for measuring; `progress` is called from time to time with the
+    number of customers and the share of the source that have been read. `last` is what to compare with if `folder` has
+    no snapshot by this spec.
     Raises ImportRefused; the newest snapshot is then what it was.
     """
     started = timer()
-    stats = ImportStats()
-    with _locked(folder):
+    with locked(folder):
         generation = max(snapshot.generations(folder), default=0) + 1
-        unfinished = folder / f"{generation:08}.tmp"
+        running = Import(spec, folder, generation, clock, progress, last)
         try:
             for leftover in folder.glob("*.tmp"):
                 leftover.unlink()
-            at_step("build")
-            _build(spec, unfinished, stats, clock, progress, last)
-            at_step("verify")
-            with closing(Snapshot(unfinished, generation)) as written:
-                written.check()
-            at_step("sync")
-            _sync(unfinished)
-            at_step("rename")
-            unfinished.rename(snapshot.file_of(folder, generation))
-            at_step("sync folder")
-            _sync(folder)
-            at_step("prune")
-            for old in snapshot.generations(folder)[KEEP:]:
-                snapshot.file_of(folder, old).unlink(missing_ok=True)
-        except SourceFault as fault:
+            for step in STEPS:
+                step(running)
+        except SourceError as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
-        except SnapshotFault as fault:
+        except SnapshotError as fault:
             raise ImportRefused(str(fault), transient=True) from fault
         except (OSError, sqlite3.Error, MemoryError) as error:
-            raise ImportRefused(validation.explain(error, folder), transient=True) from error
+            raise ImportRefused(resources.explain(error, folder), transient=True) from error
         finally:
-            with suppress(OSError):  # the folder may be gone, or something else by now
-                unfinished.unlink(missing_ok=True)
-    return stats.report(generation, timer() - started)
+            with suppress(OSError):  # the folder may be gone, or may not be a folder any more
+                running.unfinished.unlink(missing_ok=True)
+    return running.stats.report(generation, timer() - started)
 
 
-def _build(
-    spec: ImportSpec,
-    unfinished: Path,
-    stats: ImportStats,
-    clock: Callable[[], float],
-    progress: Callable[[int, float], None],
-    last: SnapshotMetadata | None,
-) -> None:
-    """Fill `unfinished` with what the sources hold, and refuse it if too much is missing."""
-    folder = unfinished.parent
-    last = snapshot_store.newest(folder, spec.digest()) or last
+def _build(running: Import) -> None:
+    spec, folder = running.spec, running.folder
+    last = snapshot_store.newest(folder, spec.digest()) or running.last
     before = fingerprint(spec)
-    validation.check_before(spec, folder)
-    os.close(_create(unfinished, os.O_WRONLY | os.O_EXCL))
-    Builder(spec, unfinished, stats, progress).build(_versions(spec, folder, clock()), before)
+    marks.check(spec)
+    resources.check_room(spec, folder)
+    create_exclusively(running.unfinished)
+    since = versions(spec, _newest_of_any_spec(folder), running.clock())
+    Builder(spec, running.unfinished, running.stats, running.progress).build(since, before)
     if fingerprint(spec) != before:
         raise ImportRefused(
             f"{spec.source} changed while it was read; write it beside and rename it into place", transient=True
         )
-    validation.check_after(spec, stats, last)
+    validation.check(spec, running.stats, last)
 
 
-def _versions(spec: ImportSpec, folder: Path, now: float) -> dict[str, SourceVersion]:
-    """Give since when each file is what it is: an unchanged one does not grow younger, however often it is read.
-
-    Unless the clock was set back since: no file was read later than `now`.
-    """
+def _newest_of_any_spec(folder: Path) -> SnapshotMetadata | None:
     known = next(snapshot_store.open_all(folder), None)
-    versions = known.facts.versions if known else {}
-    if known:
-        known.close()
-    seen = {str(file): fingerprint_of((file, wal_of(file))) for file in spec.files}
-    return {
-        file: SourceVersion(now_like, min(versions[file].as_of, now))
-        if file in versions and versions[file].fingerprint == now_like
-        else SourceVersion(now_like, now)
-        for file, now_like in seen.items()
-    }
+    if known is None:
+        return None
+    known.close()
+    return known.facts
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two importers never write at once. Raises ImportRefused if another one does."""
-    try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = _create(folder / "lock", os.O_RDWR)
-    except OSError as error:
-        raise ImportRefused(
-            f"{folder} cannot be written: {error.strerror}; correct server.state or its owner", transient=True
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ImportRefused("another import is running; wait for it to end", transient=True) from None
-        yield
-    finally:
-        os.close(descriptor)
+def _verify(running: Import) -> None:
+    with closing(Snapshot(running.unfinished, running.generation)) as written:
+        written.check()
 
 
-def _create(file: Path, flags: int) -> int:
-    """Open a file, made if it is not there, for its owner alone: the folder's owner, even if this is root.
-
-    Only what is made here changes its owner, and no link is followed, neither at the file nor in place of its folder.
-    """
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        flags |= os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            descriptor = os.open(file.name, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
-        except FileExistsError:
-            if flags & os.O_EXCL:
-                raise
-            return os.open(file.name, flags, dir_fd=folder)
-        if os.geteuid() == 0:
-            owner = os.fstat(folder)
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        return descriptor
-    finally:
-        os.close(folder)
+def _sync(running: Import) -> None:
+    sync(running.unfinished)
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _publish(running: Import) -> None:
+    running.unfinished.rename(snapshot.file_of(running.folder, running.generation))
+
+
+def _sync_folder(running: Import) -> None:
+    sync(running.folder)
+
+
+def _prune(running: Import) -> None:
+    for old in snapshot.generations(running.folder)[KEEP:]:
+        snapshot.file_of(running.folder, old).unlink(missing_ok=True)
+
+
+STEPS: Final[tuple[Callable[[Import], None], ...]] = (_build, _verify, _sync, _publish, _sync_folder, _prune)

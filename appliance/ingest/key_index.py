@@ -1,4 +1,4 @@
-"""The indexes of keys in a snapshot that is being built: which customer has which value in which column."""
+"""Builds the index of keys of a new snapshot: which customer has which value in which column."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class KeyIndexer:
         database.create_function("stripped", 1, str.strip, deterministic=True)
 
     def columns_of(self, table: str) -> list[str]:
-        """Give the columns of a related table, or of the customers (""), that must be there."""
+        """Return the columns that a related table, or the customers (""), must have."""
         return [column for _, of, column in self._wanted if of == table]
 
     def customers(self, columns: Columns) -> None:
-        """Index the customers, which are stored."""
+        """Index the customers, which have been stored."""
         for number, table, column in self._wanted:
             if not table:
                 self._database.execute(_CUSTOMERS, (number, f"$[{columns.require_index(column)}]"))
 
     def related(self, table: str, columns: Columns, on: int, *, by_address: bool) -> None:
-        """Index the rows of a related table, which are in `joined`; `on` is the place of the customers' column."""
+        """Index the rows of a related table, which are in `joined`; `on` is the index of the customers' column."""
         wanted = [(number, column) for number, of, column in self._wanted if of == table]
         if not wanted:
             return

@@ -1,4 +1,4 @@
-"""Reading in a process of its own, so that batches are made and inserted at the same time."""
+"""Reads in a process of its own, so that one batch is encoded while another is inserted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from appliance.ingest.encode import EncodedBatch, Header
-from appliance.ingest.sources.base import SourceFault
+from appliance.ingest.encode import EncodedBatch, Ending, Header
+from appliance.ingest.sources.base import SourceError
 
 _PIPE_BYTES: Final = 1024 * 1024
 
@@ -26,13 +26,13 @@ class _End(msgspec.Struct, frozen=True, tag=True):
     pass
 
 
-_DECODER: Final = msgspec.msgpack.Decoder(Header | EncodedBatch | _Fault | _End)
+_DECODER: Final = msgspec.msgpack.Decoder(Header | EncodedBatch | Ending | _Fault | _End)
 
 
-def read_ahead(items: Iterator[Header | EncodedBatch]) -> Iterator[Header | EncodedBatch]:
-    """Give what `items` gives, made in a forked child. Raises SourceFault, as `items` does.
+def read_ahead(items: Iterator[Header | EncodedBatch | Ending]) -> Iterator[Header | EncodedBatch | Ending]:
+    """Return the items, produced in a forked child. Raises SourceError, as `items` does.
 
-    If there can be no child now, they are made here: that only takes longer. The calling process must have no other
+    If no child can be forked, they are produced here, which only takes longer. The calling process must have no other
     threads.
     """
     read_end, write_end = os.pipe()
@@ -56,19 +56,19 @@ def read_ahead(items: Iterator[Header | EncodedBatch]) -> Iterator[Header | Enco
                 if isinstance(item, _End):
                     return
                 if isinstance(item, _Fault):
-                    raise SourceFault(item.sentence, transient=item.transient)
+                    raise SourceError(item.sentence, transient=item.transient)
                 yield item
         finally:
-            os.kill(child, signal.SIGKILL)  # it has ended, unless nobody wants the rest
+            os.kill(child, signal.SIGKILL)  # it has exited, unless the rest is not wanted
             os.waitpid(child, 0)
-    raise SourceFault("the process that reads the file was ended; look for what ended it", transient=True)
+    raise SourceError("the reader process was killed; check the system log (out of memory?)", transient=True)
 
 
-def _produce(items: Iterator[Header | EncodedBatch], write_end: int) -> NoReturn:
-    """Write every item to the pipe, then end the process: nothing of the parent's may run in it."""
+def _produce(items: Iterator[Header | EncodedBatch | Ending], write_end: int) -> NoReturn:
+    """Write every item to the pipe, then exit: none of the parent's code may run in this process."""
     code = 1
     try:
-        # Should the parent be killed, nothing of its must live on here: neither its lock nor the ends of its pipes.
+        # If the parent is killed, its lock and its pipes must not stay open here.
         os.closerange(3, write_end)
         os.closerange(write_end + 1, os.sysconf("SC_OPEN_MAX"))
         with suppress(OSError):  # an account may have used up its share of pipe memory
@@ -82,10 +82,12 @@ def _produce(items: Iterator[Header | EncodedBatch], write_end: int) -> NoReturn
         os._exit(code)
 
 
-def _with_end(items: Iterator[Header | EncodedBatch]) -> Iterator[Header | EncodedBatch | _Fault | _End]:
+def _with_end(
+    items: Iterator[Header | EncodedBatch | Ending],
+) -> Iterator[Header | EncodedBatch | Ending | _Fault | _End]:
     try:
         yield from items
-    except SourceFault as fault:
+    except SourceError as fault:
         yield _Fault(str(fault), fault.transient)
     except MemoryError:
         yield _Fault("the import ran out of memory; look for a file with a very long line", True)

@@ -10,60 +10,76 @@ from typing import Final
 import msgspec
 
 from appliance.errors import SidebardError
+from appliance.ingest.sources.base import Source
 
 MAX_LISTED: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelatedSpec:
-    """One file of related rows: those whose `key` equals the customer's `on` are the customer's `name`."""
+    """One table of related rows: those whose `key` equals the customer's `on` are the customer's `name`."""
 
     name: str
-    source: Path
-    table: str
+    source: Source
     key: str
     on: str
-    order_by: str = ""  # a column; "-column" for the largest first; "" for the order of the file
+    order_by: str = ""  # a column; "-column" for the largest first; "" for the order of the source
     limit: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSpec:
-    """Where the customers come from, and when to refuse what is there. Shares are from 0 to 1."""
+    """Where the customers come from, and when to refuse them. Shares are from 0 to 1."""
 
-    source: Path
-    table: str = "customers"
+    source: Source
     addresses: tuple[str, ...] = ("email",)
-    encoding: str = ""
+    null_values: tuple[str, ...] = ()  # texts that mean nothing, in every source
     plus_addressing: bool = False
+    gmail_dots: bool = False
+    company_domain: str = ""  # the column that names the domain of a customer's company
     related: tuple[RelatedSpec, ...] = ()
-    keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related file
+    keys: tuple[str, ...] = ()  # columns to find customers by besides: "order_id", or "orders.id" of a related table
     max_shrink: float = 0.2
     max_bad_rows: float = 0.01
     ready_file: Path | None = None
     checksum_file: Path | None = None
 
     def digest(self) -> str:
-        """Give a name for all that decides what the same files become: a snapshot of another digest is of no use."""
+        """Return a digest of everything that decides what a snapshot made of the same data would hold."""
         decides = [
-            str(self.source),
-            self.table,
+            self.source.identity(),
             self.addresses,
-            self.encoding,
+            self.null_values,
             self.plus_addressing,
-            [[r.name, str(r.source), r.table, r.key, r.on, r.order_by, r.limit] for r in self.related],
+            self.gmail_dots,
+            self.company_domain,
+            [[r.name, r.source.identity(), r.key, r.on, r.order_by, r.limit] for r in self.related],
             self.keys,
         ]
         return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:16]
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file that is read."""
+    def sources(self) -> tuple[Source, ...]:
+        """Every source that is read: the customers' first."""
         return (self.source, *(related.source for related in self.related))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The operator's files that are read."""
+        return tuple(file for source in self.sources for file in source.files())
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the exporter says itself that the files are complete."""
+        return self.ready_file is not None or self.checksum_file is not None
+
+    def size(self) -> int:
+        """Return about how many bytes all sources have."""
+        return sum(source.size() for source in self.sources)
 
 
 class BadRow(msgspec.Struct, frozen=True):
-    """A row that was left out. The reason never holds a cell's value: it ends in logs."""
+    """A row that was left out. The reason never contains a cell's value, because it is logged."""
 
     file: str
     line: int
@@ -84,23 +100,25 @@ class Report(msgspec.Struct, frozen=True):
     bad_rows: int
     bad: tuple[BadRow, ...]  # the first MAX_LISTED
     unclear_rows: int
-    """Rows that are kept by an address, and hold something beside it that is none."""
+    """Rows that were kept for an address, with a value beside it that is not one."""
 
     unclear: tuple[BadRow, ...]  # the first MAX_LISTED
     related: dict[str, int]
     seconds: float
+    companies: int | None = None
+    """Different domains of companies; None if no column names any."""
 
     @property
     def rows_per_second(self) -> int:
-        """Rows of customers read a second."""
+        """Customers read a second."""
         return round(self.rows / self.seconds) if self.seconds else 0
 
 
 class ImportRefused(SidebardError):
-    """The source was not imported, and the last snapshot stays. The text is a sentence."""
+    """The sources were not imported, and the last snapshot stays in use. The text is a sentence."""
 
     def __init__(self, sentence: str, bad: tuple[BadRow, ...] = (), *, transient: bool = False) -> None:
-        """`bad` lists rows to mend; `transient` says that the same files may be good the next time."""
+        """`bad` lists rows to correct; `transient`: the same sources may be accepted at the next attempt."""
         super().__init__(sentence)
         self.bad: Final = bad
         self.transient: Final = transient

@@ -1,9 +1,9 @@
 """The file of the audit trail: several processes append whole lines to it at once, and logrotate may rename it.
 
 Each process has an object of its own, and every call may block, so it belongs in a thread. A record lock on the file
-(fcntl(2)) excludes the other processes; the kernel releases it when its process ends, even by kill -9. Whoever has the
-lock and finds that the path names another file by now, or none, closes its own and opens that one, or a new one. So the
-file may be renamed or removed at any moment, without a signal; what is appended goes to the file that has the name.
+(fcntl(2)) excludes the other processes; the kernel releases it when its process ends, even by kill -9. A process
+that has the lock and finds that the path names another file by now, or none, closes its own file and opens that one, or
+a new one. So the file may be renamed or removed at any time without a signal: lines go to the file that has the name.
 """
 
 from __future__ import annotations

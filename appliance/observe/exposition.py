@@ -49,8 +49,13 @@ class _Collector(Collector):
             ("import_refused", "1 if the last import was refused, else 0.", float(bool(last and last.refused))),
             (
                 "certificate_days_left",
-                "Days until the first of the certificates in use expires.",
+                "Days until the first of the certificates in use, and of their chains, expires.",
                 health.certificate_days_left,
+            ),
+            (
+                "certificate_near_end",
+                "1 if a certificate in use, or one of its chain, should have been renewed by now, else 0.",
+                float(health.certificate_near_end) if health.certificate_near_end is not None else None,
             ),
             (
                 "certificate_not_accepted",

@@ -18,12 +18,18 @@ _REPLACE_IT: Final = "name one from a public authority in tls.certificate and tl
 
 
 class CertificateInfo(msgspec.Struct, frozen=True):
-    """A certificate in use: some of its names, how many more there are, and when it expires."""
+    """A certificate in use: some of its names, how many more there are, and when the first of its chain expires."""
 
     names: tuple[str, ...]
     more: int
     ends: float  # seconds since 1970
     distrust: str = ""  # why Help Scout does not accept it, as far as sidebard can tell
+    renewal: float | None = None  # from when on it, or one of its chain, is near its end; None if that is not known
+    issuer: str = ""  # the one of its chain that expires first; "" if it is the server's own
+
+    def is_near_end(self, now: float) -> bool:
+        """Return whether it, or one of its chain, should have been renewed by `now`."""
+        return self.renewal is not None and now >= self.renewal
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +87,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     data: SnapshotInfo | None
     last_import: Import | None
     certificate_days_left: float | None
+    certificate_near_end: bool | None = None
+    """Whether a certificate in use, or one of its chain, should have been renewed by now; None without TLS."""
     workers: Workers
     refusals: dict[str, dict[str, CauseCount]] = {}
     """Wrong signatures that were diagnosed, by app and likely cause. Anybody can send them, so they are no reason."""
@@ -109,7 +117,6 @@ def examine(
             "the customer data is older than customers.max_age",
         ),
         (bool(last_import and last_import.refused), f"the last import was refused: {_why(last_import)}"),
-        (days_left is not None and days_left <= 0, "the certificate has expired"),
         (bool(supervisor.certificate_fault), f"the new certificate is not used: {supervisor.certificate_fault}"),
         (bool(supervisor.reload_fault), f"the new config is not used: {supervisor.reload_fault}"),
         (
@@ -119,22 +126,45 @@ def examine(
         (bool(supervisor.start_fault), supervisor.start_fault),
         (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers are ready"),
     )
-    reasons = [*more_reasons, *(reason for applies, reason in rules if applies)]
+    certificates = supervisor.certificates
+    expired = dict.fromkeys(_expired(one) for one in certificates if one.ends <= now)
+    reasons = [*more_reasons, *(reason for applies, reason in rules if applies), *expired]
+    near = [_near_end(one, now) for one in certificates if one.is_near_end(now) and one.ends > now]
     return Health(
         status="degraded" if reasons else "ok",
         reasons=reasons,
-        warnings=[_warning(certificate) for certificate in supervisor.certificates if certificate.distrust],
+        warnings=[*(_distrusted(one) for one in certificates if one.distrust), *near],
         data=data,
         last_import=last_import,
         certificate_days_left=days_left,
+        certificate_near_end=any(one.is_near_end(now) for one in certificates) if certificates else None,
         workers=workers,
         refusals=_by_app(refusals),
     )
 
 
-def _warning(certificate: CertificateInfo) -> str:
-    names = ", ".join(certificate.names) or "no name"
-    return f"the certificate for {names} is {certificate.distrust}, so {NOT_ACCEPTED}; {_REPLACE_IT}"
+def _distrusted(certificate: CertificateInfo) -> str:
+    return f"the certificate for {_names(certificate)} is {certificate.distrust}, so {NOT_ACCEPTED}; {_REPLACE_IT}"
+
+
+def _expired(certificate: CertificateInfo) -> str:
+    if certificate.issuer:
+        return f"in the chain of the certificate for {_names(certificate)}, that of {certificate.issuer} has expired"
+    return "the certificate has expired"
+
+
+def _near_end(certificate: CertificateInfo, now: float) -> str:
+    names, days = _names(certificate), days_until(certificate.ends, now)
+    if certificate.issuer:
+        return (
+            f"in the chain of the certificate for {names}, that of {certificate.issuer} expires in {days} days; use the"
+            " chain that the authority issues today"
+        )
+    return f"the certificate for {names} expires in {days} days; renew it"
+
+
+def _names(certificate: CertificateInfo) -> str:
+    return ", ".join(certificate.names) or "no name"
 
 
 def days_until(ends: float, now: float) -> float:

@@ -3,7 +3,7 @@
 Each logs only the type and the place of an exception: its text may hold what a client sent. A hook may be called from a
 finalizer in the middle of anything, or from another thread; the log's Writer is made for that.
 
-`faulthandler` writes to a descriptor and not through a hook; see service/raw_output.py.
+`faulthandler` writes to a descriptor and not through a hook; see system/raw_output.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_PLACES: Final = 100
 
 
 class Unraisable:
-    """Logs exceptions that nobody could catch: in finalizers, and in callbacks from C such as the one for SNI."""
+    """Logs exceptions that could not be caught: in finalizers, and in callbacks from C such as the one for SNI."""
 
     def __init__(self, timer: Callable[[], float]) -> None:
         """`timer` returns seconds."""

@@ -1,4 +1,4 @@
-"""Counters in memory that all processes share: each child adds in a row of its own, and whoever asks sums the rows.
+"""Counters in memory that all processes share: each child counts in a row of its own, and a reader sums the rows.
 
 This is how the processes talk to each other about numbers. The supervisor maps one block of anonymous memory before it
 forks, so every child has it, too. It holds a row for each worker, twice as many as there are workers because old ones
@@ -20,7 +20,7 @@ drain while new ones serve, and a row for the steward. A row is a sequence of un
                        the last for longer ones, then the sum in nanoseconds
 
 Who writes: one process at a time, the child that has the row. The supervisor writes to it only between two children: it
-resets the gauges (the words that are not kept), and a new worker goes on counting from there, so sums never fall.
+resets the gauges (the words that are not kept), and a new worker continues from there, so sums never decrease.
 
 Who reads: the steward, for the admin pages, and the supervisor, for readiness and heartbeats, at any time.
 

@@ -12,16 +12,16 @@ from tornado.template import DictLoader
 
 from appliance.observe import chart
 from appliance.observe.chart import Series, latency, short
-from appliance.observe.health import DAY, NOT_ACCEPTED, Health, SupervisorStatus, days_until
+from appliance.observe.health import DAY, NOT_ACCEPTED, CertificateInfo, Health, SupervisorStatus, days_until
 from appliance.observe.history import MINUTES, Interval, total
 from appliance.observe.shared_counters import Totals
 from appliance.outcomes import ADVICE, Cause, Outcome
 
 FOLDER: Final = Path(__file__).parent / "page"
-_MARK_EVERY: Final = 15
+_LABEL_EVERY: Final = 15  # minutes
 _UNITS: Final = ((2 * DAY, DAY, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
-_USUAL: Final = (0.0001, 0.001)
-_SOON: Final = 14.0
+_EMPTY_SCALE: Final = (0.0001, 0.001)  # seconds: the scale of a chart without values
+_WHOLE_DAYS: Final = 14.0  # from here on, days are shown without a fraction
 _MOST: Final = 45.0  # seconds: most of a minute
 
 
@@ -34,7 +34,7 @@ class OutcomeGroup(NamedTuple):
 
 
 OUTCOME_GROUPS: Final = (
-    OutcomeGroup("found", "found", (Outcome.FOUND,)),
+    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY)),
     OutcomeGroup("no customer", "nobody", (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.DRAFT)),
     OutcomeGroup(
         "refused",
@@ -129,7 +129,8 @@ def _certificate(data: PageData) -> Tile:
     days = data.health.certificate_days_left
     if any(certificate.distrust for certificate in data.supervisor.certificates):
         return Tile("Certificate", "not accepted", "by Help Scout")
-    return Tile("Certificate", _maybe(days, _days), "until it expires" if days is not None else "none: TLS is off")
+    until = "until it expires: renew it" if data.health.certificate_near_end else "until it expires"
+    return Tile("Certificate", _maybe(days, _days), until if days is not None else "none: TLS is off")
 
 
 # The charts
@@ -139,7 +140,7 @@ def _graphs(data: PageData) -> Iterator[Graph]:
     minutes = data.minutes
     first = int(data.now // 60) - MINUTES + 1
     clock = [_moment((first + index) * 60) for index in range(MINUTES)]
-    times = [f"{time:%H:%M}" if time.minute % _MARK_EVERY == 0 else "" for time in clock]
+    times = [f"{time:%H:%M}" if time.minute % _LABEL_EVERY == 0 else "" for time in clock]
     rates = [Series(group.name, group.style, _rates(minutes, group)) for group in OUTCOME_GROUPS]
     top = max(sum(series.values[index] or 0.0 for series in rates) for index in range(MINUTES))
     titles = [_title(time, interval) for time, interval in zip(clock, minutes, strict=True)]
@@ -155,7 +156,7 @@ def _graphs(data: PageData) -> Iterator[Graph]:
     words = f"at most {latency(max(known))}" if known else "no requests"
     yield Graph(
         "Response time",
-        chart.lines(speeds, chart.by_tens(known or _USUAL, latency), times, words),
+        chart.lines(speeds, chart.by_tens(known or _EMPTY_SCALE, latency), times, words),
         [(name, style) for name, style, _ in _PERCENTILES],
     )
     hits = Series("cache hits", "found", [interval.hit_share for interval in minutes])
@@ -188,6 +189,13 @@ def _title(time: datetime, interval: Interval) -> str:
 # The sections
 
 
+def _left(certificate: CertificateInfo, now: float) -> str:
+    left = _days(days_until(certificate.ends, now)) if certificate.ends > now else "expired"
+    if certificate.issuer:
+        left += f" (that of {certificate.issuer} in its chain)"
+    return f"{left}; renew it" if certificate.is_near_end(now) else left
+
+
 def _sections(data: PageData) -> Iterator[TableSection]:
     yield _outcomes(data)
     yield _refusals(data.health)
@@ -197,9 +205,7 @@ def _sections(data: PageData) -> Iterator[TableSection]:
         (
             (", ".join(certificate.names) or "no name") + (f" and {certificate.more} more" if certificate.more else ""),
             f"{_moment(certificate.ends):%Y-%m-%d}",
-            f"{certificate.distrust}; {NOT_ACCEPTED}"
-            if certificate.distrust
-            else _days(days_until(certificate.ends, data.now)),
+            f"{certificate.distrust}; {NOT_ACCEPTED}" if certificate.distrust else _left(certificate, data.now),
         )
         for certificate in supervisor.certificates
     ]
@@ -289,7 +295,7 @@ def _share(value: float) -> str:
 
 
 def _days(days: float) -> str:
-    return f"{days:,.0f} days" if days >= _SOON else f"{days:.1f} days"
+    return f"{days:,.0f} days" if days >= _WHOLE_DAYS else f"{days:.1f} days"
 
 
 def _moment(seconds: float) -> datetime:

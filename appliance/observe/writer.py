@@ -215,9 +215,9 @@ class Writer:
                     return "reader"
                 end = self._pending.rfind(b"\n", written, written + MAX_PIECE) + 1 or written + MAX_PIECE
                 written += os.write(self._descriptor, self._pending[written:end])
-        except BlockingIOError:  # somebody else made it non-blocking
+        except BlockingIOError:  # another process has made it non-blocking
             return "reader"
-        except OSError:  # the reader has gone, or the disk is full; the service goes on
+        except OSError:  # the reader has gone, or the disk is full; the service keeps running
             del self._pending[:written]
             written = 0
             self._drop_pending()

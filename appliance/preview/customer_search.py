@@ -34,7 +34,7 @@ def search(snapshot: Snapshot, plan: ImportSpec, text: str) -> tuple[CustomerMat
     """Return the first customers whose columns contain every word of `text`, in any case; at most SHOWN.
 
     Those without an address are left out: no request can be about them. A whole address is found in any snapshot;
-    anything else among as many customers as can be searched in about a second. Raises SnapshotFault.
+    anything else among as many customers as can be searched in about a second. Raises SnapshotError.
     """
     layout, columns = Layout(snapshot.facts.columns), Columns(snapshot.facts.columns)
     reader = AddressReader(plan.addresses, columns, fold_plus=False)

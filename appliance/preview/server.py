@@ -34,7 +34,7 @@ _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; frame-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# No images either: the style guide has none, and one would tell its server who looks at which customer.
+# No images either: the style guide has none, and one would tell its server which customer is looked at.
 _CARD_POLICY: Final = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self';"
     " sandbox allow-same-origin"
@@ -49,6 +49,8 @@ _FILES: Final = {
     "customers.js": ("customers.js", "text/javascript", _PAGE_POLICY),
     "icon.svg": ("icon.svg", "image/svg+xml", _PAGE_POLICY),
 }
+# Read now: the folder of an unpacked executable may be emptied under a running preview.
+_CONTENTS: Final = {name: (_FOLDER / file).read_bytes() for name, (file, _kind, _policy) in _FILES.items()}
 
 
 class PreviewRequest(msgspec.Struct, frozen=True):
@@ -115,10 +117,10 @@ class _File(_PreviewPage):
 
     def get(self, name: str) -> None:
         """Send it."""
-        file, kind, policy = _FILES[name]
+        _file, kind, policy = _FILES[name]
         self.set_header("Content-Type", f"{kind}; charset=utf-8")
         self.set_header("Content-Security-Policy", policy)
-        self.finish((_FOLDER / file).read_bytes())
+        self.finish(_CONTENTS[name])
 
 
 class _Customers(_PreviewPage):

@@ -22,12 +22,12 @@ from appliance.cards.help_scout_html import clean, removals_of, sentences
 from appliance.config.files import read_card
 from appliance.config.schema import App, ConfigError, Settings
 from appliance.customers.address import readable
-from appliance.customers.snapshot import Snapshot, SnapshotFault
+from appliance.customers.snapshot import Snapshot, SnapshotError
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
-from appliance.ingest import validation
+from appliance.ingest import resources
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.spec import ImportRefused
+from appliance.ingest.spec import ImportRefused, ImportSpec
 from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.preview.customer_search import CustomerMatch, search
 from appliance.preview.examples import DataState, Example, examples, message
@@ -93,7 +93,7 @@ class Session:
         self._data_faults: tuple[FaultView, ...] = ()
         self._apps: dict[DataState, SidebarApp] = {}
         self._snapshot: Snapshot | None = None
-        self._imported = ""
+        self._imported: tuple[ImportSpec, str] | None = None
         self.child: ImportChild | None = None
         self._plan = import_spec_of(settings)
         self._fingerprint = self._take_fingerprint()
@@ -107,10 +107,10 @@ class Session:
     def state(self) -> State:
         """The current state."""
         facts = self._snapshot.facts if self._snapshot else None
-        files = [self._settings.file, self._app.card, *self._plan.files]
+        files = [file.name for file in (self._settings.file, self._app.card) if file]
         return State(
             app=self._app.name,
-            files=tuple(dict.fromkeys(file.name for file in files if file)),
+            files=tuple(dict.fromkeys([*files, *(source.name for source in self._plan.sources)])),
             rows=facts.rows if facts else None,
             as_of=facts.as_of if facts else None,
             importing=self.child is not None,
@@ -187,7 +187,7 @@ class Session:
     def _matches(self, text: str) -> tuple[CustomerMatch, ...]:
         try:
             return search(self._snapshot, self._plan, text) if self._snapshot else ()
-        except SnapshotFault:
+        except SnapshotError:
             return ()  # the answer shows the fault
 
     # Changes
@@ -271,9 +271,9 @@ class Session:
         if self._snapshot is not None and self._snapshot.facts.fingerprint == fingerprint(self._plan):
             self._imported = self._wanted()
 
-    def _wanted(self) -> str:
-        """Return a fingerprint of what an import would read now."""
-        return f"{self._plan.digest()} {fingerprint(self._plan)}"
+    def _wanted(self) -> tuple[ImportSpec, str]:
+        """Return all that decides how an import would end now: also what its plan allows."""
+        return self._plan, fingerprint(self._plan)
 
     def _import_if_changed(self) -> bool:
         wanted = self._wanted()
@@ -306,4 +306,4 @@ class Session:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    return str(error) if isinstance(error, ImportRefused) else validation.explain(error, folder)
+    return str(error) if isinstance(error, ImportRefused) else resources.explain(error, folder)

@@ -38,7 +38,7 @@ class CustomerSampler:
             self._step += 1
 
     def draw(self) -> tuple[str, ...]:
-        """Return the addresses of the next customer, if there are any. Raises SnapshotFault."""
+        """Return the addresses of the next customer, if there are any. Raises SnapshotError."""
         if not self._rows:
             return ()
         self._place = (self._place + self._step) % self._rows
@@ -52,7 +52,7 @@ def make_lines(
 ) -> Iterator[CorpusLine]:
     """Yield `count` lines; the share `unknown` of them, from 0 to 1, is about people who are no customers.
 
-    `random` must be the one that `customers` was made with. Raises SnapshotFault.
+    `random` must be the one that `customers` was made with. Raises SnapshotError.
     """
     percents = [shape.percent for shape in protocol.shapes]
     for number in range(1, count + 1):

@@ -59,7 +59,7 @@ class Driver:
         self.not_started = 0
 
     async def open(self) -> Ready:
-        """Open the connections that are kept, and return how many failed; `run` counts anew.
+        """Open the connections that are kept, and return how many failed; `run` counts from zero.
 
         If each request opens its own, try TLS once: that the port is open is known.
         """

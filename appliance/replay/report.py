@@ -59,9 +59,10 @@ _TEXT: Final = """<!DOCTYPE html>
 </body>
 </html>
 """
+_STYLE: Final = STYLE.read_text("utf-8")  # at import: the folder of an unpacked executable may be emptied meanwhile
 _PAGE: Final = Template(_TEXT, autoescape="xhtml_escape")
-_MARKS: Final = 4
-_USUAL: Final = (0.001, 0.01)
+_LABELS: Final = 4
+_EMPTY_SCALE: Final = (0.001, 0.01)  # seconds
 _IN_MINUTES: Final = 300.0  # seconds from which a time axis is labelled in minutes
 
 Graph = tuple[str, str, Sequence[tuple[str, str]]]
@@ -72,7 +73,7 @@ def as_page(result: LoadTestResult) -> str:
     figures = [row for row in rows(result) if row[0] not in ("latency", "verdict")]
     tables = [("Figures", figures), ("Latency", [(name, f"{show_ms(ms)} ms") for name, ms in result.latency.items()])]
     page: bytes = _PAGE.generate(
-        style=STYLE.read_text("utf-8"),
+        style=_STYLE,
         title=headline(result),
         started=f"{result.started[:10]} {result.started[11:19]} UTC",
         result=result,
@@ -130,15 +131,15 @@ def _graph(name: str, series: Sequence[Series], times: Sequence[str], at: float 
     """Return a chart of latencies on a logarithmic scale, so that both p50 and the slowest can be read."""
     known = [value for one in series for value in one.values if value]
     words = f"at most {latency(max(known))}" if known else "no responses"
-    svg = chart.lines(series, chart.by_tens(known or _USUAL, latency), times, words, at)
+    svg = chart.lines(series, chart.by_tens(known or _EMPTY_SCALE, latency), times, words, at)
     return name, svg, [(one.name, one.style) for one in series] if len(series) > 1 else []
 
 
 def _times(points: Sequence[TimelinePoint]) -> list[str]:
     """Return the labels of the time axis: the beginning of each quarter, "" elsewhere."""
     labels = [""] * max(1, len(points))
-    for mark in range(_MARKS):
-        index = mark * len(labels) // _MARKS
+    for mark in range(_LABELS):
+        index = mark * len(labels) // _LABELS
         seconds = points[index - 1].at if index else 0.0
         in_minutes = bool(points) and points[-1].at >= _IN_MINUTES
         labels[index] = f"{seconds / 60:.3g} min" if in_minutes and index else f"{seconds:g} s"

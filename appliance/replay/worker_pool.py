@@ -51,9 +51,7 @@ class WorkerPool:
         for process in range(profile.processes):
             ours, theirs = fork.Pipe()
             self._pipes.append(ours)
-            others = tuple(
-                self._pipes
-            )  # a pipe reaches its end when nobody holds the other one: so the processes close these
+            others = tuple(self._pipes)  # to be closed there: a pipe ends when no process holds its other end
             arguments = (profile, target, requests, process, theirs, others)
             fork.Process(target=_work, args=arguments, daemon=True).start()
             theirs.close()

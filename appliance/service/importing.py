@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.ingest import validation
+from appliance.ingest import resources
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
@@ -100,11 +100,10 @@ def _run(plan: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
 
 def limit(plan: ImportSpec, folder: Path) -> None:
     """Bound what this process may use of memory, CPU and disk; a file that wants more is refused."""
-    data = sum(file.stat().st_size for file in plan.files if file.is_file())
     limits = (
         (resource.RLIMIT_AS, MAX_MEMORY),
         (resource.RLIMIT_CPU, MAX_SECONDS),
-        (resource.RLIMIT_FSIZE, FILE_FACTOR * data + FILE_BASE),
+        (resource.RLIMIT_FSIZE, FILE_FACTOR * plan.size() + FILE_BASE),
     )
     for what, wanted in limits:
         hard = resource.getrlimit(what)[1]
@@ -121,4 +120,4 @@ def run_import(plan: ImportSpec, folder: Path) -> Result:
     except ImportRefused as refused:
         return Failed(str(refused), refused.bad, refused.transient)
     except (OSError, sqlite3.Error, MemoryError) as error:
-        return Failed(validation.explain(error, folder))
+        return Failed(resources.explain(error, folder))

@@ -8,7 +8,6 @@ from typing import Final
 
 from appliance.observe.logs import log
 from appliance.observe.shared_counters import WorkerCounters
-from appliance.outcomes import ADVICE
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import SignedRequest
 
@@ -47,8 +46,10 @@ class RefusalSampler:
             asyncio.get_running_loop().call_soon(self._look, self._apps[app], request)
 
     def _look(self, app: SidebarApp, request: SignedRequest) -> None:
-        cause, other = app.diagnose(request)
-        why, todo = ADVICE[cause]
+        (cause, other), (why, todo) = app.explain(request)
         self._counters.refusal(app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}
-        log.warning("wrong_signature", app=app.name, cause=cause, why=why, todo=todo, **of)
+        if app.protocol.authenticate(request):
+            log.warning("compressed_body", app=app.name, cause=cause, why=why, todo=todo)
+        else:
+            log.warning("wrong_signature", app=app.name, cause=cause, why=why, todo=todo, **of)

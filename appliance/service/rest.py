@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers.snapshot import SnapshotMetadata
-from appliance.ingest.sources.csv_file import CSV_SUFFIXES
+from appliance.ingest.sources.base import Source
 from appliance.ingest.spec import ImportSpec
-from appliance.system.files import size_in
 from appliance.system.writes import Writes
 
 LONG: Final = 10.0
@@ -43,7 +42,7 @@ class Rest:
         self._seen = ""
         self._changed = timer()
         self._waits_since: float | None = None
-        self._for: Path | None = None
+        self._for: Source | None = None
 
     def enough(self, fingerprint: str, imported: SnapshotMetadata | None) -> bool:
         """Say whether the files, which look like this now, have been at rest for long enough.
@@ -81,23 +80,15 @@ class Rest:
             " so it is not imported; write it beside and rename it into place, or name a customers.ready_file"
         )
 
-    def _unfinished(self, imported: SnapshotMetadata | None) -> Path | None:
-        plan = self._plan
-        if plan.ready_file is not None or plan.checksum_file is not None:
-            return None
-        texts = (file for file in plan.files if file.suffix.lower() in CSV_SUFFIXES)
-        return next((file for file in texts if self._writes.unclosed(file) or _has_shrunk(file, imported)), None)
+    def _unfinished(self, imported: SnapshotMetadata | None) -> Source | None:
+        for source in () if self._plan.is_marked else self._plan.sources:
+            version = imported.versions.get(source.describe()) if imported else None
+            if source.unfinished(version.fingerprint if version else "", self._writes):
+                return source
+        return None
 
     def _last_write(self) -> float:
         return max((_modified(file) for file in self._plan.files), default=0.0)
-
-
-def _has_shrunk(file: Path, imported: SnapshotMetadata | None) -> bool:
-    version = imported.versions.get(str(file)) if imported else None
-    try:
-        return version is not None and os.stat(file).st_size < size_in(version.fingerprint)
-    except OSError:
-        return False  # the import says what is wrong with it
 
 
 def _modified(file: Path) -> float:

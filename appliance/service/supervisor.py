@@ -31,6 +31,7 @@ from appliance.service.refresh import Watch
 from appliance.service.steward import Steward
 from appliance.service.worker import Post, Worker
 from appliance.system.fork import fork
+from appliance.system.frozen import UnpackedWatch
 from appliance.system.privileges import become, entry_of, lock_down
 from appliance.system.raw_output import RawOutput
 from appliance.system.systemd import Notifier
@@ -74,6 +75,7 @@ class Supervisor:
         self._timer: Callable[[], float] = time.monotonic
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._terminal_end = Terminal(self._timer, nohup=nohup, is_there=has_terminal)
+        self._unpacked = UnpackedWatch(self._timer)
         self._notifier = Notifier(environ)
         self._told = self._timer()
         self._setup: Setup | None = None
@@ -134,6 +136,7 @@ class Supervisor:
                 self._look_for_changes()
             self._fleet.turn()
         self._write_status()
+        self._unpacked.look()
         self._keep_in_touch()
         self._writer.flush()
 

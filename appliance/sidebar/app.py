@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Final, NamedTuple
 
 from appliance.cards import builtin
@@ -18,12 +19,12 @@ from appliance.cards.layout import Layout
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.config.schema import Display
-from appliance.customers.address import domain_of, fold_plus, normalise
+from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
-from appliance.customers.snapshot import MAX_FOUND, Snapshot, SnapshotFault
-from appliance.outcomes import Outcome, Reply
+from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotError
+from appliance.outcomes import Advice, Outcome, Reply
 from appliance.sidebar.answer_cache import AnswerCache, CachedAnswer, CacheState
 from appliance.sidebar.inquiry import Answer, Inquiry
 from appliance.sidebar.protocols.base import (
@@ -53,6 +54,7 @@ class Rules:
     max_age: float | None = None
     zone: tzinfo = UTC
     address_columns: tuple[str, ...] = ()
+    gmail_dots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,10 @@ class SidebarApp:
         rules = self._rules
         self._layout = Layout(columns, relations, self._card.display, rules.zone)
         self._reader = AddressReader(
-            rules.address_columns if facts is not None else (), Columns(columns), fold_plus=rules.plus_addressing
+            rules.address_columns if facts is not None else (),
+            Columns(columns),
+            fold_plus=rules.plus_addressing,
+            gmail_dots=rules.gmail_dots,
         )
         self._cache.clear()
 
@@ -128,9 +133,9 @@ class SidebarApp:
         """Remove cached answers whose time is over. To be called now and then."""
         self._cache.expire()
 
-    def diagnose(self, request: SignedRequest) -> Diagnosis:
-        """Return why a refused request may be wrong: for the operator, never for the client."""
-        return self.protocol.diagnose(request)
+    def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
+        """Return why a refused request may be wrong, and what to do: for the operator, never for the client."""
+        return self.protocol.explain(request)
 
     def answer(self, request: SignedRequest) -> Reply:
         """Return the reply to one request. Raises nothing, whatever the bytes.
@@ -193,15 +198,18 @@ class SidebarApp:
                 records = snapshot.find_by_keys([(match.column, match.key) for match in query.matches])
             else:
                 records = snapshot.find(query.addresses)
-        except SnapshotFault as error:  # treated as not loaded: nobody is called unknown by it
+            company = None if records else snapshot.find_company(query.addresses)
+        except SnapshotError as error:  # treated as not loaded: nobody is called unknown by it
             first, self._told_of_damage = not self._told_of_damage, True
             return self._finish(Outcome.NOT_LOADED, builtin.not_loaded(), fault=str(error) if first else ""), ""
-        answer = self._render(query, snapshot, records)
+        answer = self._render(query, snapshot, records, company)
         if key is not None:
             self._cache.store(key, answer, found=bool(records))
         return answer, CacheState.MISS
 
-    def _render(self, query: _Query, snapshot: Snapshot, records: tuple[Record, ...]) -> CachedAnswer:
+    def _render(
+        self, query: _Query, snapshot: Snapshot, records: tuple[Record, ...], company: Company | None
+    ) -> CachedAnswer:
         """Make the answer of what was found."""
         named = [(match.title, match.value) for match in query.matches] if query.matches else ()
         fault = ""
@@ -209,6 +217,10 @@ class SidebarApp:
             outcome, html, fault = self._render_records(query, snapshot, records)
             if named:
                 html = builtin.found_by(named) + html
+        elif company is not None:
+            outcome, html, fault = self._render_records(query, snapshot, (company.record,))
+            outcome = Outcome.COMPANY if outcome is Outcome.FOUND else outcome
+            html = builtin.of_company(company.domain, company.members) + html
         elif query.addresses:
             outcome, html = Outcome.UNKNOWN, builtin.unknown(query.addresses, query.truncated, named)
         else:
@@ -219,6 +231,8 @@ class SidebarApp:
         identity = next(iter(query.addresses), None)
         if query.matches and records:  # what the log knows a customer by whom the subject has named: not who writes
             identity = self._reader.read([values_of(records[0])]).main[0] or query.matches[0].key
+        if company is not None:  # whose data is shown, as far as it is one customer's
+            identity = self._reader.read([values_of(company.record)]).main[0] or company.domain
         return self._finish(outcome, html, identity, fault)
 
     def _render_records(
@@ -259,7 +273,7 @@ class SidebarApp:
         return hasher.hexdigest()
 
 
-_NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS)
+_NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.COMPANY)
 
 
 def addresses_of(inquiry: Inquiry, rules: Rules) -> tuple[tuple[str, ...], bool]:
@@ -268,7 +282,7 @@ def addresses_of(inquiry: Inquiry, rules: Rules) -> tuple[tuple[str, ...], bool]
     The inbox's own address is left out, and so are those of domains to ignore.
     """
     texts = inquiry.addresses
-    form = _folded if rules.plus_addressing else normalise
+    form = partial(_folded, rules) if rules.plus_addressing or rules.gmail_dots else normalise
     own = form(inquiry.own_address) if inquiry.own_address else None
     addresses: dict[str, None] = {}
     for text in texts[:_MAX_TEXTS]:
@@ -280,6 +294,6 @@ def addresses_of(inquiry: Inquiry, rules: Rules) -> tuple[tuple[str, ...], bool]
     return distinct[:MAX_ADDRESSES], truncated
 
 
-def _folded(text: str) -> str | None:
+def _folded(rules: Rules, text: str) -> str | None:
     address = normalise(text)
-    return None if address is None else fold_plus(address)
+    return None if address is None else fold(address, plus=rules.plus_addressing, gmail_dots=rules.gmail_dots)

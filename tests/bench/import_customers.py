@@ -18,6 +18,7 @@ from pathlib import Path
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import ImportSpec
+from tests.factory import import_spec
 
 HEADER = ("email", "name", "plan", "since", "ltv", "company", "last_order")
 LOOK_UPS = 20_000
@@ -92,7 +93,7 @@ def main() -> None:
         print(
             f"snapshot {snapshot.stat().st_size / 1e6:.0f} MB, peer {(folder / 'peer.db').stat().st_size / 1e6:.0f} MB"
         )
-        for title, times in look_ups(folder / "state", ImportSpec(source=source), rows):
+        for title, times in look_ups(folder / "state", import_spec(source=source), rows):
             print(
                 f"look-up, {title:8} mean {statistics.fmean(times):5.1f} us, p50 {times[len(times) // 2]:5.1f},"
                 f" p99 {times[len(times) * 99 // 100]:5.1f}"
@@ -101,7 +102,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--import"]:
-        spec = ImportSpec(source=Path(sys.argv[2]))
+        spec = import_spec(source=Path(sys.argv[2]))
         print(import_customers(spec, Path(sys.argv[3]), clock=time.time, timer=time.perf_counter))
     else:
         main()

@@ -63,7 +63,7 @@ def test_customers(text: str | None, status: str, sentence: str, tmp_path: Path)
             "email,name\na@b.example,A\nc@b.exam", "fault", "the last line has no line end", id="cut in a row"
         ),
         pytest.param("email\r\nx@b.example", "fault", "the last line has no line end", id="cut at the end"),
-        pytest.param("email,name\n" + "x\n" * 5, "warning", "5 bad rows would be left out", id="bad rows"),
+        pytest.param("email,name\n" + "x\n" * 5, "warning", "bad rows, which would be left out: 5", id="bad rows"),
         pytest.param("email,name\n,A\n", "warning", 'no customer has an email address in "email"', id="no address"),
         pytest.param("email,name\n", "ok", "the first 0 customers", id="no customers"),
         pytest.param(
@@ -180,3 +180,13 @@ def test_a_card_without_customers(tmp_path: Path) -> None:
     where = context(tmp_path, app='card = "card.html"')
     (tmp_path / "customers.csv").unlink()
     assert only(run_check("card", where)).status is Status.NOT_CHECKED
+
+
+def test_an_unterminated_last_line_says_what_accepts_it(tmp_path: Path) -> None:
+    where = context(tmp_path)
+    (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
+    said = only(run_check("customers", where)).sentence
+    assert 'everything else is whole; if this program always writes it so: unterminated_last_line = "accept"' in said
+    where = context(tmp_path, customers='unterminated_last_line = "accept"')
+    (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
+    assert only(run_check("customers", where)).sentence.endswith("1 customer, 1 with an address")

@@ -7,7 +7,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -32,6 +32,8 @@ from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import Message
 from tests.checks.running import settings
 from tests.daemon import Daemon, free_port
+from tests.edge.test_tls import NOW as NOW_OF_CHAINS
+from tests.edge.test_tls import Issued, write
 from tests.factory import CUSTOMERS, SECRET, kept, make_app, run_import, write_csv
 
 HEADER = "X-HelpScout-Signature"
@@ -192,7 +194,7 @@ def test_another_path(home: Settings) -> None:
 
 
 def test_old_data(home: Settings) -> None:
-    write_csv(home.customers.source, [CUSTOMERS[0], *((*row[:2], "Gold") for row in CUSTOMERS[1:])])
+    write_csv(home.customers.source.path, [CUSTOMERS[0], *((*row[:2], "Gold") for row in CUSTOMERS[1:])])
     run_import(import_spec_of(home), snapshot_folder(home))
     with serving(app_of(home, generation=1)) as url:
         [(status, said)] = asked(home, url)
@@ -200,7 +202,7 @@ def test_old_data(home: Settings) -> None:
 
 
 def test_a_file_that_is_not_imported_yet(home: Settings) -> None:
-    write_csv(home.customers.source, CUSTOMERS[:3])
+    write_csv(home.customers.source.path, CUSTOMERS[:3])
     with serving(app_of(home)) as url:
         (first, _), (second, said) = asked(home, url)
     assert (first, second, "has changed since its import" in said) == ("ok", "warning", True)
@@ -256,7 +258,7 @@ def lives(begin: int, end: int) -> dict[str, datetime]:
             lives(-9, -1),
             True,
             "fault",
-            "the certificate has expired; renew it",
+            "the certificate, or one of its chain, has expired; renew it, or use the chain",
         ),
         (["127.0.0.1"], lives(1, 90), True, "fault", "the certificate is not valid yet"),
         (["other.example"], {}, True, "fault", "is not for this IP address"),
@@ -280,6 +282,30 @@ def test_certificates(
         found, said = asked(home, url, tmp_path / "ca.pem" if trusted else None)[0]
         assert asked(home, url, insecure=True)[0][0] == "ok"
     assert (found, sentence in said) == (status, True), said
+
+
+@pytest.mark.parametrize(
+    ("left", "status", "sentence"),
+    [
+        (100, "ok", ""),
+        (5, "warning", "one of its chain has 5 days left; use the chain that the authority issues today"),
+        (-5, "fault", "the certificate, or one of its chain, has expired"),
+    ],
+    ids=["good", "near its end", "expired"],
+)
+def test_an_issuer_counts(left: int, status: str, sentence: str, home: Settings, tmp_path: Path) -> None:
+    today = (datetime.now(UTC) - NOW_OF_CHAINS) / timedelta(days=1)
+    root = Issued("root", begin=today - 900, days=2000)
+    between = Issued("between", root, begin=today - 900, days=900.1 + left)
+    one = Issued("localhost", between, names=["localhost"], begin=today - 1, days=90)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*write(tmp_path, one, between))
+    (tmp_path / "ca.pem").write_bytes(root.pem)
+    with serving(app_of(home), context=context) as url:
+        found = asked(home, url.replace("127.0.0.1", "localhost"), tmp_path / "ca.pem")
+    assert any(said == status and sentence in text for said, text in found), found
+    assert ("ok" in dict(found)) == (left > 0)
+    assert len([text for said, text in found if said == "warning"]) == (status == "warning")
 
 
 def test_a_certificate_for_another_name(home: Settings, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.checks.finding import Status
-from appliance.ingest import validation
+from appliance.ingest import resources
 from tests.checks.running import context, only, run_check
 from tests.edge.test_tls import NOW
 
@@ -26,7 +26,7 @@ def test_the_state_folder_that_is_not_there_yet(tmp_path: Path) -> None:
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = context(tmp_path)
     assert run_check("space", where).status is Status.OK
-    monkeypatch.setattr(validation, "_ROOM", 1 << 60)
+    monkeypatch.setattr(resources, "_ROOM", 1 << 60)
     finding = only(run_check("space", where))
     assert (finding.status, "make room there" in finding.sentence) == (Status.FAULT, True)
 
@@ -39,6 +39,7 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (NOW - timedelta(days=1), "warning"),
         (NOW, "ok"),
     ],
+    ids=["no battery", "before this build", "a day before a file of the state", "right"],
 )
 def test_the_clock(now: datetime, status: str, tmp_path: Path) -> None:
     where = context(tmp_path, now=now.timestamp())

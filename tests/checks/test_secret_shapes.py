@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.checks.secret_shapes import SHAPES, odd_shapes
+from appliance.sidebar.protocols.secret_shapes import SHAPES, odd_shapes
 from tests.checks.running import context, run_check, told
 
 GOOD = "3f6c1d9e8b7a4c5d2e1f0a9b"

@@ -64,6 +64,7 @@ def test_unix_sockets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("holders", "status"),
     [({"sidebard"}, "ok"), ({"systemd", "sidebard"}, "ok"), ({"nginx"}, "fault"), (set(), "not_checked")],
+    ids=["sidebard", "systemd and sidebard", "another program", "another user"],
 )
 def test_who_holds_it(holders: set[str], status: str) -> None:
     finding = sockets.judge_held(Endpoint("0.0.0.0", 443), "server.listen", holders)

@@ -74,7 +74,7 @@ def test_quietly_as_json(files):
     assert [each["name"] for each in document["checks"]] == ["certificate"]
 
 
-@pytest.mark.parametrize("flags", [[], ["-q"], ["--json"]])
+@pytest.mark.parametrize("flags", [[], ["-q"], ["--json"]], ids=["text", "quiet", "json"])
 def test_a_config_that_cannot_be_used(flags, files):
     write_home(files, customers="refresh = 60")
     result = check(files, *flags)
@@ -236,6 +236,7 @@ def test_serve_sends_the_reader_to_check(files):
         (["--self", "https://x.example/", "--ca", "x", "--insecure"], "--ca cannot be combined with --insecure"),
         (["--self", "x.example"], "enter the URL that Help Scout uses, such as https://"),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_usage(flags, sentence, files):
     result = check(files, *flags)
@@ -243,7 +244,7 @@ def test_wrong_usage(flags, sentence, files):
     assert sentence in result.stderr.decode()
 
 
-@pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+@pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["colours", "NO_COLOR"])
 def test_colours_are_for_terminals(environ, coloured, files):
     assert b"\x1b[" not in check(files).stdout
     shown = subprocess.run(

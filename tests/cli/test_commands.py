@@ -89,7 +89,7 @@ def test_help_names_every_command_and_goes_to_stdout():
     assert "78 invalid configuration" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("columns", [60, 80, 200], ids=["narrow", "usual", "wide"])
 def test_no_summary_is_cut_off(columns):
     listed = run("--help", COLUMNS=str(columns)).stdout.decode().partition("Commands:\n")[2].splitlines()
     assert len(listed) == len(COMMANDS)
@@ -120,6 +120,7 @@ def test_help_of_a_command(command):
             "--config cannot be combined with --customers or --secret-file",
         ),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_usage(arguments, sentence):
     result = run(*arguments, HOME="/nonexistent")

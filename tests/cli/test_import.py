@@ -30,6 +30,24 @@ def test_import(files):
     assert run("card", "more7@example.com", "--config", files / "sidebard.toml").returncode == 0
 
 
+def test_import_tells_of_companies(files):
+    write_csv(
+        files / "customers.csv", [("email", "web"), ("ann@example.com", "example.com"), ("bob@example.com", "n/a")]
+    )
+    config = files / "sidebard.toml"
+    config.write_text(config.read_text().replace("[customers]", '[customers]\ncompany_domain = "web"', 1))
+    lines = run("import", "--config", config).stdout.decode().splitlines()
+    assert lines[3:] == [
+        "companies, by domain: 1",
+        "bad rows, left out: 0",
+        "kept, ignoring a value that is not an email address or domain: 1",
+        f'  {files}/customers.csv:3: "web" contains a value that is not a domain; nobody is found by it',
+    ]
+    assert json.loads(run("import", "--json", "--config", config).stdout)["companies"] == 1
+    card = run("card", "zoe@example.com", "--config", config)
+    assert (card.returncode, card.stdout.startswith(b"This is the company, not the person")) == (0, True)
+
+
 def test_import_as_json(files):
     report = json.loads(run("import", "--json", "--config", files / "sidebard.toml").stdout)
     chapter = (ROOT / "docs" / "customers.md").read_text().split("## What `import` reports")[1].split("\n## ")[0]
@@ -51,7 +69,7 @@ def test_import_as_json(files):
     }
 
 
-@pytest.mark.parametrize("flags", [[], ["--json"]])
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
 def test_a_refused_import_keeps_what_was_there(flags, files):
     assert run("import", "--config", files / "sidebard.toml").returncode == 0
     write_csv(files / "customers.csv", [("email", "name"), ("none", "X"), ("ann@example.com", "Y")])

@@ -96,6 +96,7 @@ def test_requests_of_another_app(tmp_path):
         (["replay", "-", "--url", "https://x.example", "--ca", "none"], 2, "--ca: none cannot be read: No such file"),
         (["replay", "-", "--url", "https://x.example", "--ca", "Makefile"], 2, "--ca: Makefile is not a PEM file"),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_done(arguments, code, sentence, tmp_path):
     result = run(*arguments, stdin=b'{"body":"x"}', HOME=str(tmp_path))
@@ -118,7 +119,7 @@ def test_nothing_there(tmp_path):
 @pytest.mark.parametrize(
     "flags",
     [(), ("--rate", "200"), ("--close",), ("--resume", "--rate", "50"), ("--processes", "2"), ("--insecure",)],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_good_service(service, flags):
     result = replay(service, "--json", *flags)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.bootstrap.settings import CHECKS
 from appliance.config import endpoint, reader
 from appliance.config import schema as config
 from appliance.config.secret_source import SecretSource
@@ -34,7 +35,7 @@ def test_mistakes_and_their_messages(case: Path, tmp_path: Path) -> None:
 def test_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert settings.file == tmp_path / "sidebard.toml"
-    assert settings.customers.source == tmp_path / "c.csv"
+    assert settings.customers.source.path == tmp_path / "c.csv"
     assert settings.server.state == Path("/home/op/.local/state/sidebard")
     assert [str(endpoint) for endpoint in settings.server.listen] == ["0.0.0.0:443"]
     assert (settings.tls.certificate, settings.customers.max_age, settings.apps[0].card) == (None, None, None)
@@ -99,6 +100,7 @@ def test_everything_set(tmp_path: Path) -> None:
         ({"XDG_STATE_HOME": "/x", "HOME": "/h"}, "/x/sidebard"),
         ({"XDG_STATE_HOME": "not/absolute", "HOME": "/h"}, "/h/.local/state/sidebard"),
     ],
+    ids=["systemd", "XDG", "home"],
 )
 def test_state_folder(environ: dict[str, str], expected: str, tmp_path: Path) -> None:
     assert load(tmp_path, environ=environ).server.state == Path(expected)
@@ -129,7 +131,11 @@ def test_unreadable(name: str, why: str, tmp_path: Path) -> None:
     assert len(caught.value.faults) == 1
 
 
-@pytest.mark.parametrize("text", ["a = " + "[" * 9000, "a = 1" + "0" * 9000, "server = 0x1" + "0" * 9000])
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 9000, "a = 1" + "0" * 9000, "server = 0x1" + "0" * 9000],
+    ids=["deep brackets", "long number", "long hexadecimal number"],
+)
 def test_hostile_toml(text: str, tmp_path: Path) -> None:
     assert "sidebard.toml" in faults(tmp_path, text)
 
@@ -144,14 +150,14 @@ def test_deep_dotted_key(tmp_path: Path) -> None:
 def test_from_flags(tmp_path: Path) -> None:
     settings = config.from_flags(Path("c.csv"), Path("/s"), ENVIRON, tmp_path)
     assert settings.file is None
-    assert settings.customers.source == tmp_path / "c.csv"
+    assert settings.customers.source.path == tmp_path / "c.csv"
     assert settings.customers.addresses == ("email",)
     assert settings.apps[0].secrets[0].path == Path("/s")
 
 
 def test_from_flags_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match=r"^--customers: has none of the endings"):
-        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path)
+        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path, CHECKS)
 
 
 def test_overrides(tmp_path: Path) -> None:

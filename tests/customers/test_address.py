@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from appliance.customers.address import fold_plus, normalise, readable
+from appliance.customers.address import fold, fold_plus, normalise, readable
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,37 @@ def test_case_never_matters(address, random):
         ("ann@example.com", "ann@example.com"),
         ("+tag@example.com", "+tag@example.com"),
         ("ann+a+b@example.com", "ann@example.com"),
+        ('"ann+a@b"@example.com', '"ann+a@b"@example.com'),
     ],
 )
 def test_plus_folding(address, folded):
     assert fold_plus(address) == folded
+
+
+GMAIL = {
+    "dots": ("a.d.a@gmail.com", "ada@gmail.com"),
+    "none": ("ada@gmail.com", "ada@gmail.com"),
+    "the other domain": ("ada@googlemail.com", "ada@gmail.com"),
+    "dots and the other domain": ("a.da@googlemail.com", "ada@gmail.com"),
+    "a tag": ("a.d.a+news@gmail.com", "ada+news@gmail.com"),
+    "dots in a tag": ("ada+the.news@gmail.com", "ada+thenews@gmail.com"),
+    "another domain": ("a.d.a@example.com", "a.d.a@example.com"),
+    "a subdomain": ("a.d.a@mail.gmail.com", "a.d.a@mail.gmail.com"),
+    "a domain that ends so": ("a.d.a@notgmail.com", "a.d.a@notgmail.com"),
+    "another ending": ("a.d.a@gmail.co", "a.d.a@gmail.co"),
+    "a company's own at Google": ("a.d.a@google.com", "a.d.a@google.com"),
+    "in quotes": ('"a. b"@googlemail.com', '"a. b"@gmail.com'),
+    "the domain within the local part": ('"a.b@gmail.com"@example.com', '"a.b@gmail.com"@example.com'),
+    "another letter": ("ådá.x@gmail.com", "ådáx@gmail.com"),
+}
+
+
+@pytest.mark.parametrize(("address", "folded"), GMAIL.values(), ids=GMAIL.keys())
+def test_dots_of_gmail(address, folded):
+    assert fold(address, plus=False, gmail_dots=True) == folded
+    assert fold(folded, plus=False, gmail_dots=True) == folded
+    assert fold(address, plus=False, gmail_dots=False) == address
+    assert fold(address, plus=True, gmail_dots=True) == fold_plus(folded)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,9 @@ def test_a_dot_atom_is_an_address_anywhere(first, second):
 
 
 @pytest.mark.parametrize(
-    "text", ['"' * 3000, "<" * 3000, "(" * 3000, "a@" * 3000, "mailto:" * 1000, "a " * 20_000, '"\\' * 3000, "." * 3000]
+    "text",
+    ['"' * 3000, "<" * 3000, "(" * 3000, "a@" * 3000, "mailto:" * 1000, "a " * 20_000, '"\\' * 3000, "." * 3000],
+    ids=["quotes", "angle brackets", "parentheses", "ats", "schemes", "words", "escapes in a quote", "dots"],
 )
 def test_a_hostile_cell_is_read_in_one_go(text):
     """A pattern that went back and forth over these would not come to an end."""

@@ -10,8 +10,8 @@ import pytest
 from appliance.customers.keys import MAX_KEY, key_of, split
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot import MAX_FOUND, Snapshot
-from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
-from tests.factory import open_snapshot, run_import, write_csv
+from appliance.ingest.spec import ImportRefused
+from tests.factory import import_spec, open_snapshot, related_spec, run_import, write_csv
 
 CUSTOMERS = (
     ("email", "id", "Account No"),
@@ -33,7 +33,7 @@ ORDERS = (
 
 def snapshot_of(folder: Path, *keys: str, on: str = "id", orders: Sequence[Sequence[str]] = ORDERS) -> Snapshot:
     """Give a snapshot of the customers and their newest three orders."""
-    related = RelatedSpec(
+    related = related_spec(
         name="Orders",
         source=write_csv(folder / "orders.csv", orders),
         table="",
@@ -42,7 +42,7 @@ def snapshot_of(folder: Path, *keys: str, on: str = "id", orders: Sequence[Seque
         order_by="-date",
         limit=3,
     )
-    spec = ImportSpec(source=write_csv(folder / "customers.csv", CUSTOMERS), related=(related,), keys=keys)
+    spec = import_spec(source=write_csv(folder / "customers.csv", CUSTOMERS), related=(related,), keys=keys)
     run_import(spec, folder / "state")
     snapshot = open_snapshot(folder / "state", spec)
     assert snapshot is not None
@@ -68,6 +68,16 @@ def found(snapshot: Snapshot, name: str, text: str) -> list[str]:
         ("orders.number", "N21", []),
         ("orders.number", "STRASSE", ["cy@example.com"]),
     ],
+    ids=[
+        "two customers",
+        "another case and spaces",
+        "no part of it",
+        "no pattern",
+        "an old order of two with one id",
+        "an order of one",
+        "an order of nobody",
+        "case folded",
+    ],
 )
 def test_finds(name: str, text: str, emails: list[str], tmp_path: Path) -> None:
     assert found(snapshot_of(tmp_path, "account no", "orders.number"), name, text) == emails
@@ -87,7 +97,7 @@ def test_several_keys_give_each_customer_once(tmp_path: Path) -> None:
 
 def test_a_key_of_everybody_gives_as_many_as_a_card_holds(tmp_path: Path) -> None:
     rows = [("email", "group"), *((f"a{n}@example.com", "all") for n in range(3 * MAX_FOUND))]
-    spec = ImportSpec(source=write_csv(tmp_path / "customers.csv", rows), keys=("group",))
+    spec = import_spec(source=write_csv(tmp_path / "customers.csv", rows), keys=("group",))
     run_import(spec, tmp_path / "state")
     snapshot = open_snapshot(tmp_path / "state", spec)
     assert snapshot is not None
@@ -96,7 +106,7 @@ def test_a_key_of_everybody_gives_as_many_as_a_card_holds(tmp_path: Path) -> Non
 
 def test_other_keys_are_another_plan(tmp_path: Path) -> None:
     snapshot_of(tmp_path, "id")
-    spec = ImportSpec(source=tmp_path / "customers.csv")
+    spec = import_spec(source=tmp_path / "customers.csv")
     assert open_snapshot(tmp_path / "state", spec) is None
 
 
@@ -128,6 +138,7 @@ def test_a_sample_is_from_all_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [(" AB-1 ", "ab-1"), ("", None), (" ", None), ("x" * MAX_KEY, "x" * MAX_KEY), ("x" * (MAX_KEY + 1), None)],
+    ids=["case and spaces", "empty", "a space", "as long as may be", "too long"],
 )
 def test_normal_form(text: str, key: str | None) -> None:
     assert key_of(text) == key

@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.customers.record import ColumnFault, Columns, Record, Rows, attribute_of, fields_of
+from appliance.customers.record import ColumnError, Columns, Record, Rows, attribute_of, fields_of
 
 COLUMNS = Columns([" id", "Last Order ", "items", "2nd phone"])
 RECORD = Record(COLUMNS, ("7", "#20481", "3", "555"), {"orders": Rows([Record(Columns(["n"]), ("1",))])})
@@ -54,8 +54,9 @@ def test_a_record_does_not_show_itself():
             'columns "last order" and "last-order" would both be "last_order" in a card; rename one of them',
         ),
     ],
+    ids=["no name", "one name twice", "one attribute twice"],
 )
 def test_clashes(names, sentence):
-    with pytest.raises(ColumnFault) as caught:
+    with pytest.raises(ColumnError) as caught:
         Columns(names)
     assert str(caught.value) == sentence

@@ -345,7 +345,7 @@ class TestABug:
         assert (statuses(wire), wire.closed) == ([500], True)
         [answer] = split(bytes(wire.sent))
         assert answer.body == Refusal.INTERNAL_ERROR.reply.response.body
-        assert [outcome for _, outcome, _ in wire.site.counters.requests] == [Outcome.INTERNAL_ERROR]
+        assert wire.site.counters.requests == [("helpscout", Outcome.INTERNAL_ERROR, "")]
         line = logged.take("request_fault")
         assert line["error"] == "KeyError"
         assert "example.com" not in str(line)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
 
 from appliance.edge.connections import GRACE
-from appliance.edge.overhead import InputMeter
 from tests.edge.cases import GET, POST
 from tests.edge.wire import Wire, make_site, split
 from tests.factory import Timer, make_app
@@ -63,12 +61,3 @@ def test_a_running_request_is_spared(wire: Wire, timer: Timer) -> None:
 
     asyncio.run(drop())
     assert [answer.status for answer in split(bytes(wire.sent))] == [405]
-
-
-def test_room_for_the_body_of_a_client_that_has_gone() -> None:
-    """A reset may be known to the kernel before the loop has been told: this once raised out of a turn of the loop."""
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    meter = InputMeter(ours)
-    ours.close()
-    meter.enlarge_buffer()

@@ -6,14 +6,16 @@ Wherever a request is cut the parser alone decides what it means: test_request_p
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import re
 from typing import Any, cast
 
 import pytest
 
 from appliance.edge.response import CONTINUE
 from appliance.outcomes import Outcome
-from tests.edge.cases import CASES, Case, reply_of
+from tests.edge.cases import BODY, CASES, GET, HALF, POST, Case, reply_of
 from tests.edge.wire import Apps, Wire, make_site, split, without_date
 from tests.factory import make_app, make_snapshot, sign
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
@@ -77,6 +79,28 @@ def test_each_path(case: Case, apps: Apps) -> None:
     assert without_date(bytes(fast.sent)) == without_date(bytes(fallback.sent))
 
 
+def test_reads_of_one_connection(apps: Apps) -> None:
+    """Alone, in pipelines, cut, and by both paths: what one read was says nothing of the next."""
+    reads = [
+        POST,
+        POST,
+        POST,
+        POST[:99],
+        POST[99:] + POST,
+        GET,
+        POST,
+        POST * 3,
+        POST,
+        HALF,
+        POST[len(HALF) :] + GET,
+        POST,
+    ]
+    wire = Wire(make_site(apps))
+    asyncio.run(wire.feed(reads))
+    sent = [b"POST" if answer.status == 200 else b"GET" for answer in split(bytes(wire.sent))]
+    assert sent == re.findall(rb"(GET|POST) /", b"".join(reads))
+
+
 def message(path: str, signature: bytes | None, body: bytes) -> bytes:
     field = b"" if signature is None else b"X-HelpScout-Signature: %b\r\n" % signature
     head = b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n"
@@ -114,3 +138,56 @@ def test_a_refusal_is_logged_for_its_app(apps: Apps) -> None:
     raw = b"POST /helpscout HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n"
     wire = asyncio.run(talk(apps, raw))
     assert wire.site.counters.requests == [("helpscout", Outcome.TOO_LARGE, "")]
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast path", "application"])
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (b"", ""),
+        (b"Content-Encoding: gzip\r\n", "gzip"),
+        (b"content-encoding:  BR \r\n", "br"),
+        (b"Content-Encoding: identity\r\n", ""),
+        (b"Content-Encoding:\r\n", ""),
+        (b"Content-Encoding: deflate, gzip\r\n", "deflate, gzip"),
+        (b"Content-Encoding: deflate\r\nContent-Encoding: gzip\r\n", "deflate, gzip"),
+        (b"Content-Encoding: <b>\xfc" + b"x" * 99 + b"\r\n", "?b??" + "x" * 36),
+        (b"Accept-Encoding: gzip\r\n", ""),
+        (b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "gzip"),
+    ],
+    ids=["none", "gzip", "br", "identity", "empty", "two", "two fields", "of a stranger", "of the answer", "chunked"],
+)
+def test_the_diagnosis_is_told_of_a_content_encoding(fields: bytes, named: str, fast: bool) -> None:
+    """Whatever it is, a message that is rightly signed and readable gets its card, and every other its refusal."""
+    told: list[tuple[str, bytes, str]] = []
+    site = make_site(
+        {"/helpscout": make_app(None)},
+        fast=fast,
+        sample_refusal=lambda app, request: told.append((app, request.body, request.encoding)),
+    )
+    packed, plain = gzip.compress(BODY), BODY
+
+    def raw(body: bytes, signature: bytes) -> bytes:
+        framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if b"chunked" in fields else body
+        length = b"" if b"chunked" in fields else b"Content-Length: %d\r\n" % len(body)
+        head = b"POST /helpscout HTTP/1.1\r\nHost: a\r\nX-HelpScout-Signature: %b\r\n" % signature
+        return head + fields + length + b"\r\n" + framed
+
+    pieces = [
+        raw(packed, sign(plain)),
+        raw(packed, sign(packed)),
+        raw(plain, sign(plain)),
+        message("/helpscout", b"x", b"1"),
+    ]
+
+    async def talk_to_it() -> Wire:
+        wire = Wire(site)
+        await wire.feed(pieces)
+        wire.fire()
+        return wire
+
+    wire = asyncio.run(talk_to_it())
+    assert [answer.status for answer in split(bytes(wire.sent))] == [403, 400, 200, 403]
+    wrong = unreadable = ("helpscout", packed, named)
+    other = ("helpscout", b"1", "")
+    assert told == ([wrong, unreadable, other] if named else [wrong, other])

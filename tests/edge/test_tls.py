@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from appliance.edge.certificate import CertificateFault
+from appliance.edge.certificate import CertificateError, Validity
 from appliance.edge.tls import load_pairs, self_signed, server_context
 from tests.server import make_pair
 
@@ -92,7 +92,7 @@ def load(*pairs):
 
 
 def fault(*pairs):
-    with pytest.raises(CertificateFault) as caught:
+    with pytest.raises(CertificateError) as caught:
         load(*pairs)
     return str(caught.value)
 
@@ -181,6 +181,118 @@ def test_refused(make, sentence, tmp_path):
     assert sentence in fault(write(tmp_path, *make()))
 
 
+@pytest.mark.parametrize(
+    ("days", "near"),
+    [(398, 14), (90, 14), (84, 14), (45, 7.5), (160 / 24, 160 / 24 / 6), (6, 1), (1, 1 / 6)],
+    ids=lambda number: f"{number:.3g}",
+)
+def test_near_its_end_is_the_last_sixth_and_at_most_14_days(days, near):
+    validity = Validity(NOW, NOW + timedelta(days=days))
+    renewal = validity.ends - timedelta(days=near)
+    assert validity.renewal == renewal
+    assert not validity.is_near_end(renewal - timedelta(seconds=1))
+    assert validity.is_near_end(renewal)
+    assert validity.is_near_end(validity.ends + timedelta(days=1))
+
+
+OLD_ROOT = Issued("old root", begin=-1000, days=900)
+NEW_ROOT_SIGNED_BY_OLD = Issued("root", OLD_ROOT, key=ROOT.key, begin=-1000, days=900)
+NEW_ROOT_ENDING = Issued("root", Issued("other root"), key=ROOT.key, begin=-1000, days=1005)
+
+
+def issuer(begin=-10, days=2000, by=ROOT):
+    """Return a server's certificate and the intermediate that issued it."""
+    between = Issued("issuer", by, begin=begin, days=days)
+    return [Issued("support.example.com", between, names=["support.example.com"]), between]
+
+
+def issued_by_the_root():
+    return Issued("support.example.com", ROOT, names=["support.example.com"])
+
+
+# Each chain, the days until what ends first of what counts, whose that is, and what is said.
+CHAINS = {
+    "all good": (issuer, 89, "", []),
+    "an issuer that is over": (
+        lambda: issuer(days=5),
+        -5,
+        "issuer",
+        ["certificate 2 of the chain (issuer) expired on 2026-09-16; use the chain that the authority issues today"],
+    ),
+    "an issuer that is over, and the root": (
+        lambda: [*issuer(days=5), ROOT],
+        -5,
+        "issuer",
+        ["certificate 2 of the chain (issuer) expired on 2026-09-16; use the chain that the authority issues today"],
+    ),
+    "an issuer near its end": (
+        lambda: issuer(begin=-995, days=1000),
+        5,
+        "issuer",
+        ["certificate 2 of the chain (issuer) ends in 5.0 days; use the chain that the authority issues today"],
+    ),
+    "an issuer that begins tomorrow": (
+        lambda: issuer(begin=1),
+        89,
+        "",
+        ["certificate 2 of the chain (issuer) is not valid before 2026-09-22 00:00 UTC; is the clock right?"],
+    ),
+    "an old cross-signed root at the end": (lambda: [*issuer(), NEW_ROOT_SIGNED_BY_OLD], 89, "", []),
+    "and the one that signed it": (lambda: [*issuer(), NEW_ROOT_SIGNED_BY_OLD, OLD_ROOT], 89, "", []),
+    "an old cross-signed root second": (lambda: [issued_by_the_root(), NEW_ROOT_SIGNED_BY_OLD], 89, "", []),
+    "a cross-signed root near its end": (lambda: [*issuer(), NEW_ROOT_ENDING], 89, "", []),
+    "all is over, but the old root is not needed": (
+        lambda: [
+            Issued("support.example.com", between := Issued("issuer", ROOT, days=2000), names=["x"], begin=-100),
+            between,
+            NEW_ROOT_SIGNED_BY_OLD,
+        ],
+        -10,
+        "",
+        ["expired on 2026-09-11; renew it"],
+    ),
+    "an issuer that is over before an old root": (
+        lambda: [*issuer(days=5), NEW_ROOT_SIGNED_BY_OLD],
+        -5,
+        "issuer",
+        ["certificate 2 of the chain (issuer) expired on 2026-09-16; use the chain that the authority issues today"],
+    ),
+    "an expired root that is not this machine's, at the end": (
+        lambda: [*issuer(by=OLD_ROOT), OLD_ROOT],
+        -100,
+        "old root",
+        [
+            "certificate 3 of the chain (old root) expired on 2026-06-13; use the chain that the authority issues"
+            " today",
+            "issued by an authority that this machine does not know, so Help Scout does not accept it; get one from a"
+            " public authority",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "days", "whose", "said"), CHAINS.values(), ids=CHAINS)
+def test_every_certificate_of_the_chain_counts(make, days, whose, said, tmp_path):
+    _context, [certificate] = load(write(tmp_path, *make()))
+    assert certificate.validity.days_left(NOW) == days
+    assert certificate.issuer == whose
+    assert [flaw.sentence for flaw in certificate.flaws] == [f"{certificate.file}: {one}" for one in said]
+    assert [flaw.refused for flaw in certificate.flaws] == ["expired" in one or "not valid" in one for one in said]
+    assert (certificate.renewal <= NOW) == any("expired" in one or "ends in" in one for one in said)
+
+
+def test_an_issuer_in_this_machines_store_excuses_nothing(tmp_path, monkeypatch):
+    """Other clients have public roots, and no intermediate."""
+    renewed = Issued("issuer", ROOT, days=2000)
+    over = Issued("issuer", ROOT, key=renewed.key, begin=-10, days=5)
+    store = tmp_path / "store.pem"
+    store.write_bytes(ROOT.pem + renewed.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(store))
+    one = Issued("support.example.com", renewed, names=["support.example.com"])
+    _context, [certificate] = load(write(tmp_path, one, over))
+    assert "certificate 2 of the chain (issuer) expired" in certificate.flaws[0].sentence
+
+
 def test_refused_pairs(tmp_path):
     one = leaf()
     certificate, key = write(tmp_path, one, BETWEEN)
@@ -210,7 +322,7 @@ def test_every_cut_of_a_pair_is_refused_or_whole(tmp_path):
             file.write_bytes(content[:end])
             try:
                 _context, [loaded] = load((certificate, key))
-            except CertificateFault:
+            except CertificateError:
                 continue
             assert loaded.names == ("support.example.com",)
         file.write_bytes(content)

@@ -15,7 +15,7 @@ from appliance.config.schema import Limits
 from appliance.edge.connection import Connection
 from appliance.edge.connections import ConnectionRegistry
 from appliance.edge.request_parser import RequestParser
-from appliance.edge.site import Mount, Site, by_path
+from appliance.edge.site import Mount, RefusalSampler, Site, by_path
 from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import SignedRequest
@@ -39,17 +39,19 @@ def ignore_refusal(app: str, request: SignedRequest) -> None:
     """Sample none."""
 
 
-def make_site(apps: Apps, timer: Timer | None = None, fast: bool = True) -> RecordingSite:
+def make_site(
+    apps: Apps, timer: Timer | None = None, fast: bool = True, sample_refusal: RefusalSampler = ignore_refusal
+) -> RecordingSite:
     """Return a site that serves these apps; not `fast`: by the application alone."""
     mounts = [Mount(path, "X-HelpScout-Signature", app) for path, app in apps.items()]
     log, counters = RecordingSink(), RecordingCounters()
     timer = timer or Timer()
     return RecordingSite(
         mounts=by_path(mounts) if fast else {},
-        application=make_application(mounts, log, timer, counters, ignore_refusal),
+        application=make_application(mounts, log, timer, counters, sample_refusal),
         request_log=log,
         counters=counters,
-        sample_refusal=ignore_refusal,
+        sample_refusal=sample_refusal,
         timer=timer,
         clock=lambda: 1_790_000_000.0,
     )

@@ -3,18 +3,15 @@
 import os
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from appliance.customers.snapshot_store import newest
-from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
-from tests.factory import run_import
+from appliance.ingest.spec import ImportRefused
+from tests.factory import import_spec, related_spec, run_import
 
 GOOD = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
-ORDERS = RelatedSpec(
-    name="orders", source=Path("orders.csv"), table="orders", key="customer", on="id", order_by="-date"
-)
+ORDERS = {"name": "orders", "table": "orders", "key": "customer", "on": "id", "order_by": "-date"}
 
 
 def csv_case(name, content, sentence, file="c.csv", **spec):
@@ -74,7 +71,15 @@ def loop(file):
 
 TABLE = "CREATE TABLE customers(email TEXT, name TEXT)"
 NOT_UTF8 = 'this is not UTF-8 text; export the file as UTF-8, or name its encoding, as in customers.encoding = "cp1252"'
-CUT = "the last line has no line end, so the file may be cut short; end it with one"
+CUT = (
+    "the last line has no line end, so the file may be cut short; end it with one, or name a customers.ready_file or"
+    ' customers.checksum_file; if this program always writes it so: unterminated_last_line = "accept" in [customers]'
+)
+ELSE_WHOLE = CUT.replace("; if", "; everything else is whole; if")
+HALF = (
+    "the last line has no line end and fewer cells than the header has names, so the file is cut short; export it again,"
+    " or add the rest"
+)
 DAMAGED = "c.db cannot be read as an SQLite database ({}); restore it, or export it again"
 BAD_ROWS = "{} of {} rows are bad, more than customers.max_bad_rows allows (1%); mend them, the first is c.csv:{}"
 
@@ -98,7 +103,8 @@ CASES = [
     csv_case(
         "empty line first",
         b"\n" + GOOD,
-        "c.csv:1: the first line is empty; add a header line, then one line per customer",
+        "c.csv:1: the first line is empty; add a header line, then one line per customer; line 2 has the column"
+        ' "email": set customers.skip_lines = 1',
     ),
     csv_case("only sep=", b"sep=;\r\n", "c.csv:2: the file is empty; add a header line, then one line per customer"),
     csv_case("only a header", b"email,name\n", "c.csv contains no customers; export it again"),
@@ -272,8 +278,54 @@ CASES = [
         BAD_ROWS.format(1, 1, '2: "a" or "b" contains a value that is not an email address'),
         addresses=("a", "b"),
     ),
-    csv_case("no line end", b"email,name\nann@example.com,Ann", f"c.csv:2: {CUT}"),
+    csv_case("no line end", b"email,name\nann@example.com,Ann", f"c.csv:2: {ELSE_WHOLE}"),
+    csv_case("no line end after a quote", GOOD + b'x@example.com,"X\nY"', f"c.csv:5: {ELSE_WHOLE}"),
+    csv_case("no line end after an empty cell", GOOD + b"x@example.com,", f"c.csv:4: {ELSE_WHOLE}"),
+    csv_case("no line end after a cell too many", GOOD + b"x@example.com,,", f"c.csv:4: {ELSE_WHOLE}"),
+    csv_case("a header alone, without a line end", b"email,name", f"c.csv:1: {CUT}"),
+    csv_case("no line end, and bad rows", b"email,name\nx,y\nann@example.com,Ann", f"c.csv:3: {CUT}"),
     csv_case("cut within a row", GOOD[:-10], f"c.csv:3: {CUT}"),
+    csv_case("cut within an address", GOOD[:-14], f"c.csv:3: {CUT}"),
+    csv_case(
+        "cut within a row, accepted all the same",
+        GOOD[:-10],
+        f"c.csv:3: {HALF}",
+        unterminated_last_line="accept",
+    ),
+    csv_case(
+        "cut within quotes, accepted all the same",
+        GOOD + b'x@example.com,"X',
+        "c.csv:4: a quoted field begins here and never ends; close the quote, or export the file again",
+        unterminated_last_line="accept",
+    ),
+    csv_case(
+        "a header alone, accepted without a line end",
+        b"email,name",
+        "c.csv contains no customers; export it again",
+        unterminated_last_line="accept",
+    ),
+    csv_case(
+        "related rows without a line end",
+        b"id,email\n1,ann@example.com\n",
+        f"o.csv:2: {ELSE_WHOLE}",
+        related={**ORDERS, "file": "o.csv"},
+        others={"o.csv": b"customer,date\n1,2026"},
+    ),
+    csv_case(
+        "both files without a line end",
+        b"id,email\n1,ann@example.com",
+        f"c.csv:2: {ELSE_WHOLE}",
+        related={**ORDERS, "file": "o.csv"},
+        others={"o.csv": b"customer,date\n1,2026"},
+    ),
+    csv_case(
+        "related rows cut, accepted all the same",
+        b"id,email\n1,ann@example.com\n",
+        f"o.csv:2: {HALF}",
+        related={**ORDERS, "file": "o.csv"},
+        others={"o.csv": b"customer,date\n1"},
+        unterminated_last_line="accept",
+    ),
     csv_case(
         "a row of two lines before it",
         b'email,name\na@example.com,"1\n2"\nx,y\n',
@@ -296,19 +348,19 @@ CASES = [
         "related missing",
         b"id,email\n1,ann@example.com\n",
         "orders.csv does not exist; put the file there, or correct its name in the config",
-        related=(ORDERS,),
+        related=ORDERS,
     ),
     csv_case(
         "nothing to join on",
         GOOD,
         'c.csv: there is no column "id", only "email", "name"; correct related.orders.on, or the header',
-        related=(ORDERS,),
+        related=ORDERS,
     ),
     csv_case(
         "a column of the table's name",
         b"id,email,Orders\n1,ann@example.com,3\n",
         'c.csv: "orders" is a column and a related table too; rename the table [related.orders]',
-        related=(ORDERS,),
+        related=ORDERS,
     ),
     # The operator's own marks
     csv_case(
@@ -426,16 +478,18 @@ def test_refused_with_a_sentence(file, content, options, sentence, large, tmp_pa
     monkeypatch.setattr("appliance.ingest.snapshot_builder._LARGE", -1 if large else 1 << 40)
     path = tmp_path / file
     content(path) if callable(content) else path.write_bytes(content)
+    for name, other in options.get("others", {}).items():
+        (tmp_path / name).write_bytes(other)
     absolute = {
         name: tmp_path / value if name.endswith("_file") else value
         for name, value in options.items()
-        if name != "related"
+        if name not in ("related", "others")
     }
-    related = tuple(
-        RelatedSpec(**{**{n: getattr(r, n) for n in r.__dataclass_fields__}, "source": tmp_path / r.source})
-        for r in options.get("related", ())
-    )
-    spec = ImportSpec(source=path, related=related, **absolute)
+    related = []
+    if "related" in options:
+        keys = {**absolute, **options["related"]}  # what a related file does not say is as for the customers
+        related = [related_spec(tmp_path / keys.pop("file", "orders.csv"), **keys)]
+    spec = import_spec(source=path, related=tuple(related), **absolute)
     with pytest.raises(ImportRefused) as caught:
         run_import(spec, tmp_path / "state")
     assert str(caught.value).replace(f"{tmp_path}/", "") == sentence
@@ -453,7 +507,7 @@ def test_no_sentence_holds_a_customer(tmp_path):
     ):
         source.write_bytes(content)
         with pytest.raises(ImportRefused) as caught:
-            run_import(ImportSpec(source=source), tmp_path / "state")
+            run_import(import_spec(source=source), tmp_path / "state")
         assert "Ada" not in str(caught.value)
         assert "ada@" not in str(caught.value)
 

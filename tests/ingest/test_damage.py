@@ -18,10 +18,10 @@ import pytest
 
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest.spec import ImportRefused, ImportSpec
+from appliance.ingest.spec import ImportRefused
 from appliance.service import importing
 from appliance.service.importing import Done, Failed, ImportChild
-from tests.factory import run_import, write_csv
+from tests.factory import import_spec, run_import, write_csv
 
 HEADER = ("email", "name", "plan")
 
@@ -55,7 +55,7 @@ def import_cut_files(tmp_path, choose):
     numbers of rows that were taken, None for a refusal.
     """
     source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
-    spec = ImportSpec(source=source)
+    spec = import_spec(source=source)
     run_import(spec, tmp_path / "old")
     whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
     generation = (tmp_path / "old" / "00000001.db").read_bytes()
@@ -96,6 +96,26 @@ def test_cut_at_every_kind_of_byte(tmp_path):
     assert import_cut_files(tmp_path, cuts_of_each_kind) == {None, *range(160, 201)}
 
 
+def test_cuts_where_a_last_line_without_an_end_is_accepted(tmp_path):
+    """Nothing tells a value cut short from a short value; but no cell is missing, and no other row is touched."""
+    source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
+    whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
+    spec = import_spec(source=source, unterminated_last_line="accept")
+    line_ends = [index for index, byte in enumerate(whole) if byte == ord("\n")]
+    last_cells = set()
+    for cut in range(line_ends[180] + 1, line_ends[181]):
+        source.write_bytes(whole[:cut])
+        try:
+            taken = run_import(spec, tmp_path / "state").rows
+        except ImportRefused:
+            continue
+        found = list(read_all(tmp_path / "state", spec).values())
+        assert (found[:180], taken) == (NEW[:180], len(found))
+        last_cells.update(found[180:])
+    # The email, and the name in its quotes, are whole wherever the row was taken.
+    assert last_cells == {(*NEW[180][:2], cut) for cut in ("", "n", "ne", "new")}
+
+
 def child_import(spec, folder):
     """Import as the service does, in a child."""
     return ImportChild(spec, folder).result()
@@ -104,7 +124,7 @@ def child_import(spec, folder):
 @pytest.mark.parametrize("cut", [0, 1, 30, 4000, -30, -1])
 def test_cut_read_by_a_child(cut, tmp_path):
     source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
-    spec = ImportSpec(source=source)
+    spec = import_spec(source=source)
     assert isinstance(child_import(spec, tmp_path / "state"), Done)
     whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
     source.write_bytes(whole[:cut])
@@ -197,7 +217,7 @@ def test_random_faults(seed, suffix, tmp_path):
     """
     dice = random.Random(f"{seed}{suffix}")
     source, sums = tmp_path / f"c{suffix}", tmp_path / "sums"
-    spec = ImportSpec(source=source, checksum_file=sums)
+    spec = import_spec(source=source, checksum_file=sums)
     wholes = []
     for customers in (OLD, NEW):
         write_source(source, customers)
@@ -254,7 +274,7 @@ def reader(folder, spec):
 def test_a_child_that_is_killed_is_a_refusal(tmp_path):
     source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
     os.mkfifo(tmp_path / "pipe")
-    spec = ImportSpec(source=source)
+    spec = import_spec(source=source)
     child = ImportChild(spec, tmp_path / "state")
     child.kill()
     result = child.result()
@@ -264,10 +284,10 @@ def test_a_child_that_is_killed_is_a_refusal(tmp_path):
 IN_LITTLE_MEMORY = """
 import sys
 from pathlib import Path
-from appliance.ingest.spec import ImportSpec
 from appliance.service import importing
+from tests.factory import import_spec
 importing.MAX_MEMORY = 1024 * 1024  # less than it has already: not one page more
-print(importing.ImportChild(ImportSpec(source=Path(sys.argv[1])), Path(sys.argv[2])).result())
+print(importing.ImportChild(import_spec(source=Path(sys.argv[1])), Path(sys.argv[2])).result())
 """
 
 
@@ -285,7 +305,7 @@ def test_a_child_that_cannot_be_started_is_a_refusal_that_may_pass(call, tmp_pat
     def refuse():
         raise OSError(errno.EMFILE if call == "pipe" else errno.EAGAIN, "not now")
 
-    spec = ImportSpec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    spec = import_spec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
     before = set(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as context:
         context.setattr(os, call, refuse)
@@ -300,7 +320,7 @@ def test_a_child_without_descriptors_is_a_refusal_that_may_pass(tmp_path, monkey
     def none_left(*_):
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
-    spec = ImportSpec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    spec = import_spec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
     with monkeypatch.context() as context:
         context.setattr(importing, "limit", none_left)
         result = ImportChild(spec, tmp_path / "state").result()
@@ -316,7 +336,7 @@ def test_a_large_file_is_read_in_one_process_if_there_can_be_no_second(tmp_path,
 
     monkeypatch.setattr("appliance.ingest.snapshot_builder._LARGE", 0)
     monkeypatch.setattr(os, "fork", refuse)
-    spec = ImportSpec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
+    spec = import_spec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
     before = set(os.listdir("/proc/self/fd"))
     assert run_import(spec, tmp_path / "state").rows == len(OLD)
     assert set(os.listdir("/proc/self/fd")) == before

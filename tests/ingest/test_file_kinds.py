@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from appliance.ingest.sources.file_kinds import KINDS
-from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
-from tests.factory import run_import, write_csv
+from appliance.ingest.spec import ImportRefused, ImportSpec
+from tests.factory import import_spec, related_spec, run_import, write_csv
 
 CSV = b"email,name\nann@example.com,Ann\n"
 NOT_MARKED = 'this is UTF-16 without a byte order mark; export the file as UTF-8, or name its encoding, as in {}"{}"'
@@ -99,7 +99,7 @@ def refusal(spec: ImportSpec, folder: Path) -> str:
 def test_a_file_is_called_what_it_is(content: bytes, name: str, encoding: str, tmp_path: Path) -> None:
     (kind,) = (kind for kind in KINDS if kind.name == name)
     (tmp_path / "c.csv").write_bytes(content)
-    said = refusal(ImportSpec(source=tmp_path / "c.csv", encoding=encoding), tmp_path)
+    said = refusal(import_spec(source=tmp_path / "c.csv", encoding=encoding), tmp_path)
     assert said == f"c.csv: this is {name}; {kind.todo}"
 
 
@@ -108,14 +108,14 @@ def test_a_file_is_called_what_it_is(content: bytes, name: str, encoding: str, t
 )
 def test_also_if_it_is_to_be_a_database(content: bytes, name: str, tmp_path: Path) -> None:
     (tmp_path / "c.db").write_bytes(content)
-    assert refusal(ImportSpec(source=tmp_path / "c.db"), tmp_path).startswith(f"c.db: this is {name}; ")
+    assert refusal(import_spec(source=tmp_path / "c.db"), tmp_path).startswith(f"c.db: this is {name}; ")
 
 
 @pytest.mark.parametrize("file", ["o.csv", "o.tsv", "o.db"])
 def test_also_of_related_rows(file: str, tmp_path: Path) -> None:
     (tmp_path / file).write_bytes(gzip.compress(CSV))
-    related = RelatedSpec(name="orders", source=tmp_path / file, table="orders", key="email", on="email")
-    spec = ImportSpec(source=write_csv(tmp_path / "c.csv"), related=(related,))
+    related = related_spec(name="orders", source=tmp_path / file, table="orders", key="email", on="email")
+    spec = import_spec(source=write_csv(tmp_path / "c.csv"), related=(related,))
     assert refusal(spec, tmp_path) == f"{file}: this is compressed with gzip; unpack it, and use the file inside"
 
 
@@ -134,13 +134,13 @@ def test_every_kind_is_in_the_docs() -> None:
 def test_a_good_file_is_never_mistaken(header: str, tmp_path: Path) -> None:
     """However odd its first column is called: what can be read is not looked at."""
     (tmp_path / "c.csv").write_text(f"{header},email\n1,ann@example.com\n")
-    assert run_import(ImportSpec(source=tmp_path / "c.csv"), tmp_path / "state").rows == 1
+    assert run_import(import_spec(source=tmp_path / "c.csv"), tmp_path / "state").rows == 1
 
 
 @pytest.mark.parametrize("header", ["PK,mail", "[id],[email]", "{id},{email}", "<none>,mail", "BM,mail", "id|mail"])
 def test_a_header_without_the_column_is_told_as_that(header: str, tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text(f"{header}\n1,2\n")
-    assert 'there is no column "email"' in refusal(ImportSpec(source=tmp_path / "c.csv"), tmp_path)
+    assert 'there is no column "email"' in refusal(import_spec(source=tmp_path / "c.csv"), tmp_path)
 
 
 # Encodings
@@ -151,11 +151,11 @@ def test_utf_16_without_a_mark(name: str, tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_bytes("email,name\nann@example.com,Ann\n".encode(name))
     other = {"utf-16-le": "utf-16-be", "utf-16-be": "utf-16-le"}[name]
     for encoding in ("", "utf-8", "cp1252", "latin-1", "utf-16", other):
-        said = refusal(ImportSpec(source=tmp_path / "c.csv", encoding=encoding), tmp_path)
+        said = refusal(import_spec(source=tmp_path / "c.csv", encoding=encoding), tmp_path)
         assert said == f"c.csv: {NOT_MARKED.format('customers.encoding = ', name)}"
-    assert run_import(ImportSpec(source=tmp_path / "c.csv", encoding=name), tmp_path / "state").rows == 1
+    assert run_import(import_spec(source=tmp_path / "c.csv", encoding=name), tmp_path / "state").rows == 1
     assert 'no column "mail"' in refusal(
-        ImportSpec(source=tmp_path / "c.csv", encoding=name.upper(), addresses=("mail",)), tmp_path
+        import_spec(source=tmp_path / "c.csv", encoding=name.upper(), addresses=("mail",)), tmp_path
     )
 
 
@@ -176,7 +176,7 @@ ENCODINGS = ("", "utf-8", "ascii", "cp1252", "cp1250", "shift_jis", "utf-16", "u
 def test_no_advice_names_an_encoding_that_fails(content: bytes, encoding: str, tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_bytes(content)
     try:
-        run_import(ImportSpec(source=tmp_path / "c.csv", encoding=encoding), tmp_path / "state")
+        run_import(import_spec(source=tmp_path / "c.csv", encoding=encoding), tmp_path / "state")
     except ImportRefused as refused:
         said = str(refused)
     else:
@@ -197,4 +197,4 @@ def test_no_advice_names_an_encoding_that_fails(content: bytes, encoding: str, t
 )
 def test_what_is_said_of_an_encoding(content: str, encoding: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_bytes(BYTES[content])
-    assert f"c.csv{sentence}" in refusal(ImportSpec(source=tmp_path / "c.csv", encoding=encoding), tmp_path)
+    assert f"c.csv{sentence}" in refusal(import_spec(source=tmp_path / "c.csv", encoding=encoding), tmp_path)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.ingest.spec import ImportRefused, ImportSpec
-from tests.factory import run_import
+from appliance.ingest.spec import ImportRefused
+from tests.factory import import_spec, run_import
 
 
 def leave_half_a_change(file: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_change_that_was_never_ended_is_refused_and_left_alone(tmp_path: Path)
     with pytest.raises(
         ImportRefused, match=r"c\.db was left in the middle of a change; open it once with the program"
     ) as caught:
-        run_import(ImportSpec(source=source), tmp_path / "state")
+        run_import(import_spec(source=source), tmp_path / "state")
     assert caught.value.transient
     assert [file.read_bytes() for file in (source, tmp_path / "c.db-journal")] == before
 
@@ -44,4 +44,4 @@ def test_it_is_read_once_its_writer_has_opened_it_again(tmp_path: Path) -> None:
     leave_half_a_change(source)
     with closing(sqlite3.connect(source)) as writer:
         assert writer.execute("SELECT DISTINCT name FROM customers").fetchall() == [("old",)]
-    assert run_import(ImportSpec(source=source), tmp_path / "state").rows == 2000
+    assert run_import(import_spec(source=source), tmp_path / "state").rows == 2000

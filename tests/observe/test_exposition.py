@@ -58,8 +58,35 @@ def test_a_certificate_that_is_not_accepted(distrust: str, number: int) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("served", "warning"),
+    [
+        (CertificateInfo(("a.example",), 0, 9e9, renewal=8e9), ""),
+        (CertificateInfo(("a.example",), 0, 9e9), ""),
+        (
+            CertificateInfo(("a.example",), 0, 1060 + 5 * 86400.0, renewal=1000.0),
+            "the certificate for a.example expires in 5.0 days; renew it",
+        ),
+        (
+            CertificateInfo(("a.example", "b.example"), 0, 1060 + 5 * 86400.0, renewal=1000.0, issuer="E7"),
+            "in the chain of the certificate for a.example, b.example, that of E7 expires in 5.0 days; use the chain"
+            " that the authority issues today",
+        ),
+    ],
+    ids=["long", "not known", "near its end", "an issuer near its end"],
+)
+def test_a_certificate_near_its_end(served: CertificateInfo, warning: str) -> None:
+    supervisor = SupervisorStatus(workers=1, certificates=(CertificateInfo((), 0, 9e9, renewal=8e9), served))
+    told = health(supervisor=supervisor)
+    assert (told.reasons, told.warnings) == ([], [warning] if warning else [])
+    assert told.certificate_near_end is bool(warning)
+    text = expose(SharedCounters([], 1).totals(), told, supervisor).decode()
+    assert f"sidebard_certificate_near_end {float(bool(warning))}" in text
+
+
 def test_shows_no_number_for_what_is_not_there() -> None:
     text = expose(SharedCounters([], 1).totals(), health(data=None), SupervisorStatus()).decode()
     assert "data_rows" not in text
     assert "certificate_days_left" not in text
     assert "certificate_not_accepted" not in text
+    assert "certificate_near_end" not in text

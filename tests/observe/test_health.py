@@ -21,6 +21,14 @@ REASONS = {
         {"supervisor": SupervisorStatus(certificates=(CertificateInfo((), 0, 1000.0),))},
         ["the certificate has expired"],
     ),
+    "an ended issuer": (
+        {"supervisor": SupervisorStatus(certificates=(CertificateInfo(("a.example",), 0, 1000.0, "", 900.0, "E7"),))},
+        ["in the chain of the certificate for a.example, that of E7 has expired"],
+    ),
+    "two ended certificates": (
+        {"supervisor": SupervisorStatus(certificates=(CertificateInfo((), 0, 900.0), CertificateInfo((), 0, 1000.0)))},
+        ["the certificate has expired"],
+    ),
     "a bad certificate": (
         {"supervisor": SupervisorStatus(certificate_fault="they do not match")},
         ["the new certificate is not used: they do not match"],

@@ -22,7 +22,7 @@ BOARD = json.loads((FOLDER / "grafana.json").read_text())
 # What Prometheus adds by itself: the metric of the scrape, and where everything comes from.
 OF_PROMETHEUS = {"up": {"job": set(), "instance": set()}}
 OF_EVERY = {"job", "instance"}
-WORDS = {"by", "sum", "min", "max", "rate", "increase", "histogram_quantile"}
+WORDS = {"and", "unless", "by", "sum", "min", "max", "rate", "increase", "histogram_quantile"}
 
 
 def exposed() -> dict[str, dict[str, set[str]]]:
@@ -72,7 +72,7 @@ def test_there_is_an_alert_for_each_thing_that_goes_wrong() -> None:
         "sidebard_requests_total",
         "sidebard_data_age_seconds",
         "sidebard_import_refused",
-        "sidebard_certificate_days_left",
+        "sidebard_certificate_near_end",
         "sidebard_certificate_not_accepted",
         "sidebard_worker_restarts_total",
         "sidebard_log_lines_dropped_total",

@@ -12,6 +12,7 @@ from appliance.observe.health import CertificateInfo, Import, SupervisorStatus
 from appliance.observe.history import MINUTES, Interval
 from appliance.observe.status_page import OUTCOME_GROUPS, PageData, _duration, _rates, render
 from appliance.outcomes import Outcome
+from tests.factory import NOW
 from tests.observe.busy import busy_status, health
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
@@ -137,6 +138,36 @@ def test_reasons_and_a_refused_import_are_told_in_their_words() -> None:
     assert ["outcome", "refused: half is gone; export it again"] in shown.rows
     assert ["bad row", "a.csv:3: has no address"] in shown.rows
     assert "(!) sidebard" in shown.texts
+
+
+@pytest.mark.parametrize(
+    ("served", "figures", "row"),
+    [
+        (
+            CertificateInfo(("a",), 0, NOW + 5 * 86400.0, "", NOW - 1),
+            ("5.0 days", "until it expires: renew it"),
+            "5.0 days; renew it",
+        ),
+        (CertificateInfo(("a",), 0, NOW + 5 * 86400.0, "", NOW + 1), ("5.0 days", "until it expires"), "5.0 days"),
+        (
+            CertificateInfo(("a",), 0, NOW + 5 * 86400.0, "", NOW - 1, "E7"),
+            ("5.0 days", "until it expires: renew it"),
+            "5.0 days (that of E7 in its chain); renew it",
+        ),
+        (
+            CertificateInfo(("a",), 0, NOW - 86400.0, "", NOW - 9, "E7"),
+            ("-1.0 days", "until it expires: renew it"),
+            "expired (that of E7 in its chain); renew it",
+        ),
+    ],
+    ids=["near its end", "six days", "an issuer near its end", "an issuer that is over"],
+)
+def test_a_certificate_near_its_end(served: CertificateInfo, figures: tuple[str, str], row: str) -> None:
+    supervisor = SupervisorStatus(certificates=(served,))
+    shown = page(busy_status(health=health(supervisor=supervisor), supervisor=supervisor))
+    at = shown.texts.index("Certificate")
+    assert tuple(shown.texts[at + 1 : at + 3]) == figures
+    assert row in [cells[-1] for cells in shown.rows if cells[0] == "a"]
 
 
 def test_a_certificate_that_help_scout_does_not_accept() -> None:

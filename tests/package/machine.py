@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tests.daemon import ROOT, children, until
 from tests.package.base import NoMachine, base, copy, descendants, enter, first_process, pid_inside
 
-PACKAGES = ("systemd", "dbus", "openssl", "curl", "ca-certificates")
+PACKAGES = ("systemd", "dbus", "openssl", "curl", "ca-certificates", "logrotate")
 BOOT = 60.0
 CHILDREN = 2  # at least: a worker and the steward
 

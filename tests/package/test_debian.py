@@ -261,7 +261,6 @@ def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):
     config = machine.root / "etc/sidebard/sidebard.toml"
     good = config.read_text()
     config.write_text(good + '\n[log]\ntrail = "/var/lib/sidebard/trail"\n')
-    machine.run("command -v logrotate || apt-get install --yes logrotate")
     machine.run("systemctl restart sidebard.service")
     folder = machine.root / "var/lib/sidebard"
     with machine.asked() as outcome:
@@ -273,6 +272,9 @@ def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):
     machine.run("systemctl stop sidebard.service")
     assert machine.run("journalctl --output=cat --unit=sidebard.service | grep -c trail_ || true").strip() == "0"
     assert {file.stat().st_mode & 0o777 for file in folder.glob("trail*")} == {0o600}
+    found = machine.run("cd /var/lib/sidebard && cat trail trail.1 && zcat trail.*.gz").splitlines()
+    assert all(line.startswith('{"timestamp":') and line.endswith("}") for line in found)
+    assert len(found) >= outcome["answered"]
     config.write_text(good)
     machine.run("systemctl restart sidebard.service")
 

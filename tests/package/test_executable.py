@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import pytest
 
 from tests.cli.test_interrupts import CUSTOMERS, GAPS, first_output, press_twice, press_until_it_ends, started
 from tests.daemon import Daemon, alive, children, until
+from tests.server import make_pair
 from tests.service.test_hangup import OnTerminal
 from tests.service.test_terminal import Terminal
 
@@ -61,6 +65,117 @@ def test_serves_reloads_and_leaves_nothing(executable, unpacked, tmp_path):
         daemon.wait_for("reloaded")
         assert daemon.stop() == 0
     assert unpacked.now() == []
+
+
+def empty(folder: Path) -> None:
+    """Remove what lies in a folder, as a cleaner of temporary files does."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def put(file: Path, content: bytes) -> None:
+    """Put a file into the place of another at once."""
+    beside = file.with_name("beside")
+    beside.write_bytes(content)
+    beside.rename(file)
+
+
+@pytest.fixture
+def emptied(executable, unpacked, tmp_path):
+    """Give a service with TLS whose unpacked folder was emptied, and what reloads it with other keys of the config."""
+    make_pair(tmp_path)
+    pair = '[tls]\ncertificate = "server.crt"\nkey = "server.key"\n'
+    few = 'max_shrink = "99%"\n'
+    with serve(tmp_path, executable, unpacked, workers=2, config=pair, customer_keys=few) as daemon:
+        assert "Ann Lee" in daemon.ask()
+        (name,) = unpacked.now()
+        empty(unpacked.folder / name)
+
+        def reload(customer_keys: str = "", server: str = "", app: str = "", more: str = pair) -> None:
+            daemon.write_config(workers=2, more=more, server=server, customer_keys=few + customer_keys, app=app)
+            daemon.send(signal.SIGHUP)
+            daemon.wait_for("reloaded")
+
+        yield daemon, reload
+        assert daemon.stop() == 0
+        assert [line for line in daemon.lines if line["event"] in ("crash", "stderr", "library")] == []
+    assert unpacked.now() == []
+
+
+ANN = "email,name,plan\nann@example.com,Ann {},Pro\n"
+ENCODINGS = ("cp1252", "utf-16-le", "shift_jis", "euc_kr", "gb18030", "iso2022_jp", "big5hkscs", "cp037", "mac_roman")
+
+
+def test_goes_on_when_its_folder_is_emptied(emptied, executable, tmp_path):
+    """What was never imported before is: codecs, extension modules, time zones, RE2, templates, cryptography."""
+    daemon, reload = emptied
+    (supervisor,) = children(daemon.pid)
+    said = daemon.wait_for("unpacked_files_gone")
+    assert "tmpfiles.d" in said["todo"]
+    reload()
+    for path in ("/", "/healthz", "/metrics", "/status.css", "/status.js"):
+        assert daemon.admin(path)[0] == 200
+    assert daemon.admin("/nothing")[0] == 404
+    put(tmp_path / "customers.csv", ANN.format("BOM").encode("utf-16"))
+    until(lambda: "Ann BOM" in daemon.ask(), "UTF-16")
+    for encoding in ENCODINGS:
+        put(tmp_path / "customers.csv", ANN.format(encoding).encode(encoding))
+        reload(f'encoding = "{encoding}"')
+        until(lambda name=encoding: f"Ann {name}" in daemon.ask(), encoding)
+    steward = next(pid for pid in children(supervisor) if not daemon._has_public(pid))
+    os.kill(steward, signal.SIGKILL)
+    daemon.wait_for("steward_died")
+    until(lambda: _status(daemon) == 200, "the next steward")
+    put(tmp_path / "customers.csv", ANN.format("again").encode("mac_roman"))
+    until(lambda: "Ann again" in daemon.ask(), "an import of the next steward")
+    database = sqlite3.connect(tmp_path / "c.db")
+    database.executescript("create table t(email, name); insert into t values('ann@example.com', 'Ann Sql')")
+    database.close()
+    (tmp_path / "sidebard.toml").write_text(
+        daemon.config.read_text().replace("customers.csv", "c.db").replace('encoding = "mac_roman"', 'table = "t"')
+    )
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("reloaded")
+    until(lambda: "Ann Sql" in daemon.ask(), "SQLite")
+    put(tmp_path / "customers.csv", ANN.format("Lee").encode())
+    (tmp_path / "card.html").write_text('<p>{{ customers[0]["name"] }} on {{ as_of.strftime("%Z") }}</p>')
+    subject = "[[app.subject]]\npattern = '#(\\d+)'\ncolumn = \"plan\"\n"
+    reload(server='timezone = "Europe/Berlin"', app=f'card = "card.html"\n{subject}')
+    until(lambda: "Ann Lee on CE" in daemon.ask(), "a template")
+    make_pair(tmp_path)
+    daemon.wait_for("certificate_changed")
+    daemon.wait_for("reloaded")
+    reload(more="")  # to a certificate that is made here
+    workers = until(lambda: [pid for pid in children(supervisor) if daemon._has_public(pid)], "the workers")
+    os.kill(workers[0], signal.SIGKILL)
+    daemon.wait_for("worker_died")
+    assert daemon.post(b"{}", b"wrong") == 403
+    until(lambda: "Ann Lee" in daemon.ask(), "a card")
+    assert [line["event"] for line in daemon.lines].count("unpacked_files_gone") == 1
+    checked = subprocess.run(
+        [executable, "check", "-q", "--config", daemon.config], capture_output=True, text=True, check=False
+    )
+    assert checked.stdout.count("was removed; it goes on; keep what cleans temporary files away") == 1
+
+
+def _status(daemon: Daemon) -> int:
+    try:
+        return daemon.admin("/healthz")[0]
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
+def test_a_preview_goes_on_when_its_folder_is_emptied(executable, tmp_path):
+    with started(tmp_path, "preview", *CUSTOMERS, "--no-browser", program=(str(executable),)) as process:
+        first_output(process)
+        address = process.stdout.readline().decode().strip()
+        (unpacked,) = tmp_path.glob("_MEI*")
+        empty(unpacked)
+        for part in ("preview", "preview.js", "sidebar.css", "icon.svg"):
+            with urllib.request.urlopen(address.removesuffix("preview") + part, timeout=10) as answer:
+                assert answer.status == 200
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def test_start_to_the_first_answer(executable, unpacked, tmp_path, measured):

@@ -2,9 +2,8 @@
 
 import pytest
 
-from appliance.ingest.spec import ImportSpec
 from appliance.preview.customer_search import SHOWN, search
-from tests.factory import make_snapshot
+from tests.factory import import_spec, make_snapshot
 
 ROWS = (
     ("id", "name", "email", "notes"),
@@ -42,18 +41,18 @@ ROWS = (
     ],
 )
 def test_every_word_is_looked_for_in_every_column(tmp_path, text, names):
-    plan = ImportSpec(source=tmp_path / "customers.csv")
+    plan = import_spec(source=tmp_path / "customers.csv")
     matches = search(make_snapshot(tmp_path, ROWS), plan, text)
     assert [match.name for match in matches] == names
 
 
 def test_the_addresses_are_in_normal_form(tmp_path):
-    (ann,) = search(make_snapshot(tmp_path, ROWS), ImportSpec(source=tmp_path / "customers.csv"), "ann")
+    (ann,) = search(make_snapshot(tmp_path, ROWS), import_spec(source=tmp_path / "customers.csv"), "ann")
     assert ann.addresses == ("ann@example.com", "lee@example.org")
 
 
 def test_only_so_many_are_given(tmp_path):
     rows = [("name", "email"), *((f"Name {number}", f"n{number}@example.com") for number in range(50))]
-    snapshot, plan = make_snapshot(tmp_path, rows), ImportSpec(source=tmp_path / "customers.csv")
+    snapshot, plan = make_snapshot(tmp_path, rows), import_spec(source=tmp_path / "customers.csv")
     assert len(search(snapshot, plan, "name")) == SHOWN
     assert [match.name for match in search(snapshot, plan, "n49@example.com")] == ["Name 49"]

@@ -287,6 +287,21 @@ def test_bad_data_is_told_and_the_last_good_stays(folder):
         assert session.state.faults == ()
 
 
+def test_an_unterminated_last_line_is_told_with_what_accepts_it(folder):
+    with opened(folder) as session:
+        (folder / "customers.csv").write_text("email,name\nann@example.com,Ann Other")
+        assert change(session)
+        (fault,) = session.state.faults
+        assert fault.place == "customers.csv:2"
+        assert (
+            'everything else is whole; if this program always writes it so: unterminated_last_line = "acc' in fault.what
+        )
+        accepting = CONFIG.replace('"customers.csv"\n', '"customers.csv"\nunterminated_last_line = "accept"\n')
+        (folder / "sidebard.toml").write_text(accepting)
+        assert change(session)
+        assert (session.state.faults, html(session)) == ((), "<h4>Ann Other</h4>\n")
+
+
 def test_an_import_that_cannot_be_started_is_told_and_tried_again(folder, monkeypatch):
     def refuse():
         raise OSError(errno.EAGAIN, "not now")

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from appliance.customers.snapshot import SnapshotFault
+from appliance.customers.snapshot import SnapshotError
 from appliance.outcomes import Outcome
 from appliance.replay.corpus import CustomerSampler, make_lines
 from appliance.sidebar.protocols.base import Conversation, Message
@@ -126,5 +126,5 @@ def test_all_addresses_of_a_customer_come_along(tmp_path):
 
 
 def test_a_customer_that_is_not_there(snapshot):
-    with pytest.raises(SnapshotFault, match="is damaged"):
+    with pytest.raises(SnapshotError, match="is damaged"):
         snapshot.values(len(CUSTOMERS))  # one too many

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 from pathlib import Path
 
@@ -50,6 +51,27 @@ def test_looks_at_one_now_and_then_after_the_answer(app: SidebarApp, logged: Log
         assert logged.take("wrong_signature")["cause"] == "missing"
 
     asyncio.run(refuse())
+
+
+@pytest.mark.parametrize(
+    ("signature", "event"),
+    [(sign(ANN), "wrong_signature"), (sign(gzip.compress(ANN, mtime=0)), "compressed_body")],
+    ids=["signed before it was compressed", "signed as it came"],
+)
+def test_a_compressed_message(signature: bytes, event: str, app: SidebarApp, logged: Logged) -> None:
+    shared = SharedCounters(["helpscout"], 1)
+    sample = RefusalSampler([app], shared.worker(0).counters, timer=Timer(50.0), clock=lambda: 1000.0)
+
+    async def refuse() -> None:
+        sample("helpscout", Message(gzip.compress(ANN, mtime=0), signature, "gzip"))
+        await asyncio.sleep(0)
+
+    asyncio.run(refuse())
+    said = logged.take(event)
+    why, todo = ADVICE[Cause.CONTENT_ENCODING]
+    assert (said["app"], said["cause"]) == ("helpscout", "content_encoding")
+    assert (said["why"], said["todo"]) == (f"{why} (Content-Encoding: gzip)", todo)
+    assert shared.totals().refusals == {("helpscout", Cause.CONTENT_ENCODING): CauseCount(1, 1000)}
 
 
 def test_the_log_and_health_name_the_cause_and_the_client_learns_nothing(tmp_path: Path) -> None:

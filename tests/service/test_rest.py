@@ -9,9 +9,8 @@ import pytest
 
 from appliance.customers.snapshot_store import newest
 from appliance.ingest.fingerprint import fingerprint
-from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.service.rest import LONG, TELL_AFTER, Rest
-from tests.factory import CUSTOMERS, NOW, Timer, run_import, write_csv
+from tests.factory import CUSTOMERS, NOW, Timer, import_spec, related_spec, run_import, write_csv
 
 
 class Unclosed:
@@ -33,11 +32,11 @@ class Made:
     def __init__(self, folder: Path, **more: object) -> None:
         self.file = write_csv(folder / "customers.csv")
         self.related = write_csv(folder / "orders.csv", [("email", "total"), ("ann@example.com", "12")])
-        orders = RelatedSpec(name="orders", source=self.related, table="", key="email", on="email")
-        self.plan = ImportSpec(source=self.file, related=(orders,), max_shrink=1.0, **more)  # type: ignore[arg-type]
+        orders = related_spec(name="orders", source=self.related, table="", key="email", on="email")
+        self.plan = import_spec(source=self.file, related=(orders,), max_shrink=1.0, **more)
         for file in self.plan.files:
             os.utime(file, (NOW - 1000, NOW - 1000))
-        run_import(ImportSpec(source=self.file, related=(orders,)), folder / "state")
+        run_import(import_spec(source=self.file, related=(orders,)), folder / "state")
         self.imported = newest(folder / "state", self.plan.digest())
         self.writes, self.timer, self.clock = Unclosed(), Timer(), Timer(NOW)
         self.rest = Rest(self.plan, self.writes, self.timer, self.clock)  # type: ignore[arg-type]
@@ -113,7 +112,7 @@ def test_a_database_is_read_in_a_transaction(tmp_path: Path) -> None:
     database.write_bytes(b"a database, held open")
     writes = Unclosed()
     writes.files.add(database)
-    plan = ImportSpec(source=database)
+    plan = import_spec(source=database)
     assert Rest(plan, writes, Timer(), Timer(NOW)).enough(fingerprint(plan), None)  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from appliance.checks.context import CheckContext
 from appliance.config.schema import load
-from appliance.ingest import importer
+from appliance.ingest import locked_folder
 from appliance.system import privileges
 from tests.checks.running import only, run_check, write_home
 from tests.daemon import ROOT, Daemon, children
@@ -39,7 +39,7 @@ def test_lock_that_is_a_link_keeps_its_owner(tmp_path: Path, victim: Path, link:
     os.chown(folder, _NOBODY.pw_uid, _NOBODY.pw_gid)
     link(victim, folder / "lock")
     try:
-        os.close(importer._create(folder / "lock", os.O_RDWR))
+        os.close(locked_folder._create(folder / "lock", os.O_RDWR))
     except OSError:
         assert link is os.symlink
     assert victim.stat().st_uid == 0
@@ -49,13 +49,13 @@ def test_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "customers").symlink_to("elsewhere")
     with pytest.raises(NotADirectoryError):
-        importer._create(tmp_path / "customers" / "lock", os.O_RDWR)
+        locked_folder._create(tmp_path / "customers" / "lock", os.O_RDWR)
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_file_made_by_root_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
     os.chown(tmp_path, _NOBODY.pw_uid, _NOBODY.pw_gid)
-    os.close(importer._create(tmp_path / "lock", os.O_RDWR))
+    os.close(locked_folder._create(tmp_path / "lock", os.O_RDWR))
     facts = (tmp_path / "lock").stat()
     assert (facts.st_uid, facts.st_mode & 0o777) == (_NOBODY.pw_uid, 0o600)
 

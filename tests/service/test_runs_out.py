@@ -54,15 +54,15 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         ("service/test_state.py::test_a_full_disk_leaves_no_empty_key",),
         (
-            "ingest/test_importer.py::test_a_full_disk",
-            "ingest/test_importer.py::test_a_limit_on_file_size",
+            "ingest/test_resources.py::test_a_full_disk",
+            "ingest/test_resources.py::test_a_limit_on_file_size",
         ),
     ),
     "state folder": (
         (f"{HEALING}::test_a_file_in_the_place_of_the_state_folder_is_said_and_survived",),
         (
             f"{HEALING}::test_a_state_folder_that_was_removed_is_made_again",
-            "ingest/test_importer.py::test_a_snapshot_knows_whether_its_path_is_still_its_own",
+            "customers/test_snapshot.py::test_a_snapshot_knows_whether_its_path_is_still_its_own",
         ),
         (
             f"{HEALING}::test_a_file_in_the_place_of_the_state_folder_is_said_and_survived",
@@ -71,7 +71,7 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
             "service/test_state.py::test_a_read_only_disk",
         ),
         (
-            "ingest/test_importer.py::test_a_folder_that_is_none_holds_nothing",
+            "customers/test_snapshot_store.py::test_a_folder_that_is_none_holds_nothing",
             "ingest/test_importer.py::test_what_becomes_of_the_folder_during_an_import_is_a_refusal",
         ),
     ),
@@ -85,7 +85,7 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
             f"{HEALING}::test_a_clock_that_jumps_restarts_nothing_and_is_said",
             "customers/test_since.py::test_age",
         ),
-        ("ingest/test_importer.py::test_no_data_is_from_the_future",),
+        ("ingest/test_fingerprint.py::test_no_data_is_from_the_future",),
     ),
 }
 

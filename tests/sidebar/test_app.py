@@ -243,6 +243,24 @@ def test_rules_of_asking(rules, emails, outcome, snapshot):
     assert ask(app, *emails, mailbox={"email": "Box@example.com"}).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("rules", "email", "outcome"),
+    [
+        (Rules(), "b.ob@gmail.com", Outcome.UNKNOWN),
+        (Rules(gmail_dots=True), "B.o.b@GoogleMail.com", Outcome.FOUND),
+        (Rules(gmail_dots=True), "bob+tag@gmail.com", Outcome.UNKNOWN),
+        (Rules(gmail_dots=True, plus_addressing=True), "b.ob+t.ag@gmail.com", Outcome.FOUND),
+        (Rules(gmail_dots=True), "b.ob@example.com", Outcome.UNKNOWN),
+        (Rules(gmail_dots=True), "our.box@gmail.com", Outcome.NO_ADDRESS),  # the mailbox's own
+        (Rules(frozenset({"gmail.com"}), gmail_dots=True), "bob@googlemail.com", Outcome.NO_ADDRESS),
+    ],
+)
+def test_rules_of_asking_about_gmail(rules, email, outcome, tmp_path):
+    snapshot = make_snapshot(tmp_path, [("email",), ("bob@gmail.com",), ("bob@example.com",)])
+    app = make_app(snapshot, rules=rules)
+    assert ask(app, email, mailbox={"email": "Ourbox@googlemail.com"}).outcome is outcome
+
+
 @pytest.mark.parametrize("address", ["ann@example.com", "nobody@example.com"])
 def test_old_data_is_shown_with_its_age(address, snapshot):
     """The line comes when the age is reached, whatever is cached."""

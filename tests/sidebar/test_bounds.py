@@ -16,14 +16,13 @@ from appliance.customers.record import Columns, Record, Rows
 from appliance.customers.snapshot import MAX_FOUND, MAX_JOIN_KEYS, Relation, Snapshot, related_keys
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.encode import MAX_ROW
-from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.outcomes import Outcome, Response
 from appliance.sidebar.answer_cache import PLACE, CachedAnswer
 from appliance.sidebar.protocols import helpscout_app
 from appliance.sidebar.protocols.base import Message
 from appliance.sidebar.protocols.helpscout_app import MAX_EMAILS
 from tests.cards.html5 import seen
-from tests.factory import NOW, body_for, make_app, make_snapshot, run_import, sign, write_csv
+from tests.factory import NOW, body_for, import_spec, make_app, make_snapshot, related_spec, run_import, sign, write_csv
 
 WORST = "<\"'&>" * 30_000  # each character becomes five or six of HTML
 WIDE = "ä" * 3000
@@ -283,7 +282,7 @@ def test_a_row_that_is_too_large_is_a_bad_row(tmp_path):
     large = ["ann@example.com", *["x" * 100_000] * 12]
     small = ["bob@example.com", *[""] * 12]
     source = write_csv(tmp_path / "c.csv", [columns, *[small] * 200, large, small])
-    plan = ImportSpec(source=source)
+    plan = import_spec(source=source)
     report = run_import(plan, tmp_path / "state")
     assert [(bad.line, bad.why) for bad in report.bad] == [
         (202, f"this row has more than {MAX_ROW:,} characters; shorten its columns in the export")
@@ -298,6 +297,6 @@ def test_a_related_row_that_is_too_large_is_a_bad_row(tmp_path):
     source = write_csv(tmp_path / "c.csv", [("email", "id"), ("ann@example.com", "7")])
     columns = ["id", *(f"n{n}" for n in range(12))]
     rows = [columns, *[["7", *[""] * 12]] * 200, ["7", *["x" * 100_000] * 12]]
-    orders = RelatedSpec(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
-    report = run_import(ImportSpec(source=source, related=(orders,)), tmp_path / "state")
+    orders = related_spec(name="orders", source=write_csv(tmp_path / "o.csv", rows), table="", key="id", on="id")
+    report = run_import(import_spec(source=source, related=(orders,)), tmp_path / "state")
     assert [(bad.file.endswith("o.csv"), bad.line) for bad in report.bad] == [(True, 202)]

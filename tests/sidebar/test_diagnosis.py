@@ -1,8 +1,11 @@
 """Why a signature may be wrong: each mistake is told from the others, and what is said holds nothing to sign with."""
 
 import base64
+import gzip
 import hmac
 import json
+import random
+import zlib
 
 import pytest
 from hypothesis import given
@@ -77,6 +80,9 @@ CASES = [
     ("UTF-8 twice", signed("Zoë".encode()), "Zoë".encode().decode("latin-1").encode(), SECRET, Cause.TRANSCODED),
     ("body in base64", signed(), base64.b64encode(BODY), SECRET, Cause.ENCODED_BODY),
     ("body signed in base64", signed(base64.b64encode(BODY)), BODY, SECRET, Cause.ENCODED_BODY),
+    ("gzip, and the field lost", signed(), gzip.compress(BODY), SECRET, Cause.CONTENT_ENCODING),
+    ("deflate, and the field lost", signed(), zlib.compress(BODY), SECRET, Cause.CONTENT_ENCODING),
+    ("large, and gzip", signed(), gzip.compress(random.Random(1).randbytes(MAX_BODY)), SECRET, Cause.CONTENT_ENCODING),
     ("another secret", signed(key=b"x"), BODY, SECRET, Cause.UNKNOWN),
     ("as large as is varied", signed(), BODY.ljust(MAX_BODY), SECRET, Cause.LINE_ENDS),
     ("larger", signed(), BODY.ljust(MAX_BODY + 1), SECRET, Cause.UNKNOWN),
@@ -94,6 +100,36 @@ CASES = [
 def test_each_mistake(signature, body, secret, cause):
     found = Diagnoser([b"the old secret", secret], {"freescout": [OTHER]}).diagnose(body, signature)
     assert found == Diagnosis(cause, "freescout" if cause is Cause.OTHER_APP else "")
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "cause", "named"),
+    [
+        (gzip.compress(BODY), "gzip", Cause.CONTENT_ENCODING, "gzip"),
+        (gzip.compress(BODY), "x-gzip", Cause.CONTENT_ENCODING, "x-gzip"),
+        (gzip.compress(BODY), "", Cause.CONTENT_ENCODING, "gzip"),
+        (zlib.compress(BODY)[2:-4], "deflate", Cause.CONTENT_ENCODING, "deflate"),
+        (b"\x1b\x0a\x00\xf8", "br", Cause.CONTENT_ENCODING, "br"),
+        (b"(\xb5/\xfd\x04", "", Cause.CONTENT_ENCODING, "zstd"),
+        (b"\x1b\x0a\x00\xf8", "gzip, br", Cause.CONTENT_ENCODING, "gzip, br"),
+        (b"\x1b\x0a\x00\xf8", "", Cause.UNKNOWN, ""),
+        (BODY + b"\n", "gzip", Cause.LINE_ENDS, ""),
+        (b"\xef\xbb\xbf" + BODY, "gzip", Cause.TRANSCODED, ""),
+        (b"", "gzip", Cause.LOST_BODY, ""),
+    ],
+    ids=[
+        "gzip", "its old name", "the field lost", "raw deflate", "brotli", "zstd, the field lost", "two",
+        "brotli, the field lost", "unpacked on the way, the field left", "the same, and a mark", "no body",
+    ],
+)  # fmt: skip
+def test_a_compressed_body(body, encoding, cause, named):
+    found, advice = Diagnoser([SECRET], {}).explain(body, signed(), encoding)
+    assert found == Diagnosis(cause)
+    if named:
+        why, todo = ADVICE[cause]
+        assert advice == (f"{why} (Content-Encoding: {named})", todo)
+    else:
+        assert advice == ADVICE[cause]
 
 
 AROUND = {
@@ -135,6 +171,52 @@ IN_A_FILE = {
     "NAME = with spaces": "secret = {}",
     "quotes with spaces inside": '" {} "',
 }
+# What a file may hold instead of the secret alone, and what is said of it.
+SHAPED = {
+    "byte order mark": ("\ufeff{}", "begins with a byte order mark"),
+    "UTF-16 with a mark": ("{}".encode("utf-16"), "is saved as UTF-16"),
+    "UTF-16 without one": ("{}".encode("utf-16-le"), "is saved as UTF-16"),
+    "UTF-16, big-endian, a mark": (b"\xfe\xff" + "{}".encode("utf-16-be"), "is saved as UTF-16"),
+    "UTF-16, big-endian": ("{}".encode("utf-16-be"), "is saved as UTF-16"),
+    "UTF-16 with a line end, as PowerShell": ("{}\r\n".encode("utf-16"), "is saved as UTF-16"),
+    "UTF-16 and quotes": ('"{}"'.encode("utf-16"), "is saved as UTF-16"),
+    "UTF-16 and a name": ("SECRET='{}'\r\n".encode("utf-16"), "is saved as UTF-16"),
+    "mark and quotes": ('\ufeff"{}"\n', "is in quotes"),
+    "two marks": ("\ufeff\ufeff{}", "begins with a byte order mark"),
+    "no-break space behind": ("{}\u00a0", "contains an invisible character"),
+    "narrow no-break space before": ("\u202f{}", "contains an invisible character"),
+    "zero-width space behind": ("{}\u200b", "contains an invisible character"),
+    "zero-width joiners around": ("\u200d{}\u200d", "contains an invisible character"),
+    "word joiner": ("\u2060{}", "contains an invisible character"),
+    "marks of direction": ("\u200e{}\u200f", "contains an invisible character"),
+    "soft hyphen": ("{}\u00ad", "contains an invisible character"),
+    "escape of a terminal's paste": ("\x1b{}", "contains an invisible character"),
+    "second line": ("{}\nof the mailbox Support", "has more than one line"),
+    "empty lines and a second one": ("\n\n{}\r\n\r\nx\r\n", "has more than one line"),
+    "old Mac lines": ("of Support\r{}\r", "has more than one line"),
+    "comment above": ("# of the mailbox Support\n{}\n", "begins like a comment"),
+    "comment of C above": ("// of Support\n{}\n", "begins like a comment"),
+    "a name and a comment above": ("# of Support\nexport SECRET='{}'\n", "begins like a comment"),
+    "curly quotes": ("\u201c{}\u201d", "is in quotes"),
+    "German quotes": ("\u201e{}\u201c", "is in quotes"),
+    "French quotes": ("\u00ab{}\u00bb", "is in quotes"),
+    "French quotes with spaces": ("\u00ab\u00a0{}\u00a0\u00bb", "is in quotes"),
+    "one curly quote": ("{}\u201d", "is in quotes"),
+    "quotes and a line end": ('"{}"\n', "is in quotes"),
+    "line end": ("{}\n", "begins or ends with white space"),
+    "NAME=": ("SECRET={}", "looks like NAME=secret"),
+    "any name in capitals": ("HELPSCOUT={}", "looks like NAME=secret"),
+}
+ON_SENDER = {
+    "line end": ("{}\n", "a line end behind it"),
+    "no-break space": ("{}\u00a0", "a no-break space behind it"),
+    "zero-width space": ("\u200b{}", "a zero-width space before it"),
+    "word joiner": ("{}\u2060", "a word joiner, which cannot be seen behind it"),
+    "byte order mark": ("\ufeff{}", "a byte order mark before it"),
+    "curly quotes": ("\u201c{}\u201d", "quotes or brackets around it"),
+    "French quotes": ("\u00ab{}\u00bb", "quotes or brackets around it"),
+    "NAME=": ("SECRET={}", "NAME= before it"),
+}
 KEYS = {"words": KEY.decode(), "base64 with its padding": "c2VjcmV0IHNlY3JldA==", "letters": "p3tWB9zQmK"}
 
 
@@ -150,6 +232,37 @@ def test_what_is_around_the_senders_secret(form, key):
 def test_what_is_around_the_secret_here(form, key):
     own = form.format(key).encode()
     assert Diagnoser([own], {}).diagnose(BODY, signed(key=key.encode())) == Diagnosis(Cause.WHITESPACE_OR_QUOTES)
+
+
+@pytest.mark.parametrize("key", ["p3tWB9zQmKp3tWB9zQmK", "c2VjcmV0IHNlY3JldA==", "Geheimnis für Jürgen"])
+@pytest.mark.parametrize(("form", "what"), SHAPED.values(), ids=SHAPED)
+def test_says_what_is_odd_about_the_secret_here(form, what, key):
+    if isinstance(form, str):
+        own = form.format(key).encode()
+    else:  # UTF-16, in which the place of the key is as wide
+        big = form.endswith(b"}") or form.startswith(b"\xfe")
+        coded = "utf-16-be" if big else "utf-16-le"
+        own = form.replace("{}".encode(coded), key.encode(coded))
+    found, advice = Diagnoser([own], {}).explain(BODY, signed(key=key.encode()))
+    assert found == Diagnosis(Cause.WHITESPACE_OR_QUOTES)
+    assert advice.why.startswith("the secret here ")
+    assert what in advice.why
+    assert key[:5] not in "".join(advice)
+
+
+@pytest.mark.parametrize(("form", "what"), ON_SENDER.values(), ids=ON_SENDER)
+def test_says_what_is_odd_about_the_senders_secret(form, what):
+    found, advice = Diagnoser([KEY], {}).explain(BODY, signed(key=form.format(KEY.decode()).encode()))
+    assert found == Diagnosis(Cause.WHITESPACE_OR_QUOTES)
+    assert advice == (
+        f"the sender's secret has {what}, and the one here has not",
+        "in Help Scout's form, enter exactly the secret that is here",
+    )
+
+
+def test_of_both_nothing_is_said_for_sure():
+    found, advice = Diagnoser([b'"' + KEY + b'"'], {}).explain(BODY, signed(key=KEY + b"\n"))
+    assert (found, advice) == (Diagnosis(Cause.WHITESPACE_OR_QUOTES), ADVICE[Cause.WHITESPACE_OR_QUOTES])
 
 
 @pytest.mark.parametrize("theirs", ["{} ", "'{}'", '"{}"', "SECRET={}", "{}\n"])

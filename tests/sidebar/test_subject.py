@@ -10,13 +10,23 @@ from hypothesis import strategies as st
 from appliance.cards.template import CardTemplate
 from appliance.cards.vary import Vary
 from appliance.config.values import parse_pattern
-from appliance.ingest.spec import ImportSpec, RelatedSpec
 from appliance.outcomes import Outcome
 from appliance.sidebar.answer_cache import CacheState
 from appliance.sidebar.app import Card, Rules
 from appliance.sidebar.protocols.base import Message
 from appliance.sidebar.subject import MAX_NAMED, MAX_SUBJECT, SubjectRule, match_subject
-from tests.factory import NOW, Timer, body_for, make_app, open_snapshot, run_import, sign, write_csv
+from tests.factory import (
+    NOW,
+    Timer,
+    body_for,
+    import_spec,
+    make_app,
+    open_snapshot,
+    related_spec,
+    run_import,
+    sign,
+    write_csv,
+)
 
 CUSTOMERS = (
     ("email", "id", "name", "licence"),
@@ -31,11 +41,11 @@ LICENCE = SubjectRule(parse_pattern("[A-Z]{2}-[0-9]{2}"), "licence", "licence")
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
     folder = tmp_path_factory.mktemp("subject")
-    orders = RelatedSpec(
+    orders = related_spec(
         name="orders", source=write_csv(folder / "orders.csv", ORDERS), table="", key="customer", on="id"
     )
     source = write_csv(folder / "customers.csv", CUSTOMERS)
-    plan = ImportSpec(source=source, related=(orders,), keys=("orders.number", "licence"))
+    plan = import_spec(source=source, related=(orders,), keys=("orders.number", "licence"))
     run_import(plan, folder / "state")
     return open_snapshot(folder / "state", plan)
 

@@ -1,6 +1,6 @@
-"""What a file is that was given as CSV or SQLite and is neither, told by its first bytes.
+"""Recognizes by its first bytes what a file is that was given as CSV or SQLite and is neither.
 
-It is asked only about a file that could not be read, so a good file is never mistaken for something else.
+Only files that could not be read are examined, so a good file is never mistaken for something else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 HEAD: Final = 64 * 1024
-"""So many bytes of the beginning are looked at: a ZIP archive names its entries one after the other."""
+"""How many bytes of the beginning are examined: a ZIP archive lists its entries one after the other."""
 
 _SAVE: Final = 'save it as "CSV UTF-8" and use that file'
 _UNPACK: Final = "unpack it, and use the file inside"
@@ -28,7 +28,7 @@ class FileKind(NamedTuple):
     todo: str
 
 
-# The first that fits decides; those of the same beginning stand from the particular to the general.
+# The first match decides, so the more specific patterns come first.
 KINDS: Final = (
     FileKind("an Excel workbook (.xlsx)", rb"PK\x03\x04(?s:.*)\bxl/", _SAVE),
     FileKind("a LibreOffice spreadsheet (.ods)", rb"PK\x03\x04(?s:.{26})mimetypeapplication/vnd\.oasis", _SAVE),

@@ -1,7 +1,6 @@
 """A private copy of an SQLite file: one moment of the database, whatever its writer does next.
 
-SQLite's own backup makes it in one read transaction, so the lock that the writer may have to wait for is held no longer
-than copying takes.
+SQLite's backup API makes it in one read transaction, so the writer never waits longer than copying takes.
 """
 
 from __future__ import annotations
@@ -12,26 +11,32 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from appliance.ingest.sources.base import SourceFault, open_regular
+from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.file_kinds import HEAD, kind_of
+from appliance.ingest.sources.local_file import open_regular
 
-_PATIENCE: Final = 5000  # milliseconds that the file may be locked by its writer
+_PATIENCE: Final = 5000  # milliseconds to wait for the writer's lock
 _PAUSE: Final = 50  # milliseconds between two tries
 _MAGIC: Final = b"SQLite format 3\0"
 _WAL: Final = b"\x02"  # the file format's read version, at byte 19 of the header
 
 
+def wal_of(file: Path) -> Path:
+    """Return where SQLite keeps the write-ahead log of a database: beside the file itself, not beside a link to it."""
+    return Path(os.path.realpath(file) + "-wal")
+
+
 def copy_database(file: Path, copy: Path) -> None:
-    """Copy the database at a moment between two of its writer's changes. Raises SourceFault."""
+    """Copy the database at a moment between two of its writer's changes. Raises SourceError."""
     copy.unlink(missing_ok=True)
     with open_regular(file) as binary:
         header = binary.read(HEAD)
     if not header:
-        raise SourceFault(f"{file} is empty; export it again")
+        raise SourceError(f"{file} is empty; export it again")
     if not header.startswith(_MAGIC):
-        raise SourceFault(f"{file}: {_no_database(header)}")
-    file = Path(os.path.realpath(file))  # a -wal lies beside the file itself, not beside a link to it
-    wal = file.with_name(file.name + "-wal").exists()
+        raise SourceError(f"{file}: {_no_database(header)}")
+    file = Path(os.path.realpath(file))
+    wal = wal_of(file).exists()
     # Without a -wal nobody has a database in WAL mode open, so it may be read as it lies; mode=ro would put files
     # beside it, or fail where it may not. In the other modes the writer's locks are there to be respected.
     immutable = not wal and header[19:20] == _WAL
@@ -55,7 +60,7 @@ def copy_database(file: Path, copy: Path) -> None:
             source.close()
             target.close()
     except _Locked:
-        raise SourceFault(f"{file} is locked by what writes it; it will be looked at again", transient=True) from None
+        raise SourceError(f"{file} is locked by what writes it; it will be looked at again", transient=True) from None
     except sqlite3.DatabaseError as error:
         copy.unlink(missing_ok=True)
         raise _unreadable(file, error, wal=wal) from None
@@ -65,18 +70,18 @@ class _Locked(Exception):
     """The writer held its lock for too long."""
 
 
-def _unreadable(file: Path, error: sqlite3.DatabaseError, *, wal: bool) -> SourceFault:
+def _unreadable(file: Path, error: sqlite3.DatabaseError, *, wal: bool) -> SourceError:
     """Say why a database could not be copied, and what to do."""
     code = error.sqlite_errorcode & 0xFF
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
         if wal:
             todo = "let sidebard write its folder, or its writer end with PRAGMA wal_checkpoint(TRUNCATE)"
-            return SourceFault(f"{file} has a -wal file beside it that cannot be read; {todo}", transient=True)
+            return SourceError(f"{file} has a -wal file beside it that cannot be read; {todo}", transient=True)
         todo = "open it once with the program that writes it"
-        return SourceFault(f"{file} was left in the middle of a change; {todo}", transient=True)
+        return SourceError(f"{file} was left in the middle of a change; {todo}", transient=True)
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
         raise error  # of our own disk or memory, not of the file
-    return SourceFault(damaged(file, error))
+    return SourceError(damaged(file, error))
 
 
 def _no_database(header: bytes) -> str:

@@ -16,14 +16,17 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from appliance.customers.record import ColumnFault, Columns
-from appliance.ingest.sources.base import BATCH, Batch, SourceFault, require
-from appliance.ingest.sources.sqlite_copy import copy_database, damaged
+from appliance.customers.record import ColumnError, Columns
+from appliance.ingest.sources.base import BATCH, Batch, OpenSource, SourceError, SourceKind, Wanted, require
+from appliance.ingest.sources.local_file import LocalFile
+from appliance.ingest.sources.sqlite_copy import copy_database, damaged, wal_of
+from appliance.system.files import fingerprint_of
 
 _MAX_CELL: Final = 1024 * 1024
 _ALSO_HARMLESS: Final = {"->", "->>", "match", "bm25", "highlight", "snippet"}
@@ -46,14 +49,52 @@ class _NotText:
 _NOT_TEXT: Final = _NotText()
 
 
-class SqliteSource:
+@dataclass(frozen=True)
+class SqliteTable(LocalFile):
+    """A table or view of an SQLite file.
+
+    It is copied in one read transaction, so its writer may keep it open and change it at any time.
+    """
+
+    table: str = "customers"
+
+    @classmethod
+    def parse(cls, path: Path, _section: str, *, table: str) -> SqliteTable:
+        """Return the table as the settings name it."""
+        return cls(path, table)
+
+    def identity(self) -> tuple[str, ...]:
+        """Return the file and the table."""
+        return (str(self.path), self.table)
+
+    def fingerprint(self) -> str:
+        """Return what the file system says of the file and of its write-ahead log, which changes first."""
+        return fingerprint_of((self.path, wal_of(self.path)))
+
+    @property
+    def is_streamed(self) -> bool:
+        """It is copied whole before its first row is read."""
+        return False
+
+    def open(self, wanted: Wanted, scratch: Path) -> OpenTable:
+        """Copy the file to `scratch`, and look at the table. Raises SourceError."""
+        return OpenTable(self.path, self.table, wanted, scratch)
+
+
+KIND: Final = SourceKind(
+    title="SQLite",
+    parse=SqliteTable.parse,
+    suffixes=(".db", ".sqlite", ".sqlite3"),
+    keys=("table",),
+    about="a table or view of an SQLite database",
+)
+
+
+class OpenTable(OpenSource):
     """One table or view of an SQLite file."""
 
-    def __init__(self, file: Path, table: str, wanted: Sequence[str], setting: str, copy: Path) -> None:
-        """Copy `file` to `copy` and look at `table`, which must have the `wanted` columns, named by the key `setting`.
-
-        Raises SourceFault.
-        """
+    def __init__(self, file: Path, table: str, wanted: Wanted, copy: Path) -> None:
+        """Copy `file` to `copy` and look at `table`, which must have the `wanted` columns. Raises SourceError."""
         self._file = file
         self._copy = copy
         self._number = 0
@@ -75,20 +116,20 @@ class SqliteSource:
             self._from = _quoted(table) if self._careful else f"{_quoted(table)} NOT INDEXED"
             self._database.set_authorizer(_Authorizer(self._database))
             self.columns = Columns(self._names())
-            require(self.columns, wanted, setting)
+            require(self.columns, wanted)
             self._count: int = self._execute(f"SELECT count(*) FROM {self._from}").fetchone()[0]
         except sqlite3.Error as error:
             self.close()
             raise self._fault(error) from None
-        except ColumnFault as fault:
+        except ColumnError as fault:
             self.close()
-            raise SourceFault(f'{file}, "{table}": {fault}') from None
+            raise SourceError(f'{file}, "{table}": {fault}') from None
         except BaseException:
             self.close()
             raise
 
     def _kind(self, table: str) -> str:
-        """Return "view", "table", or "" for a table whose rows have no fixed order. Raises SourceFault."""
+        """Return "view", "table", or "" for a table whose rows have no fixed order. Raises SourceError."""
         listed = self._database.execute(
             "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name"
         ).fetchall()
@@ -98,7 +139,7 @@ class SqliteSource:
             shown = (f'"{name}"' for name, kind, _ in listed if kind != "shadow" and not name.startswith("sqlite_"))
             has = ", ".join(shown)
             rest = f', only {has}; correct the key "table"' if has else "; the database has no tables"
-            raise SourceFault(f'{self._file} has no table or view "{table}"{rest}')
+            raise SourceError(f'{self._file} has no table or view "{table}"{rest}')
         return found if found in ("view", "table") else ""
 
     def _execute(self, statement: str) -> sqlite3.Cursor:
@@ -131,20 +172,20 @@ class SqliteSource:
         return [column[0] for column in cursor.description]
 
     def batches(self) -> Iterator[Batch]:
-        """Return every row of the table. Raises SourceFault where the file is broken."""
+        """Return every row of the table. Raises SourceError where the file is broken."""
         self._cursor: sqlite3.Cursor | None = None
         while values := self._next_values():
             rows, faults = _texts(values)
             yield Batch(rows, partial(int.__add__, self._number + 1), faults)
             self._number += len(rows)
         if self._compared:
-            raise SourceFault(
+            raise SourceError(
                 f"{self._file}: rows of the table depend on a collation of the program that writes it;"
                 " let that program export them"
             )
 
     def _next_values(self) -> list[tuple[object, ...]]:
-        """Return the values of the next rows. Raises SourceFault where the file is broken."""
+        """Return the values of the next rows. Raises SourceError where the file is broken."""
         try:
             if self._cursor is None:
                 self._cursor = (
@@ -163,15 +204,15 @@ class SqliteSource:
         except sqlite3.Error as error:
             raise self._fault(error) from None
 
-    def _fault(self, error: sqlite3.Error) -> SourceFault:
+    def _fault(self, error: sqlite3.Error) -> SourceError:
         """Return the sentence for what SQLite says."""
         for pattern, what in ((_COLLATION, "collation"), (_FUNCTION, "function")):
             if found := pattern.fullmatch(str(error)):
-                return SourceFault(
+                return SourceError(
                     f"{self._file}: the table or view needs the {what} {found[1]}, which only the program that writes"
                     " the file has; name a table or view without it"
                 )
-        return SourceFault(damaged(self._file, error))
+        return SourceError(damaged(self._file, error))
 
     def share_read(self) -> float:
         """Return how much of the table has been read, from 0 to 1."""
@@ -188,7 +229,7 @@ def _open(copy: Path) -> sqlite3.Connection:
 
 
 def _check_structure(file: Path, copy: Path) -> tuple[str, ...]:
-    """Return the collations of indexes that SQLite does not know. Raises SourceFault if the copy is damaged."""
+    """Return the collations of indexes that SQLite does not know. Raises SourceError if the copy is damaged."""
     database = _open(copy)
     unknown: list[str] = []
     try:
@@ -207,10 +248,10 @@ def _check_structure(file: Path, copy: Path) -> tuple[str, ...]:
             break
     except sqlite3.Error as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
-            raise SourceFault(damaged(file, error)) from None
+            raise SourceError(damaged(file, error)) from None
     finally:
         database.close()
-    raise SourceFault(f"{file} is damaged; restore it, or export it again")
+    raise SourceError(f"{file} is damaged; restore it, or export it again")
 
 
 class _Authorizer:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, Protocol
 
-from appliance.outcomes import Cause, Outcome, Reply, Response, refusal
+from appliance.outcomes import ADVICE, Advice, Cause, Outcome, Reply, Response, refusal
 from appliance.sidebar.inquiry import Answer, Inquiry
 
 # One answer for missing, malformed and wrong: a client learns nothing by trying.
@@ -30,12 +30,17 @@ class SignedRequest(Protocol):
     def signature(self) -> bytes | None:
         """The header's value."""
 
+    @property
+    def encoding(self) -> str:
+        """The Content-Encoding, "" for none: of use to the diagnosis alone."""
+
 
 class Message(NamedTuple):
     """A signed request by itself."""
 
     body: bytes
     signature: bytes | None
+    encoding: str = ""
 
 
 class Diagnosis(NamedTuple):
@@ -110,6 +115,11 @@ class HelpDesk(abc.ABC):
     def diagnose(self, request: SignedRequest) -> Diagnosis:
         """Return why a refused request may be wrong: for the operator, never for the client."""
         return Diagnosis(Cause.UNKNOWN if request.signature else Cause.MISSING)
+
+    def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
+        """Return the same with what to say of it: the cause's own advice, or a more exact one."""
+        diagnosis = self.diagnose(request)
+        return diagnosis, ADVICE[diagnosis.cause]
 
     def probes(self, address: str) -> Sequence[bytes]:
         """Return two bodies: one with all that may be changed in transit, one in which nothing can be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from appliance.outcomes import Advice
 from appliance.sidebar.protocols.base import Diagnosis, HelpDesk, SignedRequest
 from appliance.sidebar.protocols.diagnosis import Diagnoser
 from appliance.sidebar.protocols.signature import Secret, Verifier
@@ -41,4 +42,8 @@ class BodySigned(HelpDesk):
 
     def diagnose(self, request: SignedRequest) -> Diagnosis:
         """Return which of the known mistakes makes the signature wrong."""
-        return self._diagnoser.diagnose(request.body, request.signature)
+        return self.explain(request)[0]
+
+    def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
+        """Return the same with what is odd about a secret, or how the body is compressed."""
+        return self._diagnoser.explain(request.body, request.signature, request.encoding)

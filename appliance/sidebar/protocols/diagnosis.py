@@ -14,10 +14,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
-from appliance.outcomes import Cause
+from appliance.outcomes import ADVICE, Advice, Cause
 from appliance.sidebar.protocols.base import Diagnosis
+from appliance.sidebar.protocols.secret_shapes import meant, what_is_odd
 
 MAX_BODY: Final = 64 * 1024
 """Larger bodies are not varied: Help Scout's have one or two KiB."""
@@ -26,6 +27,16 @@ MAX_BODY: Final = 64 * 1024
 # tens of milliseconds of a worker's time; nor is JSON that nests deep.
 _MAX_VARIED: Final = 8 * 1024
 _MAX_NESTED: Final = 32
+
+
+class _Candidate(NamedTuple):
+    """A mistake, with the key and the message of which it would have made the signature."""
+
+    diagnosis: Diagnosis
+    key: bytes
+    message: bytes
+    advice: Advice | None = None
+    """What to say of it in the place of its cause's."""
 
 
 class Diagnoser:
@@ -41,38 +52,72 @@ class Diagnoser:
     def __repr__(self) -> str:
         return "Diagnoser(...)"
 
-    def diagnose(self, body: bytes, signature: bytes | None) -> Diagnosis:
-        """Return why `signature`, a header value or None, may not sign `body`. Raises nothing, whatever the bytes."""
+    def diagnose(self, body: bytes, signature: bytes | None, encoding: str = "") -> Diagnosis:
+        """Return why `signature`, a header value or None, may not sign `body`. Raises nothing, whatever the bytes.
+
+        `encoding` is the message's Content-Encoding, "" for none.
+        """
+        return self.explain(body, signature, encoding)[0]
+
+    def explain(self, body: bytes, signature: bytes | None, encoding: str = "") -> tuple[Diagnosis, Advice]:
+        """Return the same with what to say of it."""
+        found = self._find(body, signature, encoding)
+        return found.diagnosis, found.advice or ADVICE[found.diagnosis.cause]
+
+    def _find(self, body: bytes, signature: bytes | None, encoding: str) -> _Candidate:
         if not signature:
-            return Diagnosis(Cause.MISSING)
+            return _verdict(Cause.MISSING)
         digest, form = _read(signature)
         if digest is None:
-            return Diagnosis(Cause.MALFORMED)
+            return _verdict(Cause.MALFORMED)
         if not body:
-            return Diagnosis(Cause.LOST_BODY)
+            return _verdict(Cause.LOST_BODY)
+        if compression := _compression(body, encoding):
+            why, todo = ADVICE[Cause.CONTENT_ENCODING]
+            return _verdict(Cause.CONTENT_ENCODING, Advice(f"{why} (Content-Encoding: {compression})", todo))
         if len(body) > MAX_BODY:
-            return Diagnosis(Cause.UNKNOWN)
+            return _verdict(Cause.UNKNOWN)
         algorithm = _ALGORITHMS[len(digest)]
         found = [
-            diagnosis
-            for diagnosis, key, message in self._candidates(body, form)
-            if hmac.compare_digest(hmac.digest(key, message, algorithm), digest)
+            candidate
+            for candidate in self._candidates(body, form)
+            if hmac.compare_digest(hmac.digest(candidate.key, candidate.message, algorithm), digest)
         ]
-        return found[0] if found else Diagnosis(Cause.UNKNOWN)
+        return found[0] if found else _verdict(Cause.UNKNOWN)
 
-    def _candidates(self, body: bytes, form: Cause) -> Iterator[tuple[Diagnosis, bytes, bytes]]:
+    def _candidates(self, body: bytes, form: Cause) -> Iterator[_Candidate]:
         """Return each mistake with the secret and the body that it would have signed, the likelier before."""
         for secret in self._own:
-            yield Diagnosis(form), secret, body
+            yield _Candidate(Diagnosis(form), secret, body)
         for name, secrets in self._others.items():
             for secret in secrets:
-                yield Diagnosis(Cause.OTHER_APP, name), secret, body
+                yield _Candidate(Diagnosis(Cause.OTHER_APP, name), secret, body)
         for secret in self._own:
-            for cause, other in _secrets_near(secret, named=len(body) <= _MAX_VARIED):
-                yield Diagnosis(cause), other, body
+            for cause, other, advice in _secrets_near(secret, named=len(body) <= _MAX_VARIED):
+                yield _Candidate(Diagnosis(cause), other, body, advice)
         for cause, other in dict.fromkeys(_bodies_near(body)):
             for secret in self._own:
-                yield Diagnosis(cause), secret, other
+                yield _Candidate(Diagnosis(cause), secret, other)
+
+
+def _verdict(cause: Cause, advice: Advice | None = None) -> _Candidate:
+    return _Candidate(Diagnosis(cause), b"", b"", advice)
+
+
+# How compressed bodies begin (RFC 1952, 1950, 8878), for whoever takes the field away and not the compression. No JSON
+# begins so. Of what is not here, such as br, only the field tells.
+_COMPRESSED: Final = (
+    (b"\x1f\x8b", "gzip"),
+    *((b"\x78" + level, "deflate") for level in (b"\x01", b"\x5e", b"\x9c", b"\xda")),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+)
+
+
+def _compression(body: bytes, encoding: str) -> str:
+    """Return how a body is compressed, "" if it is not: a field may stay when the body was unpacked on the way."""
+    if encoding and not body.lstrip().startswith((b"{", codecs.BOM_UTF8)):
+        return encoding
+    return next((name for beginning, name in _COMPRESSED if body.startswith(beginning)), "")
 
 
 _ALGORITHMS: Final = {20: "sha1", 32: "sha256"}
@@ -103,25 +148,40 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 # What gets around a secret that is copied: from a file, a shell, a page, a letter.
-_SPACES: Final = tuple(text.encode() for text in (" ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u200b", "\ufeff"))
+_SPACES: Final = {
+    " ": "a space",
+    "  ": "two spaces",
+    "\t": "a tab",
+    "\n": "a line end",
+    "\r\n": "a line end of Windows",
+    "\u00a0": "a no-break space",
+    "\u200b": "a zero-width space",
+    "\u2060": "a word joiner, which cannot be seen",
+    "\ufeff": "a byte order mark",
+}
 _QUOTES: Final = tuple(
-    (opening.encode(), closing.encode()) for opening, closing in ('""', "''", "``", "“”", "‘’", "„“", "<>", "[]", "()")
+    (opening.encode(), closing.encode())
+    for opening, closing in ('""', "''", "``", "“”", "‘’", "„“", "«»", "<>", "[]", "()")
 )
 _AROUND: Final = (
-    *((space, b"") for space in _SPACES),
-    *((b"", space) for space in _SPACES),
-    *((space, space) for space in _SPACES),
-    *_QUOTES,
-    *((opening, closing + end) for opening, closing in _QUOTES[:2] for end in (b"\n", b"\r\n", b" ")),
-    *((mark, b"") for mark in (b'"', b"'")),  # half of what was between quotes
-    *((b"", mark) for mark in (b'"', b"'", b",", b";", b'",', b'";')),
+    *((space.encode(), b"", f"{name} before it") for space, name in _SPACES.items()),
+    *((b"", space.encode(), f"{name} behind it") for space, name in _SPACES.items()),
+    *((space.encode(), space.encode(), f"{name} on both sides") for space, name in _SPACES.items()),
+    *((opening, closing, "quotes or brackets around it") for opening, closing in _QUOTES),
+    *(
+        (opening, closing + end, "quotes around it and white space behind them")
+        for opening, closing in _QUOTES[:2]
+        for end in (b"\n", b"\r\n", b" ")
+    ),
+    *((mark, b"", "a quote before it") for mark in (b'"', b"'")),  # half of what was between quotes
+    *((b"", mark, "a quote, comma or semicolon behind it") for mark in (b'"', b"'", b",", b";", b'",', b'";')),
 )
 _KEYS: Final = (
     *("SECRET", "SECRET_KEY", "SHARED_SECRET", "APP_SECRET", "WEBHOOK_SECRET", "KEY"),
     *("HELPSCOUT_SECRET", "HELPSCOUT_SECRET_KEY", "HELP_SCOUT_SECRET", "FREESCOUT_SECRET", "SIDEBARD_SECRET"),
 )
 _NAMED: Final = tuple(
-    (f"{name}={mark}".encode(), mark.encode())
+    (f"{name}={mark}".encode(), mark.encode(), "NAME= before it")
     for key in _KEYS
     for name in (key, key.lower())
     for mark in ("", '"', "'")
@@ -132,21 +192,37 @@ _END: Final = re.compile(rb"[,;]+\Z")
 _NAME: Final = re.compile(rb"\A(?:export\s+)?[\"']?[A-Za-z_][A-Za-z0-9_.-]*[\"']?\s*[=:]\s*(?=.*\w)", re.DOTALL)
 
 
-def _secrets_near(secret: bytes, *, named: bool) -> Iterator[tuple[Cause, bytes]]:
+# What is said of whatever the sender's secret has around it.
+_ADVICE_ON_SENDER: Final = {
+    what: Advice(
+        f"the sender's secret has {what}, and the one here has not",
+        "in Help Scout's form, enter exactly the secret that is here",
+    )
+    for what in dict.fromkeys(what for _before, _after, what in _AROUND + _NAMED)
+}
+
+
+def _secrets_near(secret: bytes, *, named: bool) -> Iterator[tuple[Cause, bytes, Advice | None]]:
     """Return what the sender may have for a secret instead; `named`: also with NAME= before it."""
     layers = tuple(dict.fromkeys(_peeled(secret)))
-    for other in layers:
-        yield Cause.WHITESPACE_OR_QUOTES, other
+    odd, todo = what_is_odd(secret)
+    on_ours = Advice(f"the secret here {odd}; the sender's has nothing of that", todo) if odd else None
+    for other in dict.fromkeys((*layers, *meant(secret))):
+        yield Cause.WHITESPACE_OR_QUOTES, other, on_ours
     for inner in (secret, *layers[-1:]):
-        for before, after in _AROUND + _NAMED if named else _AROUND:
-            yield Cause.WHITESPACE_OR_QUOTES, before + inner + after
+        for before, after, what in _AROUND + _NAMED if named else _AROUND:
+            yield (
+                Cause.WHITESPACE_OR_QUOTES,
+                before + inner + after,
+                _ADVICE_ON_SENDER[what] if inner is secret else None,
+            )
     trimmed = secret.strip()
-    yield Cause.ENCODED, base64.b64encode(secret)
-    yield Cause.ENCODED, binascii.hexlify(secret)
+    yield Cause.ENCODED, base64.b64encode(secret), None
+    yield Cause.ENCODED, binascii.hexlify(secret), None
     with suppress(ValueError):
-        yield Cause.ENCODED, base64.b64decode(trimmed, validate=True)
+        yield Cause.ENCODED, base64.b64decode(trimmed, validate=True), None
     with suppress(ValueError):
-        yield Cause.ENCODED, binascii.unhexlify(trimmed)
+        yield Cause.ENCODED, binascii.unhexlify(trimmed), None
 
 
 def _peeled(secret: bytes) -> Iterator[bytes]:

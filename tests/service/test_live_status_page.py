@@ -22,6 +22,6 @@ def test_shows_the_service_as_it_is(tmp_path: Path) -> None:
             "<li>the certificate for localhost, 127.0.0.1, ::1 is made here, so Help Scout does not accept it; " in page
         )
         assert '<th scope="row">found</th><td>0</td><td>1</td>' in page  # counted before the second look
-        assert '<th scope="row">workers that answer</th><td>2 of 2</td>' in page
+        assert '<th scope="row">workers ready</th><td>2 of 2</td>' in page
         assert '<th scope="row">localhost, 127.0.0.1, ::1</th>' in page
         assert "example.com" not in page

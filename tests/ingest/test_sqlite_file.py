@@ -5,10 +5,11 @@ from contextlib import closing
 
 import pytest
 
-from appliance.customers.record import values_of
+from appliance.customers.record import fields_of, values_of
 from appliance.customers.snapshot_store import open_newest
-from appliance.ingest.spec import ImportRefused, ImportSpec
-from tests.factory import run_import
+from appliance.ingest.spec import ImportRefused
+from tests.factory import CUSTOMERS, import_spec, open_snapshot, run_import
+from tests.ingest.imports import make_database, names
 
 TABLE = "CREATE TABLE customers(email, name)"
 ADA = "INSERT INTO customers VALUES('ada@example.com', 'Ada')"
@@ -27,7 +28,7 @@ def make(file, *statements):
 
 def read(file, folder, table="customers", *addresses):
     """Import, and return the report and the values of who is found."""
-    spec = ImportSpec(source=file, table=table)
+    spec = import_spec(source=file, table=table)
     report = run_import(spec, folder)
     snapshot = open_newest(folder, spec.digest())
     assert snapshot is not None
@@ -208,3 +209,31 @@ def test_damage_in_another_table_is_damage(tmp_path):
     source.write_bytes(content)
     with pytest.raises(ImportRefused, match="is damaged; restore it"):
         read(source, tmp_path / "state")
+
+
+def test_a_table_and_a_view(tmp_path, folder):
+    view = """CREATE VIEW "paying customers" AS SELECT email AS "E-Mail", name FROM customers WHERE plan = 'Pro'"""
+    source = make_database(tmp_path / "c.sqlite3", CUSTOMERS, view)
+    spec = import_spec(source=source, table="Customers")
+    assert run_import(spec, folder).rows == 6
+    paying = import_spec(source=source, table="paying customers", addresses=("e-mail",))
+    assert run_import(paying, folder).rows == 3
+    assert names(folder, paying, "ann@example.com", "jackie.chan@example.com") == ["Ann Lee"]
+    assert sorted(file.name for file in folder.iterdir()) == ["00000001.db", "00000002.db", "lock"]
+
+
+def test_values_become_texts(tmp_path, folder):
+    source = tmp_path / "c.db"
+    with closing(sqlite3.connect(source)) as database, database:
+        database.execute("CREATE TABLE customers(email, a, b, c, d, e, f, g)")
+        values = ("x@example.com", 7, 7.0, 0.1, None, "Jürgen".encode(), -(2**63), b"\xff" * 2000)
+        database.execute("INSERT INTO customers VALUES(?, ?, ?, ?, ?, ?, ?, ?)", values)
+    database.close()
+    spec = import_spec(source=source)
+    run_import(spec, folder)
+    snapshot = open_snapshot(folder, spec)
+    (record,) = snapshot.find(("x@example.com",))
+    assert [value for _, value in fields_of(record)][1:] == [
+        *("7", "7", "0.1", "", "Jürgen", "-9223372036854775808", "(2,000 bytes)")
+    ]
+    snapshot.close()

@@ -1,7 +1,8 @@
 """Signs that more than the secret was saved as the secret: a table, so that a new sign is one more row.
 
-A secret is used as it is, byte by byte. These are warnings only, because Help Scout may have the same bytes.
-No sentence contains any part of the secret.
+A secret is used as it is, byte by byte. In `check` these are warnings only, because Help Scout may have the same bytes.
+The diagnosis of a wrong signature tries what may have been meant, and names the signs when that is right. No sentence
+contains any part of the secret.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class Shape(NamedTuple):
     """Takes the secret's bytes, and the same as text, with what is not UTF-8 replaced."""
 
     sentence: str
-    """What is wrong and what to do; `{size}` is the number of bytes."""
+    """What is wrong; then, behind a semicolon, what to do. `{size}` is the number of bytes."""
+
+    is_size: bool = False
+    """Whether this is of its length alone: nothing could be taken away from it."""
 
 
 def _is_utf_16(secret: bytes, _text: str) -> bool:
@@ -64,10 +68,12 @@ SHAPES: Final = (
     Shape(
         lambda secret, _text: len(secret) < SHORT,
         "{size} bytes are easy to guess; create a secret with `openssl rand -hex 20`, and enter it in Help Scout too",
+        is_size=True,
     ),
     Shape(
         lambda secret, _text: len(secret) > LONG,
         f"{{size}} bytes, and Help Scout takes at most {LONG}; does it contain more than the secret?",
+        is_size=True,
     ),
     Shape(
         lambda secret, _text: secret != secret.strip(),
@@ -117,7 +123,47 @@ SHAPES: Final = (
 
 def odd_shapes(secret: bytes) -> Iterator[str]:
     """Yield what about a secret looks wrong, a sentence for each thing."""
-    text = secret.decode("utf-8", "replace")
+    text = _text(secret, "replace")
     for shape in SHAPES:
         if shape.applies(secret, text):
             yield shape.sentence.format(size=len(secret))
+
+
+_MOST_MEANT: Final = 24
+_LINE_ENDS: Final = re.compile(r"[\r\n]+")
+_COMMENT_BEHIND: Final = re.compile(r"\s+(#|//).*")
+
+
+def meant(secret: bytes) -> tuple[bytes, ...]:
+    """Return what may have been meant by a secret with an odd shape, each once; never the secret itself."""
+    found: dict[bytes, None] = {}
+    text = "".join(" " if each.isspace() and each not in "\r\n" else each for each in _text(secret, "surrogateescape"))
+    shown = "".join(each for each in text if not _is_invisible(each))
+    for line in (shown, *_LINE_ENDS.split(shown)):
+        if not _COMMENT.match(line):
+            for one in (line, _COMMENT_BEHIND.sub("", line)):
+                found.update(dict.fromkeys(each.encode("utf-8", "surrogateescape") for each in _bare(one)))
+    return tuple(each for each in found if each not in (b"", secret))[:_MOST_MEANT]
+
+
+def _text(secret: bytes, errors: str) -> str:
+    """Return a secret as text, by its encoding as far as that can be told, with the byte order mark of UTF-8."""
+    if not _is_utf_16(secret, ""):
+        return secret.decode("utf-8", errors)
+    big = secret.startswith((_MARKS[2], b"\0"))
+    return secret.decode("utf-16-be" if big else "utf-16-le", "ignore").removeprefix("\ufeff")
+
+
+def _bare(line: str) -> tuple[str, str, str]:
+    """Return a line without white space around it; without quotes; and without NAME= before it, and its quotes."""
+    bare, inner = line.strip(), _inner(line)
+    named = _ASSIGNMENT.match(inner)
+    return bare, inner, _inner(inner[named.end() - 1 :]) if named else inner
+
+
+def what_is_odd(secret: bytes) -> tuple[str, str]:
+    """Return what is odd about a secret besides its length, and what to do about it: ("", "") if nothing is."""
+    text = _text(secret, "replace")
+    said = [shape.sentence for shape in SHAPES if not shape.is_size and shape.applies(secret, text)]
+    whys, todos = zip(*(sentence.split("; ", 1) for sentence in said), strict=True) if said else ((), ())
+    return ", and ".join(whys), "; ".join(todo.partition(", unless ")[0] for todo in dict.fromkeys(todos))

@@ -1,0 +1,38 @@
+"""From the sections of the config that name a source to the sources."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from appliance.config.lines import KeyPath
+from appliance.config.reader import Reader
+from appliance.config.schema import Customers, Related, Settings
+from appliance.config.values import shown
+from appliance.ingest import sources
+from appliance.ingest.sources.base import Source, SourceSettingError
+
+
+def source_of(section: Customers | Related, customers: Customers) -> Source:
+    """Return the source that a section names. A key that only `customers` has is for related rows, too.
+
+    Raises SourceSettingError.
+    """
+    settings = {field.name: getattr(of, field.name) for of in (customers, section) for field in fields(of)}
+    name = f"related.{section.name}" if isinstance(section, Related) else "customers"
+    return sources.parse(section.source.text, section.source.path, name, settings)
+
+
+def check_sources(settings: Settings, reader: Reader) -> None:
+    """Note what is wrong with the sources, at their lines of the config: a check for `schema.load`."""
+    sections: list[tuple[KeyPath, Customers | Related]] = [(("customers",), settings.customers)]
+    sections += [(("related", related.name), related) for related in settings.related]
+    for path, section in sections:
+        if not reader.clean((*path, "source")):
+            continue
+        try:
+            kind = sources.kind_of(section.source.text)
+            if reader.clean(*((*table, key) for table in (("customers",), path) for key in kind.keys)):
+                source_of(section, settings.customers)
+        except SourceSettingError as bad:
+            got = shown(section.source.text) if bad.key == "source" else None
+            reader.fault((*path, bad.key), bad.reason, bad.hint, got)

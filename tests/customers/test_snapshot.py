@@ -1,0 +1,43 @@
+"""A snapshot, by its name and its path."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.customers.snapshot import file_of, generation_of
+from tests.factory import open_snapshot, run_import
+
+
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [
+        ("00000001.db", 1),
+        ("99999999.db", 99_999_999),
+        ("100000000.db", 100_000_000),
+        ("999999999999999999.db", 10**18 - 1),
+        ("000000001.db", None),
+        ("0000001.db", None),
+        ("1000000000000000000.db", None),
+        ("٠٠٠٠٠٠٠١.db", None),
+        ("00000001.db.tmp", None),
+    ],
+)
+def test_a_snapshot_has_its_number_for_a_name_and_no_other(name, generation):
+    assert generation_of(Path(name)) == generation
+    if generation is not None:
+        assert file_of(Path(), generation).name == name
+
+
+@pytest.mark.parametrize("done", ["nothing", "removed", "made anew", "folder removed"])
+def test_a_snapshot_knows_whether_its_path_is_still_its_own(done, spec, folder, tmp_path):
+    run_import(spec, folder)
+    snapshot = open_snapshot(folder, spec)
+    if done == "folder removed":
+        folder.rename(tmp_path / "removed")
+    elif done != "nothing":
+        file_of(folder, 1).unlink()
+    if done == "made anew":
+        run_import(spec, folder)
+    assert snapshot.in_place() is (done == "nothing")
+    assert snapshot.find(("ann@example.com",))
+    snapshot.close()
