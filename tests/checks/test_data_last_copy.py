@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def write(folder: Path, customers: int, orders: int) -> None:
     write_csv(folder / "orders.csv", [("email", "number"), *(("a1@example.com", f"{n}") for n in range(orders))])
 
 
-def imported(folder: Path, customers: int, orders: int, more: str = "", **parts: str) -> CheckContext:
+def imported(folder: Path, customers: int, orders: int, more: str = "", **parts: Any) -> CheckContext:
     """Import 100 of each, then write so many."""
     where = context(folder, more=RELATED, customers=more, **parts)
     write(folder, 100, 100)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import trustme
@@ -268,7 +268,7 @@ def lives(begin: int, end: int) -> dict[str, datetime]:
 )
 def test_certificates(
     names: list[str],
-    dates: dict[str, datetime],
+    dates: dict[str, Any],
     trusted: bool,
     status: str,
     sentence: str,

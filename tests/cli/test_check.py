@@ -10,6 +10,7 @@ import pytest
 
 from tests.checks.running import write_home
 from tests.cli.test_commands import ROOT, run
+from tests.coverage_env import COVERAGE
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, leaf, write
 from tests.factory import SECRET
@@ -212,7 +213,7 @@ def test_serve_sends_the_reader_to_check(files):
         ["script", "-qec", command, "/dev/null"],
         capture_output=True,
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "HOME": str(files)},
+        env={**COVERAGE, "PATH": "/usr/bin:/bin", "TERM": "xterm", "HOME": str(files)},
         timeout=60,
         check=False,
     ).stdout.decode()
@@ -250,7 +251,7 @@ def test_colours_are_for_terminals(environ, coloured, files):
         ["script", "-qec", f"{sys.executable} -m appliance check --config {files}/sidebard.toml", "/dev/null"],
         capture_output=True,
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", **environ},
+        env={**COVERAGE, "PATH": "/usr/bin:/bin", "TERM": "xterm", **environ},
         timeout=60,
         check=True,
     ).stdout

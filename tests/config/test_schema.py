@@ -213,7 +213,7 @@ def test_shipped_file_needs_three_keys(tmp_path: Path) -> None:
 
 def test_frozen(tmp_path: Path) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        load(tmp_path).server.workers = 1  # type: ignore[misc]
+        load(tmp_path).server.workers = 1
 
 
 # Anything at all

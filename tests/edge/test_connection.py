@@ -329,7 +329,7 @@ class TestTheServerStops:
 
 class TestABug:
     class Broken(SidebarApp):
-        name = "helpscout"  # type: ignore[misc]
+        name = "helpscout"
 
         def __init__(self) -> None:
             pass

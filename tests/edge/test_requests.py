@@ -20,7 +20,7 @@ from tests.edge.wire import Apps, Wire, make_site, split, without_date
 from tests.factory import make_app, make_snapshot, sign
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
 
-SECRETS = sorted({case.values[0]["secret"] for case in BODY_SIGNATURES})
+SECRETS = sorted({case.values[0]["secret"] for case in BODY_SIGNATURES})  # type: ignore[index]
 ALL = [pytest.param(case, id=case.id) for case in CASES]
 
 

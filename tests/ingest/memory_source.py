@@ -56,5 +56,5 @@ KIND = SourceKind(title="memory", parse=lambda address, _section: Memory(address
 if __name__ == "__main__":
     from appliance.cli import main
 
-    sources.KINDS = (*sources.KINDS, KIND)  # type: ignore[misc]
+    sources.KINDS = (*sources.KINDS, KIND)
     main()

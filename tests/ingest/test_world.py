@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def refused(content: Content, sentence: str, **more: object) -> tuple[Case, dict
     return _case(content, {"refused": sentence, **more})
 
 
-def _case(content: Content, more: dict[str, object]) -> tuple[Case, dict[str, object]]:
+def _case(content: Content, more: dict[str, Any]) -> tuple[Case, dict[str, object]]:
     own = {name: more.pop(name) for name in list(more) if name in Case.__dataclass_fields__}
     return Case(content, **own), more
 

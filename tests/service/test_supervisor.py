@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from appliance.bootstrap import certificates
 from appliance.config.schema import ConfigError, Fault
 from appliance.errors import StartError
 from appliance.observe.health import SupervisorStatus
@@ -94,7 +95,7 @@ class World:
         self.status = SharedValue(SupervisorStatus())
         self._received: SimpleNamespace | None = None
         monkeypatch.setattr(signal, "sigtimedwait", lambda _signals, _seconds: self._received)
-        monkeypatch.setattr(module.certificates, "fingerprint", lambda _settings: self.files)
+        monkeypatch.setattr(certificates, "fingerprint", lambda _settings: self.files)
         monkeypatch.setattr(module, "with_new_certificate", self._renew)
         monkeypatch.setattr(module, "format_address", str)
         nothing: Any = SimpleNamespace(read=lambda: None, flush=lambda: None, look=lambda: None)

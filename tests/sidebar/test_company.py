@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ ROWS = (
     ("dan@elsewhere.net", "Dan <b>", "One Person", "Pro", "exämple.org", "79"),
     ("eve@gmail.com", "Eve", "Eve", "Free", "gmail.com", "80"),
 )
-RULES = {"address_columns": ("email",)}
+RULES: Any = {"address_columns": ("email",)}
 
 
 @pytest.fixture
