@@ -91,7 +91,7 @@ def section(title: object, open: bool = False, count: int | None = None) -> Sect
 
 
 def toggle(title: str, inner: str, *, is_open: bool = False, count: int | None = None) -> str:
-    """Return a part that folds up, of HTML. Help Scout keeps for each agent whether it is open (is-persisted)."""
+    """Return a part that folds up, of HTML. The help desk keeps for each agent whether it is open (is-persisted)."""
     return (
         f'<div class="c-sb-section c-sb-section--toggle is-persisted{" open" if is_open else ""}">'
         f'<div class="c-sb-section__title js-sb-toggle">{title}{"" if count is None else f" ({count})"}'

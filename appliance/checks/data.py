@@ -78,7 +78,7 @@ def _read(context: CheckContext, dry_run: DryRun) -> Finding:
 def card(context: CheckContext) -> Iterator[Finding]:
     """Each card works: a template is tried on a hundred customers.
 
-    Reported are columns that it or `[app.display]` names and the data lacks, HTML that Help Scout removes, and a card
+    Reported are columns that it or `[app.display]` names and the data lacks, HTML that the help desk removes, and a card
     that shows nothing.
     """
     dry_run = context.dry_run
@@ -100,7 +100,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
 
 
 def _removed(app: App) -> Iterator[str]:
-    """Yield what Help Scout removes from an app's own card."""
+    """Yield what the help desk removes from an app's own card."""
     text = read_card(app)
     if text is not None and make_protocol(app, ()).removes_html:
         yield from sentences(str(app.card), removals_of(text))

@@ -1,4 +1,4 @@
-"""One signed request to a running service, as Help Scout would send it, and the sentence if there is no answer."""
+"""One signed request to a running service, as the help desk would send it, and the sentence if there is no answer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def target_of(url: str, context: ssl.SSLContext, connect: str = "") -> Target:
     except UrlError:
         parsed = None
     if parsed is None or "?" in parsed.path or "#" in url:
-        raise UrlError("enter the URL that Help Scout uses, such as https://support.example.com/helpscout")
+        raise UrlError("enter the URL that the help desk uses, such as https://support.example.com/sidebar")
     there = _host_and_port(connect) if connect else (parsed.host, parsed.port)
     return Target(url, parsed.host, parsed.port, parsed.path, context if parsed.is_secure else None, there)
 

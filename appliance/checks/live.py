@@ -132,7 +132,7 @@ def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], p
     if refusal is None:
         return (
             f"the answer is a {first.status} that sidebard does not send; check what answers there, or what is in"
-            " between: Help Scout's message must reach sidebard without a redirect, login or filter"
+            " between: the help desk's message must reach sidebard without a redirect, login or filter"
         )
     if refusal is Refusal.NOT_FOUND.reply:
         paths = ", ".join(app.path for app in context.settings.apps)

@@ -41,7 +41,7 @@ _DAY: Final = 86400.0
 
 
 class PreviewAnswer(msgspec.Struct, frozen=True):
-    """What Help Scout would receive, and how long it took. `html` is the card, or None for a refusal."""
+    """What the help desk would receive, and how long it took. `html` is the card, or None for a refusal."""
 
     status: int
     outcome: Outcome
@@ -50,7 +50,7 @@ class PreviewAnswer(msgspec.Struct, frozen=True):
     milliseconds: float
     html: str | None
     shown: str | None
-    """What an agent sees of it, after Help Scout has removed what it does not allow."""
+    """What an agent sees of it, after the help desk has removed what it does not allow."""
 
     faults: tuple[FaultView, ...]
     warnings: tuple[FaultView, ...]
@@ -173,7 +173,7 @@ class Session:
             said = "\n".join(self._removed())
             things = dict.fromkeys(removal.what for removal in removals)
             warnings = [
-                f"Help Scout removes {what}, which comes from a value" for what in things if f" {what}" not in said
+                f"the help desk removes {what}, which comes from a value" for what in things if f" {what}" not in said
             ]
         if is_blank:
             warnings.append("the card is empty, so agents see nothing")

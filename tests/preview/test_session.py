@@ -155,7 +155,7 @@ def test_what_a_value_brings_has_no_line(folder):
     with opened(folder) as session:
         answer = session.answer(ANN, DataState.LIVE)
     assert answer.shown == "x Ann"
-    assert [warning.what for warning in answer.warnings] == ["Help Scout removes <table>, which comes from a value"]
+    assert [warning.what for warning in answer.warnings] == ["the help desk removes <table>, which comes from a value"]
 
 
 def test_free_scout_removes_nothing(folder):

@@ -7,5 +7,6 @@ from typing import Final
 from appliance.sidebar.protocols.body_signed import BodySigned
 from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
 
+DEFAULT: Final = HelpScoutApp
 PROTOCOLS: Final[dict[str, type[BodySigned]]] = {protocol.name: protocol for protocol in (HelpScoutApp,)}
 """Every protocol by the name that `protocol` of an `[[app]]` says."""
