@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from appliance.edge.phases import ENDS, PAUSED, TRANSITIONS, Phase
+from appliance.service.fleet import State
 from tests.test_house import ROOMS
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,11 @@ def test_the_states_of_a_connection_are_the_table_of_the_code() -> None:
         phase = Phase[name]
         assert {Phase[each] for each in re.findall(r"[A-Z]+", following)} == TRANSITIONS[phase] - ENDS, name
         assert (reads == "no") is (phase in PAUSED or phase in ENDS), name
+
+
+def test_the_states_of_a_child_are_those_of_the_code() -> None:
+    states = re.findall(r"(?m)^\| `([A-Z]+)` \|", section("The states of a child"))
+    assert states == [state.name for state in State]
 
 
 def test_a_body_passes_few_modules_and_none_twice() -> None:
