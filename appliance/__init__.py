@@ -30,3 +30,4 @@ import os
 os.environ.setdefault("OPENSSL_CONF", os.path.join(os.path.dirname(os.path.abspath(__file__)), "openssl.cnf"))
 
 __version__ = "0.1.0"
+__released__ = "2026-09-01"  # this version is no older, so no correct clock shows an earlier day

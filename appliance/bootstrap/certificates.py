@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from appliance.bootstrap.state_folder import certificate_folder
+from appliance.bootstrap.state_folder import certificate_folder, state_sentence
 from appliance.config.schema import Settings
 from appliance.edge.certificate import Certificate, CertificateError
 from appliance.edge.tls import load_pairs, self_signed, self_signed_files
@@ -17,16 +17,16 @@ from appliance.observe.health import NOT_ACCEPTED, CertificateInfo
 from appliance.observe.logs import log
 from appliance.system.files import fingerprint_of
 
-MADE_HERE: Final = "made here"
+SELF_SIGNED: Final = "self-signed by sidebard"
 
-# What is told of certificates fits the note to the steward, however many there are and whatever they are for.
+# So much of the certificates fits the shared status, however many there are and whatever names they have.
 _SHOWN: Final = 10
 _NAMES: Final = 3
 _NAME_LENGTH: Final = 100
 
 
 def files_of(settings: Settings) -> tuple[Path, ...]:
-    """Give every file of a certificate or key that is read; none without TLS."""
+    """Return every file of a certificate or key that is read; none without TLS."""
     if not settings.tls.enabled:
         return ()
     return tuple(file for pair in named_pairs(settings) for file in pair) or self_signed_files(
@@ -35,48 +35,48 @@ def files_of(settings: Settings) -> tuple[Path, ...]:
 
 
 def named_pairs(settings: Settings) -> list[tuple[Path, Path]]:
-    """Give each certificate and its key that the settings name; none without TLS, or for the self-signed one."""
+    """Return each certificate that the settings name, with its key; none without TLS or for the self-signed one."""
     tls = settings.tls
     if not tls.enabled or tls.certificate is None or tls.key is None:
         return []
     return [(tls.certificate, tls.key), *((pair.certificate, pair.key) for pair in tls.more)]
 
 
-def signature(settings: Settings) -> str:
-    """Give what the files look like from outside; another one means another content."""
+def fingerprint(settings: Settings) -> str:
+    """Return the fingerprint of all files of certificates and keys; if it differs, so does their content."""
     return fingerprint_of(files_of(settings))
 
 
 def load(settings: Settings) -> tuple[ssl.SSLContext | None, tuple[CertificateInfo, ...]]:
-    """Make the TLS context that the settings ask for, and give what it serves, the one that ends first at the front.
+    """Return the TLS context that the settings ask for, and its certificates, the first to expire first.
 
-    Without TLS there is neither. Raises StartError.
+    Without TLS there are none. Raises StartError.
     """
     if not settings.tls.enabled:
         return None, ()
     now = datetime.now(UTC)
     pairs = named_pairs(settings)
-    made_here = not pairs
+    is_self_signed = not pairs
     try:
-        if made_here:
+        if is_self_signed:
             pairs = [self_signed(certificate_folder(settings), now)]
             log.warning(
                 "self_signed_certificate",
                 file=str(pairs[0][0]),
-                message=f"the certificate is made here, so {NOT_ACCEPTED}",
-                todo="name tls.certificate and tls.key",
+                message=f"the certificate is self-signed by sidebard, so {NOT_ACCEPTED}",
+                todo="set tls.certificate and tls.key",
             )
         context, certificates = load_pairs(pairs, now)
     except CertificateError as fault:
         raise StartError(str(fault)) from None
     except OSError as error:
-        raise StartError(f"{certificate_folder(settings)}: cannot be written: {error.strerror}") from None
-    if made_here:  # which has been said
-        certificates = tuple(replace(each, flaws=(), distrust=MADE_HERE) for each in certificates)
+        raise StartError(state_sentence(settings.server.state, error)) from None
+    if is_self_signed:  # which was logged above
+        certificates = tuple(replace(each, flaws=(), distrust=SELF_SIGNED) for each in certificates)
     for certificate in certificates:
         for flaw in certificate.flaws:
             log.warning("certificate_warning", file=str(certificate.file), message=flaw.sentence)
-    served = sorted(map(_describe, certificates), key=lambda one: one.ends)
+    served = sorted(map(_describe, certificates), key=lambda each: each.ends)
     return context, tuple(served[:_SHOWN])
 
 

@@ -1,7 +1,7 @@
-"""Whether the columns that `[app.display]` names are in the data: a typing error there leaves out a column in silence.
+"""Whether the columns that `[app.display]` names are in the data: with a typing error, a column is missing in the card.
 
-No config can be refused for it, since the header may change with every export. So `sidebard check` says it, and the
-service when it has new data; the card leaves out what is not there.
+The config is valid all the same, since the header may change with every export. So `sidebard check` reports it, and the
+service when it has new data; the card omits what is missing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from appliance.customers.snapshot import Relation
 
 
 class Tables(Protocol):
-    """The columns of the customers and of their related tables: a snapshot's facts, or a trial import."""
+    """The columns of the customers and of their related tables: a snapshot's metadata, or a dry run."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The customers'."""
+        """The customers' columns."""
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -33,7 +33,7 @@ class Tables(Protocol):
 
 
 def column_faults(settings: Settings, facts: Tables) -> tuple[Fault, ...]:
-    """Give every name in the apps' `[app.display]` that is no column of the data, with its line and what is near."""
+    """Return every name in the apps' `[app.display]` that is not a column, with its line and a suggestion."""
     tables = {relation.name: Columns(relation.columns) for relation in facts.relations}
     columns = {"": Columns(facts.columns), **tables}
     known = [*facts.columns, *tables, *(f"{table}.{name}" for table in tables for name in tables[table].names)]
@@ -43,15 +43,17 @@ def column_faults(settings: Settings, facts: Tables) -> tuple[Fault, ...]:
         for path, table, name in _names(app, list(tables)):
             if columns[table].find_index(name) is None:
                 near = difflib.get_close_matches(f"{table}.{name}" if table else name, known, 1)
-                todo = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
+                todo = f'did you mean "{near[0]}"?' if near else f"the columns are {', '.join(known)}"
                 whose = f"[related.{table}]" if table else "the customers"
-                missing.append((path, Fault(None, None, dotted(path), f'"{name}" is no column of {whose}', None, todo)))
+                missing.append(
+                    (path, Fault(None, None, dotted(path), f'"{name}" is not a column of {whose}', None, todo))
+                )
         faults += with_line_numbers(app.file, missing)
     return tuple(faults)
 
 
 def _names(app: App, tables: list[str]) -> Iterator[tuple[KeyPath, str, str]]:
-    """Give every column that an app's display names: where, of which related table ("" for the customers), and it."""
+    """Yield every column that an app's display names: where, its related table ("" for the customers), and its name."""
     display, above = app.display, ("app", app.index, "display")
     named: list[tuple[KeyPath, str]] = [((*above, "columns", at), name) for at, name in enumerate(display.columns)]
     named += [((*above, "titles", name), name) for name, _ in display.titles]

@@ -1,4 +1,4 @@
-"""All that the processes are made of, put together and checked before any of it is used."""
+"""A deployment: everything that the processes are made of, built and checked before any of it is used."""
 
 from __future__ import annotations
 
@@ -25,91 +25,97 @@ from appliance.system.privileges import as_owner
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Setup:
-    """One state of the config and the certificates; the children that were made by it are of this setup."""
+class Deployment:
+    """One state of the config, its secrets, cards and certificates. Each worker and steward is of one deployment."""
 
     settings: Settings
-    plan: ImportSpec
+    import_spec: ImportSpec
     mounts: tuple[Mount, ...]
-    context: ssl.SSLContext | None
-    certificate: str  # what its files looked like
-    served: tuple[CertificateInfo, ...]  # the certificates in use, the one that ends first at the front
+    tls_context: ssl.SSLContext | None
+    certificate_fingerprint: str
+    certificates: tuple[CertificateInfo, ...]  # the first to expire first
     counters: SharedCounters
     log_key: bytes
 
     @property
     def workers(self) -> int:
-        """How many workers there should be."""
+        """The number of workers."""
         return worker_count(self.settings)
 
-    def data(self) -> SnapshotMetadata | None:
-        """Give the facts of the newest snapshot, if there is one to answer from."""
-        return newest(snapshot_folder(self.settings), self.plan.digest())
+    def snapshot_metadata(self) -> SnapshotMetadata | None:
+        """Return the metadata of the newest snapshot that was made by this import specification, or None."""
+        return newest(snapshot_folder(self.settings), self.import_spec.digest())
 
 
 def worker_count(settings: Settings) -> int:
-    """Give how many workers the settings ask for: by default one for each CPU that this process may use."""
+    """Return the number of workers: by default one for each CPU that this process may use."""
     return settings.server.workers or len(os.sched_getaffinity(0))
 
 
-def make_setup(
+def make_deployment(
     settings: Settings,
     environ: Mapping[str, str],
-    before: Setup | None = None,
+    previous: Deployment | None = None,
     owner: pwd.struct_passwd | None = None,
-) -> Setup:
-    """Put together what `settings` say. What is as it was `before` is kept: counters, and the keys of TLS tickets.
+) -> Deployment:
+    """Make a deployment of these settings. From the `previous` one it keeps the counters and the keys of TLS tickets.
 
-    What lies in the state folder, and the audit trail, are made and opened as `owner`, if this is still root.
+    What is in the state folder, and the audit trail, are made and opened as `owner`, if this is still root.
     Raises ConfigError, StartError, and OSError if there is no memory for the counters.
     """
-    if before is not None:
-        settings = _keep_what_is_fixed(settings, before.settings)
+    if previous is not None:
+        settings = _with_fixed_settings(settings, previous.settings)
     if owner is not None:
         load_libraries(datetime.now(UTC))
     with as_owner(owner):
-        log_key = prepare_state(settings, before.log_key if before is not None else b"")
+        log_key = prepare_state(settings, previous.log_key if previous is not None else b"")
         prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
     shape = (tuple(mount.app.name for mount in mounts), worker_count(settings))
-    certificate = certificates.signature(settings)
-    if before is not None and before.certificate == certificate and before.settings.tls == settings.tls:
-        context, served = before.context, before.served
+    counters = previous.counters if previous is not None else None
+    fingerprint = certificates.fingerprint(settings)
+    if (
+        previous is not None
+        and previous.certificate_fingerprint == fingerprint
+        and previous.settings.tls == settings.tls
+    ):
+        context, loaded = previous.tls_context, previous.certificates
     else:
         with as_owner(owner if not certificates.named_pairs(settings) else None):
-            context, served = certificates.load(settings)
-        certificate = certificate if before is not None else certificates.signature(settings)
-    return Setup(
+            context, loaded = certificates.load(settings)
+        fingerprint = fingerprint if previous is not None else certificates.fingerprint(settings)
+    return Deployment(
         settings=settings,
-        plan=import_spec_of(settings),
+        import_spec=import_spec_of(settings),
         mounts=mounts,
-        context=context,
-        certificate=certificate,
-        served=served,
-        counters=before.counters if before is not None and before.counters.shape == shape else SharedCounters(*shape),
+        tls_context=context,
+        certificate_fingerprint=fingerprint,
+        certificates=loaded,
+        counters=counters if counters is not None and counters.shape == shape else SharedCounters(*shape),
         log_key=log_key,
     )
 
 
-def with_new_certificate(setup: Setup) -> Setup:
-    """Give the same with the certificates as they are now. Raises StartError if they cannot be used."""
-    seen = certificates.signature(setup.settings)  # before they are read: what changes meanwhile is seen again
-    context, served = certificates.load(setup.settings)
-    if not certificates.named_pairs(setup.settings):
-        seen = certificates.signature(setup.settings)  # the self-signed one was made just now, if it was gone
-    return replace(setup, context=context, certificate=seen, served=served)
+def with_new_certificate(deployment: Deployment) -> Deployment:
+    """Return the deployment with the certificates that are in the files now. Raises StartError if they are unusable."""
+    settings = deployment.settings
+    fingerprint = certificates.fingerprint(settings)  # first: a change while they are read is seen at the next poll
+    context, loaded = certificates.load(settings)
+    if not certificates.named_pairs(settings):
+        fingerprint = certificates.fingerprint(settings)  # the self-signed one, if it was missing, was made just now
+    return replace(deployment, tls_context=context, certificate_fingerprint=fingerprint, certificates=loaded)
 
 
-def _keep_what_is_fixed(settings: Settings, before: Settings) -> Settings:
-    """Give the settings with what only a restart can change as it was, and say what that is."""
-    new, old = settings.server, before.server
+def _with_fixed_settings(settings: Settings, previous: Settings) -> Settings:
+    """Return the settings with those of `previous` that only a restart can change, and log which of them differ."""
+    new, old = settings.server, previous.server
     fixed = {
         "server.listen": new.listen != old.listen,
         "server.state": new.state != old.state,
         "server.user": new.user != old.user,
-        "admin.listen": settings.admin != before.admin,
+        "admin.listen": settings.admin != previous.admin,
     }
     if any(fixed.values()):
         log.warning("needs_restart", keys=[key for key, changed in fixed.items() if changed])
     server = replace(new, listen=old.listen, state=old.state, user=old.user)
-    return replace(settings, server=server, admin=before.admin)
+    return replace(settings, server=server, admin=previous.admin)

@@ -1,11 +1,12 @@
-"""The listening sockets: passed by systemd, or opened here; made once and kept for the life of the service."""
+"""The listening sockets: passed by systemd, or opened here, once, for the life of the service."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,25 +26,25 @@ _NOT_SERVED: Final = "http"
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """What is listened on, for the public and for the admin pages."""
+    """The listening sockets of the public port and of the admin pages."""
 
     public: tuple[socket.socket, ...]
     admin: tuple[socket.socket, ...]
 
     def close(self) -> None:
-        """Close this process's hold on all of them."""
-        for opened in (*self.public, *self.admin):
-            opened.close()
+        """Close them in this process."""
+        for each in (*self.public, *self.admin):
+            each.close()
 
 
 def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
-    """Take what systemd passed, and open what it did not. Raises StartError."""
+    """Return the sockets that systemd passed; open those that it did not. Raises StartError."""
     passed = _passed(settings, environ)
     public = [one for name, one in passed if name not in (_ADMIN, _NOT_SERVED)]
     admin = [one for name, one in passed if name == _ADMIN]
     for name, one in passed:
         if name == _NOT_SERVED:
-            log.warning("socket_not_served", name=name, todo="leave its socket unit out")
+            log.warning("socket_not_served", name=name, todo="disable the unit of this socket")
             one.close()
     try:
         if not public:
@@ -58,7 +59,7 @@ def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
 
 
 def _bind_admin(settings: Settings, endpoint: Endpoint) -> list[socket.socket]:
-    """Open the sockets of the admin pages. Raises StartError, except without a config: there is no key to change."""
+    """Open the sockets of the admin pages. Raises StartError, but not without a config, where no key can be changed."""
     try:
         return _bind([endpoint], "admin.listen", 0o600)
     except StartError as fault:
@@ -68,8 +69,8 @@ def _bind_admin(settings: Settings, endpoint: Endpoint) -> list[socket.socket]:
         return []
 
 
-def address_of(listening: socket.socket) -> str:
-    """Give where a socket listens, in words."""
+def format_address(listening: socket.socket) -> str:
+    """Return the address of a listening socket, as text."""
     name = listening.getsockname()
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
@@ -81,21 +82,22 @@ def _passed(settings: Settings, environ: Mapping[str, str]) -> list[tuple[str, s
         passed = passed_sockets(environ)
         listening = [one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for _, one in passed]
     except (OSError, ValueError) as error:
-        raise StartError(f"what systemd passed cannot be listened on: {error}; look at the socket unit") from None
+        raise StartError(f"the sockets that systemd passed cannot be used: {error}; correct the socket unit") from None
     for (name, one), listens in zip(passed, listening, strict=True):
         if not listens:
-            raise StartError(
-                f"the socket {name!r} that systemd passed does not listen; write ListenStream= in its unit"
-            )
-        # The config's own check looks at server.listen, which is not used then.
+            raise StartError(f"the socket {name!r} that systemd passed does not listen; use ListenStream= in its unit")
+        # The config's own check is of server.listen, which is not used then.
         if (name == _ADMIN or not settings.tls.enabled) and not is_local(one):
             why = "the admin pages have no password" if name == _ADMIN else "tls.enabled is false"
-            raise StartError(f"{address_of(one)}, from systemd, can be reached from outside, and {why}")
+            raise StartError(
+                f"{format_address(one)}, passed by systemd, is reachable from other machines, and {why};"
+                " correct ListenStream= in its unit"
+            )
     return passed
 
 
 def is_local(listening: socket.socket) -> bool:
-    """Whether only this machine can reach a socket: then all its clients may have one address."""
+    """Return whether only this machine can reach a socket; all its clients may then have one address."""
     name = listening.getsockname()
     return not isinstance(name, tuple) or ipaddress.ip_address(name[0].partition("%")[0]).is_loopback
 
@@ -113,7 +115,7 @@ def _bind(endpoints: Sequence[Endpoint], key: str, mode: int) -> list[socket.soc
             for opened in sockets:
                 opened.close()
             why = os.strerror(error.errno or 0)
-            raise StartError(f"{endpoint}: cannot listen there: {why}; {todo_for(error, key)}") from None
+            raise StartError(f"{endpoint}: cannot listen: {why}; {bind_hint(error, key)}") from None
     return sockets
 
 
@@ -126,23 +128,22 @@ def _bind_tcp(endpoint: Endpoint) -> socket.socket:
 
 
 def _bind_unix(file: Path, mode: int) -> socket.socket:
-    # Tornado takes the place of any socket file; one that somebody still listens on is in use, as a port would be.
+    # Tornado replaces any socket file; one on which a process still listens is in use, as a port would be.
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
-        _refused_by_nobody(lambda: probe.connect(str(file)))
+        try:
+            probe.connect(str(file))
+        except OSError:
+            pass
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     return bind_unix_socket(str(file), mode=mode, backlog=_BACKLOG)
 
 
-def _refused_by_nobody(connect: Callable[[], None]) -> None:
-    try:
-        connect()
-    except OSError:
-        return
-    raise OSError(98, os.strerror(98))  # EADDRINUSE
-
-
-def todo_for(error: OSError, key: str) -> str:
-    """Say what to do when an address that the setting `key` names cannot be listened on."""
+def bind_hint(error: OSError, key: str) -> str:
+    """Return what to do if `key`, a key of the config, has an address on which nothing can listen."""
     if isinstance(error, PermissionError):
-        return "ports below 1024 need systemd's socket, or root"
-    return f"choose another with {key}, or stop what is listening"
+        return "ports below 1024 need a socket unit of systemd, or root"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"set {key} to an address of this machine"
+    return f"set {key} to another address, or stop the process that listens there"

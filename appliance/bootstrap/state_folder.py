@@ -1,4 +1,4 @@
-"""The state folder: where things lie in it, who owns it, and the key of the log's hashes."""
+"""The state folder: what is where in it, who owns it, and the key of the log's hashes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from typing import Final
 from appliance.config.schema import Server, Settings
 from appliance.errors import StartError
 from appliance.observe.logs import log
-from appliance.system.privileges import become, file_user, hand_over
+from appliance.system.files import write_atomically
+from appliance.system.privileges import drop_privileges, file_user, hand_over
 
+_LOG_KEY: Final = "log.key"
 _LOG_KEY_BYTES: Final = 32
 
 
 def snapshot_folder(settings: Settings) -> Path:
-    """Give where the snapshots are kept."""
+    """Return the folder of the snapshots."""
     return settings.server.state / "customers"
 
 
 def certificate_folder(settings: Settings) -> Path:
-    """Give where the self-signed certificate is kept."""
+    """Return the folder of the self-signed certificate."""
     return settings.server.state / "self-signed"
 
 
 def become_owner(server: Server) -> None:
-    """Become who owns the state folder, if this is root and that is another: for an import by hand.
+    """Become the owner of the state folder, if this is root and the owner is not: for `sidebard import`.
 
     Raises StartError.
     """
@@ -36,12 +38,12 @@ def become_owner(server: Server) -> None:
     if user is None:
         return
     if server.user:
-        give(user, server.state, None)
-    become(user)
+        hand_over_state(user, server.state, None)
+    drop_privileges(user)
 
 
-def give(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
-    """Hand over, as `hand_over` does. Raises StartError."""
+def hand_over_state(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
+    """Make this user the owner, as `privileges.hand_over` does. Raises StartError."""
     try:
         hand_over(user, state, trail)
     except OSError as error:
@@ -49,53 +51,66 @@ def give(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
 
 
 def prepare_state(settings: Settings, known: bytes = b"") -> bytes:
-    """Make the state folder and the key of the log's hashes, if they are not there; give the key.
+    """Make the state folder and the key of the log's hashes, if they are missing; return the key.
 
     The key is kept, so that a customer has the same hash in every line that this installation ever writes. `known` is
-    the key in use: should somebody have removed it while the service runs, it is put back.
+    the key in use: should the file be removed or damaged while the service runs, it is put back.
     Raises StartError.
     """
     state = settings.server.state
-    file = state / "log.key"
     try:
         try:
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-        key = _read_log_key(file)
-        if not key:
-            _write_log_key(file, known or secrets.token_bytes(_LOG_KEY_BYTES))
-            if known:
-                log.warning("log_key_restored", file=str(file), why="it was removed; customers keep their hashes")
-            key = _read_log_key(file)
+        if known:
+            return _restore_log_key(state, known)
+        key = read_log_key(state)
+        if key is None:
+            key = secrets.token_bytes(_LOG_KEY_BYTES)
+            write_atomically(state / _LOG_KEY, key)
     except OSError as error:
         raise StartError(state_sentence(state, error)) from None
     return key
 
 
-def _read_log_key(file: Path) -> bytes:
+def read_log_key(state: Path) -> bytes | None:
+    """Return the key of the log's hashes, or None if none was made yet.
+
+    Raises StartError if the file does not hold a whole key, and OSError. With an empty key the log's hashes would be
+    ones that anybody can compute.
+    """
+    file = state / _LOG_KEY
     try:
-        return file.read_bytes()[:64]
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block
     except FileNotFoundError:
-        return b""
+        return None
+    with open(descriptor, "rb") as binary:
+        key = binary.read(_LOG_KEY_BYTES + 1)
+    if len(key) != _LOG_KEY_BYTES:
+        size = f"{len(key)} bytes" if len(key) < _LOG_KEY_BYTES else "more"
+        raise StartError(
+            f"{file}: the key of the hashes in the log is damaged: it has {size} instead of {_LOG_KEY_BYTES} bytes;"
+            " restore it from a backup, or remove it: then a new key is made, and every customer gets another hash"
+        )
+    return key
 
 
-def _write_log_key(file: Path, key: bytes) -> None:
-    """Write it whole or not at all: a full disk must not leave an empty one, which would hash without a key."""
-    unfinished = file.with_name(f"log.key.{os.getpid()}.tmp")
+def _restore_log_key(state: Path, known: bytes) -> bytes:
+    """Return the key of the file, after writing the `known` one if there is none or it is damaged."""
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as binary:
-            binary.write(key)
-            binary.flush()
-            os.fsync(descriptor)
-        unfinished.rename(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        key, what = read_log_key(state), "removed"
+    except StartError:
+        key, what = None, "damaged"
+    if key is None:
+        key = known
+        write_atomically(state / _LOG_KEY, key)
+        log.warning("log_key_restored", file=str(state / _LOG_KEY), why=f"it was {what}; customers keep their hashes")
+    return key
 
 
 def state_fault(settings: Settings) -> str:
-    """Say why the state folder cannot be written, "" if it can; what is not there can be made."""
+    """Return why the state folder cannot be written, or "" if it can; what is missing can be made."""
     state = settings.server.state
     try:
         for folder in (state, snapshot_folder(settings)):
@@ -118,8 +133,8 @@ def _check_writable(folder: Path) -> None:
 
 
 def state_sentence(folder: Path, error: OSError) -> str:
-    """Say that the state folder cannot be used, and what to do."""
+    """Return a sentence: the state folder cannot be used, why, and what to do."""
     return (
         f"{folder}: the state folder cannot be used: {error.strerror};"
-        " name another in server.state, or correct its owner"
+        " set server.state to another folder, or correct its owner"
     )

@@ -13,7 +13,7 @@ from appliance.config.files import read_secrets
 from appliance.config.schema import ConfigError
 from appliance.config.secret_source import SecretSource
 from appliance.sidebar.protocols.secret_shapes import odd_shapes
-from appliance.system.privileges import entry_of
+from appliance.system.privileges import user_entry
 
 
 @check(CONFIG)
@@ -22,7 +22,7 @@ def config(context: CheckContext) -> Iterator[Finding]:
     yield ok(str(context.settings.file or "given by flags"))
     user = context.settings.server.user
     if user and os.geteuid() == 0:
-        entry_of(user)  # raises what the start would raise
+        user_entry(user)  # raises what the start would raise
     if context.file_user is not None:
         why = "server.user" if user else "owner of the state folder"
         yield ok(f"checking file access as user {context.file_user.pw_name} ({why})")

@@ -9,20 +9,18 @@ import resource
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
-from appliance.bootstrap.state_folder import state_sentence
+from appliance import __released__
+from appliance.bootstrap.state_folder import read_log_key, state_sentence
 from appliance.checks.context import CheckContext, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import check
 from appliance.errors import StartError
 from appliance.ingest import resources
 from appliance.system.privileges import as_owner, can_give
-
-_RELEASED: Final = 2026
-"""The year in which this version was built: a correct clock shows no earlier one."""
 
 _AHEAD: Final = 60.0
 _PROBE_BYTES: Final = 4096
@@ -86,6 +84,7 @@ def _write_and_read(folder: Path) -> Finding:
         return fault(state_sentence(folder, error))
     if read != written:
         return fault(f"{folder}: data written there could not be read back; check the disk")
+    read_log_key(folder)  # raises what is wrong with it
     return ok(f"{folder}: written, synced, read back")
 
 
@@ -107,7 +106,7 @@ def space(context: CheckContext) -> Iterator[Finding]:
     state = context.settings.server.state
     try:
         folder = existing(state)
-        resources.check_room(context.plan, folder)
+        resources.check_room(context.spec, folder)
     except OSError as error:
         raise StartError(state_sentence(state, error)) from None
     yield ok(f"{folder}: enough space for an import")
@@ -118,7 +117,7 @@ def clock(context: CheckContext) -> Iterator[Finding]:
     """The clock is not earlier than this build, and no state file is from the future."""
     now = datetime.fromtimestamp(context.now, UTC)
     late = [file for file, changed in _state_files(context) if changed > context.now + _AHEAD]
-    if now.year < _RELEASED:
+    if now.date() < date.fromisoformat(__released__):
         yield fault(f"the system clock says {now:%Y-%m-%d}, earlier than this build; set the clock (timedatectl)")
     elif late:
         yield warning(f"{late[0]} has a modification time in the future; was the clock set back? (timedatectl)")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from appliance.bootstrap.sockets import todo_for
+from appliance.bootstrap.sockets import bind_hint
 from appliance.checks.context import CheckContext, existing
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import check
@@ -60,10 +60,10 @@ def _tcp(endpoint: Endpoint, key: str) -> Finding:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind((endpoint.host, endpoint.port))
     except PermissionError:
-        return not_checked(f"{endpoint}: {todo_for(PermissionError(), key)}; this user cannot try it")
+        return not_checked(f"{endpoint}: {bind_hint(PermissionError(), key)}; this user cannot try it")
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        return fault(f"{endpoint}: cannot listen there: {reason}; {todo_for(error, key)}")
+        return fault(f"{endpoint}: cannot listen: {reason}; {bind_hint(error, key)}")
     return ok(f"{endpoint} is free")
 
 

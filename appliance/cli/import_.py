@@ -18,7 +18,7 @@ from appliance.cli import common, counted
 from appliance.errors import FAILURE
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, ImportSpec, Report
-from appliance.service.importing import limit
+from appliance.service.import_child import limit
 
 _MANY: Final = 100_000
 

@@ -19,7 +19,8 @@ from appliance.config.schema import ConfigError, Settings, with_overrides
 from appliance.errors import INTERNAL_ERROR, SidebardError
 from appliance.observe import hooks, logs
 from appliance.observe.writer import Writer
-from appliance.service.supervisor import Supervisor, block_signals
+from appliance.service.startup import serve
+from appliance.service.supervisor import block_signals
 from appliance.system import raw_output
 from appliance.system.frozen import as_child_of_bootloader
 
@@ -58,7 +59,7 @@ def command(
     hint = f"to see everything that is wrong, run {shlex.join(command_line)}" if customers is None else ""
     try:
         with as_child_of_bootloader(os.environ), raw_output.captured(time.monotonic) as raw:
-            Supervisor(read, os.environ, writer, raw, _check_start, terminal=terminal).run()
+            serve(read, os.environ, writer, raw, _check_start, terminal=terminal)
     except SidebardError as error:
         _report(error, hint)
         raise click.exceptions.Exit(error.exit_code) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from typing import Any, Final
 from appliance.edge import pem
 from appliance.edge.certificate import Certificate, CertificateError, judge, read_chain, read_pem
 from appliance.edge.trust import Verdict, verify
+from appliance.system.files import write_atomically
 
 # Mozilla's "intermediate" minus what an ECDHE-only server has no use for; TLS 1.3's suites are always on.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -120,8 +120,9 @@ def self_signed(folder: Path, now: datetime) -> tuple[Path, Path]:
     if not _lasts(certificate, now) or not key.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificate_pem, key_pem = _make(now)
-        _write(key, key_pem)
-        _write(certificate, certificate_pem)
+        certificate.unlink(missing_ok=True)  # a crash leaves no certificate with the key of another
+        write_atomically(key, key_pem)
+        write_atomically(certificate, certificate_pem)
     return certificate, key
 
 
@@ -168,15 +169,3 @@ def _make(now: datetime) -> tuple[bytes, bytes]:
         certificate.public_bytes(serialization.Encoding.PEM),
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write beside and rename, so that nobody ever reads half a key; readable by the owner alone."""
-    beside = file.with_name(file.name + ".tmp")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as binary:
-        binary.write(content)
-        binary.flush()
-        os.fsync(descriptor)
-    beside.rename(file)

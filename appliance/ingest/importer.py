@@ -12,6 +12,7 @@ An import that is killed before it publishes leaves a NUMBER.tmp, which the next
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -23,11 +24,12 @@ from appliance.customers import snapshot, snapshot_store
 from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
 from appliance.ingest import marks, resources, validation
 from appliance.ingest.fingerprint import fingerprint, versions
-from appliance.ingest.locked_folder import create_exclusively, locked, sync
+from appliance.ingest.locked_folder import locked
 from appliance.ingest.snapshot_builder import Builder
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.spec import ImportRefused, ImportSpec, Report
 from appliance.ingest.stats import ImportStats
+from appliance.system.files import open_private, sync
 
 KEEP: Final = 2
 """Generations kept: the newest, and the one that a worker may still be reading."""
@@ -94,7 +96,7 @@ def _build(running: Import) -> None:
     before = fingerprint(spec)
     marks.check(spec)
     resources.check_room(spec, folder)
-    create_exclusively(running.unfinished)
+    os.close(open_private(running.unfinished, os.O_WRONLY | os.O_EXCL))
     since = versions(spec, _newest_of_any_spec(folder), running.clock())
     Builder(spec, running.unfinished, running.stats, running.progress).build(since, before)
     if fingerprint(spec) != before:

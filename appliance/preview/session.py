@@ -32,7 +32,7 @@ from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.preview.customer_search import CustomerMatch, search
 from appliance.preview.examples import DataState, Example, examples, message
 from appliance.preview.fault_view import FaultView, view_fault
-from appliance.service.importing import Failed, ImportChild, Result
+from appliance.service.import_child import ImportChild, ImportFailed, ImportResult
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import HelpDesk, Message
 from appliance.system.files import fingerprint_of
@@ -296,8 +296,8 @@ class Session:
         self._imported = wanted
         return True
 
-    def _use_import(self, result: Result) -> None:
-        if isinstance(result, Failed):
+    def _use_import(self, result: ImportResult) -> None:
+        if isinstance(result, ImportFailed):
             sentences = [result.sentence, *map(str, result.bad)]
             self._data_faults = tuple(view_fault(sentence, None) for sentence in sentences)
             return

@@ -1,7 +1,38 @@
-"""The supervisor's children: started, watched, replaced and ended; always on the way to what they should be."""
+"""The supervisor's child processes: started, watched, replaced and ended, until they are what is wanted.
+
+`reconcile` compares what runs with what is wanted: as many ready workers as a deployment has, and one steward. It does
+what can be done now and waits for nothing; called again and again, it gets there. A child is in one of these states:
+
+    STARTING   forked; it has not reported that it is ready
+    READY      it does its work: a worker accepts connections, a steward answers the admin pages
+    STUCK      it showed no sign of life for too long, and was sent SIGKILL
+    STOPPING   it is no longer wanted and was sent SIGTERM; SIGKILL follows at its deadline
+
+    event                              STARTING   READY      STUCK      STOPPING
+    its row says that it is ready      READY      -          -          -
+    heartbeats stop (heartbeat.py)     STUCK      STUCK      -          -
+    it is no longer wanted             STOPPING   STOPPING   STOPPING   STOPPING, its deadline sooner
+    it exits                           removed    removed    removed    removed
+
+A worker of another deployment is stopped only while enough others are ready without it. So workers are replaced one by
+one, and each new one is ready before an old one stops to accept; both have a row in the shared memory until then.
+There is never a second steward: it alone writes the state folder, so the next one starts when the last one has ended.
+
+What follows when a child exits, unless it was STOPPING or all are ending:
+
+    a worker that was ready        it is replaced, at once or after a short pause (backoff.py)
+    a worker that never was        it is replaced, after a longer pause each time. If no worker of its deployment ever
+                                   was ready, that is a `failed_startup`: the supervisor gives that deployment up
+    a steward                      it is replaced; `steward_failed` ends the supervisor's wait for the first import
+    any, with exit code 0          it is replaced without a word: somebody else sent it SIGTERM
+    fork() fails                   those that run go on; it is tried again each second, logged once, and in /healthz
+
+If the supervisor itself dies, in whatever way, the kernel kills its children (fork.py).
+"""
 
 from __future__ import annotations
 
+import enum
 import math
 import os
 import signal
@@ -9,116 +40,139 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from appliance.bootstrap.deployment import Setup
+from appliance.bootstrap.deployment import Deployment
 from appliance.observe.logs import log
 from appliance.observe.shared_counters import ChildRow
 from appliance.service.backoff import Backoff
+from appliance.service.child_context import ChildKind
 from appliance.service.heartbeat import Heartbeat
-from appliance.system.fork import start_sentence
+from appliance.system.fork import fork_failure
+
+WORKER: Final = ChildKind.WORKER
+STEWARD: Final = ChildKind.STEWARD
 
 _GRACE: Final = 2.0
-"""Seconds that a child may take to end, after it was told to and besides what its requests may take."""
+"""Seconds that a child may take to end after SIGTERM, besides what its requests may take."""
 
-WORKER: Final = "worker"
-STEWARD: Final = "steward"
+Start = Callable[[ChildKind, Deployment, ChildRow], int]
+"""Forks a child of a deployment, which reports in the row, and returns its pid. Raises OSError."""
 
-Start = Callable[[str, Setup, ChildRow], int]
-"""Forks a child of a kind, of a setup, that counts in a row; gives its pid. Raises OSError."""
+
+class State(enum.Enum):
+    """The state of a child; the table above has the transitions."""
+
+    STARTING = enum.auto()
+    READY = enum.auto()
+    STUCK = enum.auto()
+    STOPPING = enum.auto()
 
 
 @dataclass(slots=True, eq=False)
 class Child:
     """One child process."""
 
-    kind: str
+    kind: ChildKind
     pid: int
-    setup: Setup
+    deployment: Deployment
     row: ChildRow
     heartbeat: Heartbeat
     started: float
-    ready: bool = False
-    stuck: bool = False  # and killed for it
-    killed_at: float | None = None  # when it is killed if it has not ended; None while it should run
+    state: State = State.STARTING
+    was_ready: bool = False
+    deadline: float = math.inf  # of a STOPPING one: when it is sent SIGKILL
 
 
 class Fleet:
-    """As many ready workers as a setup wants, and one steward.
-
-    `turn` does what can be done now and waits for nothing; called again and again, it gets there. A worker is told to
-    end only once the one in its place answers.
-    """
+    """The child processes."""
 
     def __init__(self, start: Start, timer: Callable[[], float], stuck_after: float) -> None:
-        """`timer` gives seconds; a child without a beat for `stuck_after` of them is killed."""
+        """`timer` returns seconds; a child without a heartbeat for `stuck_after` of them is killed."""
         self._start = start
         self._timer = timer
         self._stuck_after = stuck_after
         self._children: dict[int, Child] = {}
-        self._backoff = {kind: Backoff(timer) for kind in (WORKER, STEWARD)}
+        self._backoff = {kind: Backoff(timer) for kind in ChildKind}
         self._ending = False
-        self._proven: Setup | None = None
-        self.workers_of: Setup | None = None
-        """What workers should be of; None: there should be none yet."""
-        self.steward_of: Setup | None = None
-        """What the steward should be of."""
-        self.stillborn: Setup | None = None
-        """The setup of a worker that died before it was ready, when no worker of that setup ever was; else None."""
+        self._proven: Deployment | None = None  # the last one of which a worker was ready
+        self._desired_workers: Deployment | None = None
+        self._desired_steward: Deployment | None = None
+        self.failed_startup: Deployment | None = None
+        """The deployment being rolled out, if a worker of it exited at startup and none was ever ready."""
         self.steward_failed = False
-        """Whether a steward died before it had looked at the data."""
+        """Whether a steward exited since the last deployment was prepared."""
         self.start_fault = ""
-        """Why a child that should be there cannot be started; "" if none is missing for that."""
-        self.restarts = dict.fromkeys((WORKER, STEWARD), 0)
+        """Why a child that is wanted cannot be started; "" if none is missing for that reason."""
+        self.restarts = dict.fromkeys(ChildKind, 0)
+
+    # What is wanted
+
+    def prepare(self, deployment: Deployment) -> None:
+        """Want the steward of this deployment; the workers stay."""
+        self._desired_steward = deployment
+        self.steward_failed = False
+        self.failed_startup = None
+
+    def roll_out(self, deployment: Deployment) -> None:
+        """Want the workers of this deployment."""
+        self._desired_workers = deployment
+
+    def roll_back(self, deployment: Deployment | None) -> None:
+        """Want the workers and the steward of this deployment again."""
+        self._desired_steward = self._desired_workers = deployment
+
+    def end(self) -> None:
+        """Tell every child to finish, and start none from now on. The second time: to end at once."""
+        self._ending = True
+        for child in self._children.values():
+            self._terminate(child)
+
+    # What is there
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether every child has ended."""
         return not self._children
 
     @property
-    def complete(self) -> bool:
-        """Whether all workers that should be are ready, and no other accepts connections."""
-        accepting = [child for child in self._children.values() if child.kind == WORKER and child.row.status.ready]
-        return self.workers_of is not None and len(self._serving()) == self.workers_of.workers == len(accepting)
+    def is_complete(self) -> bool:
+        """Whether all wanted workers are ready, and no other worker accepts connections."""
+        wanted = self._desired_workers
+        accepting = [child for child in self._children.values() if child.kind is WORKER and child.row.status.ready]
+        return wanted is not None and len(self._serving()) == wanted.workers == len(accepting)
 
     @property
-    def settled(self) -> bool:
-        """Whether the steward that should be has looked at the data, and imported it if need be and possible."""
+    def initial_import_done(self) -> bool:
+        """Whether the wanted steward has read the source once, successfully or not, or did not have to."""
         return any(
             child.row.status.initial_import_done
             for child in self._running(STEWARD)
-            if _same(STEWARD, child.setup, self.steward_of)
+            if _has_same_steward(child.deployment, self._desired_steward)
         )
 
-    def turn(self) -> None:
-        """Take note of what became of the children, and start and end what the setups now want."""
-        self._reap()
-        self._look()
-        if not self._ending:
-            self._stop_surplus()
-            self._fill()
+    def _running(self, kind: ChildKind = WORKER) -> list[Child]:
+        """Return the children of a kind that were not told to stop."""
+        return [child for child in self._children.values() if child.kind is kind and child.state is not State.STOPPING]
 
-    def end(self) -> None:
-        """Tell every child to finish and end, and start none from now on. A second time: to end at once."""
-        self._ending = True
-        for child in self._children.values():
-            self._tell_to_end(child)
+    def _serving(self) -> list[Child]:
+        """Return the ready workers of the wanted deployment; a stuck one counts until it is gone."""
+        return [child for child in self._running() if child.was_ready and child.deployment is self._desired_workers]
+
+    # From what is there to what is wanted
+
+    def reconcile(self) -> None:
+        """Record what became of the children; start and stop what has to be."""
+        self._reap()
+        self._poll()
+        if not self._ending:
+            self._stop_obsolete()
+            self._start_missing()
 
     def kill(self) -> None:
-        """End every child now, and wait for it. Does nothing when there is none."""
+        """Kill every child, and wait until it has ended. Does nothing when there is none."""
         for pid in list(self._children):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         self._children.clear()
-
-    def _running(self, kind: str = WORKER) -> list[Child]:
-        """Give the children of a kind that were not told to end."""
-        return [child for child in self._children.values() if child.kind == kind and child.killed_at is None]
-
-    def _serving(self) -> list[Child]:
-        """Give the ready workers of the setup that is wanted."""
-        return [child for child in self._running() if child.ready and child.setup is self.workers_of]
-
-    # What happened
 
     def _reap(self) -> None:
         while self._children:
@@ -127,110 +181,129 @@ class Fleet:
                 return
             child = self._children.pop(pid, None)
             if child is None:
-                continue  # as process 1 of a container one inherits other people's children
-            child.ready |= child.row.status.ready  # it may have been ready and dead since the last look
+                continue  # process 1 of a container inherits other processes' children
+            child.was_ready |= child.row.status.ready  # it may have become ready since the last poll
             if lost := child.row.counters.trail_waiting:
                 child.row.counters.trail_lost(lost)
                 log.error("trail_lines_lost", count=lost, why="the worker ended before they were written")
             child.row.reset_gauges()
-            if child.killed_at is None:
-                self._mourn(child, os.waitstatus_to_exitcode(status))
+            if child.state is not State.STOPPING:
+                self._handle_exit(child, os.waitstatus_to_exitcode(status))
 
-    def _mourn(self, child: Child, code: int) -> None:
-        """Draw the consequences of a death that nobody asked for."""
+    def _handle_exit(self, child: Child, code: int) -> None:
+        """Handle the exit of a child that was not told to stop."""
         lived = self._timer() - child.started
-        delay = self._backoff[child.kind].died(was_ready=child.ready, lived=lived)
-        if self._ending:
-            return
-        if code == 0:  # somebody else told it to end, such as a signal to the whole group
+        delay = self._backoff[child.kind].record_exit(was_ready=child.was_ready, lived=lived)
+        if self._ending or code == 0:
             return
         self.restarts[child.kind] += 1
         how = {"signal": -code} if code < 0 else {"code": code}
-        log.error(f"{child.kind}_died", pid=child.pid, **how, ready=child.ready, restart_in=delay)
-        if child.kind == STEWARD:
+        log.error(
+            "worker_died" if child.kind is WORKER else "steward_died",
+            pid=child.pid,
+            **how,
+            ready=child.was_ready,
+            restart_in=delay,
+        )
+        if child.kind is STEWARD:
             self.steward_failed = True
-        elif not child.ready and child.setup is not self._proven:
-            self.stillborn = child.setup
+        elif not child.was_ready and child.deployment is not self._proven:
+            self.failed_startup = child.deployment
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         now = self._timer()
         for child in self._children.values():
-            if child.row.status.ready and not child.ready:
-                child.ready = True
-                if child.kind == WORKER:
-                    self._proven = child.setup
-            if child.killed_at is not None:
-                if now >= child.killed_at:
+            if child.state is State.STARTING and child.row.status.ready:
+                child.state, child.was_ready = State.READY, True
+                if child.kind is WORKER:
+                    self._proven = child.deployment
+            if child.state is State.STOPPING:
+                if now >= child.deadline:
                     os.kill(child.pid, signal.SIGKILL)
-            elif not child.stuck and child.heartbeat.stuck(child.row.status.beats):
-                child.stuck = True
-                log.error(f"{child.kind}_stuck", pid=child.pid, seconds=self._stuck_after)
+            elif child.state is not State.STUCK and child.heartbeat.is_stuck(child.row.status.beats):
+                child.state = State.STUCK
+                log.error(
+                    "worker_stuck" if child.kind is WORKER else "steward_stuck",
+                    pid=child.pid,
+                    seconds=self._stuck_after,
+                )
                 os.kill(child.pid, signal.SIGKILL)
 
-    # What should be
-
-    def _stop_surplus(self) -> None:
+    def _stop_obsolete(self) -> None:
         for child in self._running(STEWARD):
-            if not _same(STEWARD, child.setup, self.steward_of):
-                self._tell_to_end(child)
-        if self.workers_of is None:
+            if not _has_same_steward(child.deployment, self._desired_steward):
+                self._terminate(child)
+        if self._desired_workers is None:
             return
         running = self._running()
-        spare = sum(child.ready for child in running) - self.workers_of.workers
+        ready = sum(child.was_ready for child in running)
         for child in running:
-            if child.setup is not self.workers_of and spare >= child.ready:
-                self._tell_to_end(child)
-                spare -= child.ready
+            ready_without = ready - 1 if child.was_ready else ready
+            if child.deployment is not self._desired_workers and ready_without >= self._desired_workers.workers:
+                self._terminate(child)
+                ready = ready_without
 
-    def _fill(self) -> None:
-        """Start what is missing, as far as that is possible now; a later turn tries again."""
-        steward_of, setup = self.steward_of, self.workers_of
-        has_steward = steward_of is None or any(child.kind == STEWARD for child in self._children.values())
-        if steward_of is not None and not has_steward and self._backoff[STEWARD].over:
-            has_steward = self._fork(STEWARD, steward_of, steward_of.counters.steward)
-        while setup is not None and self._backoff[WORKER].over:
-            running = self._running()
-            row = self._free_row(setup)
-            one_by_one = all(child.ready for child in running) and len(self._serving()) < setup.workers
-            if row is None or not (len(running) < setup.workers or one_by_one):
+    def _start_missing(self) -> None:
+        """Start what is missing, as far as possible now; the next call tries again."""
+        has_steward = self._has_steward() or self._start_steward()
+        deployment = self._desired_workers
+        while deployment is not None and self._backoff[WORKER].is_over:
+            row = self._free_row(deployment)
+            if row is None or not self._is_worker_missing(deployment):
                 if has_steward and self.start_fault:
                     self.start_fault = ""
                     log.info("start_of_process_works")
                 return
-            if not self._fork(WORKER, setup, row):
+            if not self._fork(WORKER, deployment, row):
                 return
 
-    def _free_row(self, setup: Setup) -> ChildRow | None:
-        """Give a row that no worker uses; None while those that finish use them all."""
+    def _has_steward(self) -> bool:
+        """Return whether there is a steward, or none is wanted. One that is stopping is one until it has ended."""
+        wanted = self._desired_steward is not None
+        return not wanted or any(child.kind is STEWARD for child in self._children.values())
+
+    def _start_steward(self) -> bool:
+        deployment = self._desired_steward
+        if deployment is None or not self._backoff[STEWARD].is_over:
+            return False
+        return self._fork(STEWARD, deployment, deployment.counters.steward)
+
+    def _is_worker_missing(self, deployment: Deployment) -> bool:
+        running = self._running()
+        if len(running) < deployment.workers:
+            return True
+        # All places are taken, some by workers of another deployment: one more than wanted, once all are ready.
+        return len(self._serving()) < deployment.workers and all(child.was_ready for child in running)
+
+    def _free_row(self, deployment: Deployment) -> ChildRow | None:
+        """Return a row that no worker uses; None while those that are stopping use them all."""
         used = {id(child.row) for child in self._children.values()}
-        rows = map(setup.counters.worker, range(setup.counters.places))
+        rows = map(deployment.counters.worker, range(deployment.counters.places))
         return next((row for row in rows if id(row) not in used), None)
 
-    def _fork(self, kind: str, setup: Setup, row: ChildRow) -> bool:
-        """Start a child, or say why not, once; say whether there is one."""
-        row.reset_gauges()
+    def _fork(self, kind: ChildKind, deployment: Deployment, row: ChildRow) -> bool:
+        """Start a child, and return whether it was started. The reason why not is logged once."""
         heartbeat = Heartbeat(self._timer, self._stuck_after)
         try:
-            pid = self._start(kind, setup, row)
-        except OSError as error:  # no more processes, or no memory: those that run go on
-            delay = self._backoff[kind].not_started()
-            why = start_sentence(error)
+            pid = self._start(kind, deployment, row)
+        except OSError as error:
+            delay = self._backoff[kind].record_failed_fork()
+            why = fork_failure(error)
             if why != self.start_fault:
                 self.start_fault = why
                 log.error("start_of_process_failed", kind=kind, why=why, again_in=delay)
             return False
-        self._children[pid] = Child(kind, pid, setup, row, heartbeat, self._timer())
+        self._children[pid] = Child(kind, pid, deployment, row, heartbeat, self._timer())
         return True
 
-    def _tell_to_end(self, child: Child) -> None:
-        again = child.killed_at is not None
-        drain = 0.0 if again or child.kind == STEWARD else child.setup.settings.server.drain
-        child.killed_at = min(self._timer() + drain + _GRACE, child.killed_at or math.inf)
+    def _terminate(self, child: Child) -> None:
+        again = child.state is State.STOPPING
+        drain = 0.0 if again or child.kind is STEWARD else child.deployment.settings.server.drain
+        child.state = State.STOPPING
+        child.deadline = min(child.deadline, self._timer() + drain + _GRACE)
         os.kill(child.pid, signal.SIGTERM)
 
 
-def _same(kind: str, one: Setup, other: Setup | None) -> bool:
-    """Whether a child of this kind would be the same by both: the steward has nothing to do with certificates."""
-    return one is other or (
-        kind == STEWARD and other is not None and one.settings is other.settings and one.counters is other.counters
-    )
+def _has_same_steward(one: Deployment, other: Deployment | None) -> bool:
+    """Whether the steward of one is as good for the other: it has nothing to do with certificates."""
+    return other is not None and one.settings is other.settings

@@ -1,4 +1,4 @@
-"""Tells a stuck process from a live one by its beats, looked at now and then."""
+"""Tells whether a process is stuck, by its heartbeats."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Callable
 from typing import Final
 
 BEAT_EVERY: Final = 1.0
-"""Seconds between two beats of a process whose loop goes round."""
+"""Seconds between two heartbeats of a process whose event loop runs."""
 
 STUCK_AFTER: Final = 15.0
-"""Seconds without a beat after which a process is killed: no request may take a tenth of it."""
+"""Seconds without a heartbeat after which a process is killed: no request may take a tenth of that."""
 
 
 class Heartbeat:
-    """Watches one process."""
+    """The heartbeats of one process."""
 
     def __init__(self, timer: Callable[[], float], limit: float) -> None:
-        """`timer` gives seconds; `limit` is how many of them without a beat are too many."""
+        """`timer` returns seconds; a process is stuck after more than `limit` of them without a heartbeat."""
         self._timer = timer
         self._limit = limit
         self._beats = 0
-        self._looked = self._quiet_since = timer()
+        self._polled = self._last_beat = timer()
 
-    def stuck(self, beats: int) -> bool:
-        """Say whether the process has been quiet for too long, when it has beaten `beats` times in all."""
+    def is_stuck(self, beats: int) -> bool:
+        """Return whether the process is stuck; `beats` is the number of its heartbeats so far."""
         now = self._timer()
-        # Whoever looks so late was stopped itself (Ctrl-Z, a paused VM), and so was everybody else.
-        if beats != self._beats or now - self._looked > self._limit / 2:
-            self._quiet_since = now
+        # If this poll is so late, this process was stopped itself (Ctrl-Z, a paused VM), and so was the other.
+        if beats != self._beats or now - self._polled > self._limit / 2:
+            self._last_beat = now
         self._beats = beats
-        self._looked = now
-        return now - self._quiet_since > self._limit
+        self._polled = now
+        return now - self._last_beat > self._limit

@@ -1,4 +1,22 @@
-"""The steward: keeps the data fresh and answers the admin pages, away from the processes that serve."""
+"""The steward: the maintenance process. It keeps the data fresh, answers the admin pages, and serves no customer.
+
+It alone writes the state folder. It polls the source each `refresh`, and each second while it waits for something:
+
+    the source is                              then
+    as it was imported                         nothing is done
+    changed at this poll                       wait a second: it may still be written (change_detector.py)
+    changed, and a file looks incomplete       wait until it is closed, or was not written to for a while (stability.py)
+    changed, and stable                        import in a child process with limits (import_child.py):
+        imported                                 the workers switch to the new snapshot by themselves, within a second
+        refused because of its content           wait until it changes; the last snapshot stays in use
+        refused for another reason               import again at the next poll; the last snapshot stays in use
+    anything, and there is no snapshot         import at once
+    anything, and the state folder unusable    import nothing; poll the folder each second
+
+A refusal is logged once, and is in /healthz until an import works. An import that crashes, hangs, or cannot be forked
+is refused for another reason. SIGTERM, or the steward's death, kills a running import; the next steward begins again.
+The first round, with or without an import, ends with `initial_import_done`, for which a start and a reload wait.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +38,18 @@ from appliance.ingest.spec import ImportRefused
 from appliance.observe import admin, exposition, history, status_page
 from appliance.observe.health import Health, Import, SnapshotInfo, Workers, examine
 from appliance.observe.logs import log
+from appliance.service.change_detector import ChangeDetector
+from appliance.service.child_context import ChildContext
 from appliance.service.heartbeat import BEAT_EVERY
-from appliance.service.importing import MAX_SECONDS, Done, Failed, ImportChild, Result
-from appliance.service.refresh import Watch
-from appliance.service.rest import Rest
-from appliance.service.worker import Post
-from appliance.system.writes import Writes
+from appliance.service.import_child import MAX_SECONDS, ImportChild, ImportDone, ImportFailed, ImportResult
+from appliance.service.stability import StabilityCheck
+from appliance.system.write_monitor import WriteMonitor
 
-_SETTLE: Final = 1.0
-"""Seconds between two looks at a source that has changed, and between two at the state folder."""
+_SHORT_POLL: Final = 1.0
+"""Seconds between two polls of a source that has changed, and between two of the state folder."""
 
-_AHEAD: Final = 60.0
-"""Seconds that data may come from the future: a clock is set back by less when it is kept right."""
+_CLOCK_TOLERANCE: Final = 60.0
+"""Seconds by which data may be from the future: time synchronization sets a clock back by less."""
 
 _ADMIN_TIMEOUT: Final = 10.0
 _ADMIN_BYTES: Final = 16 * 1024
@@ -40,17 +58,17 @@ _ADMIN_BYTES: Final = 16 * 1024
 class Steward:
     """The steward process."""
 
-    def __init__(self, post: Post, sockets: Sequence[socket.socket]) -> None:
-        """Answer the admin pages on `sockets`, which listen already."""
-        self._post = post
+    def __init__(self, context: ChildContext, sockets: Sequence[socket.socket]) -> None:
+        """`sockets`, those of the admin pages, listen already."""
+        self._context = context
         self._sockets = sockets
-        self._setup = post.setup
-        self._folder = snapshot_folder(post.setup.settings)
+        self._deployment = context.deployment
+        self._folder = snapshot_folder(context.deployment.settings)
         self._last_import: Import | None = None
         self._history = history.History()
         self._since = Since()
-        self._state_fault = self._rest_fault = ""
-        self._told_of_clock = False
+        self._state_fault = self._stability_warning = ""
+        self._warned_of_clock = False
 
     def run(self) -> None:
         """Work until SIGTERM."""
@@ -61,7 +79,7 @@ class Steward:
         ending = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, ending.set)
         self._tick(loop)
-        self._look(loop)
+        self._record_history(loop)
         server = admin.AdminServer(
             admin.make_application(self.health, self.metrics, self.status),
             idle_connection_timeout=_ADMIN_TIMEOUT,
@@ -70,56 +88,58 @@ class Steward:
             max_body_size=_ADMIN_BYTES,
         )
         server.add_sockets(self._sockets)
-        self._post.row.status.ready = True
+        self._context.row.status.ready = True
         refreshing = asyncio.create_task(self._refresh())
         await asyncio.wait((refreshing, asyncio.create_task(ending.wait())), return_when=asyncio.FIRST_COMPLETED)
         if refreshing.done():
-            refreshing.result()  # it never ends but by a bug, which is raised here
+            refreshing.result()  # it ends only by a bug, which is raised here
         refreshing.cancel()
         await asyncio.wait((refreshing,))
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)
-        self._post.row.status.beat()
-        self._post.writer.flush()  # what another thread has said
+        self._context.row.status.beat()
+        self._context.writer.flush()  # what other threads have logged
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """See what the workers have counted since the last time."""
-        loop.call_later(history.EVERY, self._look, loop)
-        self._history.record(time.time(), self._setup.counters.totals())
+    def _record_history(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_later(history.EVERY, self._record_history, loop)
+        self._history.record(time.time(), self._deployment.counters.totals())
 
     # The data
 
     async def _refresh(self) -> None:
-        """Import whenever the source has changed and come to rest, for ever."""
-        facts = self._setup.data()
-        watch = Watch(facts.fingerprint if facts else "")
-        rest = Rest(self._setup.plan, Writes(self._setup.plan.files), time.monotonic, time.time)
-        every = self._setup.settings.customers.refresh
-        if facts is not None:
-            self._say_what_is_missing()
-            self._settle()
+        """Import whenever the source has changed and is stable, for ever."""
+        snapshot = self._deployment.snapshot_metadata()
+        spec = self._deployment.import_spec
+        changes = ChangeDetector(snapshot.fingerprint if snapshot else "")
+        stability = StabilityCheck(spec, WriteMonitor(spec.files), time.monotonic, time.time)
+        every = self._deployment.settings.customers.refresh
+        if snapshot is not None:
+            self._warn_of_missing_columns()
+            self._report_initial_import()
         while True:
-            if self._state_is_usable():
-                await self._look_at_source(watch, rest)
-            self._settle()
-            await self._wait_for_next_look(watch, rest, every)
+            if self._is_state_usable():
+                await self._poll_source(changes, stability)
+            self._report_initial_import()
+            await self._wait_for_next_poll(changes, stability, every)
 
-    async def _wait_for_next_look(self, watch: Watch, rest: Rest, every: float) -> None:
-        """Wait for `every` seconds; less if something is being waited for, or what was imported has gone."""
+    async def _wait_for_next_poll(self, changes: ChangeDetector, stability: StabilityCheck, every: float) -> None:
+        """Wait for `every` seconds; less if something is awaited, or the snapshot was removed."""
         loop = asyncio.get_running_loop()
-        end, had_data = loop.time() + every, self._setup.data() is not None
+        end, had_snapshot = loop.time() + every, self._deployment.snapshot_metadata() is not None
         while (left := end - loop.time()) > 0:
-            await asyncio.sleep(min(_SETTLE, left))
-            rest.look()
-            if watch.settling or not self._state_is_usable() or (had_data and self._setup.data() is None):
+            await asyncio.sleep(min(_SHORT_POLL, left))
+            stability.poll()
+            if changes.pending or not self._is_state_usable():
+                return
+            if had_snapshot and self._deployment.snapshot_metadata() is None:
                 return
 
-    def _state_is_usable(self) -> bool:
-        """Put back what is missing in the state folder, and say whether the folder can be used, when that changes."""
-        settings, before = self._setup.settings, self._state_fault
+    def _is_state_usable(self) -> bool:
+        """Restore what is missing in the state folder; return whether it can be used, and log when that changes."""
+        settings, before = self._deployment.settings, self._state_fault
         try:
-            prepare_state(settings, self._setup.log_key)
+            prepare_state(settings, self._deployment.log_key)
             self._state_fault = state_fault(settings)
         except StartError as fault:
             self._state_fault = str(fault)
@@ -129,42 +149,42 @@ class Steward:
             log.info("state_usable")
         return not self._state_fault
 
-    async def _look_at_source(self, watch: Watch, rest: Rest) -> None:
+    async def _poll_source(self, changes: ChangeDetector, stability: StabilityCheck) -> None:
         """Import if it is time to."""
-        facts = self._setup.data()
-        self._look_at_clock(facts)
-        imported = facts.fingerprint if facts else ""
-        watch.has(imported)
-        signature = fingerprint(self._setup.plan)
-        is_at_rest = rest.enough(signature, facts)
-        if signature == imported:  # also by hand, with `sidebard import`
-            watch.ended(signature)
-            rest.over()
+        snapshot = self._deployment.snapshot_metadata()
+        self._check_clock(snapshot)
+        imported = snapshot.fingerprint if snapshot else ""
+        changes.set_current(imported)
+        seen = fingerprint(self._deployment.import_spec)
+        is_stable = stability.is_stable(seen, snapshot)
+        if seen == imported:  # perhaps by `sidebard import`
+            changes.finished(seen)
+            stability.reset()
             if self._last_import is not None and self._last_import.refused:
                 self._last_import = None
-        elif watch.due(signature, rested=is_at_rest):
-            watch.ended(signature, again=await self._import())
-        if rest.fault and rest.fault != self._rest_fault:
-            log.warning("import_waits", why=rest.fault)
-        self._rest_fault = rest.fault
+        elif changes.due(seen, stable=is_stable):
+            changes.finished(seen, retry=await self._import())
+        if stability.warning and stability.warning != self._stability_warning:
+            log.warning("import_waits", why=stability.warning)
+        self._stability_warning = stability.warning
 
-    def _look_at_clock(self, facts: SnapshotMetadata | None) -> None:
-        """Warn, once, of data that was read in the future."""
-        ahead = facts.as_of - time.time() if facts is not None else 0.0
-        if ahead > _AHEAD and not self._told_of_clock:
+    def _check_clock(self, snapshot: SnapshotMetadata | None) -> None:
+        """Warn once if the data was read in the future."""
+        ahead = snapshot.as_of - time.time() if snapshot is not None else 0.0
+        if ahead > _CLOCK_TOLERANCE and not self._warned_of_clock:
             log.warning("clock_set_back", why=_clock_sentence(ahead))
-        self._told_of_clock = ahead > _AHEAD
+        self._warned_of_clock = ahead > _CLOCK_TOLERANCE
 
-    def _settle(self) -> None:
-        if not self._post.row.status.initial_import_done:
-            self._post.row.status.initial_import_done = True
-            self._post.wake()
+    def _report_initial_import(self) -> None:
+        if not self._context.row.status.initial_import_done:
+            self._context.row.status.initial_import_done = True
+            self._context.wake()
 
     async def _import(self) -> bool:
-        """Import in a child process; say whether the same source may be good the next time it is tried."""
-        result = await self._result_of_import()
+        """Import in a child process; return whether to try the same files again at the next poll."""
+        result = await self._run_import()
         now = time.time()
-        if isinstance(result, Done):
+        if isinstance(result, ImportDone):
             report = result.report
             self._last_import = Import(
                 at=now,
@@ -176,18 +196,18 @@ class Steward:
                 seconds=report.seconds,
             )
             log.info("import", rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds)
-            self._say_what_is_missing()
+            self._warn_of_missing_columns()
             return False
-        if self._last_import is None or result.sentence != self._last_import.refused:  # said once, not at every poll
+        if self._last_import is None or result.sentence != self._last_import.refused:  # logged once, not at every poll
             log.error("import_refused", why=result.sentence, bad=[str(row) for row in result.bad])
         self._last_import = Import(at=now, refused=result.sentence, bad=tuple(map(str, result.bad)))
         return result.transient
 
-    async def _result_of_import(self) -> Result:
+    async def _run_import(self) -> ImportResult:
         try:
-            child = ImportChild(self._setup.plan, self._folder)
+            child = ImportChild(self._deployment.import_spec, self._folder)
         except ImportRefused as refused:
-            return Failed(str(refused), transient=refused.transient)
+            return ImportFailed(str(refused), transient=refused.transient)
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(child.descriptor, ended.set)
@@ -203,18 +223,18 @@ class Steward:
             result = child.result()
         return result
 
-    def _say_what_is_missing(self) -> None:
-        """Warn of columns that a card is to show and the data has not."""
-        facts = self._setup.data()
-        if facts is not None and (faults := column_faults(self._setup.settings, facts)):
+    def _warn_of_missing_columns(self) -> None:
+        """Log the columns that the config names and the data does not have."""
+        snapshot = self._deployment.snapshot_metadata()
+        if snapshot is not None and (faults := column_faults(self._deployment.settings, snapshot)):
             log.warning("column_missing", why=[str(fault) for fault in faults])
 
     # The admin pages
 
     def health(self) -> Health:
-        """Give the health now."""
-        supervisor = self._post.supervisor.read()
-        totals = self._setup.counters.totals()
+        """Return the health as it is now."""
+        supervisor = self._context.supervisor.read()
+        totals = self._deployment.counters.totals()
         workers = Workers(
             wanted=supervisor.workers,
             ready=totals.ready,
@@ -222,41 +242,42 @@ class Steward:
             generations=totals.generations,
         )
         now = time.time()
-        data, ahead = self._data(now)
-        troubles = [self._state_fault, self._rest_fault, _clock_sentence(ahead) if ahead > _AHEAD else ""]
+        data, ahead = self._snapshot_info(now)
+        clock_warning = _clock_sentence(ahead) if ahead > _CLOCK_TOLERANCE else ""
+        troubles = [self._state_fault, self._stability_warning, clock_warning]
         return examine(
             now,
             supervisor,
             workers,
             data,
             self._last_import,
-            self._setup.settings.customers.max_age,
+            self._deployment.settings.customers.max_age,
             totals.refusals,
             totals.trail_error,
             [trouble for trouble in troubles if trouble],
         )
 
     def metrics(self) -> bytes:
-        """Give the text of /metrics now."""
-        return exposition.expose(self._setup.counters.totals(), self.health(), self._post.supervisor.read())
+        """Return the text of /metrics."""
+        return exposition.expose(self._deployment.counters.totals(), self.health(), self._context.supervisor.read())
 
     def status(self) -> bytes:
-        """Give the status page now."""
+        """Return the status page."""
         now = time.time()
         return status_page.render(
             status_page.PageData(
                 now=now,
                 health=self.health(),
-                supervisor=self._post.supervisor.read(),
-                totals=self._setup.counters.totals(),
+                supervisor=self._context.supervisor.read(),
+                totals=self._deployment.counters.totals(),
                 minutes=self._history.minutes(now),
                 recent=self._history.recent(),
             )
         )
 
-    def _data(self, now: float) -> tuple[SnapshotInfo | None, float]:
-        """Give what is known of the newest snapshot, and by how many seconds it comes from the future."""
-        newest = open_newest(self._folder, self._setup.plan.digest())
+    def _snapshot_info(self, now: float) -> tuple[SnapshotInfo | None, float]:
+        """Return what is known of the newest snapshot, and by how many seconds it is from the future."""
+        newest = open_newest(self._folder, self._deployment.import_spec.digest())
         if newest is None:
             return None, 0.0
         newest.close()
@@ -274,6 +295,6 @@ class Steward:
 
 def _clock_sentence(ahead: float) -> str:
     return (
-        f"by the clock of this machine the customers were read {ahead / 60:,.0f} minutes in the future, so it was set"
-        " back, or was wrong then; set it right (timedatectl). If it is right, `sidebard import` ends this"
+        f"by the system clock the customers were read {ahead / 60:,.0f} minutes in the future: it was set back, or was"
+        " wrong at that time; set it (timedatectl). If it is right now, run `sidebard import`"
     )

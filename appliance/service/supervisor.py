@@ -1,344 +1,294 @@
-"""The supervisor: makes what the children share, keeps them running, and answers signals.
+"""The supervisor: rolls out deployments, keeps the children running, and acts on signals.
 
-It has no event loop and no threads, so that it can fork at any time; it waits for signals, which it has blocked, and
-looks around at least every TICK. A child that has something to say writes it into its row and sends SIGUSR1.
+It has no event loop and no threads, so that it can fork at any time. It waits for signals, which are blocked, and polls
+everything at least every TICK. A child with something to report writes it into its row of the shared memory and sends
+SIGUSR1.
+
+A deployment is one state of the config, its secrets, cards and certificates, checked as a whole. There are at most two:
+the `current` one, which serves, and the `next` one, which is being rolled out:
+
+    state          current   next
+    STARTING       none      a         nothing is served yet
+    SERVING        a         none
+    ROLLING OUT    a         b         the steward of b imports, if there is no snapshot for b; then workers of b
+                                       replace those of a, one by one
+    STOPPING       any       any       the children finish their requests and end; the process ends with the last one
+
+    event                              STARTING              SERVING               ROLLING OUT           STOPPING
+    there is a snapshot for next       start its workers     -                     start its workers     -
+    the first import for next failed   start its workers     -                     roll back: SERVING    -
+    all workers of next are ready      commit: SERVING       -                     commit: SERVING       -
+    its workers exit at startup        StartError, exit 3    -                     roll back: SERVING    -
+    SIGHUP                             later, in SERVING     ROLLING OUT if the    later, in SERVING     -
+    certificate files changed          later, in SERVING       new state is valid  later, in SERVING     -
+    SIGTERM, SIGINT                    STOPPING              STOPPING              STOPPING              end at once
+    the terminal closes                as SIGTERM, or under nohup only logged (terminal.py)
+    a child exits, is stuck, or cannot be forked    see fleet.py
+
+A rollback, or a new state that is not valid, is a failed reload: it is logged, it is in /healthz until a reload works,
+and systemd is told. The service goes on with `current`. A certificate that cannot be used is tried again at each poll.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import pwd
 import signal
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import Final
 
 from appliance.bootstrap import certificates
-from appliance.bootstrap.deployment import Setup, make_setup, with_new_certificate
-from appliance.bootstrap.sockets import address_of, open_sockets
-from appliance.bootstrap.state_folder import give
-from appliance.config.schema import ConfigError, Settings
+from appliance.bootstrap.deployment import Deployment, with_new_certificate
+from appliance.bootstrap.sockets import Sockets, format_address
+from appliance.config.schema import ConfigError
 from appliance.errors import StartError
 from appliance.observe.health import SupervisorStatus
 from appliance.observe.logs import log
-from appliance.observe.shared_counters import ChildRow
 from appliance.observe.shared_value import SharedValue
 from appliance.observe.writer import Writer
-from appliance.service import heartbeat
+from appliance.service.change_detector import ChangeDetector
 from appliance.service.fleet import STEWARD, WORKER, Fleet
-from appliance.service.refresh import Watch
-from appliance.service.steward import Steward
-from appliance.service.worker import Post, Worker
-from appliance.system.fork import fork
 from appliance.system.frozen import UnpackedWatch
-from appliance.system.privileges import become, entry_of, lock_down
 from appliance.system.raw_output import RawOutput
 from appliance.system.systemd import Notifier
-from appliance.system.terminal import Meaning, Terminal, has_terminal
+from appliance.system.terminal import Action, Terminal
 
 TICK: Final = 0.5
-_ONE_PRESS: Final = 0.5
-"""Two signals to end within so many seconds are one: a packaged file's bootloader forwards what it gets from a
-terminal, which has sent it to this process as well."""
+_SAME_PRESS: Final = 0.5
+"""Two signals to stop within so many seconds count as one: a terminal sends Ctrl-C to this process and to the packaged
+executable's bootloader, which forwards it."""
 
 _EXTEND: Final = 30.0
-_TOLD: Final = 2000  # characters of a fault that fit the note; a config can have a thousand faults
+_MAX_FAULT: Final = 2000  # characters of a fault in the shared status; a config can have a thousand faults
 _CHILDREN: Final = frozenset({signal.SIGCHLD, signal.SIGUSR1})
-_END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+_STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 class Supervisor:
-    """The service, from its start to its end."""
+    """The supervisor's loop, from the first deployment to the end of the last child."""
 
     def __init__(
         self,
-        read: Callable[[], Settings],
-        environ: Mapping[str, str],
+        first: Deployment,
+        reload: Callable[[Deployment], Deployment],
+        fleet: Fleet,
+        sockets: Sockets,
+        status: SharedValue[SupervisorStatus],
+        signals: Collection[signal.Signals],
+        *,
+        notifier: Notifier,
+        terminal: Terminal,
         writer: Writer,
         raw: RawOutput,
-        check_start: Callable[[Settings, pwd.struct_passwd | None], None],
-        *,
-        terminal: bool,
+        unpacked: UnpackedWatch,
+        timer: Callable[[], float],
     ) -> None:
-        """`read` gives the settings as they are now, or raises ConfigError; `writer` and `terminal` are the log's.
+        """`reload` makes the next deployment of the config as it is now; it raises ConfigError, StartError, OSError.
 
-        `raw` is what the processes write to stdout and stderr besides the log. `check_start` runs the checks of a start
-        and logs what they find; it gets the settings, and the user that this process is going to become.
+        `signals` are blocked and waited for. `status` is what the steward shows of the supervisor. `writer` is the
+        log's; `raw` reads what the processes write to stdout and stderr besides it. `unpacked` watches the folder of a
+        packaged executable. `timer` returns seconds.
         """
-        self._read = read
-        self._environ = environ
+        self._current: Deployment | None = None
+        self._next: Deployment | None = first
+        self._load = reload
+        self._fleet = fleet
+        self._sockets = sockets
+        self._status = status
+        self._signals = signals
+        self._notifier = notifier
+        self._terminal = terminal
         self._writer = writer
         self._raw = raw
-        self._check_start = check_start
-        self._terminal = terminal
-        self._timer: Callable[[], float] = time.monotonic
-        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        self._terminal_end = Terminal(self._timer, nohup=nohup, is_there=has_terminal)
-        self._unpacked = UnpackedWatch(self._timer)
-        self._notifier = Notifier(environ)
-        self._told = self._timer()
-        self._setup: Setup | None = None
-        self._next: Setup | None = None
-        self._waits_for_data = False
-        self._reload_wanted = False
+        self._unpacked = unpacked
+        self._timer = timer
+        self._waiting_for_import = False
+        self._reload_requested = False
+        self._certificate = ChangeDetector(first.certificate_fingerprint)
         self._reload_fault = self._certificate_fault = ""
-        self._end_asked: float | None = None
-        self._status = SharedValue(SupervisorStatus())
-        self._fleet = Fleet(self._start_child, self._timer, heartbeat.STUCK_AFTER)
+        self._stop_requested: float | None = None
+        self._notified = timer()
+        self._prepare(first)
 
     def run(self) -> None:
-        """Serve until a signal asks for the end. Raises ConfigError and StartError if it does not get to serve."""
-        settings = self._read()
-        user = _user_to_become(settings, self._environ)
-        self._next = make_setup(settings, self._environ, owner=user)
-        self._certificate = Watch(self._next.certificate)
-        self._sockets = open_sockets(settings, self._environ)
-        self._check_start(settings, user)
-        # Now that the sockets are open and the secrets are read.
-        if user is not None:
-            become(user)
-        else:
-            lock_down()
-        self._myself = os.pidfd_open(os.getpid())
-        self._signals = block_signals()
-        gc.freeze()  # what is here is every child's, and a collection would copy its pages
-        try:
-            self._begin(self._next)
-            self._fleet.turn()  # now, not after the first wait: it is half of the start's time
-            while not (self._end_asked is not None and self._fleet.empty):
-                self._turn()
-            self._raw.read()
-            log.info("stopped")
-        finally:
-            self._fleet.kill()
-            self._sockets.close()
-            os.close(self._myself)
-            for unix in (settings.admin.listen, *settings.server.listen):
-                if unix is not None and unix.unix is not None and "LISTEN_PID" not in self._environ:
-                    unix.unix.unlink(missing_ok=True)
+        """Serve until a signal asks to stop. Raises StartError if the first workers exit at startup."""
+        self._fleet.reconcile()  # now, not after the first wait: that would be half of the startup time
+        while self._stop_requested is None or not self._fleet.is_empty:
+            self._run_once()
+        self._raw.read()
+        log.info("stopped")
 
-    def _turn(self) -> None:
-        """Wait for a signal or a tick, and see to everything once."""
-        received = signal.sigtimedwait(self._signals, TICK)
-        number = received.si_signo if received else None
-        if number in _END:
-            self._end()
-        elif received is not None and number == signal.SIGHUP:
-            self._obey(self._terminal_end.hup(received.si_code))
-        else:
-            self._obey(self._terminal_end.look())
-        self._raw.read()  # first: the last words of a process come before the line that it has died
-        self._fleet.turn()
-        if self._end_asked is None:
+    def _run_once(self) -> None:
+        """Wait for a signal or TICK, then do everything that can be done now."""
+        self._receive(signal.sigtimedwait(self._signals, TICK))
+        self._raw.read()  # first: what a process wrote last is logged before its death
+        self._fleet.reconcile()
+        if self._stop_requested is None:
             self._advance()
             if self._next is None:
-                self._look_for_changes()
-            self._fleet.turn()
+                self._check_for_changes()
+            self._fleet.reconcile()
         self._write_status()
         self._unpacked.look()
-        self._keep_in_touch()
+        self._notify_systemd()
         self._writer.flush()
 
-    def _obey(self, meaning: Meaning | None) -> None:
-        if meaning is Meaning.RELOAD:
-            self._reload_wanted = True
-        elif meaning is Meaning.END:
-            self._end()
-        elif meaning is Meaning.STAY:
+    def _receive(self, received: signal.struct_siginfo | None) -> None:
+        if received is not None and received.si_signo in _STOP:
+            self._stop()
+            return
+        if received is not None and received.si_signo == signal.SIGHUP:
+            action: Action | None = self._terminal.on_sighup(received.si_code)
+        else:
+            action = self._terminal.poll()
+        if action is Action.RELOAD:
+            self._reload_requested = True
+        elif action is Action.STOP:
+            self._stop()
+        elif action is Action.STAY:
             log.info("terminal_gone")
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         now = self._timer()
-        if self._end_asked is None:
-            self._notifier.tell(STOPPING=1, STATUS="finishing the running requests")
-            log.info("stopping", connections=self._setup.counters.totals().open if self._setup else 0)
+        if self._stop_requested is None:
+            self._notifier.notify(STOPPING=1, STATUS="finishing the running requests")
+            log.info("stopping", connections=self._current.counters.totals().open if self._current else 0)
             self._sockets.close()
-        elif now - self._end_asked < _ONE_PRESS:
+        elif now - self._stop_requested < _SAME_PRESS:
             return
-        self._end_asked = now
+        self._stop_requested = now
         self._fleet.end()
 
-    # From one setup to the next
+    # From one deployment to the next
 
-    def _begin(self, setup: Setup) -> None:
-        """Start on the way to `setup`: its steward looks at the data, then its workers take over."""
-        self._next = setup
-        self._fleet.steward_of = setup
-        self._fleet.steward_failed = False
-        self._fleet.stillborn = None
-        self._waits_for_data = setup.data() is None
-        if not self._waits_for_data:
-            self._fleet.workers_of = setup
+    def _prepare(self, deployment: Deployment) -> None:
+        """Make this deployment the next: its steward starts, and its workers once there is a snapshot for it."""
+        self._next = deployment
+        self._fleet.prepare(deployment)
+        self._waiting_for_import = deployment.snapshot_metadata() is None
+        if not self._waiting_for_import:
+            self._fleet.roll_out(deployment)
 
     def _advance(self) -> None:
-        """Go on towards the next setup, arrive there, or turn back."""
-        setup, fleet = self._next, self._fleet
-        if setup is None:
+        """Take the next step of a rollout: start the workers, commit, or roll back."""
+        deployment, current, fleet = self._next, self._current, self._fleet
+        if deployment is None:
             return
-        if self._waits_for_data and (fleet.settled or fleet.steward_failed):
-            if self._setup is not None and setup.data() is None:
-                self._turn_back("its customers cannot be imported; the event import_refused says why")
+        if self._waiting_for_import and (fleet.initial_import_done or fleet.steward_failed):
+            if current is not None and deployment.snapshot_metadata() is None:
+                self._roll_back(current, "importing its customers failed; see import_refused")
                 return
-            self._waits_for_data = False
-            fleet.workers_of = setup
-        if fleet.stillborn is setup:
-            if self._setup is None:
-                raise StartError("a worker ended before it was ready; the lines before this one say why")
-            self._turn_back("its workers end before they are ready; the lines before this one say why")
-        elif not self._waits_for_data and fleet.complete:
-            self._arrive(setup)
+            self._waiting_for_import = False
+            fleet.roll_out(deployment)
+        if fleet.failed_startup is deployment:
+            if current is None:
+                raise StartError("a worker exited during startup; see the lines above")
+            self._roll_back(current, "its workers exit during startup; see the lines above")
+        elif not self._waiting_for_import and fleet.is_complete:
+            self._commit(deployment)
 
-    def _arrive(self, setup: Setup) -> None:
-        first = self._setup is None
-        self._setup, self._next = setup, None
-        self._certificate = Watch(setup.certificate)  # now, not before: a reload that is turned back has used none
-        addresses = [address_of(one) for one in self._sockets.public]
-        facts = setup.data()
+    def _commit(self, deployment: Deployment) -> None:
+        is_first = self._current is None
+        self._current, self._next = deployment, None
+        addresses = [format_address(each) for each in self._sockets.public]
+        snapshot = deployment.snapshot_metadata()
         log.info(
-            "serving" if first else "reloaded",
+            "serving" if is_first else "reloaded",
             addresses=addresses,
-            tls=setup.context is not None,
-            workers=setup.workers,
-            rows=facts.rows if facts else None,
+            tls=deployment.tls_context is not None,
+            workers=deployment.workers,
+            rows=snapshot.rows if snapshot else None,
         )
-        self._tell_ready(
-            f"{setup.workers} workers on {', '.join(addresses)}, {facts.rows if facts else 'no'} customers"
-        )
+        customers = snapshot.rows if snapshot else "no"
+        self._notify_ready(f"{deployment.workers} workers on {', '.join(addresses)}, {customers} customers")
 
-    def _turn_back(self, why: str) -> None:
-        """Go back to the setup that serves."""
+    def _roll_back(self, current: Deployment, why: str) -> None:
         self._next = None
-        self._fleet.steward_of = self._fleet.workers_of = self._setup
-        self._refuse_reload(why)
+        self._fleet.roll_back(current)
+        self._report_failed_reload(why)
 
-    def _reload(self, before: Setup) -> None:
-        """Read the config again and begin to use it; a bad one changes nothing."""
-        self._notifier.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+    def _reload(self, current: Deployment) -> None:
+        """Read the config again and prepare what it says; if it is not valid, nothing changes."""
+        self._notifier.notify_reloading()
         try:
-            setup = make_setup(self._read(), self._environ, before)
-        except (ConfigError, StartError, OSError) as fault:
-            self._refuse_reload(str(fault))
+            deployment = self._load(current)
+        except (ConfigError, StartError, OSError) as error:
+            self._report_failed_reload(str(error))
             return
         self._reload_fault = self._certificate_fault = ""
-        self._begin(setup)
+        self._prepare(deployment)
 
-    def _refuse_reload(self, why: str) -> None:
+    def _report_failed_reload(self, why: str) -> None:
         self._reload_fault = why
         log.error("reload_refused", why=why)
-        self._tell_ready(f"serving by the config of before; the new one is not used: {why.splitlines()[0]}")
+        self._notify_ready(f"still serving with the previous config; reload failed: {why.splitlines()[0]}")
 
-    def _look_for_changes(self) -> None:
-        """Begin the reload that was asked for, or use certificates that have changed and come to rest."""
-        setup = self._setup
-        if setup is None:
+    def _check_for_changes(self) -> None:
+        """Reload if that was requested; else use new certificate files, once they have stopped changing."""
+        current = self._current
+        if current is None:
             return
-        if self._reload_wanted:
-            self._reload_wanted = False
-            self._reload(setup)
+        if self._reload_requested:
+            self._reload_requested = False
+            self._reload(current)
             return
-        seen = certificates.signature(setup.settings)
-        if seen == setup.certificate:  # what is in use is there, maybe again; without TLS there are no files
-            self._certificate.ended(seen)
+        seen = certificates.fingerprint(current.settings)
+        if seen == current.certificate_fingerprint:  # unchanged, or put back; without TLS there are no files
+            self._certificate.finished(seen)
             self._certificate_fault = ""
-            return
-        if not self._certificate.due(seen):
-            return
+        elif self._certificate.due(seen):
+            self._use_new_certificate(current, seen)
+
+    def _use_new_certificate(self, current: Deployment, seen: str) -> None:
         try:
-            setup = with_new_certificate(setup)
-        except StartError as fault:
-            # Tried at every look, for the same files may be good the next time: readable by then, or with memory left.
-            self._certificate.ended(seen, again=True)
-            if str(fault) != self._certificate_fault:
-                self._certificate_fault = str(fault)
-                log.error("certificate_refused", why=str(fault))
+            deployment = with_new_certificate(current)
+        except StartError as error:
+            # The same files may be usable at the next poll: readable by then, or with memory left.
+            self._certificate.finished(seen, retry=True)
+            if str(error) != self._certificate_fault:
+                self._certificate_fault = str(error)
+                log.error("certificate_refused", why=str(error))
             return
-        self._certificate.ended(seen)
+        self._certificate.finished(seen)
         self._certificate_fault = ""
         log.info("certificate_changed")
-        self._begin(setup)
+        self._prepare(deployment)
 
-    # Children
-
-    def _start_child(self, kind: str, setup: Setup, row: ChildRow) -> int:
-        self._writer.flush()
-        post = Post(setup, row, self._status, self._writer, self._terminal, self._wake)
-
-        pipe = self._raw.open(kind)
-
-        def body() -> None:
-            self._raw.redirect_child(pipe)
-            for one in self._sockets.admin if kind == WORKER else self._sockets.public:
-                one.close()
-            if kind == WORKER:
-                Worker(post, self._sockets.public).run()
-            else:
-                Steward(post, self._sockets.admin).run()
-
-        try:
-            pid = fork(body, self._writer.close, self._signals)
-        except OSError:
-            self._raw.discard(pipe)
-            raise
-        self._raw.watch(pipe, pid)
-        return pid
-
-    def _wake(self) -> None:
-        """Have the supervisor look around now; called in a child."""
-        signal.pidfd_send_signal(self._myself, signal.SIGUSR1)
-
-    # Telling others
+    # Reporting
 
     def _write_status(self) -> None:
-        setup = self._next if self._setup is None else self._setup
+        deployment = self._current or self._next
         self._status.write(
             SupervisorStatus(
-                workers=setup.workers if setup else 0,
+                workers=deployment.workers if deployment else 0,
                 worker_restarts=self._fleet.restarts[WORKER],
                 steward_restarts=self._fleet.restarts[STEWARD],
-                reload_fault=self._reload_fault[:_TOLD],
-                certificate_fault=self._certificate_fault[:_TOLD],
+                reload_fault=self._reload_fault[:_MAX_FAULT],
+                certificate_fault=self._certificate_fault[:_MAX_FAULT],
                 start_fault=self._fleet.start_fault,
-                certificates=setup.served if setup else (),
+                certificates=deployment.certificates if deployment else (),
             )
         )
 
-    def _tell_ready(self, status: str) -> None:
-        self._notifier.tell(READY=1, STATUS=status)
+    def _notify_ready(self, status: str) -> None:
+        self._notifier.notify(READY=1, STATUS=status)
 
-    def _keep_in_touch(self) -> None:
-        """Tell systemd that this loop goes round, and that a long import is no reason to give up."""
+    def _notify_systemd(self) -> None:
+        """Keep systemd's watchdog and its start timeout from ending a service that makes progress."""
         now = self._timer()
-        if now - self._told < min(self._notifier.watchdog or _EXTEND, _EXTEND) / 3:
+        if now - self._notified < min(self._notifier.watchdog or _EXTEND, _EXTEND) / 3:
             return
-        self._told = now
+        self._notified = now
         if self._notifier.watchdog is not None:
-            self._notifier.tell(WATCHDOG=1)
-        if self._waits_for_data and self._next is not None:
-            self._notifier.tell(EXTEND_TIMEOUT_USEC=int(_EXTEND * 1e6), STATUS="importing the customers")
+            self._notifier.notify(WATCHDOG=1)
+        if self._waiting_for_import and self._next is not None:
+            self._notifier.notify(EXTEND_TIMEOUT_USEC=int(_EXTEND * 1e6), STATUS="importing the customers")
 
 
 def block_signals() -> frozenset[signal.Signals]:
-    """Block the signals that are awaited, and return them.
+    """Block the signals that a supervisor waits for, and return them.
 
-    Those that were ignored at the start are awaited too: SIGHUP under nohup, SIGINT in the background of a script.
+    It waits also for those that were ignored at the start: SIGHUP under nohup, SIGINT of a script's background job.
     """
-    signals = _CHILDREN | _END | {signal.SIGHUP}
+    signals = _CHILDREN | _STOP | {signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, no death would ever be told
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the parent had ignored it, no exit would be reported
     return signals
-
-
-def _user_to_become(settings: Settings, environ: Mapping[str, str]) -> pwd.struct_passwd | None:
-    """Return the user of the config, who then owns the state folder; under systemd the unit has seen to that.
-
-    Raises StartError.
-    """
-    if os.geteuid() != 0 or "INVOCATION_ID" in environ:
-        return None
-    if not settings.server.user:
-        log.warning("running_as_root", todo="name a user in server.user, or run it under systemd")
-        return None
-    user = entry_of(settings.server.user)
-    give(user, settings.server.state, settings.log.trail)
-    return user

@@ -1,4 +1,14 @@
-"""A worker: serves the public port on its own event loop, from the newest snapshot."""
+"""A worker: serves the public port on its own event loop, from the newest snapshot.
+
+    STARTING   everything is built; nothing is accepted
+    READY      it accepts connections, reports its heartbeat each second, and switches to a newer snapshot within one
+    DRAINING   after SIGTERM: nothing is accepted; running requests finish, for `drain` seconds at most
+    (ended)    after the last request, the end of `drain`, or a second SIGTERM; what is cut off is counted and logged
+
+SIGHUP and SIGINT are ignored: the supervisor acts on them. If the supervisor dies, so does the worker (fork.py). If its
+event loop does not run, no heartbeat is reported and the supervisor kills it. Whatever a request raises is answered
+with 500, and the worker goes on (edge/).
+"""
 
 from __future__ import annotations
 
@@ -7,13 +17,12 @@ import gc
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import uvloop
 
-from appliance.bootstrap.deployment import Setup
 from appliance.bootstrap.sockets import is_local
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import trail_file
@@ -23,47 +32,31 @@ from appliance.edge.listener import Listener
 from appliance.edge.site import Site, by_path
 from appliance.edge.web import make_application
 from appliance.observe.audit_trail import AuditTrail
-from appliance.observe.health import SupervisorStatus
 from appliance.observe.logs import RequestLog, RequestSinks, log
-from appliance.observe.shared_counters import ChildRow
-from appliance.observe.shared_value import SharedValue
-from appliance.observe.writer import Writer
+from appliance.service.child_context import ChildContext
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.refusal_sampler import RefusalSampler
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
-"""A request leaves no cycles behind; looking for them every 700 objects takes 2 % of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """What the supervisor gives a child."""
-
-    setup: Setup
-    row: ChildRow
-    supervisor: SharedValue[SupervisorStatus]
-    writer: Writer
-    terminal: bool
-    wake: Callable[[], None]
-    """Has the supervisor look at the rows now."""
+"""A request leaves no reference cycles; a collection every 700 objects would take 2 % of the time."""
 
 
 class Worker:
     """One worker process."""
 
-    def __init__(self, post: Post, sockets: Sequence[socket.socket]) -> None:
-        """Serve on `sockets`, which listen already."""
-        settings = post.setup.settings
-        self._post = post
-        self._status, self._counters = post.row.status, post.row.counters
+    def __init__(self, context: ChildContext, sockets: Sequence[socket.socket]) -> None:
+        """`sockets` listen already."""
+        settings = context.deployment.settings
+        self._context = context
+        self._status, self._counters = context.row.status, context.row.counters
         self._folder = snapshot_folder(settings)
         self._drain = settings.server.drain
         self._snapshot: Snapshot | None = None
-        self._request_log = RequestLog(post.writer, time.time, on=settings.log.requests, terminal=post.terminal)
+        self._request_log = RequestLog(context.writer, time.time, on=settings.log.requests, terminal=context.terminal)
         file = trail_file(settings)
         self._trail = AuditTrail(file, self._counters, time.time) if file is not None else None
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail) if sink is not None])
-        mounts = post.setup.mounts
+        mounts = context.deployment.mounts
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
         self._site = Site(
             mounts=by_path(mounts),
@@ -83,7 +76,7 @@ class Worker:
         ]
 
     def run(self) -> None:
-        """Serve until SIGTERM, then let what runs finish; a second SIGTERM ends that wait."""
+        """Serve until SIGTERM, then finish the running requests; a second SIGTERM ends that wait."""
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._run())
 
@@ -92,21 +85,21 @@ class Worker:
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
         self._tick(loop)
-        context = self._post.setup.context
-        listeners = [Listener(group, context, self._site, limits, loop) for group, limits in self._groups]
+        tls_context = self._context.deployment.tls_context
+        listeners = [Listener(group, tls_context, self._site, limits, loop) for group, limits in self._groups]
         for listener in listeners:
             listener.start()
-        # What is here now stays: left out of every collection, and out of the pages that a collection would copy.
+        # All objects up to here stay: they are excluded from collections, which would copy their pages.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
         self._status.ready = True
-        self._post.wake()
+        self._context.wake()
         await ending.wait()
         for listener in listeners:
             listener.stop()
         self._status.ready = False
-        self._post.wake()
+        self._context.wake()
         await self._finish(listeners, hurry)
 
     async def _finish(self, listeners: Sequence[Listener], hurry: asyncio.Event) -> None:
@@ -129,31 +122,31 @@ class Worker:
             self._snapshot.close()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Do what is done once a second; a beat that is missing says that the loop does not go round."""
+        """Do what is done once a second. Without this heartbeat the supervisor takes the process for stuck."""
         loop.call_later(BEAT_EVERY, self._tick, loop)
         self._status.beat()
-        self._take_newest()
+        self._use_newest_snapshot()
         self._request_log.tick()
-        for mount in self._post.setup.mounts:
+        for mount in self._context.deployment.mounts:
             mount.app.expire_cache()
-        writer = self._post.writer
-        writer.flush()  # what another thread has said
+        writer = self._context.writer
+        writer.flush()  # what other threads have logged
         if writer.dropped:
             dropped, writer.dropped = writer.dropped, 0
             self._counters.lines_dropped(dropped)
             log.warning("log_lines_dropped", count=dropped)
 
-    def _take_newest(self) -> None:
-        """Answer from a newer snapshot, if there is one.
+    def _use_newest_snapshot(self) -> None:
+        """Switch to a newer snapshot, if there is one.
 
-        Once the folder was removed, generations begin at 1 again: whatever is there then is newer.
+        After the folder was removed, generations begin at 1 again: any snapshot that is there is newer.
         """
         current = self._snapshot
         after = current.generation if current is not None and current.in_place() else 0
-        newer = open_newest(self._folder, self._post.setup.plan.digest(), after)
+        newer = open_newest(self._folder, self._context.deployment.import_spec.digest(), after)
         if newer is None:
             return
-        for mount in self._post.setup.mounts:
+        for mount in self._context.deployment.mounts:
             mount.app.use(newer)
         if self._snapshot is not None:
             self._snapshot.close()

@@ -1,4 +1,4 @@
-"""Who this process is to the file system, for sentences about files that it may not read."""
+"""The user that opens files, for sentences about files that it cannot read."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import pwd
 
 
 def account() -> str:
-    """Return the user as whom files are opened now: "the user sidebard", or a number if it has no name here."""
+    """Return the user that opens files now, such as "the user sidebard", or its number if it has no name here."""
     user = os.geteuid()
     try:
         return f"the user {pwd.getpwuid(user).pw_name}"
     except KeyError:
-        return f"the user with the number {user}"
+        return f"the user with id {user}"
 
 
 def todo_of(error: OSError) -> str:
     """Return what to do about a file that cannot be opened."""
     if isinstance(error, FileNotFoundError):
-        return f"put it there, readable to {account()}"
+        return f"put it there, readable by {account()}"
     if isinstance(error, PermissionError):
-        return f"let {account()} read it, and enter the folders above it"
+        return f"let {account()} read it and enter the folders above it"
     return "correct the file, or its name in the config"

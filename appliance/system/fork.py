@@ -1,4 +1,4 @@
-"""Forking: a child that ends with its parent, and never runs the parent's code by accident."""
+"""Forking: a child that dies with its parent, and never runs the parent's code by accident."""
 
 from __future__ import annotations
 
@@ -9,54 +9,53 @@ import signal
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from appliance.errors import INTERNAL_ERROR
 from appliance.observe.logs import describe, log
 
-FAILED: Final = 70
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None)
 
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT)
-"""A terminal sends these to the whole group; the supervisor has them too, and decides."""
+"""A terminal sends these to the whole process group; only the supervisor acts on them."""
 
-
-_TODO: Final[Mapping[int, str]] = {
+_HINTS: Final[Mapping[int, str]] = {
     errno.EAGAIN: "raise the limit of processes (TasksMax= in the unit, `ulimit -u`)",
     errno.ENOMEM: "free some memory, or raise MemoryMax= in the unit",
-    errno.EMFILE: "raise the limit of descriptors (LimitNOFILE= in the unit, `ulimit -n`)",
+    errno.EMFILE: "raise the limit of open files (LimitNOFILE= in the unit, `ulimit -n`)",
 }
 
 
-def start_sentence(error: OSError) -> str:
-    """Say that no process could be started, why, and what to do. It is tried again, so this may pass by itself."""
-    todo = _TODO.get(error.errno or 0, "look at the system's log")
-    return f"no process can be started: {error.strerror}; {todo}"
+def fork_failure(error: OSError) -> str:
+    """Return a sentence: no process can be started, why, and what to do. The fork is tried again later."""
+    hint = _HINTS.get(error.errno or 0, "see the system log")
+    return f"no process can be started: {error.strerror}; {hint}"
 
 
-def end_with(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, which forked it, ends in whatever way."""
-    signal_at_end_of_parent(parent, signal.SIGKILL)
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent`, which forked it, ends in any way."""
+    signal_on_parent_death(parent, signal.SIGKILL)
 
 
-def signal_at_end_of_parent(parent: int, number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when `parent`, which started it, ends in whatever way (prctl(2))."""
+def signal_on_parent_death(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when `parent`, which started it, ends in any way (prctl(2))."""
     _libc.prctl(_PR_SET_PDEATHSIG, int(number))
-    if os.getppid() != parent:  # it ended before the kernel knew
+    if os.getppid() != parent:  # it ended before the call
         os.kill(os.getpid(), number)
 
 
 def fork(body: Callable[[], None], at_exit: Callable[[], None], unblock: Collection[signal.Signals]) -> int:
-    """Run `body`, then `at_exit`, in a child; give its pid. The child has no signal of `unblock` blocked.
+    """Run `body`, then `at_exit`, in a child process, and return its pid. It has no signal of `unblock` blocked.
 
-    It ends with code 0, or with FAILED when `body` raises, which is logged. The calling process must have no other
-    threads. Raises OSError if there can be no child now.
+    The child exits with 0, or with INTERNAL_ERROR if `body` raises, which is logged. The calling process must have no
+    other threads. Raises OSError if no process can be started.
     """
     parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
-    code = FAILED
+    code = INTERNAL_ERROR
     try:
-        end_with(parent)
+        die_with_parent(parent)
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, unblock)

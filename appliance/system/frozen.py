@@ -1,7 +1,7 @@
-"""What is different in the packaged executable: it is two processes, and its files lie in a folder made at its start.
+"""What is different in the packaged executable: it is two processes, and its files are in a folder made at its start.
 
 PyInstaller's bootloader unpacks into `_MEI`, its pid as eight hexadecimal digits, and six letters; it starts this
-program as its child, and removes the folder when that has ended. Killed itself, it does neither.
+program as its child, and removes the folder when that has ended. If it is killed, it does neither.
 
 A cleaner of temporary files may empty the folder under a running service. Python's own modules and the packages'
 extension modules lie in it; all other modules are in the executable. So before the first fork the extension modules are
@@ -29,7 +29,7 @@ from types import CodeType, ModuleType
 from typing import Final
 
 from appliance.observe.logs import log
-from appliance.system.fork import signal_at_end_of_parent
+from appliance.system.fork import signal_on_parent_death
 
 LIBRARY: Final = "base_library.zip"
 EVERY: Final = 10.0
@@ -42,10 +42,11 @@ _REMOVED: Final = re.compile(r"^\S+ \S+ \S+ \S+ \S+ +(/.*/_MEI[0-9a-f]{8}\w{6})/
 
 @contextlib.contextmanager
 def as_child_of_bootloader(environ: Mapping[str, str]) -> Iterator[None]:
-    """Serve within this, and nothing stays behind, whichever process is killed. Without a bootloader it does nothing.
+    """Leave no process and no folder behind, whichever process is killed within the block.
 
-    A bootloader that is killed ends the service in good order, and its folder is removed here. What killed
-    predecessors have left is removed from systemd's cache folder, which is nobody else's; not from /tmp.
+    If the bootloader is killed, the service stops in good order, and its folder is removed here. Folders of bootloaders
+    that were killed before are removed from systemd's cache folder, which is the service's own, but not from /tmp.
+    Without a bootloader this does nothing.
     """
     folder = getattr(sys, "_MEIPASS", None)
     if folder is None:
@@ -53,7 +54,7 @@ def as_child_of_bootloader(environ: Mapping[str, str]) -> Iterator[None]:
         return
     keep_unpacked()
     bootloader = os.getppid()
-    signal_at_end_of_parent(bootloader, signal.SIGTERM)
+    signal_on_parent_death(bootloader, signal.SIGTERM)
     if cache := environ.get("CACHE_DIRECTORY"):
         remove_stale(Path(cache))
     try:
@@ -172,9 +173,9 @@ def emptied_in(maps: str) -> str:
 
 
 def let_others_read() -> None:
-    """Let any user load what was unpacked for this process: called by root, before it becomes another user.
+    """Make what was unpacked for this process readable by any user: called by root, before it becomes another.
 
-    The files stay root's. Without this, a module that is imported later cannot be found.
+    The files stay root's. Without this, a module that is imported later could not be found.
     """
     if folder := getattr(sys, "_MEIPASS", None):
         for path in (Path(folder), *Path(folder).rglob("*")):
@@ -182,7 +183,7 @@ def let_others_read() -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what was unpacked into `folder` by processes that have ended. Raises nothing."""
+    """Remove what processes that have ended had unpacked into `folder`. Raises nothing."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if (found := _UNPACKED.fullmatch(path.name)) and not Path(f"/proc/{int(found[1], 16)}").exists():

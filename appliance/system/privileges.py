@@ -1,8 +1,8 @@
-"""From root to a user who can do nothing but this service's work.
+"""From root to an unprivileged user, who can do nothing but this service's work.
 
-The user of the service may have been taken over. So root opens, makes and gives away nothing by a path that this user
-can change meanwhile: it either becomes the user first, for good or for a while, or walks from / by descriptors,
-follows no link, and goes on only while every folder is root's own.
+An attacker may control the user of the service. So root opens, creates and gives away nothing by a path that this user
+can change meanwhile: it either becomes the user first, for good or for a while, or walks from / by descriptors, follows
+no link, and goes on only while every folder belongs to root.
 """
 
 from __future__ import annotations
@@ -18,35 +18,37 @@ from pathlib import Path
 from typing import Final
 
 from appliance.errors import StartError
+from appliance.system.files import OPEN_FOLDER
 from appliance.system.frozen import let_others_read
 
 _PR_SET_DUMPABLE: Final = 4
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _MOST_CAPABILITIES: Final = 64
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAKE: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _libc: Final = ctypes.CDLL(None)
 
 
-def entry_of(user: str) -> pwd.struct_passwd:
-    """Give the user that server.user names. Raises StartError if there is no such user."""
+def user_entry(user: str) -> pwd.struct_passwd:
+    """Return the user that server.user names. Raises StartError if there is none."""
     try:
         return pwd.getpwnam(user)
     except KeyError:
-        raise StartError(f'server.user: there is no user "{user}" here; create it, or name another') from None
+        raise StartError(
+            f'server.user: there is no user "{user}" on this machine; create it, or name another'
+        ) from None
 
 
-def become(user: pwd.struct_passwd) -> None:
-    """Become this user, for good, with no capability and no way to get one; only root can.
+def drop_privileges(user: pwd.struct_passwd) -> None:
+    """Become this user for good, with no capability and no way to get one; only root can.
 
-    Whatever is read again at a reload, such as secrets and certificates, must then be readable to them.
+    Whatever a reload reads again, such as secrets and certificates, must be readable by that user.
     """
     let_others_read()
     for capability in range(_MOST_CAPABILITIES):
         _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-    # The groups first: only root may set them. setresuid leaves no saved root to come back to.
+    # The groups first: only root may set them. After setresuid there is no saved user id to return to.
     os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
@@ -55,16 +57,16 @@ def become(user: pwd.struct_passwd) -> None:
 
 
 def lock_down() -> None:
-    """Let this process and its children gain no right by any program that they start, and leave no core dump."""
+    """Prevent this process and its children from gaining privileges through execve, and from dumping core."""
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def hand_over(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
-    """Let this user own the state folder and the audit trail, where only root could arrange that.
+    """Make this user the owner of the state folder and the audit trail, where only root can do so.
 
-    Nothing is given where the path leads through a folder that another can change, nor below a folder that is not
-    root's: there the user makes what is missing, with no more rights than theirs. Raises OSError.
+    Nothing changes its owner if the path leads through a folder that another user can change, nor below a folder that
+    is not root's: there the user creates what is missing, with their own rights. Raises OSError.
     """
     _give_folder(state, user)
     if trail is not None:
@@ -76,7 +78,7 @@ def hand_over(user: pwd.struct_passwd, state: Path, trail: Path | None) -> None:
 
 
 def can_give(state: Path) -> bool:
-    """Whether `hand_over` would make this state folder, or give it away: it is root's, or would be in root's folder."""
+    """Return whether `hand_over` would create this state folder, or change its owner: it is, or would be, root's."""
     with _trusted(_existing(state)) as folder:
         return folder is not None
 
@@ -97,7 +99,7 @@ def _give_folder(state: Path, user: pwd.struct_passwd) -> None:
         try:
             for number, name in enumerate(missing, 1):
                 os.mkdir(name, 0o700 if number == len(missing) else 0o755, dir_fd=folder)
-                above, folder = folder, os.open(name, _FOLDER, dir_fd=folder)
+                above, folder = folder, os.open(name, OPEN_FOLDER, dir_fd=folder)
                 os.close(above)
             _own(folder, user)
         finally:
@@ -106,7 +108,7 @@ def _give_folder(state: Path, user: pwd.struct_passwd) -> None:
 
 @contextmanager
 def _trusted(path: Path) -> Iterator[int | None]:
-    """Open a folder; None unless root alone can change it, and every folder on the way to it."""
+    """Open a folder; None unless only root can change it, and every folder on the way to it."""
     with ExitStack() as opened:
         folder = _open_folder("/", None, opened)
         for name in path.resolve().parts[1:]:
@@ -116,7 +118,7 @@ def _trusted(path: Path) -> Iterator[int | None]:
 
 def _open_folder(name: str, above: int | None, opened: ExitStack) -> int | None:
     try:
-        folder = os.open(name, _FOLDER, dir_fd=above)
+        folder = os.open(name, OPEN_FOLDER, dir_fd=above)
     except OSError:
         return None
     opened.callback(os.close, folder)
@@ -124,13 +126,13 @@ def _open_folder(name: str, above: int | None, opened: ExitStack) -> int | None:
 
 
 def _is_roots(folder: int) -> bool:
-    """Whether nobody but root can rename what is root's in this folder, as in a sticky one."""
+    """Return whether only root can rename root's files in this folder; so it is in a sticky one, too."""
     facts = os.fstat(folder)
     return facts.st_uid == 0 and (not facts.st_mode & _WRITTEN_BY_OTHERS or bool(facts.st_mode & stat.S_ISVTX))
 
 
 def _own(folder: int, user: pwd.struct_passwd) -> None:
-    """Let the user own a folder of root's and what of root's is in it, the folder itself last: until then it is safe.
+    """Make the user the owner of a folder of root's and of root's files in it; the folder last, so that it is safe.
 
     A folder that is not root's, or that others may write, keeps its owner, and so does all that is in it.
     """
@@ -139,7 +141,7 @@ def _own(folder: int, user: pwd.struct_passwd) -> None:
         return
     for name in os.listdir(folder):
         try:
-            below = os.open(name, _FOLDER, dir_fd=folder)
+            below = os.open(name, OPEN_FOLDER, dir_fd=folder)
         except OSError:
             _hand_over(name, user, folder)
             continue
@@ -151,7 +153,7 @@ def _own(folder: int, user: pwd.struct_passwd) -> None:
 
 
 def _hand_over(name: str, user: pwd.struct_passwd, folder: int) -> None:
-    """Let the user own a regular file of root's with one name; a link, of either kind, may lead to somebody else's."""
+    """Make the user the owner of a regular file of root's with one name: a link may lead to another user's file."""
     try:
         # Without O_NONBLOCK, a FIFO would wait for a writer.
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
@@ -166,9 +168,10 @@ def _hand_over(name: str, user: pwd.struct_passwd, folder: int) -> None:
 
 
 def owner_of(state: Path) -> pwd.struct_passwd | None:
-    """Return the user who decides what the state folder is, and so, under systemd, runs the service.
+    """Return the user who controls the state folder, and so, under systemd, runs the service.
 
-    That is the first on the way to it who is not root; they could put anything in its place. None if that is who asks.
+    That is the owner of the first folder on the way to it that is not root's; they could replace the rest. None if that
+    is the user of this process.
     """
     for path in (*_way_to(state.absolute()), *_way_to(state.resolve())):
         try:
@@ -185,7 +188,7 @@ def _way_to(path: Path) -> tuple[Path, ...]:
 
 
 def _entry(uid: int, gid: int) -> pwd.struct_passwd:
-    """Return the entry of a user, or one that will do for a user who has none, as in containers."""
+    """Return the entry of a user, or a made-up one for a user without an entry, as in containers."""
     try:
         return pwd.getpwuid(uid)
     except KeyError:
@@ -193,18 +196,19 @@ def _entry(uid: int, gid: int) -> pwd.struct_passwd:
 
 
 def file_user(user: str, state: Path) -> pwd.struct_passwd | None:
-    """Return the user as whom the service reads files, if this is root: `user`, or else who owns the state folder.
+    """Return the user that the service reads files as, if this is root: `user`, or else the state folder's owner.
 
-    `user` is what server.user names, or "". None if that is who asks. Raises StartError if it names nobody.
+    `user` is what server.user names, or "". None if that is the user of this process. Raises StartError if there is no
+    such user.
     """
     if os.geteuid() != 0:
         return None
-    return entry_of(user) if user else owner_of(state)
+    return user_entry(user) if user else owner_of(state)
 
 
 @contextmanager
 def impersonate(user: pwd.struct_passwd) -> Iterator[None]:
-    """Be this user for a while, as far as files go; only root can, after `let_others_read`."""
+    """Open files as this user within the block; only root can, after `let_others_read`."""
     groups = os.getgroups()
     os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
     os.setegid(user.pw_gid)
@@ -219,6 +223,6 @@ def impersonate(user: pwd.struct_passwd) -> Iterator[None]:
 
 @contextmanager
 def as_owner(user: pwd.struct_passwd | None) -> Iterator[None]:
-    """Be this user for a while; whoever runs this, if there is none."""
+    """Open files as this user within the block; as the user of this process, if there is none."""
     with nullcontext() if user is None else impersonate(user):
         yield

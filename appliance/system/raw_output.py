@@ -1,15 +1,15 @@
-"""What a process writes to descriptors 1 and 2 by itself: C libraries, `faulthandler`, the last words of `abort`.
+"""What a process writes to stdout and stderr past the log: C libraries, `faulthandler`, the message of `abort`.
 
-In every process of the service both lead into a pipe, one for each process, that the supervisor reads at each of its
-turns, twice a second or more, and logs as events. So all of it is JSON like the rest, and the log's bounds hold:
+In every process of the service both are a pipe, one for each process, which the supervisor reads at least twice a
+second and logs as events. So all of it is JSON like the rest of the log, and is bounded like it:
 
-- A pipe holds 64 KiB and is never waited for: with O_NONBLOCK, a writer whose pipe is full loses what it writes (EAGAIN
-  of write(2)). Nobody outside the service has the pipe, so the flag hits nobody else.
-- A process may say BURST bytes at once, and RATE bytes a second after that. What is more is counted and dropped.
-- A pipe is closed at its end, when all who could write into it have ended: a worker, or the steward and its import.
+- A pipe holds 64 KiB and never blocks its writer: with O_NONBLOCK, what does not fit is lost (EAGAIN of write(2)). No
+  process outside the service has the pipe, so the flag affects no other.
+- A process may write BURST bytes at once, and RATE bytes a second after that. What exceeds that is counted and dropped.
+- A pipe is closed when all who could write into it have ended: a worker, or the steward and its import.
 
-The supervisor reads its own pipe, too. But nobody reads that one once the supervisor dies, so its `faulthandler` writes
-to the stderr that it was started with: text, the one thing in the log that is not JSON. A pipe there is not waited for.
+The supervisor reads its own pipe, too. But after a crash of the supervisor nobody would, so its `faulthandler` writes
+to the stderr that it was started with: text, the one thing in the log that is not JSON. It does not block there either.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from typing import Final
 from appliance.observe.logs import log
 
 BURST: Final = 16 * 1024
-"""Bytes of a process that are logged at once: the stacks of a crash of a worker are 2 KiB."""
+"""Bytes of a process that are logged at once; the stacks of a worker's crash are 2 KiB."""
 
 RATE: Final = 256
-"""Bytes a second of it that are logged from then on."""
+"""Bytes a second that are logged after that."""
 
 TELL_EVERY: Final = 60.0
-"""Seconds between two lines about what was dropped."""
+"""Seconds between two log lines about what was dropped."""
 
 TEXT: Final = 900
 """Characters of one event; each is at most 4 bytes of JSON, so that a line stays below PIPE_BUF."""
@@ -51,13 +51,13 @@ class ProcessPipe:
     write_end: int
     since: float
     pid: int = 0
-    partial: bytearray = field(default_factory=bytearray)  # of a line whose end has not come
+    partial: bytearray = field(default_factory=bytearray)  # a line without its end
     budget: float = BURST
-    dropped: int = 0  # bytes that no line has told of yet
-    tell_at: float = -math.inf  # when one may
+    dropped: int = 0  # bytes that were not logged as dropped yet
+    tell_at: float = -math.inf  # when the next line about them may be logged
 
     def close(self) -> None:
-        """Close what this process has of it."""
+        """Close this process's ends of it."""
         for end in (self.read_end, self.write_end):
             if end >= 0:
                 os.close(end)
@@ -68,14 +68,14 @@ class RawOutput:
     """The supervisor's end of all pipes."""
 
     def __init__(self, timer: Callable[[], float]) -> None:
-        """`timer` gives seconds."""
+        """`timer` returns seconds."""
         self._timer = timer
         self._pipes: list[ProcessPipe] = []
 
     def open(self, kind: str) -> ProcessPipe | None:
-        """Make the pipe of a process of this kind that is about to be forked.
+        """Make the pipe of a process of this kind, before the fork.
 
-        Return None if there can be none: then what the process writes is taken for the supervisor's.
+        Return None if no pipe can be made: what the process writes is then logged as the supervisor's.
         """
         try:
             read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -84,7 +84,7 @@ class RawOutput:
         return ProcessPipe(kind, read_end, write_end, self._timer())
 
     def redirect_child(self, pipe: ProcessPipe | None) -> None:
-        """Have this process, newly forked, write into its own pipe, and let go of all others."""
+        """Redirect the output of this newly forked process to its own pipe, and close all others."""
         for other in self._pipes:
             other.close()
         self._pipes.clear()
@@ -95,7 +95,7 @@ class RawOutput:
         faulthandler.enable(_STREAMS[-1])
 
     def watch(self, pipe: ProcessPipe | None, pid: int) -> None:
-        """Read from now on what the process `pid`, for which `pipe` was made, writes."""
+        """Begin to read the pipe of the process `pid`."""
         if pipe is None:
             return
         pipe.pid = pid
@@ -104,7 +104,7 @@ class RawOutput:
         self._pipes.append(pipe)
 
     def read(self) -> None:
-        """Log what has come since the last time. Waits for nothing, raises nothing."""
+        """Log what was written since the last call. Does not block, raises nothing."""
         for pipe in tuple(self._pipes):
             if not self._read(pipe):
                 pipe.close()
@@ -113,7 +113,7 @@ class RawOutput:
     def close(self) -> None:
         """Log what is left, and close all pipes."""
         self.read()
-        self.read()  # what the first left of a line is logged by the second
+        self.read()  # the second time logs a line without its end
         for pipe in self._pipes:
             pipe.close()
         self._pipes.clear()
@@ -124,7 +124,7 @@ class RawOutput:
             pipe.close()
 
     def capture_self(self) -> None:
-        """Have what this process writes read, too."""
+        """Read what this process writes, too."""
         pipe = self.open("supervisor")
         if pipe is not None:
             for stream in _STREAMS:
@@ -165,7 +165,7 @@ class RawOutput:
             log.warning("stderr", process=pipe.kind, pid=pipe.pid, text=piece)
 
     def _log_dropped(self, pipe: ProcessPipe, now: float) -> None:
-        """Say how much was left out, once every TELL_EVERY seconds."""
+        """Log how much was dropped, once every TELL_EVERY seconds."""
         if pipe.dropped and now >= pipe.tell_at:
             log.warning("stderr_dropped", process=pipe.kind, pid=pipe.pid, bytes=pipe.dropped)
             pipe.dropped = 0
@@ -177,21 +177,21 @@ def _printable(text: str) -> str:
 
 
 def _without_waiting(stream: int) -> int:
-    """Return a copy of a descriptor that, if it is a pipe, is not waited for, while the descriptor itself still is."""
+    """Return a copy of a descriptor that, if it is a pipe, never blocks; the descriptor itself still does."""
     if stat.S_ISFIFO(os.fstat(stream).st_mode):
-        with contextlib.suppress(OSError):  # such as another user's
+        with contextlib.suppress(OSError):  # such as a pipe of another user
             return os.open(f"/proc/self/fd/{stream}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     return os.dup(stream)
 
 
 @contextlib.contextmanager
 def captured(timer: Callable[[], float]) -> Iterator[RawOutput]:
-    """Take over this process's raw output within the block; afterwards its streams are what they were."""
+    """Redirect this process's stdout and stderr within the block; afterwards they are what they were."""
     before = [os.dup(stream) for stream in _STREAMS]
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # for a child ends without a flush
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # because a child exits without a flush
     raw = RawOutput(timer)
-    last_words = _without_waiting(_STREAMS[-1])
-    faulthandler.enable(last_words)
+    crash_output = _without_waiting(_STREAMS[-1])
+    faulthandler.enable(crash_output)
     raw.capture_self()
     try:
         yield raw
@@ -202,5 +202,5 @@ def captured(timer: Callable[[], float]) -> Iterator[RawOutput]:
             os.dup2(one, stream)
         raw.close()
         faulthandler.disable()
-        for one in (*before, last_words):
+        for one in (*before, crash_output):
             os.close(one)

@@ -92,7 +92,7 @@ def test_root_looks_with_the_eyes_of_the_user_whom_it_becomes(tmp_path: Path) ->
 @needs_root
 def test_a_user_who_is_not_there(tmp_path: Path) -> None:
     made = settings(tmp_path, server='user = "no-such-user"')
-    fault = 'server.user: there is no user "no-such-user" here; create it, or name another'
+    fault = 'server.user: there is no user "no-such-user" on this machine; create it, or name another'
     with pytest.raises(StartError, match=fault):
         file_user(made.server.user, made.server.state)
     assert told(run_check("config", CheckContext(made, {})))[-1] == ("fault", fault)

@@ -15,6 +15,7 @@ from appliance.ingest import dry_run
 from appliance.ingest.spec import ImportRefused
 from tests.checks.running import context, only, run_check, told
 from tests.factory import run_import, write_csv
+from tests.permissions import open_to_others
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
 RELATED = '[related.orders]\nsource = "orders.csv"\nkey = "email"\non = "email"'
@@ -29,7 +30,7 @@ def imported(folder: Path, customers: int, orders: int, more: str = "", **parts:
     """Import 100 of each, then write so many."""
     where = context(folder, more=RELATED, customers=more, **parts)
     write(folder, 100, 100)
-    run_import(where.plan, snapshot_folder(where.settings))
+    run_import(where.spec, snapshot_folder(where.settings))
     write(folder, customers, orders)
     return where
 
@@ -59,7 +60,7 @@ def test_a_file_that_shrank_is_a_fault_in_the_words_of_an_import(
         return
     assert (finding.status, sentence in finding.sentence) == (Status.FAULT, True)
     with pytest.raises(ImportRefused) as caught:
-        run_import(where.plan, snapshot_folder(where.settings))
+        run_import(where.spec, snapshot_folder(where.settings))
     assert str(caught.value) == finding.sentence
 
 
@@ -89,17 +90,12 @@ def test_a_large_file_says_that_it_was_not_compared(tmp_path: Path, monkeypatch:
     )
 
 
-def open_to_others(folder: Path) -> None:
-    for above in (folder, folder / "state", *list(folder.parents)[:3]):
-        above.chmod(above.stat().st_mode | 0o011)
-
-
 @needs_root
 def test_a_copy_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     where = imported(tmp_path, 29, 100)
     folder = snapshot_folder(where.settings)
     folder.chmod(0o700)
-    open_to_others(tmp_path)
+    open_to_others(tmp_path / "state")
     as_nobody = CheckContext(where.settings, {}, file_user=pwd.getpwnam("nobody"))
     found = told(run_check("customers", as_nobody))
     assert found[0][0] == "not_checked"
@@ -110,7 +106,7 @@ def test_a_copy_that_cannot_be_read_is_said(tmp_path: Path) -> None:
 def test_a_copy_that_the_start_hands_over_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = imported(tmp_path, 29, 100, server='user = "nobody"')
     snapshot_folder(where.settings).chmod(0o700)
-    open_to_others(tmp_path)
+    open_to_others(tmp_path / "state")
     (tmp_path / "temporary").mkdir()
     (tmp_path / "temporary").chmod(0o777)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))

@@ -17,13 +17,13 @@ def test_the_user_is_named() -> None:
 
 def test_one_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 54_321)
-    assert account() == "the user with the number 54321"
+    assert account() == "the user with id 54321"
 
 
 @pytest.mark.parametrize(
     ("code", "todo"),
     [
-        (errno.ENOENT, "put it there, readable to the user "),
+        (errno.ENOENT, "put it there, readable by the user "),
         (errno.EACCES, "let the user "),
         (errno.ELOOP, "correct the file, or its name in the config"),
         (errno.EIO, "correct the file, or its name in the config"),

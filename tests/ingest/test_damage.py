@@ -19,8 +19,8 @@ import pytest
 from appliance.customers.record import fields_of
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest.spec import ImportRefused
-from appliance.service import importing
-from appliance.service.importing import Done, Failed, ImportChild
+from appliance.service import import_child
+from appliance.service.import_child import ImportChild, ImportDone, ImportFailed
 from tests.factory import import_spec, run_import, write_csv
 
 HEADER = ("email", "name", "plan")
@@ -125,12 +125,12 @@ def child_import(spec, folder):
 def test_cut_read_by_a_child(cut, tmp_path):
     source = write_csv(tmp_path / "c.csv", [HEADER, *OLD])
     spec = import_spec(source=source)
-    assert isinstance(child_import(spec, tmp_path / "state"), Done)
+    assert isinstance(child_import(spec, tmp_path / "state"), ImportDone)
     whole = write_csv(tmp_path / "new.csv", [HEADER, *NEW]).read_bytes()
     source.write_bytes(whole[:cut])
     result = child_import(spec, tmp_path / "state")
     found = read_all(tmp_path / "state", spec)
-    assert isinstance(result, Done) is (cut == -1)  # which leaves the CR of the last CRLF
+    assert isinstance(result, ImportDone) is (cut == -1)  # which leaves the CR of the last CRLF
     assert found == SETS[cut == -1]
 
 
@@ -234,11 +234,11 @@ def test_random_faults(seed, suffix, tmp_path):
             sums.write_text(f"{digests[which]}  c{suffix}\n")
             dice.choice(FAULTS)(source, wholes[which], dice)
             result = child_import(spec, tmp_path / "state")
-            if isinstance(result, Done):
+            if isinstance(result, ImportDone):
                 assert source.read_bytes() == wholes[which]
                 assert read_all(tmp_path / "state", spec) == SETS[which]
             else:
-                assert isinstance(result, Failed)
+                assert isinstance(result, ImportFailed)
                 assert len(result.sentence) > 20
             assert read_all(tmp_path / "state", spec) in SETS
 
@@ -277,16 +277,16 @@ def test_a_child_that_is_killed_is_a_refusal(tmp_path):
     child = ImportChild(spec, tmp_path / "state")
     child.kill()
     result = child.result()
-    assert isinstance(result, Done) or "killed by signal 9" in result.sentence
+    assert isinstance(result, ImportDone) or "killed by signal 9" in result.sentence
 
 
 IN_LITTLE_MEMORY = """
 import sys
 from pathlib import Path
-from appliance.service import importing
+from appliance.service import import_child
 from tests.factory import import_spec
-importing.MAX_MEMORY = 1024 * 1024  # less than it has already: not one page more
-print(importing.ImportChild(import_spec(source=Path(sys.argv[1])), Path(sys.argv[2])).result())
+import_child.MAX_MEMORY = 1024 * 1024  # less than it has already: not one page more
+print(import_child.ImportChild(import_spec(source=Path(sys.argv[1])), Path(sys.argv[2])).result())
 """
 
 
@@ -295,7 +295,7 @@ def test_a_child_has_limits(tmp_path):
     source = write_csv(tmp_path / "c.csv", [HEADER, *((f"u{n}@example.com", "x" * 200, "") for n in range(50_000))])
     command = [sys.executable, "-c", IN_LITTLE_MEMORY, str(source), str(tmp_path / "state")]
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
-    assert result.stdout.startswith("Failed(sentence='the import ran out of memory")
+    assert result.stdout.startswith("ImportFailed(sentence='the import ran out of memory")
     assert "transient=True" in result.stdout
 
 
@@ -312,7 +312,7 @@ def test_a_child_that_cannot_be_started_is_a_refusal_that_may_pass(call, tmp_pat
             ImportChild(spec, tmp_path / "state")
     assert caught.value.transient
     assert set(os.listdir("/proc/self/fd")) == before
-    assert isinstance(ImportChild(spec, tmp_path / "state").result(), Done)
+    assert isinstance(ImportChild(spec, tmp_path / "state").result(), ImportDone)
 
 
 def test_a_child_without_descriptors_is_a_refusal_that_may_pass(tmp_path, monkeypatch):
@@ -321,12 +321,12 @@ def test_a_child_without_descriptors_is_a_refusal_that_may_pass(tmp_path, monkey
 
     spec = import_spec(source=write_csv(tmp_path / "c.csv", [HEADER, *OLD]))
     with monkeypatch.context() as context:
-        context.setattr(importing, "limit", none_left)
+        context.setattr(import_child, "limit", none_left)
         result = ImportChild(spec, tmp_path / "state").result()
-    assert isinstance(result, Failed)
+    assert isinstance(result, ImportFailed)
     assert "Too many open files" in result.sentence
     assert result.transient
-    assert isinstance(ImportChild(spec, tmp_path / "state").result(), Done)
+    assert isinstance(ImportChild(spec, tmp_path / "state").result(), ImportDone)
 
 
 def test_a_large_file_is_read_in_one_process_if_there_can_be_no_second(tmp_path, monkeypatch):

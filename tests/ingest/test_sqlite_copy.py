@@ -84,7 +84,7 @@ except ImportRefused as refused:
         ("closed", ""),
         (
             "unreadable",
-            "c.db cannot be opened: Permission denied; let the user nobody read it, and enter the folders above it",
+            "c.db cannot be opened: Permission denied; let the user nobody read it and enter the folders above it",
         ),
     ],
 )

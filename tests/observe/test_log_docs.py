@@ -14,7 +14,6 @@ import pytest
 from tests.daemon import ROOT, Daemon
 
 CALLS = {f"{log}.{level}" for log in ("log", "logs.log") for level in ("debug", "info", "warning", "error", "critical")}
-KINDS = ("worker", "steward")
 ELSEWHERE = {"config_fault", "start_failed", "library"}  # named where they are not logged
 
 
@@ -24,8 +23,6 @@ def texts(node: ast.expr) -> Iterator[str]:
         yield str(node.value)
     elif isinstance(node, ast.IfExp):
         yield from (*texts(node.body), *texts(node.orelse))
-    elif isinstance(node, ast.JoinedStr):
-        yield from (f"{kind}{node.values[-1].value}" for kind in KINDS)  # type: ignore[attr-defined]
 
 
 def logged_events() -> set[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from appliance.cli import main
-from appliance.service import importing
+from appliance.service import import_child
 from appliance.service.steward import Steward
 from appliance.service.supervisor import Supervisor
 from appliance.service.worker import Worker
@@ -77,10 +77,10 @@ def first(process: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-Supervisor._turn = first("supervisor", Supervisor._turn)  # type: ignore[method-assign]
+Supervisor._run_once = first("supervisor", Supervisor._run_once)  # type: ignore[method-assign]
 Worker._tick = first("worker", Worker._tick)  # type: ignore[method-assign]
 Steward._tick = first("steward", Steward._tick)  # type: ignore[method-assign]
-importing.run_import = first("import", importing.run_import)
+import_child.run_import = first("import", import_child.run_import)
 
 if __name__ == "__main__":
     main()

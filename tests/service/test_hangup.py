@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.system.terminal import HANGUP, Meaning, Terminal
+from appliance.system.terminal import HANGUP, Action, Terminal
 from tests.daemon import Daemon
 
 KERNEL, PERSON = 0x80, 0
@@ -33,9 +33,9 @@ class World:
         self.now, self.there = 100.0, there
         self.terminal = Terminal(lambda: self.now, nohup=nohup, is_there=lambda: self.there)
 
-    def close(self) -> Meaning | None:
+    def close(self) -> Action | None:
         self.there = False
-        return self.terminal.look()
+        return self.terminal.poll()
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -74,22 +74,22 @@ def test_what_a_hangup_means(
     world = World(nohup=nohup, there=there)
     if before is not None:
         before(world)
-    after = Meaning.STAY if nohup else Meaning.END
-    assert world.terminal.hup(code) is (after if is_hangup else Meaning.RELOAD)
+    after = Action.STAY if nohup else Action.STOP
+    assert world.terminal.on_sighup(code) is (after if is_hangup else Action.RELOAD)
 
 
 @pytest.mark.parametrize(
     ("nohup", "seconds", "meaning"),
-    [(False, 0.1, Meaning.END), (True, 0.1, Meaning.STAY), (False, HANGUP, None), (True, HANGUP, None)],
+    [(False, 0.1, Action.STOP), (True, 0.1, Action.STAY), (False, HANGUP, None), (True, HANGUP, None)],
 )
 def test_a_shell_that_is_left_tells_before_the_terminal_goes(
-    nohup: bool, seconds: float, meaning: Meaning | None
+    nohup: bool, seconds: float, meaning: Action | None
 ) -> None:
     world = World(nohup=nohup)
-    assert world.terminal.hup(PERSON) is Meaning.RELOAD
+    assert world.terminal.on_sighup(PERSON) is Action.RELOAD
     world.wait(seconds)
     assert world.close() is meaning
-    assert world.terminal.look() is None  # said once
+    assert world.terminal.poll() is None  # said once
 
 
 class OnTerminal:

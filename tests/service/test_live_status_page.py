@@ -18,9 +18,8 @@ def test_shows_the_service_as_it_is(tmp_path: Path) -> None:
         assert status == 200
         assert "script-src 'self'" in headers["Content-Security-Policy"]
         assert "Needs attention" in page
-        assert (
-            "<li>the certificate for localhost, 127.0.0.1, ::1 is made here, so Help Scout does not accept it; " in page
-        )
+        names = "localhost, 127.0.0.1, ::1"
+        assert f"certificate for {names} is self-signed by sidebard, so Help Scout does not accept it; " in page
         assert '<th scope="row">found</th><td>0</td><td>1</td>' in page  # counted before the second look
         assert '<th scope="row">workers ready</th><td>2 of 2</td>' in page
         assert '<th scope="row">localhost, 127.0.0.1, ::1</th>' in page

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.errors import StartError
 from appliance.system import privileges
-from appliance.system.privileges import entry_of
+from appliance.system.privileges import user_entry
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -29,7 +29,7 @@ def test_becomes_the_user_and_leaves_them_the_state(tmp_path):
         same = False
         try:
             privileges.hand_over(nobody, state, trail)
-            privileges.become(nobody)
+            privileges.drop_privileges(nobody)
             same = os.getresuid() == (nobody.pw_uid,) * 3 and os.getresgid() == (nobody.pw_gid,) * 3
             status = dict(
                 row.split(":\t", 1) for row in Path("/proc/self/status").read_text().splitlines() if "\t" in row
@@ -48,5 +48,5 @@ def test_becomes_the_user_and_leaves_them_the_state(tmp_path):
 
 
 def test_no_such_user():
-    with pytest.raises(StartError, match=r'server\.user: there is no user "nobody-of-that-name" here; create it'):
-        entry_of("nobody-of-that-name")
+    with pytest.raises(StartError, match=r'server\.user: there is no user "nobody-of-that-name" on this machine; crea'):
+        user_entry("nobody-of-that-name")

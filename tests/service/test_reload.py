@@ -96,17 +96,6 @@ def test_a_faulty_card_changes_nothing_and_a_good_one_is_used(tmp_path: Path) ->
         assert daemon.ask() == "<p>Ann Lee, the second</p>"
 
 
-def test_a_config_with_a_thousand_faults_is_one_bad_config(tmp_path: Path) -> None:
-    with Daemon(tmp_path) as daemon:
-        daemon.wait_for("serving")
-        daemon.write_config(more="\n".join(f"[no_table_of_this_name_{number}]" for number in range(1000)))
-        daemon.send(signal.SIGHUP)
-        daemon.wait_for("reload_refused")
-        until(lambda: "the new config is not used" in str(daemon.health()["reasons"]), "the reason")
-        assert "Ann Lee" in daemon.ask()
-        assert daemon.stop() == 0
-
-
 def test_a_config_whose_customers_cannot_be_imported_changes_nothing(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("serving")

@@ -15,10 +15,10 @@ import pytest
 
 from appliance.checks.context import CheckContext
 from appliance.config.schema import load
-from appliance.ingest import importer
 from appliance.system import privileges
-from tests.checks.running import look, only, write_home
+from tests.checks.running import only, run_check, write_home
 from tests.daemon import ROOT, Daemon, children
+from tests.permissions import open_to_others
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -30,34 +30,6 @@ def _victim(tmp_path: Path) -> Path:
     victim = tmp_path / "victim"
     victim.write_text("root's own")
     return victim
-
-
-@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symlink", "hard link"])
-def test_lock_that_is_a_link_keeps_its_owner(tmp_path: Path, victim: Path, link: Callable[[Path, Path], None]) -> None:
-    folder = tmp_path / "customers"
-    folder.mkdir()
-    os.chown(folder, _NOBODY.pw_uid, _NOBODY.pw_gid)
-    link(victim, folder / "lock")
-    try:
-        os.close(importer._create(folder / "lock", os.O_RDWR))
-    except OSError:
-        assert link is os.symlink
-    assert victim.stat().st_uid == 0
-
-
-def test_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "customers").symlink_to("elsewhere")
-    with pytest.raises(NotADirectoryError):
-        importer._create(tmp_path / "customers" / "lock", os.O_RDWR)
-    assert not list((tmp_path / "elsewhere").iterdir())
-
-
-def test_file_made_by_root_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
-    os.chown(tmp_path, _NOBODY.pw_uid, _NOBODY.pw_gid)
-    os.close(importer._create(tmp_path / "lock", os.O_RDWR))
-    facts = (tmp_path / "lock").stat()
-    assert (facts.st_uid, facts.st_mode & 0o777) == (_NOBODY.pw_uid, 0o600)
 
 
 @pytest.fixture(name="state")
@@ -151,12 +123,6 @@ def test_folder_that_is_swapped_for_a_link_during_the_walk_leads_nowhere(
 # The program
 
 
-def _open_to_others(folder: Path) -> None:
-    """Let any user reach this folder, as pytest does not."""
-    for path in (folder, *list(folder.parents)[:3]):
-        path.chmod(path.stat().st_mode | 0o055)
-
-
 @pytest.fixture
 def reachable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let any user enter the folders of the program while the test runs: a clone may lie in root's home.
@@ -177,7 +143,7 @@ def reachable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.mark.usefixtures("reachable")
 @pytest.mark.parametrize("owner", [0, _NOBODY.pw_uid], ids=["state of root's", "state of the user's"])
 def test_service_and_import_as_root_leave_all_to_the_user(tmp_path: Path, owner: int) -> None:
-    _open_to_others(tmp_path)
+    open_to_others(tmp_path)
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     os.chown(state, owner, owner)
@@ -202,15 +168,17 @@ def test_state_folder_that_the_user_cannot_reach_ends_the_start_with_a_sentence(
     with Daemon(tmp_path, server='user = "nobody"') as daemon:
         said = str(daemon.wait_for("start_failed")["message"])
         assert daemon.end() == 3
-    sentence = f"{tmp_path}/state: the state folder cannot be used: Permission denied; name another in server.state"
+    sentence = (
+        f"{tmp_path}/state: the state folder cannot be used: Permission denied; set server.state to another folder"
+    )
     assert said.startswith(sentence)
     made = load(daemon.config, {})
     where = CheckContext(made, {}, file_user=_NOBODY)
-    assert {only(look(name, where)).sentence for name in ("state", "space")} == {said}
+    assert {only(run_check(name, where)).sentence for name in ("state", "space")} == {said}
 
 
 def test_import_as_root_into_a_folder_of_the_user_follows_no_link(tmp_path: Path, victim: Path) -> None:
-    _open_to_others(tmp_path)
+    open_to_others(tmp_path)
     customers = tmp_path / "state" / "customers"
     config = write_home(tmp_path)
     customers.mkdir()

@@ -52,7 +52,7 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
             "observe/test_audit_trail.py::test_a_full_disk_is_said_once_and_tried_again",
             "observe/test_audit_trail.py::test_when_too_many_wait_the_next_are_lost_and_counted",
         ),
-        ("service/test_state.py::test_a_full_disk_leaves_no_empty_key",),
+        ("service/test_state_folder.py::test_a_full_disk_leaves_no_empty_key",),
         (
             "ingest/test_resources.py::test_a_full_disk",
             "ingest/test_resources.py::test_a_limit_on_file_size",
@@ -67,8 +67,8 @@ CELLS: dict[str, tuple[tuple[str, ...], ...]] = {
         (
             f"{HEALING}::test_a_file_in_the_place_of_the_state_folder_is_said_and_survived",
             f"{HEALING}::test_a_state_folder_that_was_removed_is_made_again",
-            "service/test_state.py::test_a_folder_that_may_not_be_written",
-            "service/test_state.py::test_a_read_only_disk",
+            "service/test_state_folder.py::test_a_folder_that_may_not_be_written",
+            "service/test_state_folder.py::test_a_read_only_disk",
         ),
         (
             "customers/test_snapshot_store.py::test_a_folder_that_is_none_holds_nothing",

@@ -85,7 +85,7 @@ def fail(supervisor):
     print("before", end="")
     raise RuntimeError("ann@example.com")
 
-Supervisor._turn = fail
+Supervisor._run_once = fail
 main()
 """
 

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 from appliance.customers.column_name import shown_name
 from appliance.customers.record import ColumnError, Columns
 from appliance.errors import SidebardError
-from appliance.system.writes import Writes
+from appliance.system.write_monitor import WriteMonitor
 
 BATCH: Final = 2000
 
@@ -125,7 +125,7 @@ class Source(abc.ABC):
         """Return the operator's files that hold the rows, if any."""
         return ()
 
-    def unfinished(self, imported: str, writes: Writes) -> bool:
+    def unfinished(self, imported: str, writes: WriteMonitor) -> bool:
         """Return whether it is probably still being written. Raises nothing.
 
         `imported` is its fingerprint at the last import, "" if there was none; `writes` watches its files.

@@ -11,7 +11,7 @@ from appliance.ingest.sources.base import SourceKind, Wanted
 from appliance.ingest.sources.csv_reader import LastLine, OpenCsv, TextFormat
 from appliance.ingest.sources.local_file import LocalFile
 from appliance.system.files import size_in
-from appliance.system.writes import Writes
+from appliance.system.write_monitor import WriteMonitor
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class CsvFile(LocalFile):
         """Return what decides how it is read. How its last line is judged decides only whether it is read."""
         return (str(self.path), self.text.encoding, str(self.text.skip_lines))
 
-    def unfinished(self, imported: str, writes: Writes) -> bool:
+    def unfinished(self, imported: str, writes: WriteMonitor) -> bool:
         """Return whether it was written to and not closed since, or has fewer bytes than when it was imported."""
         is_proven = self.text.last_line is LastLine.PROVEN
-        return not is_proven and (writes.unclosed(self.path) or self._has_shrunk(imported))
+        return not is_proven and (writes.is_open(self.path) or self._has_shrunk(imported))
 
     def _has_shrunk(self, imported: str) -> bool:
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.system import writes as module
-from appliance.system.writes import Event, Writes
+from appliance.system import write_monitor as module
+from appliance.system.write_monitor import Event, WriteMonitor
 
 
 class Exporter:
@@ -121,47 +121,47 @@ def test_is_written_to_and_not_closed(
     named = exporter.folder / "link.csv" if linked else exporter.file
     if linked:
         named.symlink_to(exporter.file)
-    writes = Writes([named])
+    writes = WriteMonitor([named])
     happens(exporter)
-    writes.look()
-    assert writes.unclosed(named) is unclosed
+    writes.poll()
+    assert writes.is_open(named) is unclosed
     writes.close()
 
 
 def test_is_closed_in_the_end(exporter: Exporter) -> None:
-    writes = Writes([exporter.file])
+    writes = WriteMonitor([exporter.file])
     stream = exporter.write("wb")
-    writes.look()
-    assert writes.unclosed(exporter.file)
+    writes.poll()
+    assert writes.is_open(exporter.file)
     stream.close()
-    writes.look()
-    assert not writes.unclosed(exporter.file)
+    writes.poll()
+    assert not writes.is_open(exporter.file)
     writes.close()
 
 
 def test_a_file_and_its_folder_may_come_later(tmp_path: Path) -> None:
     file = tmp_path / "exports" / "customers.csv"
-    writes = Writes([file])
+    writes = WriteMonitor([file])
     file.parent.mkdir()
-    writes.look()
+    writes.poll()
     with file.open("wb", buffering=0) as stream:
         stream.write(b"email\n")
-        writes.look()
-        assert writes.unclosed(file)
-    writes.look()
-    assert not writes.unclosed(file)
+        writes.poll()
+        assert writes.is_open(file)
+    writes.poll()
+    assert not writes.is_open(file)
     writes.close()
 
 
 def test_when_events_were_lost_any_file_may_be_open(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
-    writes = Writes([exporter.file])
+    writes = WriteMonitor([exporter.file])
     monkeypatch.setattr(writes, "_events", lambda: [Event(-1, module._OVERFLOW, 0, b"")])
-    writes.look()
-    assert writes.unclosed(exporter.file)
+    writes.poll()
+    assert writes.is_open(exporter.file)
     monkeypatch.undo()
     exporter.write_and_close("ab")
-    writes.look()
-    assert not writes.unclosed(exporter.file)
+    writes.poll()
+    assert not writes.is_open(exporter.file)
     writes.close()
 
 
@@ -176,8 +176,8 @@ class NoInotify:
 @pytest.mark.parametrize("library", [NoInotify(), object()], ids=["refused", "not there"])
 def test_without_inotify_nothing_is_known(library: object, exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_libc", library)
-    writes = Writes([exporter.file])
+    writes = WriteMonitor([exporter.file])
     exporter.write("wb")
-    writes.look()
-    assert not writes.unclosed(exporter.file)
+    writes.poll()
+    assert not writes.is_open(exporter.file)
     writes.close()

@@ -68,23 +68,12 @@ def test_serves_a_card_that_says_so_without_any_data(tmp_path: Path) -> None:
         assert daemon.health()["status"] == "ok"
 
 
-@pytest.mark.parametrize("what", ["listen", "admin"])
-def test_an_address_in_use_ends_the_start_with_3(tmp_path: Path, what: str) -> None:
+def test_an_address_in_use_ends_the_start_with_3(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with Daemon(tmp_path, **{what: address}) as daemon:
+        with Daemon(tmp_path, listen=address) as daemon:
             fault = str(daemon.wait_for("start_failed")["message"])
-            assert fault.startswith(f"{address}: cannot listen there: Address already in use; ")
-            assert daemon.end() == 3
-
-
-def test_a_unix_socket_in_use_ends_the_start_with_3(tmp_path: Path) -> None:
-    file = tmp_path / "admin.sock"
-    with socket.socket(socket.AF_UNIX) as taken:
-        taken.bind(str(file))
-        taken.listen()
-        with Daemon(tmp_path, admin=f"unix:{file}") as daemon:
-            assert "Address already in use" in str(daemon.wait_for("start_failed")["message"])
+            assert fault.startswith(f"{address}: cannot listen: Address already in use; ")
             assert daemon.end() == 3
 
 
@@ -114,6 +103,14 @@ def test_a_worker_that_is_never_ready_ends_the_start_with_3(tmp_path: Path) -> N
         daemon.wait_for("start_failed")
         assert daemon.end() == 3
         assert {line["event"] for line in daemon.lines} >= {"crash", "worker_died"}
+
+
+def test_a_damaged_log_key_ends_the_start_with_3(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "log.key").touch()
+    with Daemon(tmp_path) as daemon:
+        assert f"{tmp_path}/state/log.key: the key of the hashes" in str(daemon.wait_for("start_failed")["message"])
+        assert daemon.end() == 3
 
 
 LAUNCHER = """

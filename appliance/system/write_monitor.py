@@ -1,12 +1,12 @@
-"""Which files are being written, as far as the kernel tells: inotify(7), by way of the C library.
+"""Which files are being written, as far as the kernel reports it: inotify(7), through the C library.
 
-A file that was modified and not closed by a writer since then is most likely half written, however long its writer
-pauses. Each file is watched by itself, which also sees writes by another of its names, and so is its folder, which sees
-files that are made anew and renamed. Neither sees what another machine writes to a network file system, nor what is
-written through a memory mapping. Where inotify is not available, nothing is ever known to be written.
+A file that was modified and not closed by a writer since then is most likely incomplete, however long its writer
+pauses. Each file is watched itself, which also shows writes through another of its names, and so is its folder, which
+shows files that are created and renamed. Neither shows what another machine writes to a network file system, nor what
+is written through a memory mapping. Where inotify is not available, no file is ever known to be written.
 
-Events are read when somebody asks, not as they come: a folder in which others write a lot costs nothing in between. The
-kernel keeps 16,384 of them; when more have come, some are lost, and any file may be being written.
+Events are read by `poll`, not as they come: a folder in which others write a lot costs nothing in between. The kernel
+keeps 16,384 of them; if there were more, some are lost, and any of the files may be being written.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _READ_AT_ONCE: Final = 64 * 1024
 _libc: Final = ctypes.CDLL(None)
 
 Key = tuple[int, bytes]
-"""A watch, and a name in the folder that it is of; b"" if it is of a file."""
+"""A watch, and a name in the folder that it watches; b"" if it watches a file."""
 
 
 class Event(NamedTuple):
-    """What inotify says once."""
+    """One event of inotify."""
 
     watch: int
     mask: int
@@ -48,37 +48,37 @@ class Event(NamedTuple):
     name: bytes
 
 
-class Writes:
-    """Follows some files, which may be missing, replaced, or made anew."""
+class WriteMonitor:
+    """Watches some files, which may be missing, replaced, or created later."""
 
     def __init__(self, files: Iterable[Path]) -> None:
-        """Begin to follow them. What was written before is not known."""
+        """Begin to watch them. What was written before is not known."""
         self._files = tuple(files)
         self._descriptor = _open()
         self._keys: dict[Path, tuple[Key, ...]] = {}
         self._unclosed: set[Key] = set()
-        self.look()
+        self.poll()
 
     def close(self) -> None:
-        """Follow nothing any more."""
+        """Stop watching."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def unclosed(self, file: Path) -> bool:
-        """Whether one of the files had been written to since it was last closed, at the last look."""
+    def is_open(self, file: Path) -> bool:
+        """Return whether the file had been written to and not closed since, at the last poll."""
         return any(key in self._unclosed for key in self._keys.get(file, ()))
 
-    def look(self) -> None:
-        """Take note of what was written, closed, renamed and made since the last look."""
+    def poll(self) -> None:
+        """Record what was written, closed, renamed and created since the last poll."""
         if self._descriptor < 0:
             return
         moving: set[int] = set()
         for event in self._events():
-            self._note(event, moving)
+            self._record(event, moving)
         self._watch()
 
-    def _note(self, event: Event, moving: set[int]) -> None:
+    def _record(self, event: Event, moving: set[int]) -> None:
         """`moving` holds the cookies of renames of files that are being written."""
         key, mask, unclosed = (event.watch, event.name), event.mask, self._unclosed
         if mask & _OVERFLOW:  # some events are lost: any of the files may be being written
@@ -93,11 +93,11 @@ class Writes:
             unclosed.discard(key)
 
     def _watch(self) -> None:
-        """Watch what the paths name now; a watch that is there already is given again."""
+        """Watch what the paths name now; the kernel returns a watch that exists already."""
         self._keys, before = {file: tuple(self._keys_of(file)) for file in self._files}, self._keys
         now = {watch for keys in self._keys.values() for watch, _ in keys}
         for old in {watch for keys in before.values() for watch, _ in keys} - now:
-            _libc.inotify_rm_watch(self._descriptor, old)  # says IGNORED, or has said it
+            _libc.inotify_rm_watch(self._descriptor, old)  # which reports IGNORED, if it has not yet
             self._unclosed = {key for key in self._unclosed if key[0] != old}
 
     def _keys_of(self, file: Path) -> Iterator[Key]:
@@ -122,7 +122,7 @@ class Writes:
 
 
 def _open() -> int:
-    """Give a descriptor, -1 where there can be none."""
+    """Return a descriptor, or -1 where inotify is not available."""
     try:
         return int(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))  # IN_NONBLOCK and IN_CLOEXEC are these
     except AttributeError:

@@ -59,26 +59,26 @@ def test_what_is_there_is_no_fault(display: str, tmp_path: Path) -> None:
     [
         (
             'columns = [\n"plan",\n"pln"]',
-            'sidebard.toml:11: app[0].display.columns[1]: "pln" is no column of the customers; did you mean "plan"?',
+            'sidebard.toml:11: app[0].display.columns[1]: "pln" is not a column of the customers; did you mean "plan"?',
         ),
         (
             'columns = ["orders.totl"]',
-            'sidebard.toml:11: app[0].display.columns[0]: "totl" is no column of [related.orders];'
+            'sidebard.toml:11: app[0].display.columns[0]: "totl" is not a column of [related.orders];'
             ' did you mean "orders.Total"?',
         ),
         (
             'titles = { qqq = "x" }',
-            'sidebard.toml:11: app[0].display.titles.qqq: "qqq" is no column of the customers; there are email, name,'
-            " plan, orders, orders.email, orders.number, orders.Total",
+            'sidebard.toml:11: app[0].display.titles.qqq: "qqq" is not a column of the customers;'
+            " the columns are email, name, plan, orders, orders.email, orders.number, orders.Total",
         ),
         (
             '[app.display.links]\nname = "https://x.example/{nam}"',
-            'sidebard.toml:12: app[0].display.links.name: "nam" is no column of the customers; did you mean "name"?',
+            'sidebard.toml:12: app[0].display.links.name: "nam" is not a column of the customers; did you mean "name"?',
         ),
         (
             'url_column = "profile"',
-            'sidebard.toml:11: app[0].display.url_column: "profile" is no column of the customers;'
-            " there are email, name, plan, orders, orders.email, orders.number, orders.Total",
+            'sidebard.toml:11: app[0].display.url_column: "profile" is not a column of the customers;'
+            " the columns are email, name, plan, orders, orders.email, orders.number, orders.Total",
         ),
     ],
 )
@@ -90,5 +90,5 @@ def test_a_service_warns_and_leaves_it_out(tmp_path: Path) -> None:
     with Daemon(tmp_path, app='[app.display]\ncolumns = ["plan", "pln"]') as daemon:
         (why,) = daemon.wait_for("column_missing")["why"]
         daemon.wait_for("serving")
-        assert why.endswith('"pln" is no column of the customers; did you mean "plan"?')
+        assert why.endswith('"pln" is not a column of the customers; did you mean "plan"?')
         assert daemon.ask().count("c-sb-list-item__label") == 1

@@ -1,0 +1,124 @@
+"""Imports in a child process: a file that makes its reader crash or hang does not harm the service."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sqlite3
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from appliance.errors import INTERNAL_ERROR
+from appliance.ingest import resources
+from appliance.ingest.importer import import_customers
+from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
+from appliance.observe.logs import describe, log
+from appliance.system.fork import die_with_parent, fork_failure
+
+MAX_MEMORY: Final = 1024**3
+MAX_SECONDS: Final = 3600
+FILE_FACTOR: Final = 16
+"""A snapshot and the temporary files for it take at most so many times the size of the sources (short rows)."""
+FILE_BASE: Final = 64 * 1024**2
+
+
+class ImportFailed(msgspec.Struct, frozen=True, tag=True):
+    """The import was refused: why, the rows to correct, and whether the same files may be accepted the next time."""
+
+    sentence: str
+    bad: tuple[BadRow, ...] = ()
+    transient: bool = True
+
+
+class ImportDone(msgspec.Struct, frozen=True, tag=True):
+    """The import made a new snapshot."""
+
+    report: Report
+
+
+ImportResult = ImportDone | ImportFailed
+
+
+class ImportChild:
+    """An import in a forked child. `descriptor` becomes readable when it ends; then call `result`."""
+
+    def __init__(self, spec: ImportSpec, folder: Path) -> None:
+        """Start it. The calling process must have no other threads. Raises ImportRefused if it cannot be started."""
+        parent = os.getpid()
+        try:
+            self.descriptor, write_end = os.pipe()
+        except OSError as error:
+            raise ImportRefused(fork_failure(error), transient=True) from None
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            os.close(self.descriptor)
+            os.close(write_end)
+            raise ImportRefused(fork_failure(error), transient=True) from None
+        if self.pid == 0:
+            os.close(self.descriptor)
+            _run(spec, folder, write_end, parent)
+        os.close(write_end)
+
+    def result(self) -> ImportResult:
+        """Wait for its end and return the result. Raises nothing: if it was killed, the import failed."""
+        with os.fdopen(self.descriptor, "rb") as pipe:
+            answer = pipe.read()
+        _, status = os.waitpid(self.pid, 0)
+        try:
+            result: ImportResult = msgspec.json.decode(answer, type=ImportResult)
+            return result
+        except msgspec.MsgspecError:
+            code = os.waitstatus_to_exitcode(status)
+            how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+            return ImportFailed(f"the import {how}; see the lines above or the system log")
+
+    def kill(self) -> None:
+        """Kill it; the newest snapshot is then what it was."""
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def _run(spec: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
+    code = INTERNAL_ERROR
+    try:
+        die_with_parent(parent)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        os.nice(10)
+        limit(spec, folder)
+        os.write(write_end, msgspec.json.encode(run_import(spec, folder)))
+        code = 0
+    except Exception as error:
+        log.critical("crash", **describe(error))
+    finally:
+        os._exit(code)
+
+
+def limit(spec: ImportSpec, folder: Path) -> None:
+    """Limit the memory, CPU time and file size of this process; a file that needs more is refused."""
+    limits = (
+        (resource.RLIMIT_AS, MAX_MEMORY),
+        (resource.RLIMIT_CPU, MAX_SECONDS),
+        (resource.RLIMIT_FSIZE, FILE_FACTOR * spec.size() + FILE_BASE),
+    )
+    for what, wanted in limits:
+        hard = resource.getrlimit(what)[1]
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(what, (most, most))
+    # SQLite sorts in temporary files; they belong where the free space was checked.
+    os.environ["SQLITE_TMPDIR"] = str(folder)
+
+
+def run_import(spec: ImportSpec, folder: Path) -> ImportResult:
+    """Import in this process, and return the result."""
+    try:
+        return ImportDone(import_customers(spec, folder, clock=time.time, timer=time.monotonic))
+    except ImportRefused as refused:
+        return ImportFailed(str(refused), refused.bad, refused.transient)
+    except (OSError, sqlite3.Error, MemoryError) as error:
+        return ImportFailed(resources.explain(error, folder))
