@@ -81,7 +81,7 @@ def _ask_about(
     here = make_app(context.settings, app, protocol)
     here.use(newest)
     yield _compare(context, first, here, Message(body, protocol.sign(body).encode()))
-    if newest is not None and newest.facts.fingerprint != fingerprint(context.spec):
+    if newest is not None and newest.metadata.fingerprint != fingerprint(context.spec):
         yield warning(f"{context.spec.source} has changed since its import; wait, or see import_refused in the log")
 
 

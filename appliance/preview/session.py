@@ -95,7 +95,7 @@ class Session:
         self._snapshot: Snapshot | None = None
         self._imported: tuple[ImportSpec, str] | None = None
         self.child: ImportChild | None = None
-        self._plan = import_spec_of(settings)
+        self._spec = import_spec_of(settings)
         self._fingerprint = self._take_fingerprint()
         self._make()
         self._open_kept()
@@ -106,11 +106,11 @@ class Session:
     @property
     def state(self) -> State:
         """The current state."""
-        facts = self._snapshot.facts if self._snapshot else None
+        facts = self._snapshot.metadata if self._snapshot else None
         files = [file.name for file in (self._settings.file, self._app.card) if file]
         return State(
             app=self._app.name,
-            files=tuple(dict.fromkeys([*files, *(source.name for source in self._plan.sources)])),
+            files=tuple(dict.fromkeys([*files, *(source.name for source in self._spec.sources)])),
             rows=facts.rows if facts else None,
             as_of=facts.as_of if facts else None,
             importing=self.child is not None,
@@ -193,7 +193,7 @@ class Session:
 
     def _matches(self, text: str) -> tuple[CustomerMatch, ...]:
         try:
-            return search(self._snapshot, self._plan, text) if self._snapshot else ()
+            return search(self._snapshot, self._spec, text) if self._snapshot else ()
         except SnapshotError:
             return ()  # the answer shows the fault
 
@@ -242,7 +242,7 @@ class Session:
                 FaultView("", f'the config has no app "{self._app.name}" any more; restart sidebard preview'),
             )
             return
-        self._settings, self._app, self._plan = settings, app, import_spec_of(settings)
+        self._settings, self._app, self._spec = settings, app, import_spec_of(settings)
         self._fingerprint = self._take_fingerprint()  # it may name another template now
         self._make()
 
@@ -274,13 +274,13 @@ class Session:
     def _open_kept(self) -> None:
         """Use the service's own snapshot, at least until changed files are imported."""
         with suppress(OSError):  # it may be another user's
-            self._snapshot = open_newest(snapshot_folder(self._settings), self._plan.digest())
-        if self._snapshot is not None and self._snapshot.facts.fingerprint == fingerprint(self._plan):
+            self._snapshot = open_newest(snapshot_folder(self._settings), self._spec.digest())
+        if self._snapshot is not None and self._snapshot.metadata.fingerprint == fingerprint(self._spec):
             self._imported = self._wanted()
 
     def _wanted(self) -> tuple[ImportSpec, str]:
         """Return all that decides how an import would end now, including what its plan allows."""
-        return self._plan, fingerprint(self._plan)
+        return self._spec, fingerprint(self._spec)
 
     def _import_if_changed(self) -> bool:
         wanted = self._wanted()
@@ -289,7 +289,7 @@ class Session:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             # Rows are removed and added again while a card is made: no number is too small.
-            self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
+            self.child = ImportChild(replace(self._spec, max_shrink=1.0), self._folder)
         except (OSError, ImportRefused) as error:  # the next call tries again
             before, self._data_faults = self._data_faults, (view_fault(_sentence(error, self._folder), None),)
             return self._data_faults != before
@@ -301,7 +301,7 @@ class Session:
             sentences = [result.sentence, *map(str, result.bad)]
             self._data_faults = tuple(view_fault(sentence, None) for sentence in sentences)
             return
-        opened = open_newest(self._folder, self._plan.digest())
+        opened = open_newest(self._folder, self._spec.digest())
         if opened is not None:  # else the settings have changed meanwhile, and another import follows
             if self._snapshot is not None:
                 self._snapshot.close()

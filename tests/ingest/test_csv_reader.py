@@ -131,7 +131,7 @@ def test_headers_of_common_programs(content, names, tmp_path, folder):
     source.write_bytes(content)
     report = run_import(import_spec(source=source), folder)
     snapshot = open_snapshot(folder, import_spec(source=source))
-    assert (snapshot.facts.columns, report.bad_rows) == (names, 0)
+    assert (snapshot.metadata.columns, report.bad_rows) == (names, 0)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [value for _, value in fields_of(ann)] == ["ann@example.com", "Ann"]
     snapshot.close()

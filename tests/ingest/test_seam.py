@@ -98,14 +98,14 @@ def test_imported_and_as_old_as_its_last_change(shop: Shop, monkeypatch: pytest.
         report = run_import(spec, folder, clock=lambda later=later: NOW + later)
         snapshot = open_snapshot(folder, spec)
         assert snapshot is not None
-        assert (report.rows, report.related, snapshot.facts.as_of) == (6, {"orders": 2}, as_of)
+        assert (report.rows, report.related, snapshot.metadata.as_of) == (6, {"orders": 2}, as_of)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [order["total"] for order in related_of(ann, "orders")] == ["30", "9"]
     shop.change()
     run_import(spec, folder, clock=lambda: NOW + 99)
     newer = open_snapshot(folder, spec)
     assert newer is not None
-    assert (newer.facts.rows, newer.facts.as_of) == (7, NOW)  # the orders are of before
+    assert (newer.metadata.rows, newer.metadata.as_of) == (7, NOW)  # the orders are of before
 
 
 def test_a_dry_run_of_a_large_one_reads_its_first_rows(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
