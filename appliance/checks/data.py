@@ -78,8 +78,8 @@ def _read(context: CheckContext, dry_run: DryRun) -> Finding:
 def card(context: CheckContext) -> Iterator[Finding]:
     """Each card works: a template is tried on a hundred customers.
 
-    Reported are columns that it or `[app.display]` names and the data lacks, HTML that the help desk removes, and a card
-    that shows nothing.
+    Reported are columns that it or `[app.display]` names and the data lacks, HTML that the help desk removes, and
+    a card that shows nothing.
     """
     dry_run = context.dry_run
     for app in context.settings.apps:
