@@ -51,7 +51,7 @@ class Target:
 class Answer(NamedTuple):
     """What came back, and after how many seconds.
 
-    `validities` are when the certificate and those that issued it are good: empty if they were not verified.
+    `validities` are the dates of the certificate and of those that issued it; empty if they were not verified.
     """
 
     status: int
@@ -121,7 +121,7 @@ def _connect(target: Target) -> socket.socket:
 
 
 def _validities(connected: socket.socket) -> tuple[Validity, ...]:
-    """Return those of the server's certificate and its issuers, but not of the authority that this machine knows."""
+    """Return the dates of the server's certificate and its issuers, without the authority that this machine knows."""
     from cryptography import x509  # 40 ms, and only needed here
 
     if not isinstance(connected, ssl.SSLSocket) or connected.context.verify_mode is ssl.CERT_NONE:

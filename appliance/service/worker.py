@@ -85,8 +85,8 @@ class Worker:
         ending, hurry = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
         self._tick(loop)
-        tls = self._context.deployment.tls_context
-        listeners = [Listener(group, tls, self._site, limits, loop) for group, limits in self._groups]
+        tls_context = self._context.deployment.tls_context
+        listeners = [Listener(group, tls_context, self._site, limits, loop) for group, limits in self._groups]
         for listener in listeners:
             listener.start()
         # All objects up to here stay: they are excluded from collections, which would copy their pages.

@@ -30,7 +30,7 @@ def imported(folder: Path, customers: int, orders: int, more: str = "", **parts:
     """Import 100 of each, then write so many."""
     where = context(folder, more=RELATED, customers=more, **parts)
     write(folder, 100, 100)
-    run_import(where.plan, snapshot_folder(where.settings))
+    run_import(where.spec, snapshot_folder(where.settings))
     write(folder, customers, orders)
     return where
 
@@ -60,7 +60,7 @@ def test_a_file_that_shrank_is_a_fault_in_the_words_of_an_import(
         return
     assert (finding.status, sentence in finding.sentence) == (Status.FAULT, True)
     with pytest.raises(ImportRefused) as caught:
-        run_import(where.plan, snapshot_folder(where.settings))
+        run_import(where.spec, snapshot_folder(where.settings))
     assert str(caught.value) == finding.sentence
 
 

@@ -288,7 +288,7 @@ def test_certificates(
     ("left", "status", "sentence"),
     [
         (100, "ok", ""),
-        (5, "warning", "one of its chain has 5 days left; use the chain that the authority issues today"),
+        (5, "warning", "a certificate of its chain has 5 days left; use the chain that the authority issues now"),
         (-5, "fault", "the certificate, or one of its chain, has expired"),
     ],
     ids=["good", "near its end", "expired"],

@@ -74,6 +74,12 @@ def test_a_closed_stream_is_no_bug(words, files):
     assert run_in_shell(words, ">/dev/full 2>/dev/full", files).returncode == 1
 
 
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"], ids=["full disk", "closed"])
+def test_an_error_that_cannot_be_told_keeps_its_code(redirection, files):
+    words = ("card", "ann@example.com", "--config", "FILES/none.toml")
+    assert run_in_shell(words, redirection, files).returncode == 78
+
+
 def test_version():
     result = run("--version")
     assert result.returncode == 0

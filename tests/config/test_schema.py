@@ -180,7 +180,7 @@ def test_overrides_are_checked(tmp_path: Path) -> None:
 
 def walk(of: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], reader.Rule]]:
     """Every key that the dataclasses declare."""
-    for name, (_, rule) in config.rules(of).items():
+    for name, (_, rule) in reader.rules(of).items():
         if rule.table is None:
             yield (*path, name), rule
         else:
