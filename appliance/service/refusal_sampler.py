@@ -39,13 +39,13 @@ class RefusalSampler:
         self._next = dict.fromkeys(self._apps, timer())
 
     def __call__(self, app: str, request: SignedRequest) -> None:
-        """Look at a refused request of this app, if none was looked at lately."""
+        """Diagnose a refused request of this app, unless another was diagnosed within EVERY."""
         now = self._timer()
         if now >= self._next[app]:
             self._next[app] = now + EVERY
-            asyncio.get_running_loop().call_soon(self._look, self._apps[app], request)
+            asyncio.get_running_loop().call_soon(self._diagnose, self._apps[app], request)
 
-    def _look(self, app: SidebarApp, request: SignedRequest) -> None:
+    def _diagnose(self, app: SidebarApp, request: SignedRequest) -> None:
         (cause, other), (why, todo) = app.explain(request)
         self._counters.refusal(app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}

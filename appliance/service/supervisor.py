@@ -84,7 +84,7 @@ class Supervisor:
         """`reload` makes the next deployment of the config as it is now; it raises ConfigError, StartError, OSError.
 
         `signals` are blocked and waited for. `status` is what the steward shows of the supervisor. `writer` is the
-        log's; `raw` reads what the processes write to stdout and stderr besides it. `unpacked` watches the files of the
+        log's; `raw` reads what the processes write to stdout and stderr besides it. `unpacked` watches the folder of a
         packaged executable. `timer` returns seconds.
         """
         self._current: Deployment | None = None
