@@ -90,6 +90,7 @@ def cuts_of_each_kind(whole):
     return sorted({cut for cut in (*inside, *around) if cut <= len(whole)})
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_cut_at_every_kind_of_byte(tmp_path):
     """make system cuts at every seventh byte, make soak at every one."""
     # At most one row is bad, which is 1 % of 100 rows: every cut that leaves enough of them was taken.

@@ -17,8 +17,11 @@ def leave_half_a_change(file: Path) -> None:
     work = file.with_name("work.db")
     with closing(sqlite3.connect(work, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode = DELETE")
+        writer.execute("PRAGMA synchronous = OFF")
         writer.execute("CREATE TABLE customers(email, name)")
+        writer.execute("BEGIN")
         writer.executemany("INSERT INTO customers VALUES(?, 'old')", [(f"a{n}@example.com",) for n in range(2000)])
+        writer.execute("COMMIT")
         writer.execute("PRAGMA cache_size = 1")  # so that pages are written before the end of the transaction
         writer.execute("BEGIN")
         writer.execute("UPDATE customers SET name = 'new'")

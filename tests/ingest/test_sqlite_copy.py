@@ -110,6 +110,7 @@ def test_a_folder_that_may_not_be_written(leave, sentence, tmp_path_factory):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
+        env={"PATH": os.environ["PATH"]},  # nobody cannot write what coverage measures
         check=False,
     )
     assert result.stderr == "", result.stderr

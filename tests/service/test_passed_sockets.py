@@ -77,7 +77,7 @@ def test_a_socket_that_does_not_listen_ends_the_start(tmp_path: Path) -> None:
 
 def test_what_is_no_socket_ends_the_start(tmp_path: Path) -> None:
     with open(tmp_path / "file", "w+") as file:
-        assert "look at the socket unit" in refused(tmp_path, {"https": file})  # type: ignore[dict-item]
+        assert "the socket unit" in refused(tmp_path, {"https": file})  # type: ignore[dict-item]
 
 
 def test_admin_pages_that_can_be_reached_from_outside_end_the_start(tmp_path: Path) -> None:
