@@ -4,8 +4,8 @@ A file may contain whatever its writer needs: JSON in indexes and views, collati
 Only what the named table or view depends on matters:
 
 - Views and generated columns may call SQLite's harmless functions and its JSON functions, and no others.
-- A table is read in row order, without comparisons, so its collations need not be known. In a view they may decide
-  which rows there are, so they must be.
+- A table is read in row order, without comparisons, so its collations need not be known. In a view they must be, since
+  they may decide which rows there are.
 - Structural damage anywhere refuses the file. Values that violate a constraint of some table do not.
 - A table is read fast until a cell is too large or not UTF-8, and from that row on carefully, cell by cell. A view may
   return its rows in another order the second time, so it is read carefully from the start.
