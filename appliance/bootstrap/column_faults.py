@@ -13,8 +13,8 @@ from typing import Protocol
 from appliance.cards.layout import PLACE
 from appliance.config.files import with_line_numbers
 from appliance.config.lines import KeyPath
-from appliance.config.reader import dotted
-from appliance.config.schema import App, Fault, Settings
+from appliance.config.reader import Fault, dotted
+from appliance.config.schema import App, Settings
 from appliance.customers.keys import split
 from appliance.customers.record import Columns
 from appliance.customers.snapshot import Relation

@@ -12,7 +12,8 @@ from appliance.cards.layout import title_of
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.config.files import read_card, read_secrets
-from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
+from appliance.config.reader import ConfigError, Fault
+from appliance.config.schema import App, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.keys import split
 from appliance.edge.site import Mount

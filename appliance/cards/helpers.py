@@ -53,8 +53,8 @@ def number(value: object) -> Markup:
 class Clock:
     """The helpers that depend on the time and zone of one rendering."""
 
-    def __init__(self) -> None:
-        self.now = datetime.fromtimestamp(0, UTC)
+    def __init__(self, now: datetime) -> None:
+        self.now = now
 
     def date(self, value: object) -> Markup:
         """Return a day as 24 May 2019; of a time, the day in the zone of `now`."""

@@ -10,7 +10,7 @@ from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import CONFIG, check
 from appliance.config.files import read_secrets
-from appliance.config.schema import ConfigError
+from appliance.config.reader import ConfigError
 from appliance.config.secret_source import SecretSource
 from appliance.sidebar.protocols.secret_shapes import odd_shapes
 from appliance.system.privileges import user_entry

@@ -16,7 +16,8 @@ from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import check
 from appliance.config.files import read_card
-from appliance.config.schema import App, ConfigError
+from appliance.config.reader import ConfigError
+from appliance.config.schema import App
 from appliance.ingest.dry_run import DryRun
 from appliance.ingest.spec import ImportRefused
 

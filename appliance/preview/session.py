@@ -20,7 +20,8 @@ from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of, make_app, make_protocol
 from appliance.cards.help_scout_html import clean, removals_of, sentences
 from appliance.config.files import read_card
-from appliance.config.schema import App, ConfigError, Settings
+from appliance.config.reader import ConfigError
+from appliance.config.schema import App, Settings
 from appliance.customers.address import readable
 from appliance.customers.snapshot import Snapshot, SnapshotError
 from appliance.customers.snapshot_store import open_newest

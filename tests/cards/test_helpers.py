@@ -74,7 +74,7 @@ def test_no_value_fails(value):
 
 @pytest.mark.parametrize("value", [None, 7, 1.5, True, b"<b>", Markup(b"<strong>x</strong>"), NOW, NOW.date()])
 def test_a_value_of_another_type_is_shown(value):
-    clock = Clock()
+    clock = Clock(NOW)
     helpers: list[Any] = [*(HELPERS[name] for name in ("badge", "link", "money", "number")), clock.date, clock.ago]
     for helper in helpers:
         assert seen(helper(value).decode()).wrong == []

@@ -10,7 +10,6 @@ import pytest
 
 from tests.checks.running import write_home
 from tests.cli.test_commands import ROOT, run
-from tests.coverage_env import COVERAGE
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, leaf, write
 from tests.factory import SECRET
@@ -213,7 +212,7 @@ def test_serve_sends_the_reader_to_check(files):
         ["script", "-qec", command, "/dev/null"],
         capture_output=True,
         cwd=ROOT,
-        env={**COVERAGE, "PATH": "/usr/bin:/bin", "TERM": "xterm", "HOME": str(files)},
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "HOME": str(files)},
         timeout=60,
         check=False,
     ).stdout.decode()
@@ -251,7 +250,7 @@ def test_colours_are_for_terminals(environ, coloured, files):
         ["script", "-qec", f"{sys.executable} -m appliance check --config {files}/sidebard.toml", "/dev/null"],
         capture_output=True,
         cwd=ROOT,
-        env={**COVERAGE, "PATH": "/usr/bin:/bin", "TERM": "xterm", **environ},
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", **environ},
         timeout=60,
         check=True,
     ).stdout

@@ -10,7 +10,7 @@ import pytest
 from appliance import cli
 from appliance.cli import interrupts, streams
 from appliance.cli.common import CommandError
-from appliance.config.schema import ConfigError, Fault
+from appliance.config.reader import ConfigError, Fault
 from appliance.edge.certificate import CertificateError
 from appliance.errors import SidebardError, StartError
 from appliance.ingest.spec import ImportRefused

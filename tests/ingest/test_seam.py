@@ -12,7 +12,8 @@ import pytest
 
 from appliance.bootstrap.settings import load
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.config.schema import ConfigError, Settings
+from appliance.config.reader import ConfigError
+from appliance.config.schema import Settings
 from appliance.customers.record import related_of
 from appliance.ingest import dry_run, sources
 from appliance.preview.examples import DataState

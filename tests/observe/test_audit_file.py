@@ -113,6 +113,7 @@ def test_only_a_file_will_do(path: Path, make: Callable[[Path], None], why: str)
         AuditFile(path).open()
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_killed_writers_hold_up_nobody(path: Path) -> None:
     """The others' lines are all there, whole; of the killed one's at most the last is not."""
     ready, tell = os.pipe()

@@ -120,6 +120,7 @@ def test_a_self_signed_certificate_that_was_removed_is_made_again_once(self_sign
         logged.take(event)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_killed_between_key_and_certificate_both_are_made_again(self_signed: Settings, logged: Logged) -> None:
     """A certificate with the key of another would stop every later start."""
     deployment = make_deployment(self_signed, {})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.bootstrap import certificates
-from appliance.config.schema import ConfigError, Fault
+from appliance.config.reader import ConfigError, Fault
 from appliance.errors import StartError
 from appliance.observe.health import SupervisorStatus
 from appliance.observe.shared_value import SharedValue
