@@ -22,7 +22,7 @@ def run(*arguments, stdin=b"", **environ):
         input=stdin,
         capture_output=True,
         cwd=ROOT,
-        env={**COVERAGE, "PATH": "/usr/bin:/bin", **environ},
+        env={"PATH": "/usr/bin:/bin", **environ},
         timeout=60,
         check=False,
     )
