@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import COMMANDS
-from tests.coverage_env import COVERAGE
 from tests.factory import SECRET, body_for, write_csv
 
 ROOT = Path(__file__).parents[2]
