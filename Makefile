@@ -6,9 +6,9 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser screenshots system soak lint bench-import bench-card binary deb package requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card binary deb package reference requirements clean
 
-help: ## what there is to make
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, and print a request to paste
@@ -18,8 +18,15 @@ run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, 
 	@STATE_DIRECTORY='$(CURDIR)/.state' exec $(BIN)/sidebard serve \
 	  --customers conf/customers.csv --secret-file conf/demo-secret --listen $(LISTEN)
 
-test: $(BIN)/.installed ## run every test, on two cores in three minutes
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 25
+test: $(BIN)/.installed ## run every test, on two cores in three minutes, and measure branch coverage
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist worksteal --durations 25
+	@# Processes that a test kills leave half a file: -W ignore, and what cannot be read is removed.
+	@$(BIN)/python -W ignore -m coverage combine --quiet && rm -f .coverage.*
+	@$(BIN)/coverage report
+
+coverage: test ## the same, and show the lines that no test runs in htmlcov/index.html
+	$(BIN)/coverage html
 
 browser: $(BIN)/.installed ## use the preview and status pages in chromium
 	$(BIN)/python -m pytest -m browser
@@ -39,27 +46,30 @@ lint: $(BIN)/.installed ## check style and types
 	$(BIN)/mypy
 
 ROWS := 1000000
-bench-import: $(BIN)/.installed ## measure the import beside sqlite3's own; ROWS=10000000 for ten million
+bench-import: $(BIN)/.installed ## compare the import with sqlite3's own; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
 
-bench-card: $(BIN)/.installed ## measure how long a card takes
+bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 	$(BIN)/python -m tests.bench.card
 
 binary: .venv-build/.installed ## build, test and hash the one executable, dist/sidebard
 	.venv-build/bin/python packaging/build.py
 
-deb: binary ## make the .deb and the .rpm of it
+deb: binary ## build the .deb and the .rpm
 	.venv-build/bin/python packaging/package.py
 
-package: $(BIN)/.installed deb ## try them in real Debian 12 and 13 (systemd-nspawn; root)
+package: $(BIN)/.installed deb ## build and try the packages in real Debian 12 and 13 (systemd-nspawn; root)
 	$(BIN)/python -m pytest -m package
 
-requirements: $(BIN)/.installed ## pin anew what the executable is built of
+reference: $(BIN)/.installed ## write the commands' options into docs/cli.md
+	$(BIN)/python packaging/reference.py
+
+requirements: $(BIN)/.installed ## update the pinned versions of everything that goes into the executable
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --custom-compile-command 'make requirements' \
 	  --output-file packaging/requirements.txt setup.cfg packaging/requirements.in
 
-clean: ## remove what the other targets made
-	rm -rf .venv .venv-build .venv-sslyze .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+clean: ## remove everything that the other targets made
+	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 $(BIN)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -215,7 +215,7 @@ class System:
         self._process.communicate()
 
     def bring_settings(self) -> None:
-        """Give pip this machine's settings, and everything the authorities that this machine trusts."""
+        """Return pip this machine's settings, and everything the authorities that this machine trusts."""
         for file in {*self.settings.files, AUTHORITIES}:
             if file.is_file():
                 place = self.folder / str(file)[1:]

@@ -20,7 +20,7 @@ Component = dict[str, object]
 
 
 def make(files: Sequence[str], said: str, epoch: int) -> dict[str, object]:
-    """Give the document for an executable of these `files` that says `said` of its version."""
+    """Return the document for an executable of these `files` that says `said` of its version."""
     version = said.split()[1]
     components = sorted([*_python(files), *_packages(files), *_libraries(files)], key=lambda one: str(one["bom-ref"]))
     return {
@@ -58,7 +58,7 @@ def _python(files: Iterable[str]) -> Iterable[Component]:
 
 
 def _packages(files: Iterable[str]) -> Iterable[Component]:
-    """Give the installed distributions that own one of the files."""
+    """Return the installed distributions that own one of the files."""
     inside = {str(Path(file).resolve()) for file in files}
     for distribution in distributions():
         own = (str(Path(str(distribution.locate_file(file))).resolve()) for file in distribution.files or ())
@@ -71,7 +71,7 @@ def _packages(files: Iterable[str]) -> Iterable[Component]:
 
 
 def _libraries(files: Iterable[str]) -> Iterable[Component]:
-    """Give the system's packages whose shared libraries were copied."""
+    """Return the system's packages whose shared libraries were copied."""
     libraries = [file for file in files if re.search(r"\.so[.\d]*$", file) and "site-packages" not in file]
     found = {}
     for library in libraries:

@@ -27,7 +27,7 @@ FILES = {
 
 
 def page(epoch: int) -> str:
-    """Give the page in man(7)'s language; `epoch` is its date, in seconds since 1970."""
+    """Return the page in man(7)'s language; `epoch` is its date, in seconds since 1970."""
     date = datetime.fromtimestamp(epoch, UTC).date().isoformat()
     top = click.Context(cli, info_name="sidebard")
     lines = [

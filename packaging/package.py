@@ -68,7 +68,7 @@ def compress(file: Path, text: str) -> None:
 
 
 def changelog(epoch: int) -> str:
-    """Give CHANGELOG.md's newest version as Debian writes a changelog."""
+    """Return CHANGELOG.md's newest version as Debian writes a changelog."""
     newest = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1]
     items = [" ".join(item.split()) for item in re.findall(r"^- (.*(?:\n  .*)*)", newest, re.MULTILINE)]
     date = format_datetime(datetime.fromtimestamp(epoch, UTC))
@@ -77,7 +77,7 @@ def changelog(epoch: int) -> str:
 
 
 def copyright_file() -> str:
-    """Give LICENSE in Debian's machine-readable form."""
+    """Return LICENSE in Debian's machine-readable form."""
     title, owner, *rest = (part.strip() for part in (ROOT / "LICENSE").read_text().split("\n\n"))
     assert title == "MIT License", title
     body = "\n .\n".join("\n".join(f" {line}" for line in part.splitlines()) for part in rest)
@@ -85,7 +85,7 @@ def copyright_file() -> str:
 
 
 def needed_libc() -> str:
-    """Give the newest glibc that anything in the executable asks for, by its versioned symbols."""
+    """Return the newest glibc that anything in the executable asks for, by its versioned symbols."""
     files: list[str] = json.loads((WORK / "sidebard" / "contents.json").read_text())
     found: list[tuple[int, int]] = []
     for file in (str(DIST / "sidebard"), *(one for one in files if ".so" in one)):

@@ -90,7 +90,7 @@ class Service:
 
 
 def run(program: Path) -> str:
-    """Give what the executable says of its version, once it has passed. Raises AssertionError."""
+    """Return what the executable says of its version, once it has passed. Raises AssertionError."""
     program = program.resolve()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and the service would ignore it too
     version = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=PATIENCE, check=True)

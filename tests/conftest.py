@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import posix
 import resource
 import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 
 from appliance.observe import logs
@@ -46,7 +48,7 @@ class Logged:
         raise AssertionError(f"no {event} was logged, but {self.lines}")
 
     def rest(self) -> list[dict[str, object]]:
-        """Give the lines that nobody expected."""
+        """Return the lines that nobody expected."""
         self._collect()
         return self.lines
 
@@ -65,6 +67,29 @@ def logged() -> Iterator[Logged]:
     assert lines.rest() == []
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Measure no coverage in this test, nor in what it forks: for hundreds of children that takes most of the time."""
+    measuring = Coverage.current()
+    if measuring is not None:
+        measuring.stop()
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    monkeypatch.setattr(os, "_exit", posix._exit)  # coverage's saves first
+    yield
+    if measuring is not None:
+        measuring.start()
+
+
+MEASURED = {f"tests.service.{name}" for name in ("test_healing", "test_serve", "test_startup", "test_terminal")}
+"""Whose services are measured: that takes 0.15 s for each process, and all tests start hundreds of services."""
+
+
+@pytest.fixture(autouse=True)
+def _unmeasured_services(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.module.__name__ not in MEASURED:
+        monkeypatch.setattr("tests.daemon.COVERAGE", {})
+
+
 Measure = Callable[..., None]
 _TABLE = pytest.StashKey[list[tuple[str, str]]]()
 
@@ -81,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Iterator[Measure]:
-    """Give a function that takes what was measured; it is shown when all tests have ended, also for one that fails."""
+    """Return a function that takes what was measured; it is shown after all tests, also if this one fails."""
     numbers: dict[str, object] = {}
     yield numbers.update
     name = request.node.name.removeprefix("test_").replace("_", " ")

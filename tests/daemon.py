@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from tests.coverage_env import COVERAGE
 from tests.factory import SECRET, body_for, sign, write_csv
 
 PATIENCE = 20.0
@@ -26,11 +27,11 @@ ROOT = Path(__file__).parent.parent
 T = TypeVar("T")
 FLAWS = frozenset({"stderr", "stderr_dropped", "unraisable"})
 """Events that come of a bug, or of what a test does on purpose and then expects."""
-Line = dict[str, object]
+Line = dict[str, Any]
 
 
 def until(look: Callable[[], T | None], what: str = "it", patience: float = PATIENCE) -> T:
-    """Give the first true value that `look` gives; a daemon tells by more than events, such as by a process's end."""
+    """Return the first true value that `look` gives; a daemon tells by more than events, such as by a process's end."""
     end = time.monotonic() + patience
     while not (value := look()):
         if time.monotonic() > end:
@@ -40,7 +41,7 @@ def until(look: Callable[[], T | None], what: str = "it", patience: float = PATI
 
 
 def free_port() -> int:
-    """Give a port of the loopback address that nothing uses now.
+    """Return a port of the loopback address that nothing uses now.
 
     It is below those that the kernel gives to clients: under load one of them would take it before the service does.
     """
@@ -61,7 +62,7 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Give the running children of a process, in the order in which they were started."""
+    """Return the running children of a process, in the order in which they were started."""
     try:
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -113,7 +114,13 @@ class Daemon:
             [*program, "serve", *(arguments or ("--config", str(self.config)))],
             stdout=stdout,
             stderr=subprocess.STDOUT if stdout == subprocess.PIPE else subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **(environ or {})},
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(folder),
+                "PYTHONPATH": str(ROOT),
+                **COVERAGE,
+                **(environ or {}),
+            },
             cwd=ROOT,
             start_new_session=True,
             pass_fds=pass_fds,
@@ -149,7 +156,7 @@ secrets = ["file:secret"]
     # What it says
 
     def read(self, patience: float) -> Line | None:
-        """Give the next line that it logs, or None at its end."""
+        """Return the next line that it logs, or None at its end."""
         stdout = self.process.stdout
         assert stdout is not None
         end = time.monotonic() + patience
@@ -166,14 +173,14 @@ secrets = ["file:secret"]
         return self.lines[-1]
 
     def wait_for(self, event: str, patience: float = PATIENCE) -> Line:
-        """Give the next line of this event."""
+        """Return the next line of this event."""
         while (line := self.read(patience)) is not None:
             if line["event"] == event:
                 return line
         raise AssertionError(f"ended before {event}: {self.lines}")
 
     def rest(self) -> list[Line]:
-        """Give the lines until its end."""
+        """Return the lines until its end."""
         before = len(self.lines)
         while self.read(PATIENCE) is not None:
             pass
@@ -182,7 +189,7 @@ secrets = ["file:secret"]
     # What it answers
 
     def connect(self) -> http.client.HTTPSConnection:
-        """Give a connection of its own, which trusts whatever certificate is there."""
+        """Return a connection of its own, which trusts whatever certificate is there."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -218,23 +225,23 @@ secrets = ["file:secret"]
         connection.close()
         return answer.status, text, dict(answer.getheaders())
 
-    def health(self) -> dict[str, object]:
-        """Give what /healthz says."""
-        health: dict[str, object] = json.loads(self.admin("/healthz")[1])
+    def health(self) -> dict[str, Any]:
+        """Return what /healthz says."""
+        health: dict[str, Any] = json.loads(self.admin("/healthz")[1])
         return health
 
-    def healthy(self) -> dict[str, object]:
+    def healthy(self) -> dict[str, Any]:
         """Wait until /healthz has no reasons."""
         return until(lambda: health if not (health := self.health())["reasons"] else None, "health")
 
     # What it consists of
 
     def steward(self) -> int:
-        """Give the steward's pid: the one child that listens on the admin port and not on the public one."""
+        """Return the steward's pid: the one child that listens on the admin port and not on the public one."""
         return next(pid for pid in children(self.pid) if not self._has_public(pid))
 
     def workers(self) -> list[int]:
-        """Give the workers' pids."""
+        """Return the workers' pids."""
         return [pid for pid in children(self.pid) if self._has_public(pid)]
 
     def _has_public(self, pid: int) -> bool:
@@ -252,7 +259,7 @@ secrets = ["file:secret"]
         os.kill(self.pid, number)
 
     def end(self) -> int:
-        """Give its exit code, once it has ended."""
+        """Return its exit code, once it has ended."""
         return self.process.wait(PATIENCE)
 
     def stop(self) -> int:

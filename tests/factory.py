@@ -48,7 +48,7 @@ class Timer:
         return self.now
 
 
-def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: str) -> Path:
+def write_csv(file: Path, rows: Iterable[Sequence[str]] = CUSTOMERS, **dialect: Any) -> Path:
     """Write rows, the header first."""
     with open(file, "w", encoding="utf-8", newline="") as text:
         csv.writer(text, **dialect).writerows(rows)
@@ -80,7 +80,7 @@ def related_spec(source: Path, name: str, **given: Any) -> RelatedSpec:
     return RelatedSpec(name=name, source=parsed, **{key: value for key, value in given.items() if key in fields})
 
 
-def run_import(spec: ImportSpec, folder: Path, **options: object) -> Report:
+def run_import(spec: ImportSpec, folder: Path, **options: Any) -> Report:
     """Import with a clock that stands still."""
     return import_customers(spec, folder, **{"clock": lambda: NOW, "timer": Timer(), **options})
 
@@ -122,7 +122,7 @@ def make_app(
     **cache: float,
 ) -> SidebarApp:
     """Give an app that answers from `snapshot`."""
-    sizes = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
+    sizes: dict[str, Any] = {"size": 100, "ttl": 60.0, "unknown_size": 100, "unknown_ttl": 10.0, **cache}
     cached = AnswerCache(**sizes, timer=timer or Timer())
     app = SidebarApp(
         "helpscout",

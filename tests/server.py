@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trustme
@@ -67,9 +68,10 @@ class Lines(BytesIO):
         with self._written:
             assert self._written.wait_for(lambda: len(self.getvalue()) > before, 10)
 
-    def last(self) -> dict:
+    def last(self) -> dict[str, Any]:
         """Give the last line."""
-        return json.loads(self.getvalue().splitlines()[-1])
+        line: dict[str, Any] = json.loads(self.getvalue().splitlines()[-1])
+        return line
 
 
 @dataclass
@@ -158,7 +160,7 @@ def serving(
         listener.stop()
         await listener.drain(1.0)
 
-    stop: list = []
+    stop: list[Callable[[], object]] = []
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     try:

@@ -69,7 +69,7 @@ FAILURES = [
     (OSError(99, "x"), "no port left here", "this machine has no port left; keep connections open"),
     (OSError(113, "No route"), "EHOSTUNREACH", "cannot be reached: [Errno 113] No route; correct the URL"),
     (not_verified(9), "certificate not valid yet", "the certificate is not valid yet; check the clocks"),
-    (not_verified(10), EXPIRED.kind, "the certificate has expired; renew it"),
+    (not_verified(10), EXPIRED.kind, "the certificate, or one of its chain, has expired; renew it"),
     (not_verified(18), NOT_TRUSTED.kind, "the certificate is self-signed, so Help Scout does not accept it; get"),
     (not_verified(19), NOT_TRUSTED.kind, "the certificate comes from an authority that this machine does not know"),
     (not_verified(21), NOT_TRUSTED.kind, "the certificate chain is incomplete, so Help Scout does not accept it; use"),

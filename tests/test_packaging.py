@@ -27,6 +27,8 @@ def tool(monkeypatch):
 @pytest.fixture(scope="module")
 def fresh_machine():
     specification = importlib.util.spec_from_file_location("fresh_machine", ROOT / ".ci/fresh_machine.py")
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module

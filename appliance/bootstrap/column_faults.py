@@ -13,8 +13,8 @@ from typing import Protocol
 from appliance.cards.layout import PLACE
 from appliance.config.files import with_line_numbers
 from appliance.config.lines import KeyPath
-from appliance.config.reader import dotted
-from appliance.config.schema import App, Fault, Settings
+from appliance.config.reader import Fault, dotted
+from appliance.config.schema import App, Settings
 from appliance.customers.keys import split
 from appliance.customers.record import Columns
 from appliance.customers.snapshot import Relation
@@ -45,9 +45,8 @@ def column_faults(settings: Settings, facts: Tables) -> tuple[Fault, ...]:
                 near = difflib.get_close_matches(f"{table}.{name}" if table else name, known, 1)
                 todo = f'did you mean "{near[0]}"?' if near else f"the columns are {', '.join(known)}"
                 whose = f"[related.{table}]" if table else "the customers"
-                missing.append(
-                    (path, Fault(None, None, dotted(path), f'"{name}" is not a column of {whose}', None, todo))
-                )
+                why = f'"{name}" is not a column of {whose}'
+                missing.append((path, Fault(None, None, dotted(path), why, None, todo)))
         faults += with_line_numbers(app.file, missing)
     return tuple(faults)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
+from typing import Final
 
 from appliance.config.lines import KeyPath
 from appliance.config.reader import Reader
@@ -10,6 +12,9 @@ from appliance.config.schema import Customers, Related, Settings
 from appliance.config.values import shown
 from appliance.ingest import sources
 from appliance.ingest.sources.base import Source, SourceSettingError
+
+_ACCOUNT: Final = re.compile(r"//.*@")
+"""The part of an address that may hold a password, which must not end in a log."""
 
 
 def source_of(section: Customers | Related, customers: Customers) -> Source:
@@ -34,5 +39,5 @@ def check_sources(settings: Settings, reader: Reader) -> None:
             if reader.clean(*((*table, key) for table in (("customers",), path) for key in kind.keys)):
                 source_of(section, settings.customers)
         except SourceSettingError as bad:
-            got = shown(section.source.text) if bad.key == "source" else None
+            got = shown(_ACCOUNT.sub("//...@", section.source.text)) if bad.key == "source" else None
             reader.fault((*path, bad.key), bad.reason, bad.hint, got)

@@ -13,7 +13,8 @@ from appliance.cards.layout import title_of
 from appliance.cards.template import CardTemplate, TemplateError
 from appliance.cards.vary import Vary
 from appliance.config.files import read_card, read_page_secrets, read_secrets, read_webhook_secrets
-from appliance.config.schema import App, ConfigError, Fault, Settings, Subject
+from appliance.config.reader import ConfigError, Fault
+from appliance.config.schema import App, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.id_map import IdMap
 from appliance.customers.keys import split

@@ -54,14 +54,14 @@ def found_by(matches: Matches) -> str:
 
 
 def of_company(domain: str, members: int) -> str:
-    """Return the line above what the customers of a company have in common, where nobody is known by an address."""
+    """Return the line above what the customers of a company have in common, where no address is known."""
     shown = domain_of(readable(f"x@{domain}"))
-    if members == 1:
-        who = f"One customer has the company domain {shown}"
-    else:
-        who = f"{members:,} customers have the company domain {shown}; only what they all share is shown"
-    note = f"This is the company, not the person: nobody in the customer list has this address. {who}."
-    return f'<p class="orange">{escape(note)}</p>'
+    who = "One customer has" if members == 1 else f"{members:,} customers have"
+    shared = "" if members == 1 else " Only what they all share is shown."
+    return (
+        f'<p class="orange">Matched by the company domain {escape(shown)}, not by email address.'
+        f" This is the company, not the person. {who} this domain.{shared}</p>"
+    )
 
 
 def unknown(addresses: Sequence[str], truncated: bool = False, matches: Matches = ()) -> str:

@@ -53,8 +53,8 @@ def number(value: object) -> Markup:
 class Clock:
     """The helpers that depend on the time and zone of one rendering."""
 
-    def __init__(self) -> None:
-        self.now = datetime.fromtimestamp(0, UTC)
+    def __init__(self, now: datetime) -> None:
+        self.now = now
 
     def date(self, value: object) -> Markup:
         """Return a day as 24 May 2019; of a time, the day in the zone of `now`."""
@@ -91,7 +91,7 @@ def section(title: object, open: bool = False, count: int | None = None) -> Sect
 
 
 def toggle(title: str, inner: str, *, is_open: bool = False, count: int | None = None) -> str:
-    """Return a part that folds up, of HTML. Help Scout keeps for each agent whether it is open (is-persisted)."""
+    """Return a part that folds up, of HTML. The help desk keeps for each agent whether it is open (is-persisted)."""
     return (
         f'<div class="c-sb-section c-sb-section--toggle is-persisted{" open" if is_open else ""}">'
         f'<div class="c-sb-section__title js-sb-toggle">{title}{"" if count is None else f" ({count})"}'

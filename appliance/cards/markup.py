@@ -1,6 +1,6 @@
 """HTML that holds nothing but what is meant: escaping that happens once, and where a link may lead.
 
-Help Scout strips script and unknown markup from a card; FreeScout strips nothing. So nothing else may reach either.
+One help desk strips script and unknown markup from a card, another strips nothing. So nothing else may reach either.
 """
 
 from __future__ import annotations
@@ -99,6 +99,6 @@ def quote_url(text: str) -> str:
 
 
 def anchor(href: str, text: str) -> str:
-    """Return a link to what `href_of` gave; `text` is HTML. A web page opens beside Help Scout, not in its place."""
+    """Return a link to what `href_of` gave; `text` is HTML. A web page opens beside the help desk, not in its place."""
     target = "" if href.startswith("mailto:") else ' target="_blank"'
     return f'<a href="{_escape(href)}"{target}>{text}</a>'

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final
 
 from tornado.template import ParseError, Template
@@ -70,11 +70,10 @@ class CardTemplate:
             raise TemplateError(f"{place}: this is not Python: {error.msg}") from None
         # Template.generate would execute the whole module for each card, 20 us; its function is all that is needed.
         tornado = {"escape": escape, "_tt_utf8": _utf8, "_tt_string_types": (str, bytes)}
-        self._clock = Clock()
-        clocked = {"date": self._clock.date, "ago": self._clock.ago}
-        self._names: dict[str, Any] = {**HELPERS, **clocked, **Vary().parts(()), **tornado}
-        exec(self._template.compiled, self._names)  # noqa: S102  # a template is code of the operator's
-        self._execute = self._names["_tt_execute"]
+        self._names: dict[str, Any] = {**HELPERS, **Vary().parts(()), **tornado, "_template": self}
+        names = dict(self._names)
+        exec(self._template.compiled, names)  # noqa: S102  # a template is code of the operator's
+        self._code: CodeType = names["_tt_execute"].__code__
 
     def render(
         self,
@@ -94,15 +93,22 @@ class CardTemplate:
                 f"{self._template.name}: these customers hold more than {MAX_VALUES:,} characters;"
                 " shorten their columns in the export"
             )
-        self._clock.now = now
-        self._names.update(customers=customers, customer=customers[0], addresses=addresses, as_of=as_of)
-        if varied:
-            self._names.update(varied)
+        clock = Clock(now)
+        names: dict[str, Any] = {
+            **self._names,
+            "date": clock.date,
+            "ago": clock.ago,
+            "customers": customers,
+            "customer": customers[0],
+            "addresses": addresses,
+            "as_of": as_of,
+            **(varied or {}),
+        }
         try:
-            html: bytes = self._execute()
+            html: bytes = FunctionType(self._code, names)()
             text = html.decode()
         except Exception as error:
-            raise self._fault(error) from None
+            raise self._fault(error, names) from None
         if len(text) > MAX_CARD:
             raise TemplateError(
                 f"{self._template.name}: the card has {len(text):,} characters, and at most {MAX_CARD:,} are sent;"
@@ -110,33 +116,36 @@ class CardTemplate:
             )
         return text
 
-    def _fault(self, error: Exception) -> TemplateError:
+    def _fault(self, error: Exception, names: Mapping[str, Any]) -> TemplateError:
         # These say names out of the template, or how a helper is called; any other text may hold a customer's value.
         what = str(error) if isinstance(error, NameError | AttributeError | HelperUsageError) else type(error).__name__
         line = self._line(error.__traceback__)
         place = (self._place_of(line) if line else None) or self._template.name
-        return TemplateError(f"{place}: {what}", self._hint(error, line))
+        return TemplateError(f"{place}: {what}", self._hint(error, line, names))
 
-    def _hint(self, error: Exception, line: int) -> str:
+    def _hint(self, error: Exception, line: int, names: Mapping[str, Any]) -> str:
         """Return a hint out of the line of code that failed: it is the template's, and holds no value."""
         code = self._template.code.splitlines()[line - 1].rpartition("  # ")[0] if line else ""
-        known = [name for name in self._names if not name.startswith("_")]
+        known = [name for name in names if not name.startswith("_")]
         if isinstance(error, NameError):
-            return template_hints.of_name(error.name or "", code, known, attributes_of(self._names["customer"]))
+            return template_hints.of_name(error.name or "", code, known, attributes_of(names["customer"]))
         return template_hints.of_filter(code, known) if isinstance(error, TypeError) else ""
 
     def _line(self, trace: TracebackType | None) -> int:
         """Return the last line of the template's code that a traceback has, or 0."""
         line = 0
         while trace is not None:
-            if trace.tb_frame.f_globals is self._names:
+            if self._runs_in(trace.tb_frame):
                 line = trace.tb_lineno
             trace = trace.tb_next
         return line
 
+    def _runs_in(self, frame: FrameType) -> bool:
+        return frame.f_globals.get("_template") is self
+
     def place_in(self, frame: FrameType | None) -> str:
         """Return the file and line of the template that is being rendered in `frame`, or by what has called it."""
-        while frame is not None and frame.f_globals is not self._names:
+        while frame is not None and not self._runs_in(frame):
             frame = frame.f_back
         name: str = self._template.name
         return (self._place_of(frame.f_lineno) if frame is not None else None) or name

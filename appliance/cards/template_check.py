@@ -56,7 +56,7 @@ def faults_of(
 def is_always_blank(
     template: CardTemplate, records: Sequence[Record], *, vary: Vary, as_of: datetime, now: datetime, cleaned: bool
 ) -> bool:
-    """Return whether the card shows nothing for any of these customers; `cleaned` as Help Scout does."""
+    """Return whether the card shows nothing for any of these customers; `cleaned` as the help desk does."""
     for parts in [vary.parts(values) for values in _candidates(vary)]:
         for record in records:
             try:

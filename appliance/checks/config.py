@@ -10,7 +10,8 @@ from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import CONFIG, check
 from appliance.config.files import read_page_secrets, read_secrets, read_webhook_secrets
-from appliance.config.schema import App, ConfigError
+from appliance.config.reader import ConfigError
+from appliance.config.schema import App
 from appliance.config.secret_source import SecretSource
 from appliance.sidebar.protocols.secret_shapes import odd_shapes
 from appliance.system.privileges import user_entry

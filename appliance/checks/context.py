@@ -35,7 +35,7 @@ class CheckContext:
         self.settings: Final = settings
         self.environ: Final = environ
         self.now: Final = clock()
-        self.plan: Final = import_spec_of(settings)
+        self.spec: Final = import_spec_of(settings)
         self.file_user: Final = file_user
 
     @cached_property
@@ -44,7 +44,7 @@ class CheckContext:
         folder = snapshot_folder(self.settings)
         try:
             os.listdir(folder)  # to a service, a folder that it cannot read is one without snapshots
-            return newest(folder, self.plan.digest())
+            return newest(folder, self.spec.digest())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -55,12 +55,12 @@ class CheckContext:
         _ = self.last_import
 
     @cached_property
-    def trial(self) -> DryRun | ImportRefused:
+    def dry_run(self) -> DryRun | ImportRefused:
         """A dry run of an import, in a folder of its own; made once."""
         last = self.last_import if isinstance(self.last_import, SnapshotMetadata) else None
         try:
             with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
-                return dry_run(self.plan, Path(folder), clock=time.time, timer=time.monotonic, last=last)
+                return dry_run(self.spec, Path(folder), clock=time.time, timer=time.monotonic, last=last)
         except ImportRefused as refused:
             return refused
         except OSError as error:  # no folder for temporary files, or one that this user may not enter

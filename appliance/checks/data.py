@@ -16,7 +16,8 @@ from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import check
 from appliance.config.files import read_card
-from appliance.config.schema import App, ConfigError
+from appliance.config.reader import ConfigError
+from appliance.config.schema import App
 from appliance.ingest.dry_run import DryRun
 from appliance.ingest.spec import ImportRefused
 
@@ -30,46 +31,46 @@ def customers(context: CheckContext) -> Iterator[Finding]:
     They are read as an import would read them, and compared with the last good copy: missing columns, bad rows, a file
     that is cut off, too few rows.
     """
-    trial = context.trial
+    dry_run = context.dry_run
     if isinstance(context.last_import, OSError):
         yield not_checked(
             f"{context.last_import.filename}: this user cannot read the last good copy, so nothing was compared with"
             " it; run this as root, or as the service's user"
         )
-    if isinstance(trial, ImportRefused):
-        yield fault(str(trial))
-        yield from (fault(str(row)) for row in trial.bad[:_LISTED])
+    if isinstance(dry_run, ImportRefused):
+        yield fault(str(dry_run))
+        yield from (fault(str(row)) for row in dry_run.bad[:_LISTED])
         return
-    source = context.plan.source
-    for file in trial.unread:
+    source = context.spec.source
+    for file in dry_run.unread:
         yield not_checked(f"{file} is a large database, so it was not read; `sidebard import` reads it")
-    if source not in trial.unread:
-        yield _read(context, trial)
-        if trial.rows and not trial.with_address:
-            names = " or ".join(f'"{name}"' for name in context.plan.addresses)
+    if source not in dry_run.unread:
+        yield _read(context, dry_run)
+        if dry_run.rows and not dry_run.with_address:
+            names = " or ".join(f'"{name}"' for name in context.spec.addresses)
             yield warning(
                 f"{source}: no customer has an email address in {names}; name the right columns in customers.addresses"
             )
-    if trial.bad_rows:
+    if dry_run.bad_rows:
         yield warning(
-            f"bad rows, which would be left out: {trial.bad_rows:,}; correct them, or these customers have no card"
+            f"bad rows, which would be left out: {dry_run.bad_rows:,}; correct them, or these customers have no card"
         )
-        yield from (warning(str(row)) for row in trial.bad[:_LISTED])
-    if trial.unclear_rows:
-        beside = " or domain" if context.plan.company_domain else " beside one"
+        yield from (warning(str(row)) for row in dry_run.bad[:_LISTED])
+    if dry_run.unclear_rows:
+        beside = " or domain" if context.spec.company_domain else " beside one"
         yield warning(
-            f"{trial.unclear_rows:,} rows contain a value that is not an email address{beside}; it is ignored"
+            f"rows with a value that is not an email address{beside}: {dry_run.unclear_rows:,}; the value is ignored"
         )
-        yield from (warning(str(row)) for row in trial.unclear[:_LISTED])
+        yield from (warning(str(row)) for row in dry_run.unclear[:_LISTED])
 
 
-def _read(context: CheckContext, trial: DryRun) -> Finding:
-    source = context.plan.source
-    if trial.whole:
-        noun = "customer" if trial.rows == 1 else "customers"
-        return ok(f"{source}: {trial.rows:,} {noun}, {trial.with_address:,} with an address")
+def _read(context: CheckContext, dry_run: DryRun) -> Finding:
+    source = context.spec.source
+    if dry_run.whole:
+        noun = "customer" if dry_run.rows == 1 else "customers"
+        return ok(f"{source}: {dry_run.rows:,} {noun}, {dry_run.with_address:,} with an address")
     return ok(
-        f"{source}: the first {trial.rows:,} customers and the end of the file are good. The file is large, so the"
+        f"{source}: the first {dry_run.rows:,} customers and the end of the file are good. The file is large, so the"
         " rest was neither read nor compared with the last good copy; `sidebard import` does that"
     )
 
@@ -78,10 +79,10 @@ def _read(context: CheckContext, trial: DryRun) -> Finding:
 def card(context: CheckContext) -> Iterator[Finding]:
     """Each card works: a template is tried on a hundred customers.
 
-    Reported are columns that it or `[app.display]` names and the data lacks, HTML that Help Scout removes, and a card
-    that shows nothing.
+    Reported are columns that it or `[app.display]` names and the data lacks, HTML that the help desk removes, and
+    a card that shows nothing.
     """
-    trial = context.trial
+    dry_run = context.dry_run
     for app in context.settings.apps:
         try:
             made = card_of(context.settings, app)
@@ -89,35 +90,35 @@ def card(context: CheckContext) -> Iterator[Finding]:
             yield from map(fault, error.sentences)
             continue
         yield from map(warning, _removed(app))
-        if isinstance(trial, ImportRefused) or not trial.columns:
+        if isinstance(dry_run, ImportRefused) or not dry_run.columns:
             yield not_checked(f"{app.name}: the customers were not read, so the card was not tried")
         elif made.template is None or app.card is None:
             yield ok(f"{app.name}: the built-in card")
         else:
-            yield from _try(context, trial, app, made.template, made.vary)
-    if isinstance(trial, DryRun) and trial.columns:
-        yield from (warning(str(each)) for each in column_faults(context.settings, trial))
+            yield from _try(context, dry_run, app, made.template, made.vary)
+    if isinstance(dry_run, DryRun) and dry_run.columns:
+        yield from (warning(str(each)) for each in column_faults(context.settings, dry_run))
 
 
 def _removed(app: App) -> Iterator[str]:
-    """Yield what Help Scout removes from an app's own card."""
+    """Yield what the help desk removes from an app's own card."""
     text = read_card(app)
     if text is not None and make_protocol(app, ()).removes_html:
         yield from sentences(str(app.card), removals_of(text))
 
 
-def _try(context: CheckContext, trial: DryRun, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
+def _try(context: CheckContext, dry_run: DryRun, app: App, template: CardTemplate, vary: Vary) -> Iterator[Finding]:
     file = app.card or Path()
     now = datetime.fromtimestamp(context.now, context.settings.server.timezone)
-    faults = faults_of(template, trial.sample, trial.relations, vary=vary, as_of=now, now=now)
+    faults = faults_of(template, dry_run.sample, dry_run.relations, vary=vary, as_of=now, now=now)
     yield from (fault(f"{file.parent}/{each}") for each in faults)
     if faults:
         return
     cleaned = make_protocol(app, ()).removes_html
-    if is_always_blank(template, trial.sample, vary=vary, as_of=now, now=now, cleaned=cleaned):
+    if is_always_blank(template, dry_run.sample, vary=vary, as_of=now, now=now, cleaned=cleaned):
         yield warning(
             f"{file}: the card is empty, so agents see nothing; add content, or remove app.card to use the built-in"
             " card"
         )
     else:
-        yield ok(f"{file}: tried on {len(trial.sample)} customers")
+        yield ok(f"{file}: tried on {len(dry_run.sample)} customers")

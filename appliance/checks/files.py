@@ -90,11 +90,11 @@ def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:
         yield "trail", settings.log.trail
     for certificate, key in certificates.named_pairs(settings):
         yield "key", key
-        if certificate != key and _holds_key(certificate):
+        if certificate != key and _contains_key(certificate):
             yield "key", certificate
 
 
-def _holds_key(file: Path) -> bool:
+def _contains_key(file: Path) -> bool:
     try:
         pem.private_key(file.read_bytes())
     except (OSError, pem.PemFault):

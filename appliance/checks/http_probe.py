@@ -1,4 +1,4 @@
-"""One signed request to a running service, as Help Scout would send it, and the sentence if there is no answer."""
+"""One signed request to a running service, as the help desk would send it, and the sentence if there is no answer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Target:
 class Answer(NamedTuple):
     """What came back, and after how many seconds.
 
-    `validities` are when the certificate and those that issued it are good: empty if they were not verified.
+    `validities` are the dates of the certificate and of those that issued it; empty if they were not verified.
     """
 
     status: int
@@ -72,7 +72,7 @@ def target_of(url: str, context: ssl.SSLContext, connect: str = "") -> Target:
     except UrlError:
         parsed = None
     if parsed is None or "?" in parsed.path or "#" in url:
-        raise UrlError("enter the URL that Help Scout uses, such as https://support.example.com/helpscout")
+        raise UrlError("enter the URL that the help desk uses, such as https://support.example.com/sidebar")
     there = _host_and_port(connect) if connect else (parsed.host, parsed.port)
     return Target(url, parsed.host, parsed.port, parsed.path, context if parsed.is_secure else None, there)
 
@@ -138,7 +138,7 @@ def _connect(target: Target) -> socket.socket:
 
 
 def _validities(connected: socket.socket) -> tuple[Validity, ...]:
-    """Return those of the server's certificate and its issuers, but not of the authority that this machine knows."""
+    """Return the dates of the server's certificate and its issuers, without the authority that this machine knows."""
     from cryptography import x509  # 40 ms, and only needed here
 
     if not isinstance(connected, ssl.SSLSocket) or connected.context.verify_mode is ssl.CERT_NONE:

@@ -83,8 +83,8 @@ def _ask_about(
     here = make_app(context.settings, app, protocol)
     here.use(newest)
     yield _compare(context, first, here, Message(body, protocol.sign(body).encode()))
-    if newest is not None and newest.facts.fingerprint != fingerprint(context.plan):
-        yield warning(f"{context.plan.source} has changed since its import; wait, or see import_refused in the log")
+    if newest is not None and newest.metadata.fingerprint != fingerprint(context.spec):
+        yield warning(f"{context.spec.source} has changed since its import; wait, or see import_refused in the log")
 
 
 def _app_at(context: CheckContext, target: Target) -> App:
@@ -97,11 +97,11 @@ def _somebody(context: CheckContext) -> tuple[Snapshot | None, str]:
     """Return the newest snapshot and the address of a customer in it; without one, an address that no customer has."""
     ignored = context.settings.customers.ignore_domains
     try:
-        newest = open_newest(snapshot_folder(context.settings), context.plan.digest())
+        newest = open_newest(snapshot_folder(context.settings), context.spec.digest())
         sample = newest.sample(_SEARCHED) if newest else ()
     except (OSError, SnapshotError):
         return None, _NOBODY
-    cells = (read_cell(record[name]) for record in sample for name in context.plan.addresses)
+    cells = (read_cell(record[name]) for record in sample for name in context.spec.addresses)
     for address in (address for cell in cells for address in cell.addresses):
         if domain_of(address) not in ignored:
             return newest, address
@@ -118,8 +118,8 @@ def _certificate(context: CheckContext, answer: Answer) -> Iterator[Finding]:
     for issuer in issuers:
         if issuer.is_near_end(now):
             yield warning(
-                f"one of its chain has {issuer.days_left(now):.0f} days left; use the chain that the authority issues"
-                " today"
+                f"a certificate of its chain has {issuer.days_left(now):.0f} days left; use the chain that the"
+                " authority issues now"
             )
 
 
@@ -134,7 +134,7 @@ def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], p
     if refusal is None:
         return (
             f"the answer is a {first.status} that sidebard does not send; check what answers there, or what is in"
-            " between: Help Scout's message must reach sidebard without a redirect, login or filter"
+            " between: the help desk's message must reach sidebard without a redirect, login or filter"
         )
     if refusal is Refusal.NOT_FOUND.reply:
         paths = ", ".join(app.path for app in context.settings.apps)

@@ -106,7 +106,7 @@ def space(context: CheckContext) -> Iterator[Finding]:
     state = context.settings.server.state
     try:
         folder = existing(state)
-        resources.check_room(context.plan, folder)
+        resources.check_room(context.spec, folder)
     except OSError as error:
         raise StartError(state_sentence(state, error)) from None
     yield ok(f"{folder}: enough space for an import")

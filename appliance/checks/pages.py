@@ -61,7 +61,7 @@ def _of_app(app: App) -> Iterator[Finding]:
 
 def _ids(context: CheckContext, column: str) -> Iterator[Finding]:
     """Yield what the column of ids holds, as far as the customers that were read tell."""
-    trial = context.trial
+    trial = context.dry_run
     if isinstance(trial, ImportRefused) or not trial.columns:
         yield not_checked("the customers were not read, so the ids were not looked at")
         return

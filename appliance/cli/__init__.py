@@ -108,21 +108,25 @@ def main() -> NoReturn:
         interrupts.ignore()
         sys.exit(FAILURE)
     except SidebardError as error:
-        click.echo(_text_of(error), err=True)
-        sys.exit(error.exit_code)
+        _exit(error.exit_code, _text_of(error))
     except Exception as error:
         # click has handled wrong usage; what is left is an output that cannot be written, or a bug.
         if isinstance(error, OSError) and streams.is_output_error(error):
-            with suppress(OSError):
-                if not isinstance(error, BrokenPipeError):
-                    click.echo(f"sidebard: the output cannot be written: {error.strerror}", err=True)
-            streams.discard_output()
-            sys.exit(FAILURE)
-        traceback.print_exc()
+            is_unread = isinstance(error, BrokenPipeError)  # such as by `head`: then there is nothing to report
+            _exit(FAILURE, "" if is_unread else f"sidebard: the output cannot be written: {error.strerror}")
         name = type(error).__name__
-        click.echo(f"sidebard: internal error ({name}); please report it with the lines above", err=True)
-        sys.exit(INTERNAL_ERROR)
+        end = f"sidebard: internal error ({name}); please report it with the lines above"
+        _exit(INTERNAL_ERROR, f"{traceback.format_exc()}{end}")
     sys.exit(SUCCESS)
+
+
+def _exit(code: int, text: str = "") -> NoReturn:
+    """Exit with this code, also if the text cannot be written to stderr."""
+    with suppress(OSError):
+        if text:
+            click.echo(text, err=True)
+    streams.discard_output()
+    sys.exit(code)
 
 
 def _text_of(error: SidebardError) -> str:

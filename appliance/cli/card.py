@@ -26,9 +26,9 @@ from appliance.sidebar.protocols.base import Conversation, Message
 @common.config_option
 @common.customers_option
 @common.app_option
-@click.option("--payload", metavar="FILE", help='Read a Help Scout message instead of an ADDRESS; "-" is stdin.')
+@click.option("--payload", metavar="FILE", help='Read a message of the help desk instead of an ADDRESS; "-" is stdin.')
 @click.option("--html", is_flag=True, help="Print the card's HTML.")
-@click.option("--response", is_flag=True, help="Print the exact response that Help Scout would get.")
+@click.option("--response", is_flag=True, help="Print the exact response that the help desk would get.")
 def command(
     address: str | None,
     config: Path | None,

@@ -22,7 +22,8 @@ from appliance.checks.http_probe import target_of
 from appliance.checks.live import check_live
 from appliance.checks.registry import CONFIG, Check, all_checks, run_checks
 from appliance.cli import common, counted
-from appliance.config.schema import ConfigError, Settings
+from appliance.config.reader import ConfigError
+from appliance.config.schema import Settings
 from appliance.errors import FAILURE, StartError
 from appliance.observe import logs
 from appliance.system.privileges import file_user

@@ -87,7 +87,7 @@ def find_settings(config: Path | None, customers: Path | None = None, secret_fil
     if customers is None:
         return load(config or Path(DEFAULT_CONFIG), os.environ)
     if secret_file is None:
-        raise click.UsageError("--customers requires --secret-file FILE, with the secret that Help Scout signs with")
+        raise click.UsageError("--customers requires --secret-file FILE, with the secret that the help desk signs with")
     return from_flags(customers, secret_file, os.environ, Path.cwd())
 
 

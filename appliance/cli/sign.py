@@ -38,7 +38,7 @@ def command(
     page_url: str | None,
     signature: str | None,
 ) -> None:
-    """Print the signature that Help Scout would send with the body in FILE (default: "-", which is stdin)."""
+    """Print the signature that the help desk would send with the body in FILE (default: "-", which is stdin)."""
     if sum((header, url is not None, page_url is not None, signature is not None)) > 1:
         raise click.UsageError("--header, --curl, --page and --verify cannot be combined")
     settings = _settings(config, secret_file)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from appliance.config.lines import KeyPath
-from appliance.config.reader import dotted, locate
-from appliance.config.schema import App, ConfigError, Fault, read_text
+from appliance.config.reader import ConfigError, Fault, dotted, locate
+from appliance.config.schema import App, read_text
 from appliance.config.secret_source import SecretSource
 from appliance.config.values import InvalidValueError
 

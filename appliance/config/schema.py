@@ -36,19 +36,6 @@ from appliance.config.reader import (
 from appliance.config.secret_source import SecretSource, parse_secret
 from appliance.config.values import SourceLocation
 
-__all__ = [
-    "App",
-    "ConfigError",
-    "Display",
-    "Fault",
-    "Settings",
-    "Subject",
-    "from_flags",
-    "load",
-    "read_text",
-    "with_overrides",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

@@ -59,5 +59,8 @@ def _read_item(text: str, limit: int | None) -> list[str] | None:
     if named := _NAMED.fullmatch(text):
         address = normalise(named[1])
         return None if address is None else [address]
-    addresses = [normalise(word) for word in _SCHEME_ALONE.sub(r"\1:", _COMMENT.sub("", text)).split()[:limit]]
+    uncommented = _COMMENT.sub("", text)
+    if text and not uncommented:
+        return None
+    addresses = [normalise(word) for word in _SCHEME_ALONE.sub(r"\1:", uncommented).split()[:limit]]
     return None if None in addresses else addresses  # type: ignore[return-value]  # there is no None in it

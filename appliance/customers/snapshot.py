@@ -28,7 +28,7 @@ FORMAT: Final = 3
 """Raised with every change of the file's contents. A snapshot of another format is never migrated, but made again."""
 
 SCHEMA: Final = """
-CREATE TABLE facts(json TEXT NOT NULL);
+CREATE TABLE metadata(json TEXT NOT NULL);
 CREATE TABLE customer(number INTEGER PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE address(address TEXT NOT NULL, customer INTEGER NOT NULL, PRIMARY KEY(address, customer)) WITHOUT ROWID;
 CREATE TABLE related(relation INTEGER NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, total INTEGER NOT NULL,
@@ -134,22 +134,22 @@ class Snapshot:
             try:
                 self._database.execute("PRAGMA mmap_size = 0")
                 self._database.execute("PRAGMA cache_size = -8192")
-                self.facts: Final = self._read_facts(file)
+                self.metadata: Final = self._read_metadata(file)
             except BaseException:
                 self._database.close()
                 raise
         except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
             raise SnapshotError(f"{file} is not a whole snapshot: {error}") from error
-        self._columns = Columns(self.facts.columns)
+        self._columns = Columns(self.metadata.columns)
         self._relations = tuple(
             (relation, Columns(relation.columns), self._columns.require_index(relation.on))
-            for relation in self.facts.relations
+            for relation in self.metadata.relations
         )
-        self._keys = {name: number for number, name in enumerate(self.facts.keys)}
+        self._keys = {name: number for number, name in enumerate(self.metadata.keys)}
         self._execute = self._database.cursor().execute
 
-    def _read_facts(self, file: Path) -> SnapshotMetadata:
-        row = self._database.execute("SELECT json FROM facts").fetchone()
+    def _read_metadata(self, file: Path) -> SnapshotMetadata:
+        row = self._database.execute("SELECT json FROM metadata").fetchone()
         if row is None:
             raise SnapshotError(f"{file} is not a whole snapshot: its metadata is missing")
         version = msgspec.json.decode(row[0], type=dict[str, msgspec.Raw]).get("format")
@@ -195,7 +195,7 @@ class Snapshot:
 
         Raises SnapshotError if the file is damaged.
         """
-        if not self.facts.companies:
+        if not self.metadata.companies:
             return None
         try:
             for domain in dict.fromkeys(map(domain_of, addresses)):
@@ -204,6 +204,14 @@ class Snapshot:
         except _DAMAGE as error:
             raise self._damaged(error) from None
         return None
+
+    def first_company(self) -> str | None:
+        """Return the domain of some company, for people who try out. Raises SnapshotError if the file is damaged."""
+        try:
+            row = self._execute("SELECT domain FROM company LIMIT 1").fetchone()
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+        return row[0] if row is not None else None
 
     def _found(self, wanted: Iterable[tuple[str, tuple[int | str, ...]]]) -> tuple[Record, ...]:
         found: dict[int, Record] = {}
@@ -232,7 +240,7 @@ class Snapshot:
 
     def sample(self, count: int) -> tuple[Record, ...]:
         """Return up to `count` customers, spread over the whole file. Raises SnapshotError if it is damaged."""
-        step = max(1, self.facts.rows // count)
+        step = max(1, self.metadata.rows // count)
         try:
             rows = self._execute(_SAMPLE, (step, step, count)).fetchall()
             return tuple(self._record(_DECODER.decode(record)) for (record,) in rows)
@@ -265,18 +273,18 @@ class Snapshot:
             raise self._damaged(error) from None
 
     def check(self) -> None:
-        """Read everything back. Raises SnapshotError unless it is intact and matches what `facts` says was written."""
+        """Read everything back. Raises SnapshotError unless it is intact and matches its `metadata`."""
         complaint = self._execute("PRAGMA integrity_check(1)").fetchone()[0]
         rows = checksum = 0
         # Joined by SQLite: a step of Python for each record takes four times as long.
-        for first in range(1, self.facts.rows + 1, _AT_ONCE):
+        for first in range(1, self.metadata.rows + 1, _AT_ONCE):
             some, records = self._execute(_JOINED, (first, first + _AT_ONCE - 1)).fetchone()
             rows += some
             checksum = add_to_checksum(records or b"", checksum)
         addresses = self._execute("SELECT count(*) FROM address").fetchone()[0]
         companies = self._execute("SELECT count(*) FROM company").fetchone()[0]
-        facts = self.facts
-        written = (facts.rows, facts.addresses, facts.companies, facts.checksum)
+        metadata = self.metadata
+        written = (metadata.rows, metadata.addresses, metadata.companies, metadata.checksum)
         if complaint != "ok" or (rows, addresses, companies, checksum) != written:
             raise SnapshotError(f"what was written could not be read back ({complaint}); check the disk")
 

@@ -16,7 +16,7 @@ def newest(folder: Path, digest: str) -> SnapshotMetadata | None:
     if opened is None:
         return None
     opened.close()
-    return opened.facts
+    return opened.metadata
 
 
 def open_newest(folder: Path, digest: str, after: int = 0) -> Snapshot | None:
@@ -25,7 +25,7 @@ def open_newest(folder: Path, digest: str, after: int = 0) -> Snapshot | None:
     Return None if there is none.
     """
     for opened in open_all(folder, after):
-        if opened.facts.spec == digest:
+        if opened.metadata.spec == digest:
             return opened
         opened.close()
     return None

@@ -114,7 +114,7 @@ def load_libraries(now: datetime) -> None:
 def self_signed(folder: Path, now: datetime) -> tuple[Path, Path]:
     """Return the certificate and key for localhost in `folder`, made if missing or near their end.
 
-    No client trusts it by itself: it is for the first try, not for Help Scout. Raises OSError.
+    No client trusts it by itself: it is for the first try, not for a help desk. Raises OSError.
     """
     certificate, key = self_signed_files(folder)
     if not _lasts(certificate, now) or not key.exists():

@@ -1,4 +1,4 @@
-"""Whether a client that trusts public authorities, as Help Scout does, accepts a server's certificate.
+"""Whether a client that trusts public authorities, as help desks do, accepts a server's certificate.
 
 It is asked of this machine's own authorities, by a handshake in memory: OpenSSL builds the chain as a client's would.
 What the authorities of another machine are cannot be seen from here, so the answer is a warning and no more.

@@ -88,8 +88,8 @@ def dry_run(
         bad=report.bad,
         unclear_rows=report.unclear_rows,
         unclear=report.unclear,
-        columns=made.facts.columns,
-        relations=made.facts.relations,
+        columns=made.metadata.columns,
+        relations=made.metadata.relations,
         sample=sample,
         whole=True,
     )

@@ -131,7 +131,7 @@ def _check_names(spec: ImportSpec, columns: Columns) -> None:
 
 def _encode(spec: ImportSpec, batch: Batch, source: OpenSource, reader: AddressReader) -> EncodedBatch:
     indices, faults = split_valid_rows(batch, source.columns)
-    rows = [batch.rows[index] for index in indices]
+    rows = _chosen(batch, indices, source.columns)
     found = reader.read(rows)
     records = msgspec.json.encode(rows)
     left_out = dict.fromkeys(too_large(rows), TOO_LARGE) if len(records) > MAX_ROW else {}
@@ -182,11 +182,18 @@ def _companies(
 def usable_rows(batch: Batch, columns: Columns) -> tuple[list[list[str]], list[tuple[int, str]]]:
     """Return the usable rows, and the indices of the others with the reasons. Empty rows are in neither."""
     indices, faults = split_valid_rows(batch, columns)
-    rows = [batch.rows[index] for index in indices]
+    rows = _chosen(batch, indices, columns)
     if large := set(too_large(rows)):
         faults = sorted([*faults, *((indices[index], TOO_LARGE) for index in large)])
         rows = [row for index, row in enumerate(rows) if index not in large]
     return rows, faults
+
+
+def _chosen(batch: Batch, indices: Sequence[int], columns: Columns) -> list[list[str]]:
+    """Return these rows without empty cells beyond the header; the batch keeps its own, of which lines are counted."""
+    if isinstance(indices, range):  # all of them, as they are
+        return batch.rows
+    return [batch.rows[index][: len(columns.names)] for index in indices]
 
 
 def _wrong_width(cells: int, width: int) -> str:
@@ -212,11 +219,10 @@ def split_valid_rows(batch: Batch, columns: Columns) -> tuple[Sequence[int], lis
         if index in batch.faults:
             faults.append((index, batch.faults[index]))
             continue
-        if not any(row):
+        if not any(row) or (len(row) != width and not any(map(str.strip, row))):
             continue
-        if len(row) > width and not any(map(str.strip, row[width:])):
-            del row[width:]  # a delimiter at the end of each line, and what spreadsheets write beyond the last column
-        if len(row) == width:
+        # Beyond the header may be a delimiter at the end of each line, and what spreadsheets write there.
+        if len(row) >= width and not any(map(str.strip, row[width:])):
             good.append(index)
         else:
             faults.append((index, _wrong_width(len(row), width)))

@@ -111,7 +111,7 @@ def _newest_of_any_spec(folder: Path) -> SnapshotMetadata | None:
     if known is None:
         return None
     known.close()
-    return known.facts
+    return known.metadata
 
 
 def _verify(running: Import) -> None:

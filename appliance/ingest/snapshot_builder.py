@@ -82,7 +82,7 @@ class Builder:
                 self._relation(number, related, Columns(columns).require_index(related.on))
                 for number, related in enumerate(self._spec.related)
             )
-            facts = SnapshotMetadata(
+            metadata = SnapshotMetadata(
                 format=FORMAT,
                 spec=self._spec.digest(),
                 fingerprint=fingerprint,
@@ -96,9 +96,9 @@ class Builder:
                 companies=self._stats.companies or 0,
                 checksum=self._stats.checksum,
             )
-            self._database.execute("INSERT INTO facts VALUES(?)", (msgspec.json.encode(facts).decode(),))
+            self._database.execute("INSERT INTO metadata VALUES(?)", (msgspec.json.encode(metadata).decode(),))
             self._database.execute("COMMIT")
-            return facts
+            return metadata
         finally:
             self._database.close()
 

@@ -45,7 +45,7 @@ BUCKETS: Final = (
     *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
-"""Upper bounds in seconds. A cached answer takes about 10 µs, any other about 100 µs; Help Scout waits some seconds."""
+"""Upper bounds in seconds. A cached answer takes about 10 µs, any other about 100 µs; help desks wait some seconds."""
 
 CACHES: Final = ("hit", "miss", "")
 

@@ -126,7 +126,7 @@ _loader: Final = DictLoader({"status.html": (FOLDER / "status.html").read_text(e
 def _tiles(data: PageData) -> Iterator[Tile]:
     hour, recent, health = total(data.minutes), data.recent, data.health
     rate = recent.requests / recent.seconds * 60 if recent.seconds else 0.0
-    yield Tile("Requests per minute", short(rate), f"{hour.requests:,} in the last hour")
+    yield Tile("Requests / min", short(rate), f"{hour.requests:,} last hour")
     yield Tile("Response time", _maybe(hour.percentile(0.5), latency), f"p99 {_maybe(hour.percentile(0.99), latency)}")
     yield Tile("Cache hits", _maybe(hour.hit_share, _share), f"{hour.hits:,} of {hour.hits + hour.misses:,}")
     snapshot = health.data

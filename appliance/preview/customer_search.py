@@ -36,7 +36,7 @@ def search(snapshot: Snapshot, plan: ImportSpec, text: str) -> tuple[CustomerMat
     Those without an address are left out: no request can be about them. A whole address is found in any snapshot;
     anything else among as many customers as can be searched in about a second. Raises SnapshotError.
     """
-    layout, columns = Layout(snapshot.facts.columns), Columns(snapshot.facts.columns)
+    layout, columns = Layout(snapshot.metadata.columns), Columns(snapshot.metadata.columns)
     reader = AddressReader(plan.addresses, columns, fold_plus=False)
     matches: dict[CustomerMatch, None] = {}
     for record in _candidates(snapshot, text[:_MAX_TEXT]):

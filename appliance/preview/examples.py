@@ -47,8 +47,8 @@ def message(protocol: HelpDesk, name: str, addresses: Sequence[str], *, draft: b
         return body.decode()
 
 
-def examples(protocol: HelpDesk, matches: Sequence[CustomerMatch]) -> tuple[Example, ...]:
-    """Return the special states; `matches` are some customers, if possible two."""
+def examples(protocol: HelpDesk, matches: Sequence[CustomerMatch], company: str | None) -> tuple[Example, ...]:
+    """Return the special states; `matches` are some customers, if possible two, `company` is a company's domain."""
     known = matches[0] if matches else UNKNOWN_CUSTOMER
     several = [address for match in matches[:2] for address in match.addresses]
     found = [
@@ -59,4 +59,11 @@ def examples(protocol: HelpDesk, matches: Sequence[CustomerMatch]) -> tuple[Exam
         Example("Old data", message(protocol, known.name, known.addresses), DataState.OLD),
         Example("Data not loaded", message(protocol, known.name, known.addresses), DataState.NOT_LOADED),
     ]
-    return tuple(example for example in found if len(matches) > 1 or example.title != "Several customers")
+    if len(matches) < 2:
+        found = [example for example in found if example.title != "Several customers"]
+    if company is not None:
+        local = UNKNOWN_CUSTOMER.addresses[0].partition("@")[0]
+        found.append(
+            Example("Colleague of a customer", message(protocol, UNKNOWN_CUSTOMER.name, (f"{local}@{company}",)))
+        )
+    return tuple(found)

@@ -141,7 +141,7 @@ class _Answer(_PreviewPage):
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self.send_error(400)
             return
-        # A browser can send a lone surrogate; Help Scout cannot.
+        # A browser can send a lone surrogate; a help desk cannot.
         self.finish_json(self.broker.session.answer(question.body.encode("utf-8", "replace"), question.data))
 
 

@@ -20,7 +20,8 @@ from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of, make_app, make_protocol
 from appliance.cards.help_scout_html import clean, removals_of, sentences
 from appliance.config.files import read_card
-from appliance.config.schema import App, ConfigError, Settings
+from appliance.config.reader import ConfigError
+from appliance.config.schema import App, Settings
 from appliance.customers.address import readable
 from appliance.customers.snapshot import Snapshot, SnapshotError
 from appliance.customers.snapshot_store import open_newest
@@ -41,7 +42,7 @@ _DAY: Final = 86400.0
 
 
 class PreviewAnswer(msgspec.Struct, frozen=True):
-    """What Help Scout would receive, and how long it took. `html` is the card, or None for a refusal."""
+    """What the help desk would receive, and how long it took. `html` is the card, or None for a refusal."""
 
     status: int
     outcome: Outcome
@@ -50,7 +51,7 @@ class PreviewAnswer(msgspec.Struct, frozen=True):
     milliseconds: float
     html: str | None
     shown: str | None
-    """What an agent sees of it, after Help Scout has removed what it does not allow."""
+    """What an agent sees of it, after the help desk has removed what it does not allow."""
 
     faults: tuple[FaultView, ...]
     warnings: tuple[FaultView, ...]
@@ -95,7 +96,7 @@ class Session:
         self._snapshot: Snapshot | None = None
         self._imported: tuple[ImportSpec, str] | None = None
         self.child: ImportChild | None = None
-        self._plan = import_spec_of(settings)
+        self._spec = import_spec_of(settings)
         self._fingerprint = self._take_fingerprint()
         self._make()
         self._open_kept()
@@ -106,18 +107,25 @@ class Session:
     @property
     def state(self) -> State:
         """The current state."""
-        facts = self._snapshot.facts if self._snapshot else None
+        facts = self._snapshot.metadata if self._snapshot else None
         files = [file.name for file in (self._settings.file, self._app.card) if file]
         return State(
             app=self._app.name,
-            files=tuple(dict.fromkeys([*files, *(source.name for source in self._plan.sources)])),
+            files=tuple(dict.fromkeys([*files, *(source.name for source in self._spec.sources)])),
             rows=facts.rows if facts else None,
             as_of=facts.as_of if facts else None,
             importing=self.child is not None,
             faults=self._settings_faults + self._data_faults,
             warnings=tuple(view_fault(sentence, self._app.card) for sentence in self._removed()),
-            examples=examples(self._protocol, self._matches("")),
+            examples=examples(self._protocol, self._matches(""), self._company()),
         )
+
+    def _company(self) -> str | None:
+        """Return the domain of a company among the customers, if there is one."""
+        try:
+            return self._snapshot.first_company() if self._snapshot else None
+        except SnapshotError:
+            return None  # the answer says so
 
     def answer(self, body: bytes, data: DataState) -> PreviewAnswer:
         """Return the answer to a message that is signed and sent as by the help desk."""
@@ -166,7 +174,7 @@ class Session:
             said = "\n".join(self._removed())
             things = dict.fromkeys(removal.what for removal in removals)
             warnings = [
-                f"Help Scout removes {what}, which comes from a value" for what in things if f" {what}" not in said
+                f"the help desk removes {what}, which comes from a value" for what in things if f" {what}" not in said
             ]
         if is_blank:
             warnings.append("the card is empty, so agents see nothing")
@@ -186,7 +194,7 @@ class Session:
 
     def _matches(self, text: str) -> tuple[CustomerMatch, ...]:
         try:
-            return search(self._snapshot, self._plan, text) if self._snapshot else ()
+            return search(self._snapshot, self._spec, text) if self._snapshot else ()
         except SnapshotError:
             return ()  # the answer shows the fault
 
@@ -235,7 +243,7 @@ class Session:
                 FaultView("", f'the config has no app "{self._app.name}" any more; restart sidebard preview'),
             )
             return
-        self._settings, self._app, self._plan = settings, app, import_spec_of(settings)
+        self._settings, self._app, self._spec = settings, app, import_spec_of(settings)
         self._fingerprint = self._take_fingerprint()  # it may name another template now
         self._make()
 
@@ -267,13 +275,13 @@ class Session:
     def _open_kept(self) -> None:
         """Use the service's own snapshot, at least until changed files are imported."""
         with suppress(OSError):  # it may be another user's
-            self._snapshot = open_newest(snapshot_folder(self._settings), self._plan.digest())
-        if self._snapshot is not None and self._snapshot.facts.fingerprint == fingerprint(self._plan):
+            self._snapshot = open_newest(snapshot_folder(self._settings), self._spec.digest())
+        if self._snapshot is not None and self._snapshot.metadata.fingerprint == fingerprint(self._spec):
             self._imported = self._wanted()
 
     def _wanted(self) -> tuple[ImportSpec, str]:
-        """Return all that decides how an import would end now: also what its plan allows."""
-        return self._plan, fingerprint(self._plan)
+        """Return all that decides how an import would end now, including what its plan allows."""
+        return self._spec, fingerprint(self._spec)
 
     def _import_if_changed(self) -> bool:
         wanted = self._wanted()
@@ -282,7 +290,7 @@ class Session:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             # Rows are removed and added again while a card is made: no number is too small.
-            self.child = ImportChild(replace(self._plan, max_shrink=1.0), self._folder)
+            self.child = ImportChild(replace(self._spec, max_shrink=1.0), self._folder)
         except (OSError, ImportRefused) as error:  # the next call tries again
             before, self._data_faults = self._data_faults, (view_fault(_sentence(error, self._folder), None),)
             return self._data_faults != before
@@ -294,7 +302,7 @@ class Session:
             sentences = [result.sentence, *map(str, result.bad)]
             self._data_faults = tuple(view_fault(sentence, None) for sentence in sentences)
             return
-        opened = open_newest(self._folder, self._plan.digest())
+        opened = open_newest(self._folder, self._spec.digest())
         if opened is not None:  # else the settings have changed meanwhile, and another import follows
             if self._snapshot is not None:
                 self._snapshot.close()

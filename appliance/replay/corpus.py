@@ -27,11 +27,11 @@ class CustomerSampler:
     def __init__(self, snapshot: Snapshot, names: Sequence[str], random: Random, *, fold_plus: bool) -> None:
         """`names` are the columns that hold addresses."""
         self._snapshot = snapshot
-        self._reader = AddressReader(names, Columns(snapshot.facts.columns), fold_plus=fold_plus)
+        self._reader = AddressReader(names, Columns(snapshot.metadata.columns), fold_plus=fold_plus)
         # Equal steps around all rows meet each row once if the step and the number of rows have no common divisor.
         # A step near the golden section puts neighbours far apart. It takes no list of ten million numbers.
         # With 8 rows the step is 5: rows 5, 2, 7, 4, 1, 6, 3, 0.
-        self._rows = snapshot.facts.rows
+        self._rows = snapshot.metadata.rows
         self._place = random.randrange(self._rows) if self._rows else 0
         self._step = max(1, round(self._rows * _GOLDEN))
         while math.gcd(self._step, self._rows) > 1:

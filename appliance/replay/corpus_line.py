@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
+from appliance.sidebar.protocols import DEFAULT
 
-HEADER: Final = HelpScoutApp.header
+HEADER: Final = DEFAULT.header
 """Of a line that names none."""
 MAX_ERRORS: Final = 20
 
@@ -23,7 +23,7 @@ _VALUE: Final = re.compile(r"[ -~]*")
 class CorpusLine(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A line as it is in the file.
 
-    The default of `path` is that of the URL, of `header` Help Scout's; without `expect` any status is right.
+    The default of `path` is that of the URL, of `header` the default protocol's; without `expect` any status is right.
     """
 
     path: str = ""

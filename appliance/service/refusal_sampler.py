@@ -39,14 +39,14 @@ class RefusalSampler:
         self._next = {(app.name, protocol): timer() for app in self._apps.values() for protocol in app.protocols}
 
     def __call__(self, app: str, request: SignedRequest, protocol: HelpDesk | None = None) -> None:
-        """Look at a refused request of this app, if none was looked at lately."""
+        """Diagnose a refused request of this app, unless another was diagnosed within EVERY."""
         now, asked = self._timer(), self._apps[app]
         protocol = protocol or asked.protocol
         if now >= self._next[app, protocol]:
             self._next[app, protocol] = now + EVERY
-            asyncio.get_running_loop().call_soon(self._look, asked, request, protocol)
+            asyncio.get_running_loop().call_soon(self._diagnose, asked, request, protocol)
 
-    def _look(self, app: SidebarApp, request: SignedRequest, protocol: HelpDesk) -> None:
+    def _diagnose(self, app: SidebarApp, request: SignedRequest, protocol: HelpDesk) -> None:
         (cause, other), (why, todo) = app.explain(request, protocol)
         self._counters.refusal(app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}

@@ -49,6 +49,7 @@ def serve(
     """
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     controlling_terminal = Terminal(time.monotonic, nohup=nohup, is_there=has_terminal)
+    unpacked = UnpackedWatch(time.monotonic)
     settings = read()
     user = _service_user(settings, environ)
     first = make_deployment(settings, environ, owner=user)
@@ -74,7 +75,7 @@ def serve(
         terminal=controlling_terminal,
         writer=writer,
         raw=raw,
-        unpacked=UnpackedWatch(time.monotonic),
+        unpacked=unpacked,
         timer=time.monotonic,
     )
     gc.freeze()  # all objects up to here are shared with the children; a collection would copy their pages

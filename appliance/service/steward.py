@@ -286,7 +286,7 @@ class Steward:
         if newest is None:
             return None, 0.0
         newest.close()
-        facts = newest.facts
+        facts = newest.metadata
         as_of = self._since.at(facts.as_of, now)
         data = SnapshotInfo(
             generation=newest.generation,

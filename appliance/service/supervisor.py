@@ -38,7 +38,7 @@ from typing import Final
 from appliance.bootstrap import certificates
 from appliance.bootstrap.deployment import Deployment, with_new_certificate
 from appliance.bootstrap.sockets import Sockets, format_address
-from appliance.config.schema import ConfigError
+from appliance.config.reader import ConfigError
 from appliance.errors import StartError
 from appliance.observe.health import SupervisorStatus
 from appliance.observe.logs import log

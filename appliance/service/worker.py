@@ -168,4 +168,4 @@ class Worker:
             self._snapshot.close()
         self._snapshot = newer
         self._status.generation = newer.generation
-        log.debug("snapshot", generation=newer.generation, rows=newer.facts.rows, addresses=newer.facts.addresses)
+        log.debug("snapshot", generation=newer.generation, rows=newer.metadata.rows, addresses=newer.metadata.addresses)

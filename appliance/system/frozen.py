@@ -3,9 +3,9 @@
 PyInstaller's bootloader unpacks into `_MEI`, its pid as eight hexadecimal digits, and six letters; it starts this
 program as its child, and removes the folder when that has ended. If it is killed, it does neither.
 
-A cleaner of temporary files may empty the folder under a running service. Python's own modules and the packages'
-extension modules lie in it; all other modules are in the executable. So before the first fork the extension modules are
-loaded and the library is read, and what is imported later, such as the codec of a new file, comes from memory.
+A cleaner of temporary files may empty the folder of a running service. It holds Python's own modules and the packages'
+extension modules; all other modules are in the executable. So before the first fork the extension modules are loaded
+and the library is read, and what is imported later, such as the codec of a new file, comes from memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from appliance.system.fork import signal_on_parent_death
 
 LIBRARY: Final = "base_library.zip"
 EVERY: Final = 10.0
-"""Seconds between two looks at the folder."""
+"""Seconds between two checks of the folder."""
 
 _PYC_HEADER: Final = 16  # bytes before the code (PEP 552)
 _UNPACKED: Final = re.compile(r"_MEI([0-9a-f]{8})\w{6}")
@@ -93,13 +93,13 @@ class _Library(MetaPathFinder, InspectLoader):
 
 
 def keep_unpacked() -> None:
-    """Let what was unpacked be imported from now on even if its folder is emptied. From source it does nothing."""
+    """Make what was unpacked importable even after its folder is emptied. From source this does nothing."""
     if not hasattr(sys, "_MEIPASS"):
         return
     folder = Path(sys._MEIPASS)
     sys.meta_path.insert(0, _Library(folder / LIBRARY))
     for name in _extension_modules(folder):
-        with contextlib.suppress(ImportError):  # for what lacks a library nobody has missed it
+        with contextlib.suppress(ImportError):  # a module without its library was never usable
             importlib.import_module(name)
 
 
@@ -112,10 +112,10 @@ def _extension_modules(folder: Path) -> Iterator[str]:
 
 
 class UnpackedWatch:
-    """Looks now and then whether what was unpacked is still there, and says once if it is not."""
+    """Checks now and then whether the unpacked files are still there, and logs once if they are not."""
 
     def __init__(self, timer: Callable[[], float], folder: Path | None = None) -> None:
-        """`timer` gives seconds for measuring; `folder` is that of this executable, if it is one."""
+        """`timer` returns seconds; `folder` is that of this executable, if it is one."""
         if folder is None and hasattr(sys, "_MEIPASS"):
             folder = Path(sys._MEIPASS)
         self._timer = timer
@@ -124,7 +124,7 @@ class UnpackedWatch:
         self._next = timer() + EVERY
 
     def look(self) -> None:
-        """Look, if it is time to."""
+        """Check, if it is time to."""
         if not self._files or self._timer() < self._next:
             return
         self._next = self._timer() + EVERY
@@ -140,7 +140,7 @@ class UnpackedWatch:
 
 
 def _is_gone(file: Path) -> bool:
-    """Return whether a file is not there; one that this user may not look for may well be."""
+    """Return whether a file is missing; one that this user may not look for is not known to be."""
     try:
         file.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -157,9 +157,9 @@ GONE_TODO: Final = (
 
 
 def emptied_folder(process: int) -> str:
-    """Return the folder of a running executable whose files in it were removed; "" if they are there, or none can tell.
+    """Return the folder of a running executable if files in it were removed, else "", also if that cannot be told.
 
-    The kernel marks what a process has loaded and is no longer there (proc_pid_maps(5)).
+    The kernel marks loaded files that were removed (proc_pid_maps(5)).
     """
     with contextlib.suppress(OSError):
         return emptied_in(Path(f"/proc/{process}/maps").read_text(errors="replace"))
@@ -167,7 +167,7 @@ def emptied_folder(process: int) -> str:
 
 
 def emptied_in(maps: str) -> str:
-    """Return the same of a process with these maps."""
+    """Return the same for a process with these maps."""
     found = _REMOVED.search(maps)
     return found[1] if found else ""
 

@@ -46,7 +46,7 @@ ROUNDS, EACH = 200, 100
 
 
 def median(render: Callable[[], object]) -> float:
-    """Give the median of ROUNDS, each the mean of EACH, in microseconds."""
+    """Return the median of ROUNDS, each the mean of EACH, in microseconds."""
     times = []
     for _ in range(ROUNDS):
         began = time.perf_counter()

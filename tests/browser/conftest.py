@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 
 from tests.browser.chromium import launch
 from tests.preview.live import Preview, preview, write_files
@@ -30,7 +30,7 @@ class Complaints:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Give the one there is: playwright can be started once in a thread."""
+    """Return the one there is: playwright can be started once in a thread."""
     with sync_playwright() as playwright:
         chromium = launch(playwright)
         yield chromium
@@ -56,9 +56,14 @@ def running(folder: Path) -> Iterator[Preview]:
 
 @pytest.fixture
 def page(browser: Browser, running: Preview, complaints: Complaints) -> Iterator[Page]:
-    """Give the page, opened, with a card on it."""
+    """Return the page, opened, with a card on it."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.on("console", lambda message: message.type in ("error", "warning") and complaints.said.append(message.text))
+
+    def complain(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.said.append(message.text)
+
+    page.on("console", complain)
     page.on("pageerror", lambda error: complaints.said.append(str(error)))
 
     def refuse(route: Route) -> None:

@@ -54,7 +54,7 @@ def _open(browser: Browser, url: str, scheme: str, scale: float) -> Page:
 
 
 def _sidebar(page: Page) -> bytes:
-    """Give a picture of the sidebar as far down as the card reaches, for an administrator who unfolded a section."""
+    """Return a picture of the sidebar as far down as the card reaches, for an administrator who unfolded a section."""
     request = page.locator("#request")
     with page.expect_response("**/answer"):
         request.fill(request.input_value().replace('"role": "user"', '"role": "admin"'))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 _ELEMENTS = (
     "<script>alert(1)</script>",
     "<ScRiPt>alert(1)</sCrIpT>",
@@ -171,3 +173,8 @@ HOSTILE = tuple(
     )
 )[:300]
 assert len(HOSTILE) == 300
+
+
+def first_wrong(look: Callable[[str], object]) -> tuple[str, object] | None:
+    """Return the first of the texts in which `look` finds something wrong, with that; None if all stay text."""
+    return next(((text, wrong) for text in HOSTILE if (wrong := look(text))), None)

@@ -121,7 +121,9 @@ def test_what_programs_write_is_read_back(second, micro, hours):
     """Python, RFC 5322 and JavaScript agree on which moment a text is."""
     moment = datetime.fromtimestamp(second, timezone(timedelta(hours=hours))).replace(microsecond=micro)
     for text in (moment.isoformat(), str(moment), f"{moment.timestamp():.6f}"):
-        assert abs(parse_datetime(text, UTC) - moment) < timedelta(milliseconds=1)
+        read = parse_datetime(text, UTC)
+        assert read is not None
+        assert abs(read - moment) < timedelta(milliseconds=1)
     seconds = moment.replace(microsecond=0)
     assert parse_datetime(f"{seconds:%a, %d %b %Y %H:%M:%S %z}", UTC) == seconds
     assert parse_datetime(f"{seconds:%b %d, %Y, %I:%M:%S %p %z}", UTC) == seconds

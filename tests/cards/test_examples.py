@@ -70,7 +70,7 @@ def test_nothing_is_wrong_with_it(name: str, examples: dict[str, Example]) -> No
     one = examples[name]
     assert one.card.template is not None
     assert one.snapshot is not None
-    facts = one.snapshot.facts
+    facts = one.snapshot.metadata
     records = one.snapshot.sample(100)
     faults = faults_of(one.card.template, records, facts.relations, vary=one.card.vary, as_of=NOW, now=NOW)
     assert (faults, column_faults(one.settings, facts)) == ((), ())

@@ -11,7 +11,7 @@ from appliance.cards.template import CardTemplate, TemplateError, escape
 from appliance.customers.record import Columns, Record, Rows
 from appliance.outcomes import Outcome
 from appliance.sidebar.protocols.base import Message
-from tests.cards.hostile import HOSTILE
+from tests.cards.hostile import first_wrong
 from tests.factory import NOW, body_for, make_app, make_snapshot, sign
 
 ORDER = Record(Columns(["total"]), ["<9>"])
@@ -39,10 +39,10 @@ def test_renders(text, html):
     assert render(text) == html
 
 
-@pytest.mark.parametrize("value", HOSTILE)
-def test_a_value_stays_text(value):
-    html = render("{{ customer.name }}", Record(Columns(["name"]), [value]))
-    assert not {"<", ">", '"', "'"} & set(html)
+def test_hostile_values_stay_text():
+    columns = Columns(["name"])
+    wrong = first_wrong(lambda value: {*"<>\"'"} & {*render("{{ customer.name }}", Record(columns, [value]))})
+    assert wrong is None
 
 
 def test_what_a_helper_made_is_not_escaped_again():

@@ -12,6 +12,7 @@ from appliance.checks.finding import Status
 from appliance.errors import StartError
 from appliance.system.privileges import file_user, owner_of
 from tests.checks.running import context, only, run_check, settings, told
+from tests.permissions import open_to_others
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
 
@@ -66,9 +67,7 @@ def test_root_looks_with_the_eyes_of_the_state_folders_owner(tmp_path: Path) -> 
     os.chown(tmp_path / "state", 65534, 65534)
     eyes = owner_of(made.server.state)
     assert eyes is not None
-    tmp_path.chmod(0o755)
-    for folder in list(tmp_path.parents)[:3]:
-        folder.chmod(folder.stat().st_mode | 0o011)
+    open_to_others(tmp_path)
     where = CheckContext(made, {}, file_user=eyes)
     assert eyes.pw_name in told(run_check("config", where))[1][1]
     assert "Permission denied" in only(run_check("secrets", where)).sentence
@@ -81,8 +80,7 @@ def test_root_looks_with_the_eyes_of_the_user_whom_it_becomes(tmp_path: Path) ->
     made = settings(tmp_path, server='user = "nobody"')
     (tmp_path / "customers.csv").chmod(0o600)
     (tmp_path / "state").chmod(0o700)
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        folder.chmod(folder.stat().st_mode | 0o011)
+    open_to_others(tmp_path)
     where = CheckContext(made, {}, file_user=file_user(made.server.user, made.server.state))
     assert "checking file access as user nobody (server.user)" in told(run_check("config", where))[1][1]
     assert "Permission denied" in only(run_check("customers", where)).sentence
@@ -92,7 +90,7 @@ def test_root_looks_with_the_eyes_of_the_user_whom_it_becomes(tmp_path: Path) ->
 @needs_root
 def test_a_user_who_is_not_there(tmp_path: Path) -> None:
     made = settings(tmp_path, server='user = "no-such-user"')
-    fault = 'server.user: there is no user "no-such-user" here; create it, or name another'
+    fault = 'server.user: there is no user "no-such-user" on this machine; create it, or name another'
     with pytest.raises(StartError, match=fault):
         file_user(made.server.user, made.server.state)
     assert told(run_check("config", CheckContext(made, {})))[-1] == ("fault", fault)

@@ -162,7 +162,7 @@ def test_a_column_that_the_built_in_card_is_to_show(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(dry_run, "WHOLE", size)
         result = run_check("card", context(tmp_path, app='[app.display]\ncolumns = ["plan", "nmae"]'))
         assert [status for status, _ in told(result)] == ["ok", "warning"]
-        assert '"nmae" is no column of the customers; did you mean "name"?' in told(result)[1][1]
+        assert '"nmae" is not a column of the customers; did you mean "name"?' in told(result)[1][1]
 
 
 def test_a_card_with_related_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

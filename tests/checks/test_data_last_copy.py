@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,11 +27,11 @@ def write(folder: Path, customers: int, orders: int) -> None:
     write_csv(folder / "orders.csv", [("email", "number"), *(("a1@example.com", f"{n}") for n in range(orders))])
 
 
-def imported(folder: Path, customers: int, orders: int, more: str = "", **parts: str) -> CheckContext:
+def imported(folder: Path, customers: int, orders: int, more: str = "", **parts: Any) -> CheckContext:
     """Import 100 of each, then write so many."""
     where = context(folder, more=RELATED, customers=more, **parts)
     write(folder, 100, 100)
-    run_import(where.plan, snapshot_folder(where.settings))
+    run_import(where.spec, snapshot_folder(where.settings))
     write(folder, customers, orders)
     return where
 
@@ -60,7 +61,7 @@ def test_a_file_that_shrank_is_a_fault_in_the_words_of_an_import(
         return
     assert (finding.status, sentence in finding.sentence) == (Status.FAULT, True)
     with pytest.raises(ImportRefused) as caught:
-        run_import(where.plan, snapshot_folder(where.settings))
+        run_import(where.spec, snapshot_folder(where.settings))
     assert str(caught.value) == finding.sentence
 
 

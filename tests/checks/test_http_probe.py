@@ -12,10 +12,10 @@ from appliance.checks.http_probe import target_of
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("ftp://x.example/", "enter the URL that Help Scout uses"),
-        ("https:///helpscout", "enter the URL that Help Scout uses"),
-        ("https://x.example/helpscout?a=b", "enter the URL that Help Scout uses"),
-        ("https://x.example:port/", "enter the URL that Help Scout uses"),
+        ("ftp://x.example/", "enter the URL that the help desk uses"),
+        ("https:///helpscout", "enter the URL that the help desk uses"),
+        ("https://x.example/helpscout?a=b", "enter the URL that the help desk uses"),
+        ("https://x.example:port/", "enter the URL that the help desk uses"),
     ],
 )
 def test_what_is_no_target(url: str, why: str) -> None:

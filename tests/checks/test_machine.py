@@ -20,7 +20,10 @@ def test_the_state_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert "state does not exist yet, and will be created" in only(run_check("state", where)).sentence
     (tmp_path / "state").touch()
     finding = only(run_check("state", where))
-    assert (finding.status, "in server.state, or correct its owner" in finding.sentence) == (Status.FAULT, True)
+    assert (finding.status, "set server.state to another folder, or correct its owner" in finding.sentence) == (
+        Status.FAULT,
+        True,
+    )
 
 
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

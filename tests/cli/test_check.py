@@ -233,7 +233,7 @@ def test_serve_sends_the_reader_to_check(files):
         (["--connect", "127.0.0.1:8443"], "--connect, --ca and --insecure require --self URL"),
         (["--self", "https://x.example/", "--connect", "x"], "x is not HOST:PORT; write, for example, 127.0.0.1:8443"),
         (["--self", "https://x.example/", "--ca", "x", "--insecure"], "--ca cannot be combined with --insecure"),
-        (["--self", "x.example"], "enter the URL that Help Scout uses, such as https://"),
+        (["--self", "x.example"], "enter the URL that the help desk uses, such as https://"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def test_another_command_says_one_word(tmp_path: Path) -> None:
 
 def test_one_press_is_one_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(interrupts.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     handler = interrupts._Interrupt()
     with pytest.raises(KeyboardInterrupt):
         handler(signal.SIGINT, None)

@@ -10,7 +10,7 @@ import pytest
 from appliance import cli
 from appliance.cli import interrupts, streams
 from appliance.cli.common import CommandError
-from appliance.config.schema import ConfigError, Fault
+from appliance.config.reader import ConfigError, Fault
 from appliance.edge.certificate import CertificateError
 from appliance.errors import SidebardError, StartError
 from appliance.ingest.spec import ImportRefused
@@ -29,6 +29,7 @@ def run(error: BaseException | None, monkeypatch: pytest.MonkeyPatch) -> int:
 
     monkeypatch.setattr("sys.argv", ["sidebard"])
     monkeypatch.setattr(cli, "cli", command)
+    monkeypatch.setattr(streams, "discard_output", lambda: None)  # the streams are those of the tests, too
     for name in ("block", "ignore"):  # the signals are those of the tests
         monkeypatch.setattr(interrupts, name, lambda: None)
     with pytest.raises(SystemExit) as caught:
@@ -83,6 +84,5 @@ def test_anything_else_is_an_internal_error(
 def test_an_output_that_cannot_be_written_is_no_bug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(streams, "discard_output", lambda: None)
     assert run(OSError(errno.ENOSPC, "No space left on device"), monkeypatch) == 1
     assert capsys.readouterr().err == "sidebard: the output cannot be written: No space left on device\n"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from appliance.bootstrap import settings
-from appliance.config.schema import ConfigError, Settings
+from appliance.config.reader import ConfigError
+from appliance.config.schema import Settings
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "sidebard.toml"
 ENVIRON = {"HOME": "/home/op"}

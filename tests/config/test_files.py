@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import files, schema
+from appliance.config import files, reader, schema
 from tests.config.loading import ENVIRON, MINIMAL, load
 
 
@@ -31,7 +31,7 @@ def test_secrets_of_systemd_and_environment(tmp_path: Path) -> None:
     (tmp_path / "name").write_bytes(b"one\n")
     app = load(tmp_path, MINIMAL.replace("file:secret", 'credential:name", "env:NAME')).apps[0]
     assert files.read_secrets(app, {"CREDENTIALS_DIRECTORY": str(tmp_path), "NAME": "two"}) == (b"one", b"two")
-    with pytest.raises(schema.ConfigError) as caught:
+    with pytest.raises(reader.ConfigError) as caught:
         files.read_secrets(app, {})
     assert [fault.line for fault in caught.value.faults] == [5, 5]
 
@@ -42,12 +42,12 @@ def test_secrets_of_systemd_and_environment(tmp_path: Path) -> None:
 def test_useless_secret_file(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "secret").write_bytes(content)
-    with pytest.raises(schema.ConfigError, match=r"sidebard.toml:5: app\[0\]\.secrets: file:secret ") as caught:
+    with pytest.raises(reader.ConfigError, match=r"sidebard.toml:5: app\[0\]\.secrets: file:secret ") as caught:
         files.read_secrets(load(tmp_path).apps[0], {})
     assert "hunter2" not in repr(caught.value.faults)
 
 
 def test_useless_secret_file_of_a_flag(tmp_path: Path) -> None:
     app = schema.from_flags(Path("c.csv"), Path("s"), ENVIRON, tmp_path).apps[0]
-    with pytest.raises(schema.ConfigError, match=r"^--secret-file: file:s cannot be read"):
+    with pytest.raises(reader.ConfigError, match=r"^--secret-file: file:s cannot be read"):
         files.read_secrets(app, {})

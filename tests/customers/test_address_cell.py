@@ -48,6 +48,7 @@ PARTLY = {
     "a telephone number": (f"{ADA}; sip:ada@example.com", [ADA]),
     "a name that was cut at its comma": (f"Lovelace, Ada <{ADA}>", [ADA]),
     "a remark": (f"{ADA}, wrong number", [ADA]),
+    "a remark in brackets": (f"{ADA}; (wrong number)", [ADA]),
 }
 NOT_UNDERSTOOD = {
     "half of it would be another person's": "ada smith@example.com",
@@ -64,6 +65,8 @@ NOT_UNDERSTOOD = {
     "an angle bracket": "a<b@example.com",
     "two names without a comma": f"Ada <{ADA}> Bob <{BOB}>",
     "empty brackets": "Ada <>",
+    "a remark in brackets": "(none)",
+    "a remark in brackets beside nothing": "; (unknown)",
     "a name in brackets": "Ada <Lovelace>",
     "two dots in the domain": "ada@example..com",
     "a dot before the domain": "ada@.example.com",

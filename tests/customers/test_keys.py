@@ -135,7 +135,7 @@ def test_the_column_of_ids_is_one_of_the_keys(tmp_path: Path) -> None:
     run_import(spec, tmp_path / "state")
     snapshot = open_snapshot(tmp_path / "state", spec)
     assert snapshot is not None
-    assert snapshot.facts.keys == ("id", "Account No")
+    assert snapshot.metadata.keys == ("id", "Account No")
     assert len(snapshot.find_by_keys([("Account No", "ab-7")])) == 2
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from appliance.customers.record import ColumnError, Columns, Record, attribute_of, fields_of
+from appliance.customers.record import ColumnError, Columns, Record, Rows, attribute_of, fields_of
 
 COLUMNS = Columns([" id", "Last Order ", "items", "2nd phone"])
-RECORD = Record(COLUMNS, ("7", "#20481", "3", "555"), {"orders": (Record(Columns(["n"]), ("1",)),)})
+RECORD = Record(COLUMNS, ("7", "#20481", "3", "555"), {"orders": Rows([Record(Columns(["n"]), ("1",))])})
 
 
 @pytest.mark.parametrize(

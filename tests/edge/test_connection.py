@@ -329,8 +329,8 @@ class TestTheServerStops:
 
 class TestABug:
     class Broken(SidebarApp):
-        name = "helpscout"  # type: ignore[misc]
-        protocols = ()  # type: ignore[misc]
+        name = "helpscout"
+        protocols = ()
 
         def __init__(self) -> None:
             pass

@@ -25,6 +25,7 @@ PAGE = HelpScoutPage([SECRET.encode()])
 FAR = HelpScoutPage([SECRET.encode()], networks=[ip_network("203.0.113.0/24")])
 NEAR = HelpScoutPage([SECRET.encode()], networks=[ip_network("127.0.0.0/8")])
 QUERY = visit_for(PAGE, conversation_id=12, customer_id=604417723, mailbox_id=34, user_id=56).body.decode()
+VECTORS: list[Any] = [case.values[0] for case in PAGE_QUERIES]
 FRAME = {"Sec-Fetch-Dest": "iframe", "Referer": "https://secure.helpscout.net/"}
 
 
@@ -41,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
         vectors = {
             f"/{number}": app(HelpScoutPage([one.encode() for one in case["secrets"]], own_parameters=case["own"]))
-            for number, case in enumerate(case.values[0] for case in PAGE_QUERIES)
+            for number, case in enumerate(VECTORS)
         }
         return {
             "/helpscout": app(PAGE),

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.edge import pem
-from appliance.edge.tls import CertificateError, load_pair
+from appliance.edge.certificate import CertificateError
+from appliance.edge.tls import load_pair
 from tests.edge.test_tls import BETWEEN, NOW, Issued, handshake, leaf, root_is_trusted
 
 __all__ = ["root_is_trusted"]  # a fixture that every test here uses
@@ -132,7 +133,7 @@ def test_damage_is_never_half_a_chain(at: int, other: bytes) -> None:
 
 
 def encrypted(form: serialization.PrivateFormat) -> bytes:
-    return ONE.key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(b"x"))
+    return bytes(ONE.key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(b"x")))
 
 
 def public(key: ec.EllipticCurvePrivateKey) -> bytes:

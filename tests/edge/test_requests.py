@@ -20,7 +20,7 @@ from tests.edge.wire import Apps, Wire, make_site, split, without_date
 from tests.factory import make_app, make_snapshot, sign
 from tests.vectors import BODY_SIGNATURES, PAYLOADS
 
-SECRETS = sorted({case.values[0]["secret"] for case in BODY_SIGNATURES})
+SECRETS = sorted({case.values[0]["secret"] for case in BODY_SIGNATURES})  # type: ignore[index]
 ALL = [pytest.param(case, id=case.id) for case in CASES]
 
 
@@ -163,7 +163,7 @@ def test_the_diagnosis_is_told_of_a_content_encoding(fields: bytes, named: str, 
     site = make_site(
         {"/helpscout": make_app(None)},
         fast=fast,
-        sample_refusal=lambda app, request: told.append((app, request.body, request.encoding)),
+        sample_refusal=lambda app, request, protocol=None: told.append((app, request.body, request.encoding)),
     )
     packed, plain = gzip.compress(BODY), BODY
 

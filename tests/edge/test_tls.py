@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from appliance.edge.certificate import Validity
-from appliance.edge.tls import CertificateError, load_pairs, self_signed, server_context
+from appliance.edge.certificate import CertificateError, Validity
+from appliance.edge.tls import load_pairs, self_signed, server_context
 from tests.server import make_pair
 
 NOW = datetime(2026, 9, 21, tzinfo=UTC)
@@ -442,6 +442,6 @@ def test_nothing_lies_between_the_loop_and_openssl(tmp_path):
     """The loop calls read and write of what wrap_bio gives for every request; they are to be C's own."""
     certificate, key, _authority = make_pair(tmp_path)
     wrapped = server_context(certificate, key).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
-    assert type(wrapped.read) is type(wrapped.write) is type(len)
+    assert {type(wrapped.read), type(wrapped.write)} == {type(len)}
     with pytest.raises(ssl.SSLWantReadError):
         wrapped.read(1)

@@ -18,7 +18,7 @@ from tests.vectors import BODY_SIGNATURES, PAYLOADS
 
 BODY = body_for("ann@example.com")
 SIGNED = sign(BODY)
-SECRETS = sorted({case.values[0]["secret"] for case in BODY_SIGNATURES})
+SECRETS = sorted({case.values[0]["secret"] for case in BODY_SIGNATURES})  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")

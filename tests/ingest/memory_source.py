@@ -15,7 +15,7 @@ from pathlib import Path
 
 from appliance.customers.record import Columns
 from appliance.ingest import sources
-from appliance.ingest.sources.base import Batch, OpenSource, Source, SourceKind, Wanted, require
+from appliance.ingest.sources.base import Batch, OpenSource, Source, SourceError, SourceKind, Wanted, require
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,13 @@ class Memory(Source):
         return len(self.content())
 
     def open(self, wanted: Wanted, scratch: Path) -> OpenSource:
+        if not self.size():
+            raise SourceError(f"{self.address} is empty; write the customers there", transient=True)
         return OpenMemory(json.loads(self.content()), wanted)
 
     def content(self) -> bytes:
-        return Path(self.address.removeprefix("memory:")).read_bytes()
+        memory = Path(self.address.removeprefix("memory:"))
+        return memory.read_bytes() if memory.exists() else b""
 
 
 class OpenMemory(OpenSource):
@@ -53,5 +56,5 @@ KIND = SourceKind(title="memory", parse=lambda address, _section: Memory(address
 if __name__ == "__main__":
     from appliance.cli import main
 
-    sources.KINDS = (*sources.KINDS, KIND)  # type: ignore[misc]
+    sources.KINDS = (*sources.KINDS, KIND)
     main()

@@ -115,6 +115,7 @@ HEADERS = {
         b"email,name\nann@example.com,Ann, ,,\nbob@example.com,Bob\n",
         ("email", "name"),
     ),
+    "a line of white space": (b"email,name\n \t\nann@example.com,Ann\n  \n", ("email", "name")),
     "empty columns at the end": (b"email,name,,\nann@example.com,Ann,,\n", ("email", "name")),
     "white columns at the end": ("email,name, ,\u00a0\nann@example.com,Ann,,\n".encode(), ("email", "name")),
     "an empty column that some rows do not have": (b"email,name,\nann@example.com,Ann\n", ("email", "name")),
@@ -130,7 +131,7 @@ def test_headers_of_common_programs(content, names, tmp_path, folder):
     source.write_bytes(content)
     report = run_import(import_spec(source=source), folder)
     snapshot = open_snapshot(folder, import_spec(source=source))
-    assert (snapshot.facts.columns, report.bad_rows) == (names, 0)
+    assert (snapshot.metadata.columns, report.bad_rows) == (names, 0)
     (ann,) = snapshot.find(("ann@example.com",))
     assert [value for _, value in fields_of(ann)] == ["ann@example.com", "Ann"]
     snapshot.close()

@@ -1,5 +1,7 @@
 """What a dry run reads of large files."""
 
+from typing import Any
+
 import pytest
 
 from appliance.ingest import dry_run
@@ -11,7 +13,7 @@ def test_a_large_unterminated_file_is_looked_at_by_its_end(tmp_path, folder, mon
     monkeypatch.setattr(dry_run, "WHOLE", -1)
     source = tmp_path / "c.csv"
     source.write_bytes(b"email,name\nann@example.com,Ann")
-    clocks = {"clock": lambda: NOW, "timer": Timer()}
+    clocks: dict[str, Any] = {"clock": lambda: NOW, "timer": Timer()}
     with pytest.raises(ImportRefused, match=r'end it with one, .*unterminated_last_line = "accept"'):
         dry_run.dry_run(import_spec(source=source), folder, **clocks)
     assert dry_run.dry_run(import_spec(source=source, unterminated_last_line="accept"), folder, **clocks).rows == 1

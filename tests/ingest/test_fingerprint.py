@@ -43,7 +43,7 @@ def test_the_oldest_file_decides_the_age(tmp_path, folder):
     )
     spec = import_spec(source=source, related=(related,))
     run_import(spec, folder)
-    write_csv(related.source.path, [("id",), ("1",), ("1",)])
+    write_csv(tmp_path / "o.csv", [("id",), ("1",), ("1",)])
     run_import(spec, folder, clock=lambda: NOW + 1000)
     assert newest(folder, spec.digest()).as_of == NOW
     other = import_spec(source=source, related=(related,), plus_addressing=True)

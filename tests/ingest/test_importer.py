@@ -57,7 +57,7 @@ def test_killed_before_a_step(step, spec, folder, monkeypatch):
     snapshot = open_snapshot(folder, spec)
     snapshot.check()
     published = NAMES.index(step) > NAMES.index("_publish")
-    assert (snapshot.generation, snapshot.facts.rows) == ((2, 7) if published else (1, 6))
+    assert (snapshot.generation, snapshot.metadata.rows) == ((2, 7) if published else (1, 6))
     snapshot.close()
     assert run_import(spec, folder).rows == 7
     assert {file.suffix for file in folder.iterdir()} == {".db", ""}

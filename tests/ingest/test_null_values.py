@@ -71,7 +71,7 @@ def test_a_header_is_a_header(folder):
     source = write_csv(folder.parent / "c.csv", [("email", "NULL"), ("ann@example.com", "x")])
     spec = import_spec(source=source, null_values=NULLS)
     run_import(spec, folder)
-    assert open_snapshot(folder, spec).facts.columns == ("email", "NULL")
+    assert open_snapshot(folder, spec).metadata.columns == ("email", "NULL")
 
 
 def test_nobody_is_joined_or_found_by_one(folder):

@@ -12,12 +12,14 @@ import pytest
 
 from appliance.bootstrap.settings import load
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.config.schema import ConfigError, Settings
-from appliance.ingest import sources
+from appliance.config.reader import ConfigError
+from appliance.config.schema import Settings
+from appliance.customers.record import related_of
+from appliance.ingest import dry_run, sources
 from appliance.preview.examples import DataState
 from appliance.preview.session import Session
 from tests.daemon import ROOT, Daemon, until
-from tests.factory import CUSTOMERS, NOW, SECRET, body_for, open_snapshot, run_import
+from tests.factory import CUSTOMERS, NOW, SECRET, Timer, body_for, open_snapshot, run_import
 from tests.ingest import memory_source
 
 PROGRAM = (sys.executable, "-W", "error", "-m", "tests.ingest.memory_source")
@@ -94,17 +96,29 @@ def test_imported_and_as_old_as_its_last_change(shop: Shop, monkeypatch: pytest.
     spec, folder = import_spec_of(shop.settings()), shop.folder / "state"
     assert (spec.files, str(spec.source)) == ((), shop.customers)
     for later, as_of in ((0, NOW), (50, NOW)):
-        report = run_import(spec, folder, clock=lambda later=later: NOW + later)  # type: ignore[misc]
+        report = run_import(spec, folder, clock=lambda later=later: NOW + later)
         snapshot = open_snapshot(folder, spec)
         assert snapshot is not None
-        assert (report.rows, report.related, snapshot.facts.as_of) == (6, {"orders": 2}, as_of)
+        assert (report.rows, report.related, snapshot.metadata.as_of) == (6, {"orders": 2}, as_of)
     (ann,) = snapshot.find(("ann@example.com",))
-    assert [order["total"] for order in ann.orders] == ["30", "9"]  # type: ignore[union-attr]
+    assert [order["total"] for order in related_of(ann, "orders")] == ["30", "9"]
     shop.change()
     run_import(spec, folder, clock=lambda: NOW + 99)
     newer = open_snapshot(folder, spec)
     assert newer is not None
-    assert (newer.facts.rows, newer.facts.as_of) == (7, NOW)  # the orders are of before
+    assert (newer.metadata.rows, newer.metadata.as_of) == (7, NOW)  # the orders are of before
+
+
+def test_a_dry_run_of_a_large_one_reads_its_first_rows(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dry_run, "WHOLE", -1)
+    found = dry_run.dry_run(import_spec_of(shop.settings()), shop.folder, clock=lambda: NOW, timer=Timer())
+    assert (found.rows, found.whole, found.unread, found.relations[0].columns) == (6, False, (), ("email", "total"))
+
+
+def test_what_the_source_says_is_what_the_operator_reads(shop: Shop) -> None:
+    (shop.folder / "customers").unlink()
+    shown = shop.run("import")
+    assert (shown.returncode, shown.stderr) == (1, f"refused: {shop.customers} is empty; write the customers there\n")
 
 
 def test_a_row_of_another_width_is_named_by_its_place(shop: Shop) -> None:

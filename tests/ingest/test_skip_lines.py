@@ -68,6 +68,7 @@ SEEN = {
     "sep= above": (b"sep=;\nCustomers\nemail;name\na@b.example;A\n", 0, 3),
     "spelled otherwise": (b"Customers\nname, E-Mail\xc2\xa0\nA,a@b.example\n", 0, 2),
     "in quotes": (b'Customers\n"email","name"\n"a@b.example","A"\n', 0, 2),
+    "a very long title": (b"x" * 300_000 + b"\nemail,name\na@b.example,A\n", 0, 2),
     "in UTF-16": ("Customers\nemail,name\na@b.example,A\n".encode("utf-16"), 0, 2),
 }
 
@@ -85,6 +86,11 @@ def test_every_wanted_column_must_be_on_the_line(folder):
     content = b"email\nCustomers\nid,email,mail\n1,a@b.example,\n"
     sentence = refusal(content, folder, addresses=("email", "mail"))
     assert sentence.endswith('; line 3 has the columns "email", "mail": set customers.skip_lines = 2')
+
+
+@pytest.mark.parametrize("line", ["", "boss@example.com"], ids=["empty", "an address"])
+def test_a_line_further_down_is_not_called_the_first(line, folder):
+    assert refusal(f"Customers\n{line}\n".encode(), folder, skip_lines=1).startswith("c.csv:2: this line ")
 
 
 def test_nothing_is_said_of_a_header_that_is_nowhere(folder):

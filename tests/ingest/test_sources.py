@@ -53,7 +53,7 @@ def test_a_scheme_comes_before_a_suffix(monkeypatch: pytest.MonkeyPatch) -> None
 
     def take(location: object, section: str) -> Source:
         taken.append((location, section))
-        return CsvFile.parse(Path("x.csv"), section, **{key: KEYS[key] for key in sources.csv_file.KIND.keys})
+        return CsvFile.parse(Path("x.csv"), section, **{key: KEYS[key] for key in sources.csv_file.KIND.keys})  # type: ignore[arg-type]
 
     monkeypatch.setattr(sources, "KINDS", (*sources.KINDS, SourceKind(title="shop", parse=take, schemes=("shop",))))
     parse("shop://host/customers.csv")

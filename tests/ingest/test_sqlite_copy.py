@@ -12,6 +12,7 @@ from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.spec import ImportRefused
 from tests.factory import import_spec, run_import
 from tests.ingest.imports import make_database, names
+from tests.permissions import open_to_others
 
 
 def test_a_database_in_use(tmp_path, folder):
@@ -84,15 +85,14 @@ except ImportRefused as refused:
         ("closed", ""),
         (
             "unreadable",
-            "c.db cannot be opened: Permission denied; let the user nobody read it, and enter the folders above it",
+            "c.db cannot be opened: Permission denied; let the user nobody read it and enter the folders above it",
         ),
     ],
 )
 def test_a_folder_that_may_not_be_written(leave, sentence, tmp_path_factory):
     """As the service's own user: a file in WAL mode is read as it lies if its writer is gone."""
     with_permissions = tmp_path_factory.mktemp("data")
-    for parent in (with_permissions, *with_permissions.parents[:3]):  # also that of a worker of pytest-xdist
-        parent.chmod(0o755)
+    open_to_others(with_permissions)
     state = tmp_path_factory.mktemp("mine")
     os.chown(state, 65534, 65534)
     source = make_database(with_permissions / "c.db")
@@ -110,6 +110,7 @@ def test_a_folder_that_may_not_be_written(leave, sentence, tmp_path_factory):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
+        env={"PATH": os.environ["PATH"]},  # nobody cannot write what coverage measures
         check=False,
     )
     assert result.stderr == "", result.stderr

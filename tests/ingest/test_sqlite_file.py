@@ -30,7 +30,9 @@ def read(file, folder, table="customers", *addresses):
     """Import, and return the report and the values of who is found."""
     spec = import_spec(source=file, table=table)
     report = run_import(spec, folder)
-    with closing(open_newest(folder, spec.digest())) as snapshot:
+    snapshot = open_newest(folder, spec.digest())
+    assert snapshot is not None
+    with closing(snapshot):
         return report, [tuple(values_of(one)) for one in snapshot.find(addresses or ("ada@example.com",))]
 
 

@@ -37,7 +37,7 @@ def test_a_related_file_is_guarded_by_itself(orders, sentence, tmp_path, folder)
     )
     spec = import_spec(source=source, related=(related,))
     assert run_import(spec, folder).related == {"orders": 100}
-    write_csv(related.source.path, [("id",), *orders])
+    write_csv(tmp_path / "o.csv", [("id",), *orders])
     with pytest.raises(ImportRefused, match=sentence):
         run_import(spec, folder)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def refused(content: Content, sentence: str, **more: object) -> tuple[Case, dict
     return _case(content, {"refused": sentence, **more})
 
 
-def _case(content: Content, more: dict[str, object]) -> tuple[Case, dict[str, object]]:
+def _case(content: Content, more: dict[str, Any]) -> tuple[Case, dict[str, object]]:
     own = {name: more.pop(name) for name in list(more) if name in Case.__dataclass_fields__}
     return Case(content, **own), more
 
@@ -86,6 +87,7 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
         "a name behind, in brackets": read(HEADER + f"{ADA} (Ada),Ada\n"),
         "a remark beside it": read(HEADER + f'"{ADA}, wrong number",Ada\n', unclear=1),
         "two with a bar between": refused(HEADER + f"{ADA}|a@example.org,Ada\n", "1 of 1 rows are bad"),
+        "a remark alone": refused(HEADER + "(none),Ada\n", "1 of 1 rows are bad"),
         "a URL": refused(HEADER + f"https://{ADA},Ada\n", "1 of 1 rows are bad, .*c.csv:2: .*not an email address"),
         "a dot before": refused(HEADER + f".{ADA},Ada\n", "1 of 1 rows are bad"),
         "nobody has any": refused(HEADER + ",Ada\n,Bob\n", "no customer with an address .* nobody could be found"),
@@ -188,6 +190,8 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
         ),
         "a line end, then the end mark of DOS": read((HEADER + ROW).replace("\n", "\r\n") + "\x1a"),
         "the end mark of DOS within a row": refused(HEADER + ROW + "b@example.com,B\x1a", "no line end"),
+        "accepted, with white space at the end": read(HEADER + ROW + "  ", unterminated_last_line="accept"),
+        "white space at the end": refused(HEADER + ROW + "  ", "no line end"),
         "an empty line at the end": read(HEADER + ROW + "\n\n"),
     },
     "headers that look right": {
@@ -273,6 +277,8 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
         "gzip": refused(b"\x1f\x8b\x08\0", "compressed with gzip"),
         "cp1252": refused(f"{HEADER}{ADA},Adä\n".encode("cp1252"), r'c\.csv:2: .*encoding = "cp1252"'),
         "cp1252, named": read(f"{HEADER}{ADA},Adä\n".encode("cp1252"), "Adä", encoding="cp1252"),
+        "Shift-JIS": refused(f"{HEADER}{ADA},エイダ\n".encode("shift_jis"), r"c\.csv:2: this is not UTF-8 text"),
+        "Mac Roman": refused(f"{HEADER}{ADA},Adä\n".encode("mac_roman"), r"c\.csv:2: this is not UTF-8 text"),
         "Shift-JIS, named": read(f"{HEADER}{ADA},エイダ\n".encode("shift_jis"), "エイダ", encoding="shift_jis"),
         "Mac Roman, named": read(
             f"{HEADER}{ADA},Adä\r".replace("\n", "\r").encode("mac_roman"), "Adä", encoding="mac_roman"
@@ -280,6 +286,7 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
         "Excel's Unicode text": read((HEADER + ROW).replace(",", "\t").encode("utf-16")),
         "sep=": read("sep=;\r\n" + (HEADER + ROW).replace(",", ";").replace("\n", "\r\n")),
         "sep= behind a mark": read(b"\xef\xbb\xbfsep=;\r\n" + (HEADER + ROW).replace(",", ";").encode()),
+        "a tab-separated file named .tsv": read((HEADER + ROW).replace(",", "\t"), file="c.tsv"),
         "sep= in quotes": read('"sep=;"\n' + (HEADER + ROW).replace(",", ";")),
     },
     "quotes and long cells": {

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.observe import audit_file as module
 from appliance.observe.audit_file import AuditFile
 
 LINE = b"x" * 99 + b"\n"
@@ -52,7 +51,7 @@ def test_leaves_the_mode_that_the_operator_gave(path: Path) -> None:
 
 def test_every_batch_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bytes] = []
-    monkeypatch.setattr(module.os, "fsync", lambda _: synced.append(path.read_bytes()))
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(path.read_bytes()))
     file = AuditFile(path)
     file.append(LINE)
     file.append(LINE)
@@ -95,7 +94,7 @@ def test_a_disk_that_fails_to_sync_has_not_taken_it(path: Path, monkeypatch: pyt
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as broken:
-        broken.setattr(module.os, "fsync", fail)
+        broken.setattr(os, "fsync", fail)
         with pytest.raises(OSError, match="Input/output"):
             file.append(LINE)
     assert path.read_bytes() == LINE
@@ -114,6 +113,7 @@ def test_only_a_file_will_do(path: Path, make: Callable[[Path], None], why: str)
         AuditFile(path).open()
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_killed_writers_hold_up_nobody(path: Path) -> None:
     """The others' lines are all there, whole; of the killed one's at most the last is not."""
     ready, tell = os.pipe()

@@ -96,7 +96,7 @@ def test_writes_whole_lines_in_pieces_that_a_pipe_takes_whole(pipe: Pipe, monkey
         pieces.append(bytes(piece))
         return len(piece)
 
-    monkeypatch.setattr(module.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     pipe.loop.running = True
     lines = [b"y" * length + b"\n" for length in (1, 4095, 4000, 94, 95, 4095, 10)]
     for line in lines:
@@ -230,7 +230,7 @@ def test_a_line_in_the_middle_of_a_write_comes_after_it(pipe: Pipe, monkeypatch:
         return write(descriptor, piece)
 
     fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, 16 * MAX_PIECE)  # each write takes a page
-    monkeypatch.setattr(module.os, "write", interrupted)
+    monkeypatch.setattr(os, "write", interrupted)
     for _ in range(2):
         pipe.writer.take(Value("outer"))
         pipe.writer.flush()

@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def executable() -> Path:
-    """Give the executable that was built."""
+    """Return the executable that was built."""
     file = DIST / "sidebard"
     assert file.is_file(), "there is no dist/sidebard: run make deb first"
     return file
@@ -27,7 +27,7 @@ def executable() -> Path:
 
 @pytest.fixture(scope="session")
 def package() -> Path:
-    """Give the Debian package that was built."""
+    """Return the Debian package that was built."""
     found = sorted(DIST.glob("*.deb"))
     assert len(found) == 1, f"dist/ holds {[file.name for file in found]}: run make deb first"
     return found[0]

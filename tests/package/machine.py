@@ -82,16 +82,16 @@ class Machine:
         return ended.stdout
 
     def property(self, unit: str, name: str) -> str:
-        """Give a property of a unit."""
+        """Return a property of a unit."""
         return self.run(f"systemctl show --value --property={name} {unit}").strip()
 
     def journal(self, unit: str = "sidebard.service") -> list[str]:
-        """Give the lines that a unit has written on its own."""
+        """Return the lines that a unit has written on its own."""
         said = self.run(f"journalctl --output=cat _SYSTEMD_UNIT={unit} + _SYSTEMD_UNIT=")
         return said.splitlines()
 
     def family(self) -> Family:
-        """Give the processes of the service, once all of them are there."""
+        """Return the processes of the service, once all of them are there."""
         return until(self._find_family, "the service's processes")
 
     def _find_family(self) -> Family | None:

@@ -15,7 +15,7 @@ from tests.package.test_debian import NAME, make_pair, readme_commands
 
 @pytest.fixture
 def machine(executable, tmp_path):
-    """Give a machine on which the archive is unpacked, with the operator's files beside it."""
+    """Return a machine on which the archive is unpacked, with the operator's files beside it."""
     (archive,) = DIST.glob("sidebard-*-linux-*.tar.gz")
     machine = Machine("bookworm", tmp_path)
     try:

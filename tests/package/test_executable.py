@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def unpacked(tmp_path):
     return Unpacked(tmp_path / "unpacked")
 
 
-def serve(folder: Path, executable: Path, unpacked: Unpacked, **options: object) -> Daemon:
+def serve(folder: Path, executable: Path, unpacked: Unpacked, **options: Any) -> Daemon:
     environ = {**unpacked.environ, **options.pop("environ", {})}
     daemon = Daemon(folder, program=(str(executable),), environ=environ, **options)
     daemon.wait_for("serving")

@@ -9,14 +9,15 @@ import json
 import os
 import re
 import subprocess
+from typing import Any
 
 from appliance.cli import COMMANDS
 from tests.daemon import ROOT
 from tests.package.conftest import DIST
 
 
-def output(*command: object, **options: object) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+def output(*command: Any, **options: Any) -> str:
+    return str(subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout)
 
 
 def test_two_builds_in_two_folders_give_the_same_bytes(executable, tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.coverage_env import COVERAGE
 from tests.daemon import PATIENCE, ROOT
 from tests.factory import write_csv
 
@@ -53,7 +54,7 @@ def preview(*arguments: str | Path, **environ: str) -> Iterator[Preview]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **environ},
+        env={**COVERAGE, "PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **environ},
     )
     assert process.stdout is not None
     try:

@@ -84,7 +84,7 @@ def test_it_listens_on_loopback_alone(listen):
 
 def test_a_port_that_is_taken_is_said():
     with preview("--customers", "conf/customers.csv", "--no-browser") as running:
-        taken = re.search(r"127\.0\.0\.1:\d+", running.url)[0]
+        (taken,) = re.findall(r"127\.0\.0\.1:\d+", running.url)
         flags = ("--customers", "conf/customers.csv", "--no-browser", "--listen", taken)
         result = run("preview", *flags, HOME="/nonexistent")
     assert (result.returncode, result.stdout) == (3, b"")

@@ -161,4 +161,4 @@ def test_the_address(address, expected):
         def getsockname(self):
             return address
 
-    assert server.url(Listener(), "t") == expected
+    assert server.url(Listener(), "t") == expected  # type: ignore[arg-type]

@@ -101,6 +101,15 @@ def test_every_state_has_an_example_that_leads_to_it(folder):
     assert "This data is out of date" in old
 
 
+def test_a_list_that_names_companies_has_an_example_of_one(folder):
+    write_csv(folder / "customers.csv", [("email", "name", "web"), ("ann@example.com", "Ann Lee", "www.example.com")])
+    (folder / "sidebard.toml").write_text(CONFIG.replace("[customers]", '[customers]\ncompany_domain = "web"'))
+    with opened(folder) as session:
+        (example,) = [example for example in session.state.examples if example.title == "Colleague of a customer"]
+        assert "sam.stranger@example.com" in example.body
+        assert session.answer(example.body.encode(), example.data).outcome == Outcome.COMPANY
+
+
 def test_one_customer_gives_no_example_of_several(folder):
     write_csv(folder / "customers.csv", [("email", "name"), ("ann@example.com", "Ann")])
     with opened(folder) as session:
@@ -146,7 +155,7 @@ def test_what_a_value_brings_has_no_line(folder):
     with opened(folder) as session:
         answer = session.answer(ANN, DataState.LIVE)
     assert answer.shown == "x Ann"
-    assert [warning.what for warning in answer.warnings] == ["Help Scout removes <table>, which comes from a value"]
+    assert [warning.what for warning in answer.warnings] == ["the help desk removes <table>, which comes from a value"]
 
 
 def test_free_scout_removes_nothing(folder):

@@ -27,7 +27,7 @@ from appliance.http_client import (
 from appliance.replay import driver
 from appliance.replay.corpus_line import CorpusRequest
 from appliance.replay.driver import Driver
-from appliance.replay.interval_stats import Ended
+from appliance.replay.interval_stats import Ended, IntervalStats
 from appliance.replay.load_profile import LoadProfile, prepare_requests
 from appliance.replay.result import summarize
 from appliance.replay.target import LoadTarget, ResumingContext
@@ -59,8 +59,11 @@ def load(
     requests = prepare_requests(REQUESTS, url, close=close, answer=compare)
     timeline = Timeline(profile)
 
+    def tell(part: IntervalStats) -> None:
+        timeline.add(part, 1)
+
     async def run():
-        one = Driver(profile, target, requests, 0, tell=lambda part: timeline.add(part, 1), timer=time.monotonic)
+        one = Driver(profile, target, requests, 0, tell=tell, timer=time.monotonic)
         await one.open()
         seconds = await one.run(time.monotonic())
         return Ended(one.not_started, 0.0, seconds)
@@ -243,6 +246,7 @@ def test_wrong_answers():
 def test_answers_are_compared_by_the_byte(body, good):
     class Answer:
         status = 200
+        body = b""
 
     Answer.body = body
     with peer(answers()) as here:

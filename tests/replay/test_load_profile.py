@@ -23,8 +23,8 @@ def test_the_bytes_of_a_request():
 
 
 def test_what_a_line_leaves_out():
-    request = CorpusRequest("", b"\xff", HEADER, None, None, 1)
-    (request,) = prepare_requests([request], URL, close=True)
+    line = CorpusRequest("", b"\xff", HEADER, None, None, 1)
+    (request,) = prepare_requests([line], URL, close=True)
     assert request.data == (
         b"POST /hook?a=b HTTP/1.1\r\nHost: card.example:8443\r\nContent-Type: application/json\r\n"
         b"Content-Length: 1\r\nConnection: close\r\n\r\n\xff"
@@ -34,8 +34,8 @@ def test_what_a_line_leaves_out():
 
 @pytest.mark.parametrize(("expect", "status"), [(None, 403), (200, 200)])
 def test_what_it_is_compared_with(expect, status):
-    request = CorpusRequest("", b"x", HEADER, None, expect, 1)
-    (request,) = prepare_requests([request], URL, close=False, answer=lambda _: BAD_SIGNATURE.response)
+    line = CorpusRequest("", b"x", HEADER, None, expect, 1)
+    (request,) = prepare_requests([line], URL, close=False, answer=lambda _: BAD_SIGNATURE.response)
     assert (request.status, request.body) == (status, BAD_SIGNATURE.response.body)
 
 
@@ -56,15 +56,17 @@ def test_steps_of_the_course(duration, step, steps):
 @given(st.floats(0.1, 1e5), st.floats(0.01, 1), st.integers(1, 5))
 def test_all_processes_together_keep_the_rate(rate, duration, processes):
     profile = LoadProfile(duration=duration, connections=5, processes=processes, rate=rate)
+    assert profile.planned is not None
+    planned = min(profile.planned, 2000)
     starts = []
     for process in range(processes):
-        schedule = OpenLoop(1000.0, rate, min(profile.planned, 2000), process, processes)
+        schedule = OpenLoop(1000.0, rate, planned, process, processes)
         while not schedule.is_over:
             assert schedule.is_due(schedule.next)
             assert not schedule.is_due(schedule.next - 1e-6)
             starts.append(schedule.take(0.0))
         assert schedule.stop(2000.0) == 0
-    assert sorted(starts) == [1000.0 + place / rate for place in range(min(profile.planned, 2000))]
+    assert sorted(starts) == [1000.0 + place / rate for place in range(planned)]
 
 
 def test_what_was_never_started():

@@ -3,7 +3,7 @@
 from appliance.cli import main
 from appliance.service import heartbeat
 
-heartbeat.STUCK_AFTER = 2.0  # type: ignore[misc]
+heartbeat.STUCK_AFTER = 2.0
 
 if __name__ == "__main__":
     main()

@@ -15,7 +15,7 @@ def _run_or_end(worker: Worker) -> None:
     _run(worker)
 
 
-Worker.run = _run_or_end  # type: ignore[method-assign]
+Worker.run = _run_or_end  # type: ignore[method-assign, assignment]
 
 if __name__ == "__main__":
     main()

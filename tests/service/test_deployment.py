@@ -12,8 +12,8 @@ import pytest
 
 from appliance.bootstrap import certificates
 from appliance.bootstrap.deployment import Deployment, make_deployment, with_new_certificate
+from appliance.config.endpoint import Endpoint
 from appliance.config.schema import Settings, from_flags
-from appliance.config.values import Endpoint
 from appliance.errors import StartError
 from tests.conftest import Logged
 from tests.factory import run_import, write_csv
@@ -120,6 +120,7 @@ def test_a_self_signed_certificate_that_was_removed_is_made_again_once(self_sign
         logged.take(event)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_killed_between_key_and_certificate_both_are_made_again(self_signed: Settings, logged: Logged) -> None:
     """A certificate with the key of another would stop every later start."""
     deployment = make_deployment(self_signed, {})

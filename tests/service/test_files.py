@@ -53,6 +53,7 @@ def killed_before(body: Callable[[], object], call: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("before", [None, OLD], ids=["a new file", "over an old one"])
+@pytest.mark.usefixtures("unmeasured")
 def test_killed_at_any_step_it_is_the_old_or_the_new(before: bytes | None, tmp_path: Path) -> None:
     """And what was left beside it goes with the next one that is written."""
     file = tmp_path / "file"

@@ -49,8 +49,8 @@ class Wanted:
 
     def __init__(self, workers: int, like: Wanted | None = None) -> None:
         self.workers = workers
-        self.counters = SharedCounters([], workers) if like is None else like.counters
-        self.settings = self if like is None else like.settings
+        self.counters: SharedCounters = SharedCounters([], workers) if like is None else like.counters
+        self.settings: Wanted = self if like is None else like.settings
         self.server = self
         self.drain = DRAIN
 
@@ -60,8 +60,8 @@ class Made:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.timer, self.system = Timer(), System()
-        monkeypatch.setattr(module.os, "kill", self.system.kill)
-        monkeypatch.setattr(module.os, "waitpid", self.system.waitpid)
+        monkeypatch.setattr(os, "kill", self.system.kill)
+        monkeypatch.setattr(os, "waitpid", self.system.waitpid)
         self.fleet = Fleet(self.system.start, self.timer, 15.0)
 
     def want(self, deployment: Wanted) -> None:
@@ -131,7 +131,7 @@ def test_workers_wait_until_they_are_wanted(made: Made) -> None:
     assert not made.fleet.initial_import_done
     made.system.rows[1000].status.initial_import_done = True
     assert made.fleet.initial_import_done
-    made.fleet.roll_out(wanted)  # type: ignore[arg-type]
+    made.fleet.roll_out(wanted)
     assert made.reconcile() == [WORKER]
 
 
@@ -229,7 +229,7 @@ def test_a_steward_that_is_ready_says_nothing_of_the_workers(made: Made, logged:
     made.reconcile()
     made.ready(1000)
     made.exits(1001, 70)
-    assert made.fleet.failed_startup is wanted
+    assert made.fleet.failed_startup is wanted  # type: ignore[comparison-overlap]
     logged.take("worker_died")
 
 

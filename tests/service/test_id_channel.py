@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from appliance.customers.id_map import IdMap
 from appliance.customers.ids import Change, Kind
-from appliance.service import id_channel, id_store
+from appliance.service import id_channel
 from appliance.service.id_channel import IdService, store
 from tests.conftest import Logged
 
@@ -41,8 +42,8 @@ async def stored(folder: Path, *customers: int) -> list[bool]:
 
 def test_many_at_once_are_stored_and_synced_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, synced = tmp_path / "ids", []
-    real = id_store.os.fsync
-    monkeypatch.setattr(id_store.os, "fsync", lambda descriptor: (synced.append(1), real(descriptor)))
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(1), real(descriptor)))
 
     async def work() -> None:
         async with serving(folder):
@@ -89,13 +90,13 @@ def test_a_full_disk_is_said_once_and_when_it_is_over(
         async with serving(folder):
             assert await stored(folder, 1) == [True]
             with monkeypatch.context() as patch:
-                patch.setattr(id_store.os, "write", fail)
+                patch.setattr(os, "write", fail)
                 assert await stored(folder, 2) == [False]
                 assert await stored(folder, 3) == [False]
             assert await stored(folder, 4) == [True]
 
     asyncio.run(work())
-    assert logged.take("ids_not_stored")["why"].endswith("No space left on device")
+    assert str(logged.take("ids_not_stored")["why"]).endswith("No space left on device")
     logged.take("ids_stored")
     reader = IdMap(folder)
     assert sorted(dict(reader.all())) == [1, 4]

@@ -130,7 +130,7 @@ def test_a_damaged_line_is_not_believed_and_said(tmp_path: Path, logged: Logged)
     text = journal_of(folder, 1).read_bytes()
     journal_of(folder, 1).write_bytes(text.replace(b"a2@", b"b2@"))
     store = IdStore(folder, NOW)
-    assert "1 lines of the journal" in logged.take("ids_damaged")["why"]
+    assert "1 lines of the journal" in str(logged.take("ids_damaged")["why"])
     assert [store.map.find(number) is not None for number in (1, 2, 3)] == [True, False, True]
     assert store.map.damaged_lines == 0  # the new generation has none
     store.close()
@@ -150,7 +150,7 @@ def test_a_damaged_base_is_rebuilt_of_what_is_good(
     with pytest.raises(IdMapError, match=r"00000002\.db is damaged"):
         IdMap(folder).find(400)
     store = IdStore(folder, NOW)
-    assert "00000002.db is damaged" in logged.take("ids_damaged")["why"]
+    assert "00000002.db is damaged" in str(logged.take("ids_damaged")["why"])
     assert store.map.find(501) == Known(("last@x.example",), NOW)
     store.apply(ids(3), NOW)
     store.close()
@@ -178,7 +178,7 @@ def test_no_room_confirms_nothing_and_the_next_change_is_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(id_store.os, step, fail)
+        patch.setattr(os, step, fail)
         with pytest.raises(OSError, match="No space"):
             store.apply([change(4, "a4@x.example")], NOW)
     assert reader.find(4) is None

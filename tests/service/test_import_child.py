@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.coverage_env import COVERAGE
 from tests.daemon import ROOT, Daemon, alive, children, until
 from tests.factory import CUSTOMERS, write_csv
 
 
 @pytest.fixture
 def importing(tmp_path: Path) -> Iterator[tuple[Daemon, int, int]]:
-    """Give a service in its first import, its steward and the importing process."""
+    """Return a service in its first import, its steward and the importing process."""
     rows = [("email", "name"), *((f"customer{number}@example.com", "Somebody") for number in range(200_000))]
     write_csv(tmp_path / "customers.csv", rows)
     with Daemon(tmp_path, customers=False) as daemon:
@@ -75,7 +76,11 @@ def test_an_import_by_hand_clears_the_refusal(tmp_path):
         by_hand.write_text(daemon.config.read_text().replace("[admin]", 'max_shrink = "100%"\n[admin]'))
         command = [sys.executable, "-m", "appliance", "import", "--config", str(by_hand)]
         subprocess.run(
-            command, check=True, capture_output=True, env={"PATH": "/usr/bin", "HOME": str(tmp_path)}, cwd=ROOT
+            command,
+            check=True,
+            capture_output=True,
+            env={**COVERAGE, "PATH": "/usr/bin", "HOME": str(tmp_path)},
+            cwd=ROOT,
         )
         daemon.healthy()
         until(lambda: daemon.ask("help@helpscout.net").startswith("<h4>Not a customer"), "the new data")

@@ -13,7 +13,7 @@ from tests.daemon import Daemon, until
 
 
 def metric(daemon: Daemon, name: str) -> float:
-    """Give the sum over a metric's labels."""
+    """Return the sum over a metric's labels."""
     found = re.findall(rf"^sidebard_{name}(?:{{.*}})? (\S+)$", daemon.admin("/metrics")[1], re.MULTILINE)
     assert found, f"there is no sidebard_{name}"
     return sum(map(float, found))
@@ -96,7 +96,7 @@ def test_refusals_are_counted_all_and_told_ten_times_a_second(tmp_path: Path) ->
 
 def _answers(daemon: Daemon) -> bool:
     try:
-        return daemon.health()["status"] == "ok"
+        return bool(daemon.health()["status"] == "ok")
     except ConnectionRefusedError:
         return False
 

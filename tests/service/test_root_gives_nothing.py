@@ -16,7 +16,7 @@ import pytest
 from appliance.checks.context import CheckContext
 from appliance.config.schema import load
 from appliance.system import privileges
-from tests.checks.running import look, only, write_home
+from tests.checks.running import only, run_check, write_home
 from tests.daemon import ROOT, Daemon, children
 from tests.permissions import open_to_others
 
@@ -174,7 +174,7 @@ def test_state_folder_that_the_user_cannot_reach_ends_the_start_with_a_sentence(
     assert said.startswith(sentence)
     made = load(daemon.config, {})
     where = CheckContext(made, {}, file_user=_NOBODY)
-    assert {only(look(name, where)).sentence for name in ("state", "space")} == {said}
+    assert {only(run_check(name, where)).sentence for name in ("state", "space")} == {said}
 
 
 def test_import_as_root_into_a_folder_of_the_user_follows_no_link(tmp_path: Path, victim: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.coverage_env import COVERAGE
 from tests.daemon import Daemon, free_port, until
 from tests.factory import CUSTOMERS, SECRET, body_for, sign, write_csv
 
@@ -122,7 +123,7 @@ def start(*arguments, home):
     return subprocess.run(
         [sys.executable, "-m", "appliance", "serve", *map(str, arguments)],
         capture_output=True,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
+        env={**COVERAGE, "PATH": "/usr/bin:/bin", "HOME": str(home)},
         timeout=60,
         check=False,
     )

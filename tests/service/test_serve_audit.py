@@ -23,7 +23,7 @@ TRAIL = '[log]\ntrail = "trail"\n'
 
 
 def read(folder: Path) -> list[dict[str, object]]:
-    """Give the trail's lines, all of which are JSON."""
+    """Return the trail's lines, all of which are JSON."""
     return [json.loads(line) for line in (folder / "trail").read_text().splitlines()]
 
 
@@ -88,7 +88,7 @@ def test_nothing_is_missing_after_kills_but_what_is_counted(tmp_path: Path) -> N
         with clients(daemon) as failures:
             for number in range(3):
                 asked = daemon.requests
-                until(lambda before=asked: daemon.requests > before + 50, "some requests")  # type: ignore[misc]
+                until(lambda before=asked: daemon.requests > before + 50, "some requests")
                 os.kill(daemon.workers()[0], signal.SIGKILL)
                 daemon.wait_for("worker_died")
                 daemon.healthy()
@@ -115,7 +115,7 @@ def test_a_disk_that_does_not_take_it_stops_no_request(tmp_path: Path) -> None:
         trail.mkdir()
         daemon.ask()
         assert daemon.wait_for("trail_failed")["why"] == "Is a directory"
-        (reason,) = daemon.health()["reasons"]  # type: ignore[misc]
+        (reason,) = daemon.health()["reasons"]
         assert reason == "the audit trail cannot be written: Is a directory; its lines are being queued, up to a limit"
         daemon.ask()
         trail.rmdir()

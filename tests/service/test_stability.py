@@ -33,7 +33,7 @@ class Made:
         self.file = write_csv(folder / "customers.csv")
         self.related = write_csv(folder / "orders.csv", [("email", "total"), ("ann@example.com", "12")])
         orders = related_spec(name="orders", source=self.related, table="", key="email", on="email")
-        self.plan = import_spec(source=self.file, related=(orders,), max_shrink=1.0, **more)  # type: ignore[arg-type]
+        self.plan = import_spec(source=self.file, related=(orders,), max_shrink=1.0, **more)
         for file in self.plan.files:
             os.utime(file, (NOW - 1000, NOW - 1000))
         run_import(import_spec(source=self.file, related=(orders,)), folder / "state")

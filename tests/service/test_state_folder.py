@@ -19,7 +19,7 @@ from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.config.schema import Settings, from_flags
 from appliance.errors import StartError
-from tests.checks.running import look, only
+from tests.checks.running import only, run_check
 from tests.conftest import Logged
 from tests.permissions import open_to_others
 from tests.service.test_files import in_child, killed_before
@@ -75,7 +75,7 @@ def test_a_damaged_key_is_refused_and_kept(left: bytes, settings: Settings) -> N
         " backup, or remove it: then a new key is made, and every customer gets another hash"
     )
     assert file.read_bytes() == left
-    finding = only(look("state", CheckContext(settings, {})))
+    finding = only(run_check("state", CheckContext(settings, {})))
     assert (finding.status, finding.sentence) == (Status.FAULT, str(caught.value))
 
 

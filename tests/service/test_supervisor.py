@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from appliance.config.schema import ConfigError, Fault
+from appliance.bootstrap import certificates
+from appliance.config.reader import ConfigError, Fault
 from appliance.errors import StartError
 from appliance.observe.health import SupervisorStatus
 from appliance.observe.shared_value import SharedValue
@@ -94,10 +95,10 @@ class World:
         self.status = SharedValue(SupervisorStatus())
         self._received: SimpleNamespace | None = None
         monkeypatch.setattr(signal, "sigtimedwait", lambda _signals, _seconds: self._received)
-        monkeypatch.setattr(module.certificates, "fingerprint", lambda _settings: self.files)
+        monkeypatch.setattr(certificates, "fingerprint", lambda _settings: self.files)
         monkeypatch.setattr(module, "with_new_certificate", self._renew)
         monkeypatch.setattr(module, "format_address", str)
-        nothing: Any = SimpleNamespace(read=lambda: None, flush=lambda: None)
+        nothing: Any = SimpleNamespace(read=lambda: None, flush=lambda: None, look=lambda: None)
         self.supervisor = Supervisor(
             first,  # type: ignore[arg-type]
             self._reload,  # type: ignore[arg-type]
@@ -109,6 +110,7 @@ class World:
             terminal=SimpleNamespace(on_sighup=lambda _code: self.hangup, poll=lambda: self.gone),  # type: ignore[arg-type]
             writer=nothing,
             raw=nothing,
+            unpacked=nothing,
             timer=self.timer,
         )
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.coverage_env import COVERAGE
 from tests.daemon import FLAWS, ROOT, Daemon, Line, until
 from tests.factory import CUSTOMERS, write_csv
 from tests.server import make_pair
@@ -291,7 +292,11 @@ def test_a_refused_start_for_the_journal_is_an_error(tmp_path: Path, named: str)
         [sys.executable, "-m", "appliance", "serve", "--config", tmp_path / "sidebard.toml"],
         stdout=subprocess.PIPE,
         stderr=write_end,
-        env={"PYTHONPATH": str(ROOT), "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino if named == 'stderr' else 1}"},
+        env={
+            **COVERAGE,
+            "PYTHONPATH": str(ROOT),
+            "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino if named == 'stderr' else 1}",
+        },
         check=False,
         timeout=60,
     )

@@ -27,7 +27,7 @@ def start(thread: threading.Thread) -> None:
 
 
 os.fork = fork
-threading.Thread.start = start  # type: ignore[method-assign]
+threading.Thread.start = start  # type: ignore[method-assign, assignment]
 
 if __name__ == "__main__":
     main()

@@ -289,7 +289,7 @@ def test_a_row_that_is_too_large_is_a_bad_row(tmp_path):
     ]
     snapshot = open_newest(tmp_path / "state", plan.digest())
     assert snapshot is not None
-    assert (snapshot.find(("ann@example.com",)), snapshot.facts.rows) == ((), 201)
+    assert (snapshot.find(("ann@example.com",)), snapshot.metadata.rows) == ((), 201)
     snapshot.close()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ ROWS = (
     ("dan@elsewhere.net", "Dan <b>", "One Person", "Pro", "exämple.org", "79"),
     ("eve@gmail.com", "Eve", "Eve", "Free", "gmail.com", "80"),
 )
-RULES = {"address_columns": ("email",)}
+RULES: Any = {"address_columns": ("email",)}
 
 
 @pytest.fixture
@@ -58,16 +59,18 @@ def test_the_card_says_that_it_is_the_company_and_shows_what_is_shared(snapshot)
     reply = ask(make_app(snapshot), "zoe@example.com")
     assert (reply.response.status, reply.outcome) == (200, Outcome.COMPANY)
     assert words(reply) == (
-        "This is the company, not the person: nobody in the customer list has this address. 2 customers have the"
-        " company domain example.com; only what they all share is shown. Example Ltd Company Example Ltd"
+        "Matched by the company domain example.com, not by email address. This is the company, not the person."
+        " 2 customers have this domain. Only what they all share is shown. Example Ltd Company Example Ltd"
     )
 
 
 def test_one_customer_is_shown_whole_and_escaped(snapshot):
     reply = ask(make_app(snapshot), "zoe@exämple.org")
     assert reply.outcome is Outcome.COMPANY
-    assert words(reply).startswith("This is the company, not the person: ")
-    assert "One customer has the company domain exämple.org." in words(reply)
+    assert words(reply).startswith(
+        "Matched by the company domain exämple.org, not by email address. This is the company"
+    )
+    assert "not the person. One customer has this domain. Dan" in words(reply)
     assert "Dan &lt;b&gt;" in html(reply)
 
 
@@ -120,7 +123,7 @@ def test_an_own_card_stands_below_the_note(snapshot):
     template = CardTemplate("<h4>{{ customer.company }}|{{ customer.plan }}|{{ len(customers) }}</h4>", "card.html")
     reply = ask(make_app(snapshot, template=template), "zoe@example.com")
     assert reply.outcome is Outcome.COMPANY
-    assert html(reply).startswith('<p class="orange">This is the company, not the person: ')
+    assert html(reply).startswith('<p class="orange">Matched by the company domain example.com, ')
     assert html(reply).endswith("<h4>Example Ltd||1</h4>")
 
 

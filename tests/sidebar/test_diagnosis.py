@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.outcomes import ADVICE, Cause
-from appliance.sidebar.protocols.diagnosis import MAX_BODY, Diagnoser, Diagnosis
+from appliance.sidebar.protocols.base import Diagnosis
+from appliance.sidebar.protocols.diagnosis import MAX_BODY, Diagnoser
 from tests.sidebar import test_query_diagnosis
 from tests.vectors import BODY_SIGNATURES
 
@@ -304,7 +305,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("case", [each for each in BODY_SIGNATURES if each.values[0]["id"] in EXPECTED])
+@pytest.mark.parametrize("case", [each for each in BODY_SIGNATURES if each.id in EXPECTED])
 def test_published_mistakes(case):
     header = case["header"]
     found = Diagnoser([case["secret"].encode()], {}).diagnose(case["body"].encode(), header and header.encode())

@@ -150,6 +150,7 @@ def test_only_what_is_broken_changes(subject, read):
 def test_an_address_that_was_no_text_is_nobodys(email):
     payload = decode(b'{"customer":{"email":"' + email + b'"}}')
     assert payload.customer is not None
+    assert payload.customer.email is not None
     assert normalise(payload.customer.email) is None
 
 

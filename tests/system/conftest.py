@@ -45,6 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def length(request: pytest.FixtureRequest) -> SimpleNamespace:
-    """Give the column of LENGTHS that is wanted."""
+    """Return the column of LENGTHS that is wanted."""
     column = int(request.config.getoption("--long"))
     return SimpleNamespace(**{name: both[column] for name, both in LENGTHS.items()})

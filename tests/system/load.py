@@ -36,7 +36,7 @@ class WrongAnswer(Exception):
 
 
 def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """Give a context that trusts whatever certificate is there."""
+    """Return a context that trusts whatever certificate is there."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -46,7 +46,7 @@ def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
 
 
 def connect(port: int, source: str = "127.0.0.1", receive_buffer: int = 0) -> socket.socket:
-    """Give a TCP connection from a loopback address."""
+    """Return a TCP connection from a loopback address."""
     plain = socket.socket()
     try:
         plain.settimeout(PATIENCE)
@@ -103,7 +103,7 @@ def ask_once(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None 
         connection.sendall(REQUEST)
         read_card(connection)
         # The ticket of TLS 1.3 comes after the handshake, so the session is fetched last.
-        return Visit(connection.session, connection.session_reused)
+        return Visit(connection.session, bool(connection.session_reused))
 
 
 class Failure(NamedTuple):
@@ -139,7 +139,7 @@ class Load:
 
     @property
     def p99(self) -> float:
-        """Give how many seconds 99 of 100 requests took at most, with their handshakes."""
+        """Return how many seconds 99 of 100 requests took at most, with their handshakes."""
         return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
 
     def _run(self) -> None:
@@ -170,7 +170,7 @@ class Load:
 
 
 def good_client(port: int) -> Load:
-    """Give a client that asks once each 100 ms, always on a new connection: the hardest way to be served."""
+    """Return a client that asks once each 100 ms, always on a new connection: the hardest way to be served."""
     return Load(port, sides=1, pace=PACE)
 
 
@@ -187,7 +187,7 @@ class Attacker:
 
     @property
     def lived(self) -> float:
-        """Give how many seconds it was open."""
+        """Return how many seconds it was open."""
         assert self.closed is not None
         return self.closed - self.opened
 
@@ -269,7 +269,7 @@ class Crowd:
 
 
 def source(number: int, each: int = 100) -> str:
-    """Give the loopback address of the client with this number: `each` of them to an address, from 127.0.0.2 on."""
+    """Return the loopback address of the client with this number: `each` of them to an address, from 127.0.0.2 on."""
     return f"127.0.0.{2 + number // each}"
 
 

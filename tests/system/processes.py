@@ -12,12 +12,12 @@ MB = 1024 * 1024
 
 
 def family(daemon: Daemon) -> list[int]:
-    """Give the pids of the supervisor and its children."""
+    """Return the pids of the supervisor and its children."""
     return [daemon.pid, *children(daemon.pid)]
 
 
 def cpu(pids: Iterable[int]) -> float:
-    """Give how many seconds of CPU they have used together."""
+    """Return how many seconds of CPU they have used together."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -26,7 +26,7 @@ def cpu(pids: Iterable[int]) -> float:
 
 
 def memory(pids: Iterable[int], what: str = "Rss") -> float:
-    """Give their memory in MB: Rss, or Pss, which counts what several share once."""
+    """Return their memory in MB: Rss, or Pss, which counts what several share once."""
     kibibytes = 0
     for pid in pids:
         rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -35,5 +35,5 @@ def memory(pids: Iterable[int], what: str = "Rss") -> float:
 
 
 def descriptors(pids: Iterable[int]) -> int:
-    """Give how many descriptors they have open together."""
+    """Return how many descriptors they have open together."""
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)

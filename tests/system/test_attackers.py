@@ -33,6 +33,7 @@ def held_up(daemon, kind, connections, seconds, seed=0):
             return attackers.poll() is not None
 
         until(over, "the end of the attack", patience=seconds + 30)
+        assert attackers.stdout is not None
         told = json.load(attackers.stdout)
     assert daemon.workers() == workers, "a worker was killed"
     assert good.failures == []

@@ -46,7 +46,7 @@ def served(good):
 
 
 def timeouts(seconds, *names):
-    """Give config lines."""
+    """Return config lines."""
     return "\n".join(
         f'{name}_timeout = "{seconds}s"' for name in names or ("handshake", "header", "body", "idle", "write")
     )

@@ -6,6 +6,7 @@ import contextlib
 import resource
 import subprocess
 import time
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ IMPATIENT = "\n".join(f'{name}_timeout = "1s"' for name in ("handshake", "header
 @pytest.mark.parametrize(("pause", "most_cpu"), [(1.0, 0.5), (0.1, 2.0)], ids=["idle", "rushing"])
 def test_more_attackers_than_descriptors(tmp_path, monkeypatch, length, measured, pause, most_cpu):
     """They hold all they can and come back when they are dropped, each second or at once; a good client is served."""
-    popen = subprocess.Popen
+    popen: Any = subprocess.Popen
 
     def limited(*arguments, **options):
         limit = (DESCRIPTORS, DESCRIPTORS)

@@ -102,7 +102,7 @@ def all_right(figures):
 
 
 def shown(figures):
-    """Give what the table shows of a run."""
+    """Return what the table shows of a run."""
     return {
         "offered": f"{figures['rate']:,.0f}/s" if figures["rate"] else "as fast as it goes",
         "answered": f"{figures['answered']:,}",
@@ -129,11 +129,11 @@ class Memory:
             self.samples.append((time.monotonic() - self.began, memory(self.worker)))
 
     def after(self, seconds):
-        """Give the samples from then on."""
+        """Return the samples from then on."""
         return [sample for sample in self.samples if sample[0] >= seconds]
 
     def slope(self, seconds):
-        """Give how many MB it grew in ten minutes, by the line of least squares through the samples from then on."""
+        """Return how many MB it grew in ten minutes, by the line of least squares through the samples from then on."""
         samples = self.after(seconds)
         mean_x, mean_y = (sum(column) / len(samples) for column in zip(*samples, strict=True))
         spread = sum((x - mean_x) ** 2 for x, _ in samples)

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 _FOLDER = Path(__file__).parent
 
 
-def cases(name: str) -> list:
-    """Give the cases of a file as pytest parameters, each with its id."""
+def cases(name: str) -> list[ParameterSet]:
+    """Return the cases of a file as pytest parameters, each with its id."""
     return [pytest.param(case, id=case["id"]) for case in json.loads((_FOLDER / name).read_text("utf-8"))]
 
 

@@ -47,7 +47,7 @@ class SourceError(SidebardError):
         self.transient = transient
 
 
-class SourceSettingError(ValueError):
+class SourceSettingError(SidebardError):
     """A setting names no source: the key at fault, why, and what to do. It never holds a secret."""
 
     def __init__(self, key: str, reason: str, hint: str) -> None:

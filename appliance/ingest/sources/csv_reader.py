@@ -127,7 +127,7 @@ class OpenCsv(OpenSource):
                 if any(normalise(cell) for cell in header):
                     # Said before any other complaint: those quote the header, and this one is a customer.
                     raise SourceError(
-                        f"{where}: the first line contains an email address, so it is not a header; add one above it"
+                        f"{where}: {self._top} contains an email address, so it is not a header; add one above it"
                     )
                 columns = self._columns_of(header)
                 require(columns, wanted)
@@ -140,6 +140,11 @@ class OpenCsv(OpenSource):
         # The complaint about the delimiter that the header is full of is the one that helps.
         raise SourceError(max(faults, key=lambda fault: fault[0])[1])
 
+    @property
+    def _top(self) -> str:
+        """What messages call the line of the header."""
+        return "this line" if self._format.skip_lines else "the first line"
+
     def _lack(self, first_line: str) -> str:
         """Return the sentence about an empty line, or the end of the file, in place of the header."""
         if not first_line and self._format.skip_lines:
@@ -147,7 +152,7 @@ class OpenCsv(OpenSource):
                 f"the file has no line {self._skipped + 1}, though {self._format.skip_key} = {self._format.skip_lines}"
                 " says that the header is there; correct it"
             )
-        lacks = "the first line is empty" if first_line else "the file is empty"
+        lacks = f"{self._top} is empty" if first_line else "the file is empty"
         return f"{lacks}; add a header line, then one line per customer"
 
     def _line_of_header(self, wanted: Wanted) -> int:
@@ -156,7 +161,7 @@ class OpenCsv(OpenSource):
         self._text.seek(0)
         with suppress(UnicodeError):
             for number in range(1, _TITLES + 2) if keys else ():
-                line = self._text.readline(MAX_CELL)
+                line = self._next_line()
                 for delimiter in DELIMITERS:
                     with suppress(csv.Error):
                         if keys <= {name_key(cell) for row in csv.reader([line], delimiter=delimiter) for cell in row}:
@@ -187,17 +192,20 @@ class OpenCsv(OpenSource):
         else:
             self._text.seek(0)
         while self._skipped < self._format.skip_lines:
-            self._skip_line()
+            self._next_line()
+            self._skipped += 1
         begin = self._text.tell()
         while self._text.read(1) == "\ufeff":  # a second byte order mark, which some exports write
             begin = self._text.tell()
         self._text.seek(begin)
         return marked
 
-    def _skip_line(self) -> None:
-        while (part := self._text.readline(MAX_CELL)) and not part.endswith(("\n", "\r")):
-            pass
-        self._skipped += 1
+    def _next_line(self) -> str:
+        """Return the next line, of a very long one its beginning; "" at the end of the file."""
+        line = part = self._text.readline(MAX_CELL)
+        while part and not part.endswith(("\n", "\r")):
+            part = self._text.readline(MAX_CELL)
+        return line
 
     def _reader(self, delimiter: str) -> Iterator[list[str]]:
         csv.field_size_limit(MAX_CELL)
@@ -233,7 +241,7 @@ class OpenCsv(OpenSource):
                 )
                 line, rows = self._csv.line_num, list(islice(reader, BATCH))
             if not self._ended:
-                self._meet_unterminated(f"{self._file}:{self._skipped + line}", len(last))
+                self._meet_unterminated(f"{self._file}:{self._skipped + line}", last)
         except csv.Error as error:
             raise SourceError(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
         except UnicodeError:
@@ -243,11 +251,12 @@ class OpenCsv(OpenSource):
                 f"{self._file} cannot be read to its end: {error.strerror}; check the disk", transient=True
             ) from None
 
-    def _meet_unterminated(self, where: str, cells: int) -> None:
-        """Decide about a last line of so many cells without a line end. Raises SourceError if it is only half there."""
+    def _meet_unterminated(self, where: str, row: list[str]) -> None:
+        """Decide about a last row without a line end. Raises SourceError if only half of it is there."""
+        is_short = len(row) < self._first + len(self.columns.names) and any(map(str.strip, row))
         if self._format.last_line is LastLine.REFUSE:
             self.unterminated = where
-        elif self._format.last_line is LastLine.ACCEPT and cells < self._first + len(self.columns.names):
+        elif self._format.last_line is LastLine.ACCEPT and is_short:
             raise SourceError(f"{where}: {_HALF}")
 
     def check_end(self) -> None:

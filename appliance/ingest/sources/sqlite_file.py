@@ -1,14 +1,14 @@
 """Customers from a table or view of an SQLite file, read from a private copy.
 
-A file may hold whatever the program that writes it needs: JSON in indexes and views, its own collations and functions,
-pictures. Only what the named table or view itself cannot do without counts:
+A file may contain whatever its writer needs: JSON in indexes and views, collations and functions of its own, pictures.
+Only what the named table or view depends on matters:
 
-- Views and generated columns may call SQLite's harmless functions and those of JSON, and nothing else.
-- A table is read in the order of its rows, which takes no comparison, so its collations need not be known. In a view
-  they may decide which rows there are; so there they must be.
-- Structural damage anywhere in the file refuses it. Values that a constraint of some table forbids do not.
-- A table is read fast until a cell is too large, or is not UTF-8; from that row on carefully, cell by cell. A view's
-  rows may come in another order the second time, so it is read carefully from the start.
+- Views and generated columns may call SQLite's harmless functions and its JSON functions, and no others.
+- A table is read in row order, without comparisons, so its collations need not be known. In a view they must be, since
+  they may decide which rows there are.
+- Structural damage anywhere refuses the file. Values that violate a constraint of some table do not.
+- A table is read fast until a cell is too large or not UTF-8, and from that row on carefully, cell by cell. A view may
+  return its rows in another order the second time, so it is read carefully from the start.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ function drawAnswer() {
   $("answer").textContent = asHtml && html !== null ? html : text;
   $("card").hidden = html === null;
   $("refusal").hidden = html !== null;
-  if (html === null) $("refusal").textContent = `${text.trim()} Agents would see an error message of Help Scout's instead of this text.`;
+  if (html === null) $("refusal").textContent = `${text.trim()} Agents would see an error message of the help desk instead of this text.`;
   else card.show(shown);
 }
 

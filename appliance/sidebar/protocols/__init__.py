@@ -9,6 +9,7 @@ from appliance.sidebar.protocols.helpscout_app import HelpScoutApp
 from appliance.sidebar.protocols.helpscout_page import HelpScoutPage
 from appliance.sidebar.protocols.query_signed import QuerySigned
 
+DEFAULT: Final = HelpScoutApp
 PROTOCOLS: Final[dict[str, type[BodySigned]]] = {protocol.name: protocol for protocol in (HelpScoutApp,)}
 """Every protocol by the name that `protocol` of an `[[app]]` says."""
 
