@@ -163,14 +163,19 @@ def make_mounts(settings: Settings, environ: Mapping[str, str], log_key: bytes) 
     """Make every app, at its path. Raises ConfigError if a secret cannot be read."""
     secrets_of = {app.name: read_secrets(app, environ) for app in settings.apps}
     pages = {f"{app.name}, page": read_page_secrets(app, environ) for app in settings.apps if app.page is not None}
+    hooks = {
+        f"{app.name}, webhooks": read_webhook_secrets(app, environ) for app in settings.apps if app.page is not None
+    }
     ids = IdMap(ids_folder(settings))
     mounts = []
     for app in settings.apps:
-        name, of_page = app.name, f"{app.name}, page"
-        protocol = make_protocol(app, secrets_of[name], _without({**secrets_of, **pages}, name))
-        page = make_page(app, pages.get(of_page, ()), _without({**pages, **secrets_of}, of_page))
+        name, of_page, of_hooks = app.name, f"{app.name}, page", f"{app.name}, webhooks"
+        protocol = make_protocol(app, secrets_of[name], _without({**secrets_of, **pages, **hooks}, name))
+        page = make_page(app, pages.get(of_page, ()), _without({**pages, **secrets_of, **hooks}, of_page))
         made = make_app(settings, app, protocol, log_key, page=page, ids=ids if page is not None else None)
-        webhook = HelpScoutWebhook(read_webhook_secrets(app, environ)) if page is not None else None
+        webhook = None
+        if page is not None:
+            webhook = HelpScoutWebhook(hooks[of_hooks], _without({**hooks, **secrets_of, **pages}, of_hooks))
         mounts.append(Mount(app.path, protocol.header, made, webhook))
     return tuple(mounts)
 

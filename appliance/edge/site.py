@@ -10,7 +10,7 @@ from tornado.web import Application
 
 from appliance.outcomes import Outcome, Reply
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.base import HelpDesk, SignedRequest
+from appliance.sidebar.protocols.base import Authenticator, SignedRequest
 from appliance.sidebar.protocols.helpscout_webhook import HelpScoutWebhook
 
 
@@ -38,7 +38,7 @@ class RefusalSampler(Protocol):
     Also with one that is rightly signed, compressed, and so refused as no JSON.
     """
 
-    def __call__(self, app: str, request: SignedRequest, protocol: HelpDesk | None = None) -> None:
+    def __call__(self, app: str, request: SignedRequest, protocol: Authenticator | None = None) -> None:
         """Look at it, or not; `protocol` is another than the app's first. Called on the event loop, must not block."""
 
 

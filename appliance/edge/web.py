@@ -179,13 +179,14 @@ class PageHandler(SidebarHandler):
         if self._finished or webhook is None or EVENT not in self.request.headers:
             super().post()
             return
-        said = webhook.read(
-            (event or b"").decode("latin-1"), bytes(self._body), self._only_field(SIGNATURE), time.time()
-        )
+        message = Message(bytes(self._body), self._only_field(SIGNATURE))
+        said = webhook.read((event or b"").decode("latin-1"), message, self._clock())
         if not isinstance(said, Reply):
             is_stored = self._store_change is not None and await self._store_change(said)
             said = NOTED if is_stored else NOT_STORED
         self.send(said)
+        if said is BAD_SIGNATURE:
+            self._sample_refusal(self.app_name, message, webhook)
 
     def get(self) -> None:
         """Answer a visit by a browser. A body means nothing (RFC 9110, 9.3.1)."""

@@ -9,7 +9,7 @@ from typing import Final
 from appliance.observe.logs import log
 from appliance.observe.shared_counters import WorkerCounters
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.base import HelpDesk, SignedRequest
+from appliance.sidebar.protocols.base import Authenticator, SignedRequest
 
 EVERY: Final = 10.0
 """Seconds between two looks of a worker at refusals of one app by one protocol: a flood costs no more than one each."""
@@ -36,18 +36,19 @@ class RefusalSampler:
         self._counters = counters
         self._timer = timer
         self._clock = clock
-        self._next = {(app.name, protocol): timer() for app in self._apps.values() for protocol in app.protocols}
+        self._began = timer()
+        self._next: dict[tuple[str, Authenticator], float] = {}
 
-    def __call__(self, app: str, request: SignedRequest, protocol: HelpDesk | None = None) -> None:
+    def __call__(self, app: str, request: SignedRequest, protocol: Authenticator | None = None) -> None:
         """Diagnose a refused request of this app, unless another was diagnosed within EVERY."""
         now, asked = self._timer(), self._apps[app]
         protocol = protocol or asked.protocol
-        if now >= self._next[app, protocol]:
+        if now >= self._next.get((app, protocol), self._began):
             self._next[app, protocol] = now + EVERY
             asyncio.get_running_loop().call_soon(self._diagnose, asked, request, protocol)
 
-    def _diagnose(self, app: SidebarApp, request: SignedRequest, protocol: HelpDesk) -> None:
-        (cause, other), (why, todo) = app.explain(request, protocol)
+    def _diagnose(self, app: SidebarApp, request: SignedRequest, protocol: Authenticator) -> None:
+        (cause, other), (why, todo) = protocol.explain(request)
         self._counters.refusal(app.name, cause, self._clock())
         of = {"secret_of": other} if other else {}
         if protocol.authenticate(request) is not None:

@@ -146,9 +146,9 @@ class SidebarApp:
         """Remove cached answers whose time is over. To be called now and then."""
         self._cache.expire()
 
-    def explain(self, request: SignedRequest, protocol: HelpDesk | None = None) -> tuple[Diagnosis, Advice]:
+    def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
         """Return why a refused request may be wrong, and what to do: for the operator, never for the client."""
-        return (protocol or self.protocol).explain(request)
+        return self.protocol.explain(request)
 
     def answer(self, request: SignedRequest, protocol: HelpDesk | None = None) -> Reply:
         """Return the reply to one request, by the first of the app's protocols or the one given.

@@ -18,7 +18,7 @@ from appliance.edge.request_parser import RequestParser
 from appliance.edge.site import Mount, RefusalSampler, Site, by_path
 from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
-from appliance.sidebar.protocols.base import HelpDesk, Message, SignedRequest
+from appliance.sidebar.protocols.base import Authenticator, SignedRequest
 from appliance.sidebar.protocols.helpscout_webhook import HelpScoutWebhook
 from tests.factory import Timer
 from tests.fakes import RecordingCounters, RecordingSink
@@ -36,7 +36,7 @@ class RecordingSite(Site):
     counters: RecordingCounters
 
 
-def ignore_refusal(app: str, request: SignedRequest, protocol: HelpDesk | None = None) -> None:
+def ignore_refusal(app: str, request: SignedRequest, protocol: Authenticator | None = None) -> None:
     """Sample none."""
 
 
@@ -52,7 +52,11 @@ class AppSigned(HelpScoutWebhook):
     """Webhooks whose signature is checked with the secrets of an app's messages."""
 
     def __init__(self, app: SidebarApp) -> None:
-        self._verify = lambda body, signature: app.protocol.authenticate(Message(body, signature)) is not None
+        super().__init__([b"not used"])
+        self._app = app
+
+    def authenticate(self, request: SignedRequest) -> bytes | None:
+        return self._app.protocol.authenticate(request)  # type: ignore[no-any-return]
 
 
 def make_site(

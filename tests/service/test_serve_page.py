@@ -57,8 +57,8 @@ def test_both_forms_from_one_configuration(tmp_path: Path) -> None:
         assert word not in logged
 
 
-def deliver(daemon: Daemon, event: str, body: bytes) -> int:
-    headers = {"X-HelpScout-Event": event, "X-HelpScout-Signature": sign(body, "the webhooks' secret").decode()}
+def deliver(daemon: Daemon, event: str, body: bytes, secret: str = "the webhooks' secret") -> int:
+    headers = {"X-HelpScout-Event": event, "X-HelpScout-Signature": sign(body, secret).decode()}
     with contextlib.closing(daemon.connect()) as connection:
         connection.request("POST", "/helpscout", body, headers)
         return connection.getresponse().status
@@ -78,6 +78,9 @@ def test_a_webhook_is_on_the_next_page_of_every_worker(tmp_path: Path) -> None:
     with Daemon(tmp_path, workers=2, app=app) as daemon:
         daemon.wait_for("serving")
         assert "not known yet" in look(daemon, visit)[1]
+        assert deliver(daemon, "customer.created", updated(604417723, "x@x.example"), SECRET) == 403
+        said = daemon.wait_for("wrong_signature")
+        assert (said["cause"], said["secret_of"]) == ("other_app", "helpscout")
         assert deliver(daemon, "customer.created", updated(604417723, "ann@example.com")) == 200
         assert all("<h4>Ann Lee</h4>" in look(daemon, visit)[1] for _ in range(8))
         os.kill(daemon.steward(), signal.SIGKILL)

@@ -81,6 +81,16 @@ class Shape(NamedTuple):
     percent: int
 
 
+class Authenticator(Protocol):
+    """Part of a protocol: knows which requests are signed with its secrets, and why another may not be."""
+
+    def authenticate(self, request: SignedRequest) -> Any:
+        """See HelpDesk."""
+
+    def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
+        """See HelpDesk."""
+
+
 class HelpDesk(abc.ABC):
     """One protocol, with the secrets of one app. Its `name` is what `protocol` of an `[[app]]` says.
 

@@ -22,8 +22,9 @@ from typing import Any, Final
 import msgspec
 
 from appliance.customers.ids import MAX_ID, Change, Kind, normal_forms
-from appliance.outcomes import TEXT_TYPE, Outcome, Reply, Response, refusal
-from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, InquiryError
+from appliance.outcomes import TEXT_TYPE, Advice, Outcome, Reply, Response, refusal
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Diagnosis, InquiryError, SignedRequest
+from appliance.sidebar.protocols.diagnosis import Diagnoser
 from appliance.sidebar.protocols.json_repair import repair
 from appliance.sidebar.protocols.signature import Secret, Verifier
 
@@ -47,15 +48,26 @@ StoreChange = Callable[[Change], Awaitable[bool]]
 class HelpScoutWebhook:
     """The webhooks of one app, with their secrets."""
 
-    def __init__(self, secrets: Sequence[bytes]) -> None:
+    def __init__(self, secrets: Sequence[bytes], others: Mapping[str, Sequence[bytes]] | None = None) -> None:
+        """`others` are other secrets by what they are for, to tell whose secret a wrong signature was made with."""
         self._verify = Verifier(tuple(map(Secret, secrets))).verify
+        self._diagnoser = Diagnoser(secrets, others or {})
 
-    def read(self, event: str, body: bytes, signature: bytes | None, received: float) -> Change | Reply:
+    def authenticate(self, request: SignedRequest) -> bytes | None:
+        """Return the body if the signature is the body's."""
+        return request.body if self._verify(request.body, request.signature) else None
+
+    def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
+        """Return why a signature may be wrong, and what to say of it."""
+        return self._diagnoser.explain(request.body, request.signature, request.encoding)
+
+    def read(self, event: str, request: SignedRequest, received: float) -> Change | Reply:
         """Return what an event says, to be stored, or else the reply to it. Raises nothing, whatever the bytes.
 
         `received` is when it came, in seconds since 1970.
         """
-        if not self._verify(body, signature):
+        body = self.authenticate(request)
+        if body is None:
             return BAD_SIGNATURE
         try:
             return change_of(event, body, received) or IGNORED
