@@ -43,8 +43,7 @@ def command(customer: int | None, config: Path | None, address: str | None, forg
     try:
         ids = IdMap(folder)
         if customer is None and address is None and not export:
-            count = sum(known.addresses is not None for _, known in ids.all())
-            click.echo(f"{counted(count, 'id')} of customers known, in {folder}")
+            click.echo(f"{counted(ids.count(), 'id')} of customers known, in {folder}")
             return
         if customer is not None:
             held = ids.find(customer)

@@ -29,6 +29,7 @@ SCHEMA: Final = "CREATE TABLE known(customer INTEGER PRIMARY KEY, addresses TEXT
 """`addresses` are joined by line ends; NULL: a mark that the id was deleted."""
 
 _FIND: Final = "SELECT addresses, as_of FROM known WHERE customer = ?"
+_COUNT: Final = "SELECT count(*) FROM known WHERE addresses IS NOT NULL"
 _ALL: Final = "SELECT customer, addresses, as_of FROM known ORDER BY customer"
 _NAME: Final = re.compile(r"([0-9]{8,18})\.journal")
 _CRC: Final = 8
@@ -153,6 +154,21 @@ class IdMap:
             except sqlite3.Error as error:
                 raise self._damaged(error) from None
         yield from self.changed.items()
+
+    def count(self) -> int:
+        """Return of how many ids something is known. Raises IdMapError if the base is damaged, and OSError."""
+        self.refresh()
+        changed = sum(known.addresses is not None for known in self.changed.values())
+        if self._base is None:
+            return changed
+        try:
+            in_base = self._base.execute(_COUNT).fetchone()[0]
+            for customer in self.changed:
+                row = self._base.execute(_FIND, (customer,)).fetchone()
+                in_base -= row is not None and row[0] is not None
+        except sqlite3.Error as error:
+            raise self._damaged(error) from None
+        return int(in_base) + changed
 
     def _open_newest(self) -> None:
         """Open the newest generation; one that is removed meanwhile was not it."""

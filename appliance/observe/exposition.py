@@ -64,6 +64,7 @@ class _Collector(Collector):
             ),
             ("data_age_seconds", "Seconds since the customer data was read.", data.age_seconds if data else None),
             ("data_rows", "Customers in the newest snapshot.", data.rows if data else None),
+            ("ids_known", "Customers' ids of which addresses are known.", health.ids.known if health.ids else None),
             ("data_generation", "Number of the newest snapshot.", data.generation if data else None),
         ):
             if number is not None:

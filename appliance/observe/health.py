@@ -67,6 +67,13 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class IdsInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the help desk's ids of customers: of how many, and why nothing more can be stored."""
+
+    known: int
+    fault: str = ""  # "": it can
+
+
 class Workers(msgspec.Struct, frozen=True, kw_only=True):
     """The workers: how many there should be, how many are ready, and which snapshots they answer from."""
 
@@ -90,6 +97,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     certificate_near_end: bool | None = None
     """Whether a certificate in use, or one of its chain, should have been renewed by now; None without TLS."""
     workers: Workers
+    ids: IdsInfo | None = None
+    """None without an app that has a page."""
     refusals: dict[str, dict[str, CauseCount]] = {}
     """Wrong signatures that were diagnosed, by app and likely cause. Anybody can send them, so they are no reason."""
 
@@ -104,6 +113,7 @@ def examine(
     refusals: Mapping[tuple[str, Cause], CauseCount],
     trail_error: int = 0,
     more_reasons: Sequence[str] = (),
+    ids: IdsInfo | None = None,
 ) -> Health:
     """Return the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
 
@@ -123,6 +133,7 @@ def examine(
             bool(trail_error),
             f"the audit trail cannot be written: {explain(trail_error)}; its lines are being queued, up to a limit",
         ),
+        (ids is not None and bool(ids.fault), f"what webhooks say cannot be stored: {ids.fault if ids else ''}"),
         (bool(supervisor.start_fault), supervisor.start_fault),
         (workers.ready < workers.wanted, f"{workers.ready} of {workers.wanted} workers are ready"),
     )
@@ -139,6 +150,7 @@ def examine(
         certificate_days_left=days_left,
         certificate_near_end=any(one.is_near_end(now) for one in certificates) if certificates else None,
         workers=workers,
+        ids=ids,
         refusals=_by_app(refusals),
     )
 

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from appliance.customers.ids import Change
+from appliance.observe.health import IdsInfo
 from appliance.observe.logs import describe, log
 from appliance.service.id_store import IdStore
 from appliance.system.files import OPEN_FOLDER
@@ -91,6 +92,11 @@ class IdService:
         self._waiting: list[tuple[Change, asyncio.Future[bool]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._why = ""
+
+    @property
+    def info(self) -> IdsInfo:
+        """What /healthz says of it."""
+        return IdsInfo(known=self._store.known if self._store is not None else 0, fault=self._why)
 
     async def run(self) -> None:
         """Store what workers send, until it is cancelled. Without a usable folder it is tried again."""

@@ -60,6 +60,11 @@ class IdStore:
             self._journal = -1
 
     @property
+    def known(self) -> int:
+        """Of how many ids something is known."""
+        return self._known
+
+    @property
     def map(self) -> IdMap:
         """The map, for reading."""
         return self._map
@@ -85,8 +90,10 @@ class IdStore:
             if after is not None and after != before:
                 lines.append(line_of(change.customer, after))
         if lines:
+            earlier = {customer: self._map.find(customer) for customer in held}
             self._append(b"".join(lines))
             self._map.refresh()
+            self._known += sum(int(_is_known(held[one])) - _is_known(earlier[one]) for one in held)
             if len(self._map.changed) >= MAX_LINES:
                 with suppress(OSError):  # no room: the journal goes on, and the next change tries again
                     self.compact(now)
@@ -179,6 +186,7 @@ class IdStore:
         generation = self._map.generation
         self._remove_older(generation)
         self._generation = generation
+        self._known = self._map.count()
         self._journal = open_private(journal_of(self._folder, generation), os.O_WRONLY | os.O_APPEND)
         if os.fstat(self._journal).st_size > self._map.end:
             os.ftruncate(self._journal, self._map.end)
@@ -202,3 +210,7 @@ class IdStore:
                 os.ftruncate(self._journal, begin)
             self._map.forget()
             raise
+
+
+def _is_known(held: Known | None) -> bool:
+    return held is not None and held.addresses is not None

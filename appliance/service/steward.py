@@ -66,6 +66,8 @@ class Steward:
         self._deployment = context.deployment
         self._folder = snapshot_folder(context.deployment.settings)
         self._last_import: Import | None = None
+        has_page = any(app.page is not None for app in context.deployment.settings.apps)
+        self._ids = IdService(ids_folder(context.deployment.settings), time.time) if has_page else None
         self._history = history.History()
         self._since = Since()
         self._state_fault = self._stability_warning = ""
@@ -91,9 +93,8 @@ class Steward:
         server.add_sockets(self._sockets)
         self._context.row.status.ready = True
         working = [asyncio.create_task(self._refresh())]
-        if any(app.page is not None for app in self._deployment.settings.apps):
-            service = IdService(ids_folder(self._deployment.settings), time.time)
-            working.append(asyncio.create_task(service.run()))
+        if self._ids is not None:
+            working.append(asyncio.create_task(self._ids.run()))
         await asyncio.wait((*working, asyncio.create_task(ending.wait())), return_when=asyncio.FIRST_COMPLETED)
         for task in working:
             if task.done():
@@ -260,6 +261,7 @@ class Steward:
             totals.refusals,
             totals.trail_error,
             [trouble for trouble in troubles if trouble],
+            self._ids.info if self._ids is not None else None,
         )
 
     def metrics(self) -> bytes:

@@ -92,6 +92,20 @@ def test_a_long_journal_becomes_a_base(store: IdStore, reader: IdMap, monkeypatc
     ]
 
 
+def test_how_many_are_known_is_counted(store: IdStore, reader: IdMap, tmp_path: Path) -> None:
+    for batch in (ids(20), [change(7, kind=Kind.DELETE), change(8), change(99, kind=Kind.DELETE)], ids(3)):
+        store.apply(batch, NOW)
+        assert store.known == reader.count() == sum(held.addresses is not None for _, held in reader.all())
+    store.compact(NOW)
+    for batch in ([change(5, kind=Kind.DELETE), change(6)], [change(30, "a@x.example"), change(30, kind=Kind.DELETE)]):
+        store.apply(batch, NOW)
+        assert store.known == reader.count() == sum(held.addresses is not None for _, held in reader.all())
+    assert store.known == 18
+    again = IdStore(tmp_path / "ids", NOW)
+    assert again.known == 18
+    again.close()
+
+
 def test_files_are_private(store: IdStore, tmp_path: Path) -> None:
     store.apply(ids(3), NOW)
     store.compact(NOW)
