@@ -95,6 +95,13 @@ def test_only_one_who_knows_the_secret_has_a_name_repeated() -> None:
     assert advice == ADVICE[Cause.UNKNOWN]
 
 
+def test_what_is_said_is_said_of_a_query() -> None:
+    for text in (query("!" * 28), urlencode(IDS).encode(), query(digest(SIGNED), tenant="acme")):
+        said = " ".join(PAGE.explain(Visit(text))[1])
+        assert "header" not in said
+        assert "the body" not in said
+
+
 def test_bad_queries_say_what_is_bad() -> None:
     for text, why in ((b"a=1&a=2", "a name twice"), (b"%ff=1", "not UTF-8"), (b"a.b=1", "PHP would rewrite")):
         assert why in PAGE.explain(Visit(text))[1].why

@@ -57,7 +57,7 @@ class QueryDiagnoser:
             return verdict(Cause.MISSING, _MISSING)
         digest, form = read_signature(signature.encode())
         if digest is None:
-            return verdict(Cause.MALFORMED)
+            return verdict(Cause.MALFORMED, _MALFORMED)
         return first_match(self._candidates(parameters, form), digest)
 
     def _candidates(self, parameters: Mapping[str, str], form: Cause) -> Iterator[Candidate]:
@@ -101,6 +101,10 @@ def _plain(signed: Mapping[str, str]) -> bytes:
 _MISSING: Final = Advice(
     f"the query has no parameter {PARAMETER}",
     "nothing needs to be done if somebody has opened the URL by hand; else let the proxy pass the query on as it is",
+)
+_MALFORMED: Final = Advice(
+    f"the parameter {PARAMETER} is not a base64 or hex HMAC",
+    "compare the URL with what Help Scout puts into its frame: it may be cut off, or have something behind it",
 )
 _TOO_MANY: Final = Advice(
     "own_parameters names a parameter that Help Scout has signed, so it is not one of the callback URL's own",
