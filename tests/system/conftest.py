@@ -11,6 +11,7 @@ import pytest
 LENGTHS = {
     "attack_seconds": (5, 20),  # with more attackers than descriptors
     "kills": (5, 20),
+    "id_kills": (6, 50),  # of the steward and of workers in turn, under a stream of webhooks
     "reloads": (5, 20),
     "swaps": (5, 20),
     "stuck_after": (2, 15),  # seconds without a sign of life; 15 is what the service is shipped with
