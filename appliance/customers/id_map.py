@@ -87,6 +87,22 @@ def journal_of(folder: Path, generation: int) -> Path:
     return folder / f"{generation:08}.journal"
 
 
+def open_base(file: Path) -> sqlite3.Connection:
+    """Open a base for reading, without locks, for nobody writes to it. Raises sqlite3.Error."""
+    database = sqlite3.connect(  # one thread at a time uses it
+        f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
+    )
+    database.execute("PRAGMA mmap_size = 0")
+    database.execute("PRAGMA cache_size = -512")
+    return database
+
+
+def read_all(base: sqlite3.Connection) -> Iterator[tuple[int, Known]]:
+    """Yield everything that a base holds. Raises sqlite3.Error."""
+    for customer, addresses, as_of in base.execute(_ALL):
+        yield customer, _known(addresses, as_of)
+
+
 class IdMap:
     """The newest generation, open for reading. Not shared between threads or across a fork."""
 
@@ -148,9 +164,9 @@ class IdMap:
         self.refresh()
         if self._base is not None:
             try:
-                for customer, addresses, as_of in self._base.execute(_ALL):
+                for customer, known in read_all(self._base):
                     if customer not in self.changed:
-                        yield customer, _known(addresses, as_of)
+                        yield customer, known
             except sqlite3.Error as error:
                 raise self._damaged(error) from None
         yield from self.changed.items()
@@ -192,11 +208,7 @@ class IdMap:
         if generation == 1 and not file.exists():
             return
         try:
-            self._base = sqlite3.connect(
-                f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
-            )
-            self._base.execute("PRAGMA mmap_size = 0")
-            self._base.execute("PRAGMA cache_size = -512")
+            self._base = open_base(file)
             self._base.execute(_FIND, (0,)).fetchone()
         except sqlite3.Error as error:
             if os.fstat(self._journal).st_nlink:

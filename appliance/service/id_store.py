@@ -13,11 +13,22 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from appliance.customers.id_map import SCHEMA, IdMap, IdMapError, base_of, journal_of, line_of, newest, read_line
+from appliance.customers.id_map import (
+    SCHEMA,
+    IdMap,
+    IdMapError,
+    base_of,
+    journal_of,
+    line_of,
+    newest,
+    open_base,
+    read_all,
+    read_line,
+)
 from appliance.customers.ids import Change, Known, Result, apply, has_expired
 from appliance.observe.logs import log
 from appliance.system.files import open_private, sync
@@ -111,14 +122,8 @@ class IdStore:
         """Make a new generation of what can be read of a damaged one."""
         old = newest(self._folder)
         readable: dict[int, Known] = {}
-        with suppress(OSError, sqlite3.Error, ValueError):
-            base = sqlite3.connect(f"file:{base_of(self._folder, old)}?mode=ro&immutable=1", uri=True)
-            try:
-                for customer, addresses, as_of in base.execute("SELECT customer, addresses, as_of FROM known"):
-                    texts = None if addresses is None else tuple(addresses.split("\n")) if addresses else ()
-                    readable[customer] = Known(texts, as_of)
-            finally:
-                base.close()
+        with suppress(OSError, sqlite3.Error, ValueError), closing(open_base(base_of(self._folder, old))) as base:
+            readable.update(read_all(base))  # up to where it is damaged
         with suppress(OSError):
             for text in journal_of(self._folder, old).read_bytes().split(b"\n")[:-1]:
                 if (line := read_line(text)) is not None:

@@ -154,7 +154,8 @@ def test_a_damaged_line_is_not_believed_and_said(tmp_path: Path, logged: Logged)
 def test_a_damaged_base_is_rebuilt_of_what_is_good(
     damage: Callable[[bytes], bytes], tmp_path: Path, logged: Logged
 ) -> None:
-    folder = tmp_path / "ids"
+    folder = tmp_path / "i?d #1%" / "ids"
+    folder.parent.mkdir()
     store = IdStore(folder, NOW)
     store.apply(ids(500), NOW)
     store.compact(NOW)
