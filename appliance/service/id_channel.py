@@ -111,8 +111,10 @@ class IdService:
                     await asyncio.sleep(_REOPEN)
                     continue
                 self._recovered()
-                async with server:
+                try:
                     await self._watch()
+                finally:
+                    server.close()  # and wait for nobody: a stopped worker may be connected
         finally:
             if self._writing is not None:
                 await asyncio.wait((self._writing,))
