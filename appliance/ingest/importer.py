@@ -1,5 +1,6 @@
 """From the operator's sources to a new snapshot, in steps of which each leaves the last snapshot whole.
 
+    fetch        copy remote sources into files, which are read in their place
     build        fill NUMBER.tmp from the sources; refuse what is not complete
     verify       read everything back
     sync         wait until the file is on the disk
@@ -23,6 +24,7 @@ from typing import Final
 from appliance.customers import snapshot, snapshot_store
 from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
 from appliance.ingest import marks, resources, validation
+from appliance.ingest.fetch import fetch
 from appliance.ingest.fingerprint import fingerprint, versions
 from appliance.ingest.locked_folder import locked
 from appliance.ingest.snapshot_builder import Builder
@@ -72,10 +74,9 @@ def import_customers(
     started = timer()
     with locked(folder):
         generation = max(snapshot.generations(folder), default=0) + 1
-        running = Import(spec, folder, generation, clock, progress, last)
         try:
-            for leftover in folder.glob("*.tmp"):
-                leftover.unlink()
+            _remove_unfinished(folder)
+            running = Import(fetch(spec, folder), folder, generation, clock, progress, last)
             for step in STEPS:
                 step(running)
         except SourceError as fault:
@@ -86,8 +87,13 @@ def import_customers(
             raise ImportRefused(resources.explain(error, folder), transient=True) from error
         finally:
             with suppress(OSError):  # the folder may be gone, or may not be a folder any more
-                running.unfinished.unlink(missing_ok=True)
+                _remove_unfinished(folder)
     return running.stats.report(generation, timer() - started)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for leftover in folder.glob("*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def _build(running: Import) -> None:

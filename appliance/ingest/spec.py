@@ -11,6 +11,7 @@ import msgspec
 
 from appliance.errors import SidebardError
 from appliance.ingest.sources.base import Source
+from appliance.ingest.sources.remote import RemoteSource
 
 MAX_LISTED: Final = 20
 
@@ -67,6 +68,11 @@ class ImportSpec:
     def files(self) -> tuple[Path, ...]:
         """The operator's files that are read."""
         return tuple(file for source in self.sources for file in source.files())
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether a source is on another machine."""
+        return any(isinstance(source, RemoteSource) for source in self.sources)
 
     @property
     def is_marked(self) -> bool:

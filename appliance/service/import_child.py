@@ -101,11 +101,9 @@ def _run(spec: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
 
 def limit(spec: ImportSpec, folder: Path) -> None:
     """Limit the memory, CPU time and file size of this process; a file that needs more is refused."""
-    limits = (
-        (resource.RLIMIT_AS, MAX_MEMORY),
-        (resource.RLIMIT_CPU, MAX_SECONDS),
-        (resource.RLIMIT_FSIZE, FILE_FACTOR * spec.size() + FILE_BASE),
-    )
+    limits = [(resource.RLIMIT_AS, MAX_MEMORY), (resource.RLIMIT_CPU, MAX_SECONDS)]
+    if not spec.is_fetched:  # the size of what will be fetched is unknown; the fetch has its own limit
+        limits.append((resource.RLIMIT_FSIZE, FILE_FACTOR * spec.size() + FILE_BASE))
     for what, wanted in limits:
         hard = resource.getrlimit(what)[1]
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -13,18 +13,21 @@ it is needed, so that a new one works without a restart.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from appliance.ingest.sources.base import SourceError, SourceSettingError
+from appliance.ingest.sources.remote import Fetched, RemoteSource
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for connecting, with TLS and authentication."""
 
-TLS_MODES: Final = ("verify", "encrypt", "off")
+_GRACE: Final = 10.0
+"""Seconds more than a fetch may take, after which its process is killed."""
+
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _SOCKET: Final = "host"
 """The one parameter of an address: the folder of the server's Unix socket, as libpq has it."""
@@ -147,14 +150,55 @@ class Query:
         return cls(section, statement + "\n")
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """What one query returned: its rows, in a CSV file with a header."""
+Driver = Callable[[Server, Sequence[Query], Sequence[Path]], tuple[Fetched, ...]]
+"""Writes what each query returns into its file, all of one moment. Raises SourceError, and OSError of the files."""
 
-    file: Path
-    rows: int
-    size: int
-    sha256: str
+
+@dataclass(frozen=True)
+class DatabaseTable(RemoteSource):
+    """The rows that a query of a database returns."""
+
+    server: Server
+    query: Query
+    driver: Driver
+
+    def describe(self) -> str:
+        """Return the server's address, and the section of the config that has the query."""
+        return f"{self.server} ({self.query.section})"
+
+    @property
+    def section(self) -> str:
+        """Its table in the config."""
+        return self.query.section
+
+    @property
+    def name(self) -> str:
+        """The database, without its address."""
+        return f"{self.server.database} ({self.query.section})"
+
+    def identity(self) -> tuple[str, ...]:
+        """Return what decides which rows these are: the server, and the query."""
+        return (str(self.server), self.query.statement, self.server.encoding)
+
+    @property
+    def group(self) -> Server:
+        """The server."""
+        return self.server
+
+    @property
+    def timeout(self) -> float:
+        """Return when a fetch is ended from outside: later than it should end by itself."""
+        return CONNECT_TIMEOUT + self.server.timeout + _GRACE
+
+    @property
+    def encoding(self) -> str:
+        """What text is in."""
+        return self.server.encoding
+
+    def fetch(self, group: Sequence[RemoteSource], files: Sequence[Path]) -> tuple[Fetched, ...]:
+        """Fetch the tables of one server. Raises SourceError, and OSError of the files."""
+        queries = [table.query for table in group if isinstance(table, DatabaseTable)]
+        return self.driver(self.server, queries, files)
 
 
 @dataclass(frozen=True)

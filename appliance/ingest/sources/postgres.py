@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from appliance.ingest.sources.base import SourceError
-from appliance.ingest.sources.database import CONNECT_TIMEOUT, Fault, Fetched, Query, Server, fault_of
+from appliance.ingest.sources.database import CONNECT_TIMEOUT, Fault, Query, Server, fault_of
+from appliance.ingest.sources.remote import Fetched
 from appliance.system.files import open_private
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ async def _copy(connection: asyncpg.Connection[Any], query: Query, file: Path) -
             size += len(data)
 
         status = await connection.copy_from_query(statement, output=write, format="csv", header=True)
-    return Fetched(file, int(status.removeprefix("COPY ")), size, digest.hexdigest())
+    return Fetched(int(status.removeprefix("COPY ")), size, digest.hexdigest())
 
 
 def _without_binary(columns: Sequence[tuple[str, str]], query: Query) -> str:

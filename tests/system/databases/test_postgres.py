@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from appliance.customers.record import related_of
 from appliance.ingest.sources.base import SourceError
-from appliance.ingest.sources.database import Fetched, Query, Server
+from appliance.ingest.sources.database import DatabaseTable, Query, Server
 from appliance.ingest.sources.postgres import fetch, quote_name
+from appliance.ingest.sources.remote import Fetched
+from appliance.ingest.spec import ImportSpec, RelatedSpec
+from tests.daemon import until
+from tests.factory import open_snapshot, run_import
 from tests.system.databases.postgres_server import Postgres, postgres
 
 pytestmark = pytest.mark.system
@@ -40,7 +47,7 @@ def fetched(server: Server, folder: Path, *statements: str) -> list[list[list[st
     """Return the rows of each statement, the header first."""
     files = [folder / f"{number}.csv" for number in range(len(statements))]
     found = fetch(server, [*map(query, statements)], files)
-    assert [each.file for each in found] == files
+    assert [each.size for each in found] == [file.stat().st_size for file in files]
     return [list(csv.reader(io.StringIO(file.read_bytes().decode(), newline=""), strict=True)) for file in files]
 
 
@@ -55,7 +62,7 @@ def test_rows_and_what_is_said_of_them(database: Postgres, tmp_path: Path) -> No
     (found,) = fetch(database.server(), [query("SELECT * FROM customers ORDER BY id")], [file])
     written = file.read_bytes()
     assert written == b"id,email,plan\n1,ann@example.com,Pro\n2,bob@example.com,\n"
-    assert found == Fetched(file, 2, len(written), hashlib.sha256(written).hexdigest())
+    assert found == Fetched(2, len(written), hashlib.sha256(written).hexdigest())
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -250,3 +257,36 @@ def test_text_that_is_not_utf_8(database: Postgres, tmp_path: Path) -> None:
     file = tmp_path / "raw.csv"
     fetch(database.server(database="old", encoding="cp1252"), [query("SELECT name FROM t")], [file])
     assert file.read_bytes() == b"name\nZo\xeb\n"
+
+
+def test_imported_with_the_orders_of_the_same_moment(database: Postgres, tmp_path: Path) -> None:
+    def table(section: str, statement: str) -> DatabaseTable:
+        return DatabaseTable(database.server(), query(statement, section), fetch)
+
+    orders = table("related.orders", "SELECT * FROM (VALUES (1, 9.50), (1, 30), (2, 7)) AS q(customer, total)")
+    spec = ImportSpec(
+        source=table("customers", "SELECT * FROM customers ORDER BY id"),
+        related=(RelatedSpec(name="orders", source=orders, key="customer", on="id", order_by="-total"),),
+    )
+    assert (run_import(spec, tmp_path).rows, [*tmp_path.glob("*.tmp")]) == (2, [])
+    snapshot = open_snapshot(tmp_path, spec)
+    assert snapshot is not None
+    (ann,) = snapshot.find(("ann@example.com",))
+    assert (ann["plan"], [order["total"] for order in related_of(ann, "orders")]) == ("Pro", ["30", "9.50"])
+
+
+def test_the_server_ends_a_query_whose_reader_was_killed(database: Postgres, tmp_path: Path) -> None:
+    def running() -> bool:
+        statement = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%pg_sleep(60)%' AND state = 'active'"
+        return database.sql(statement) == "1"
+
+    child = os.fork()
+    if child == 0:
+        try:
+            fetched(database.server(timeout=60.0), tmp_path, "SELECT pg_sleep(60)::text AS a")
+        finally:
+            os._exit(1)
+    until(running, "the query")
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    until(lambda: not running(), "the end of the query", patience=5)
