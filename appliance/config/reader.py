@@ -216,7 +216,7 @@ class Reader:
                 for step in error.path:
                     item = cast(Any, item)[step]
                 # What is written in the place of a secret's source may be the secret.
-                hide = path[-1] == "secrets" or found is rule.default or isinstance(item, list)
+                hide = path[-1] in ("secrets", "password") or found is rule.default or isinstance(item, list)
                 self.fault((*path, *error.path), error.reason, error.hint, None if hide else values.shown(item))
         return result
 

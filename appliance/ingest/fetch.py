@@ -38,6 +38,7 @@ class _Done(msgspec.Struct, frozen=True, tag=True):
 class _Refused(msgspec.Struct, frozen=True, tag=True):
     sentence: str
     transient: bool
+    login_refused: bool
 
 
 class _Broken(msgspec.Struct, frozen=True, tag=True):
@@ -104,7 +105,7 @@ def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) 
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
         raise SourceError(f"{source}: the fetch {how}; see the lines above or the system log", transient=True) from None
     if isinstance(result, _Refused):
-        raise SourceError(result.sentence, transient=result.transient)
+        raise SourceError(result.sentence, transient=result.transient, login_refused=result.login_refused)
     if isinstance(result, _Broken):
         raise OSError(result.code, result.text)
     return result.fetched
@@ -123,7 +124,7 @@ def _run(body: Callable[[], tuple[Fetched, ...]], folder: Path, write_end: int, 
         try:
             result = _Done(body())
         except SourceError as fault:
-            result = _Refused(str(fault), fault.transient)
+            result = _Refused(str(fault), fault.transient, fault.login_refused)
         except OSError as error:
             result = _Broken(error.errno or 0, error.strerror or str(error))
         os.write(write_end, msgspec.msgpack.encode(result))

@@ -80,7 +80,7 @@ def import_customers(
             for step in STEPS:
                 step(running)
         except SourceError as fault:
-            raise ImportRefused(str(fault), transient=fault.transient) from fault
+            raise ImportRefused(str(fault), transient=fault.transient, login_refused=fault.login_refused) from fault
         except SnapshotError as fault:
             raise ImportRefused(str(fault), transient=True) from fault
         except (OSError, sqlite3.Error, MemoryError) as error:

@@ -32,6 +32,7 @@ class ImportFailed(msgspec.Struct, frozen=True, tag=True):
     sentence: str
     bad: tuple[BadRow, ...] = ()
     transient: bool = True
+    login_refused: bool = False
 
 
 class ImportDone(msgspec.Struct, frozen=True, tag=True):
@@ -117,6 +118,6 @@ def run_import(spec: ImportSpec, folder: Path) -> ImportResult:
     try:
         return ImportDone(import_customers(spec, folder, clock=time.time, timer=time.monotonic))
     except ImportRefused as refused:
-        return ImportFailed(str(refused), refused.bad, refused.transient)
+        return ImportFailed(str(refused), refused.bad, refused.transient, refused.login_refused)
     except (OSError, sqlite3.Error, MemoryError) as error:
         return ImportFailed(resources.explain(error, folder))

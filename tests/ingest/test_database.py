@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,3 +123,8 @@ def test_an_error_means_what_its_code_or_its_class_does() -> None:
     error = unknown.error(parse("postgresql://reader@db/shop"), query=Query("customers", ""), detail="g")
     assert str(error) == "postgresql://reader@db:5432/shop (customers): e (g); f"
     assert not error.transient
+
+
+def test_no_process_but_the_one_that_fetches_imports_a_driver() -> None:
+    code = "import sys, appliance.service.steward, appliance.service.worker; sys.exit('asyncpg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

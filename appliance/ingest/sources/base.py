@@ -39,10 +39,11 @@ class SourceError(SidebardError):
     It never holds a cell's value: it ends in logs.
     """
 
-    def __init__(self, sentence: str, *, transient: bool = False) -> None:
-        """`transient` says that the same source may be good the next time."""
+    def __init__(self, sentence: str, *, transient: bool = False, login_refused: bool = False) -> None:
+        """`transient`: the same source may be good the next time. `login_refused`: with another password."""
         super().__init__(sentence)
         self.transient = transient
+        self.login_refused = login_refused
 
 
 class SourceSettingError(SidebardError):

@@ -12,6 +12,7 @@ it is needed, so that a new one works without a restart.
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -180,6 +181,13 @@ class DatabaseTable(RemoteSource):
         """Return what decides which rows these are: the server, and the query."""
         return (str(self.server), self.query.statement, self.server.encoding)
 
+    def login(self) -> str:
+        """Return a digest of the password; "" if it cannot be read."""
+        try:
+            return hashlib.sha256(self.server.read_password().encode()).hexdigest()
+        except SourceError:
+            return ""
+
     @property
     def group(self) -> Server:
         """The server."""
@@ -208,12 +216,15 @@ class Fault:
     why: str
     todo: str
     transient: bool = True
+    login_refused: bool = False
 
     def error(self, server: Server, *, query: Query | None = None, detail: str = "") -> SourceError:
         """Return it as a sentence. `detail` is what the server says, where that cannot hold a value of a row."""
         where = f"{server} ({query.section})" if query is not None else str(server)
         said = f" ({detail})" if detail else ""
-        return SourceError(f"{where}: {self.why}{said}; {self.todo}", transient=self.transient)
+        return SourceError(
+            f"{where}: {self.why}{said}; {self.todo}", transient=self.transient, login_refused=self.login_refused
+        )
 
 
 def fault_of(code: str, table: Mapping[str, Fault], unknown: Fault) -> Fault:

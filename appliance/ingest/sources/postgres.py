@@ -13,15 +13,24 @@ are: of binary data, only the size is fetched.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import hashlib
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from appliance.ingest.sources.base import SourceError
-from appliance.ingest.sources.database import CONNECT_TIMEOUT, Fault, Query, Server, fault_of
+from appliance.ingest.sources.base import SourceError, SourceKind
+from appliance.ingest.sources.database import (
+    CONNECT_TIMEOUT,
+    DatabaseTable,
+    Fault,
+    Query,
+    Server,
+    fault_of,
+    parse_server,
+)
 from appliance.ingest.sources.remote import Fetched
 from appliance.system.files import open_private
 
@@ -51,7 +60,10 @@ _QUERY: Final = "correct the query"
 _LATER: Final = "it will be tried again"
 _FAULTS: Final[Mapping[str, Fault]] = {
     "28": Fault(
-        "the server refuses this user", "correct customers.password, the user, or the server's pg_hba.conf", False
+        "the server refuses this user",
+        "correct customers.password, the user, or the server's pg_hba.conf",
+        transient=False,
+        login_refused=True,
     ),
     "3D000": Fault("the server has no such database", "correct customers.source"),
     "42P01": Fault("there is no such table", "correct the query or table, or name its schema"),
@@ -87,6 +99,19 @@ _UNTRUSTED: Final = Fault(
 )
 _SAYS_NO_VALUE: Final = ("42", "25", "0A")
 """Classes of errors whose message names what stands in the query. Those of others may repeat a value of a row."""
+
+
+def parse(
+    address: str, section: str, *, query: str, table: str, encoding: str, tls: str, ca: Path | None, timeout: float,
+    password: Callable[[], str] | None,
+) -> DatabaseTable:  # fmt: skip
+    """Return the table that a section of the config describes. Raises SourceSettingError."""
+    if encoding and codecs.lookup(encoding).name == "utf-8":
+        encoding = ""
+    server = parse_server(
+        address, default_port=DEFAULT_PORT, tls=tls, ca=ca, timeout=timeout, encoding=encoding, password=password
+    )
+    return DatabaseTable(server, Query.parse(section, query, table, quote_name), fetch)
 
 
 def fetch(server: Server, queries: Sequence[Query], files: Sequence[Path]) -> tuple[Fetched, ...]:
@@ -209,3 +234,12 @@ def _fault(server: Server, error: asyncpg.PostgresError, query: Query | None) ->
         if position := getattr(error, "position", None):
             detail += f", at character {position} of the query"
     return fault_of(code, _FAULTS, _UNKNOWN).error(server, query=query, detail=detail or code)
+
+
+KIND: Final = SourceKind(
+    title="PostgreSQL",
+    parse=parse,
+    schemes=("postgresql", "postgres"),
+    keys=("query", "table", "password", "tls", "ca", "timeout", "encoding"),
+    about="a table, view or query of a PostgreSQL database",
+)

@@ -56,6 +56,10 @@ class RemoteSource(Source):
         It is called in a process of its own, which may be killed at any time.
         """
 
+    def login(self) -> str:
+        """Return what stands for the password that a fetch would use, and is not it. Raises nothing."""
+        return ""
+
     @property
     def encoding(self) -> str:
         """What the text of the fetched file is in; "" is UTF-8."""
