@@ -16,6 +16,7 @@ import trustme
 
 from appliance.ingest.sources.database import Server, parse_server
 from appliance.ingest.sources.postgres import DEFAULT_PORT
+from tests.daemon import until
 
 OWNER = "postgres"  # initdb refuses to run as root
 PASSWORD = "p@ss'word\\"
@@ -114,6 +115,49 @@ def postgres() -> Iterator[Postgres]:
             _run(owner, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder)
+
+
+POOLER = """
+[databases]
+* = host=127.0.0.1 port={server}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = 1
+logfile = {folder}/pgbouncer.log
+"""
+
+
+@contextmanager
+def pgbouncer(behind: Postgres) -> Iterator[int]:
+    """Run a PgBouncer in transaction mode, with one connection to the server; return its port."""
+    found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert found, "no pgbouncer; apt-get install pgbouncer"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config, users = behind.folder / "pgbouncer.ini", behind.folder / "users"
+    config.write_text(POOLER.format(server=behind.port, port=port, folder=behind.folder))
+    users.write_text(f'"reader" "{PASSWORD}"')
+    owner = OWNER if os.geteuid() == 0 else None
+    process = subprocess.Popen([found, "-q", str(config)], user=owner, cwd="/", stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: _listens(port), "PgBouncer")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def _run(owner: str | None, name: str, *arguments: object) -> None:

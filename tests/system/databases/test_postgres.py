@@ -20,7 +20,7 @@ from appliance.ingest.sources.remote import Fetched
 from appliance.ingest.spec import ImportSpec, RelatedSpec
 from tests.daemon import until
 from tests.factory import open_snapshot, run_import
-from tests.system.databases.postgres_server import Postgres, postgres
+from tests.system.databases.postgres_server import Postgres, pgbouncer, postgres
 
 pytestmark = pytest.mark.system
 
@@ -224,6 +224,15 @@ def test_by_the_unix_socket(database: Postgres, tmp_path: Path) -> None:
 def encrypted(server: Server, folder: Path) -> str:
     statement = "SELECT ssl::text AS ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
     return fetched(server, folder, statement)[0][1][0]
+
+
+def test_through_pgbouncer_in_transaction_mode(database: Postgres, tmp_path: Path) -> None:
+    statement = "SELECT '1 day'::interval AS a, current_setting('transaction_read_only') AS b, 'x'::bytea AS c"
+    with pgbouncer(database) as port:
+        server = database.server(address=f"postgresql://reader@127.0.0.1:{port}/shop")
+        for _ in range(3):  # each on the same connection to the server
+            (first, second) = fetched(server, tmp_path, statement, "SELECT 2 AS two")
+            assert (first[1], second[1]) == (["1 day", "on", "(1 bytes)"], ["2"])
 
 
 def test_tls(database: Postgres, tmp_path: Path) -> None:
