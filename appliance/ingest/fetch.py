@@ -116,6 +116,9 @@ def _run(body: Callable[[], tuple[Fetched, ...]], folder: Path, write_end: int, 
     code = 1
     try:
         die_with_parent(parent)
+        # If the import is killed, its lock and its pipes must not stay open here.
+        os.closerange(3, write_end)
+        os.closerange(write_end + 1, os.sysconf("SC_OPEN_MAX"))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)

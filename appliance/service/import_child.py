@@ -7,6 +7,7 @@ import resource
 import signal
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,8 @@ import msgspec
 
 from appliance.errors import INTERNAL_ERROR
 from appliance.ingest import resources
-from appliance.ingest.importer import import_customers
+from appliance.ingest.importer import Unchanged, import_customers, remove_unfinished
+from appliance.ingest.locked_folder import locked
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
 from appliance.system.fork import die_with_parent, fork_failure
@@ -41,7 +43,11 @@ class ImportDone(msgspec.Struct, frozen=True, tag=True):
     report: Report
 
 
-ImportResult = ImportDone | ImportFailed
+class ImportUnchanged(msgspec.Struct, frozen=True, tag=True):
+    """A server returned the rows of the newest snapshot again."""
+
+
+ImportResult = ImportDone | ImportFailed | ImportUnchanged
 
 
 class ImportChild:
@@ -50,6 +56,7 @@ class ImportChild:
     def __init__(self, spec: ImportSpec, folder: Path) -> None:
         """Start it. The calling process must have no other threads. Raises ImportRefused if it cannot be started."""
         parent = os.getpid()
+        self._folder = folder
         try:
             self.descriptor, write_end = os.pipe()
         except OSError as error:
@@ -70,6 +77,9 @@ class ImportChild:
         with os.fdopen(self.descriptor, "rb") as pipe:
             answer = pipe.read()
         _, status = os.waitpid(self.pid, 0)
+        if status:
+            with suppress(ImportRefused, OSError), locked(self._folder):  # refused: another import has begun
+                remove_unfinished(self._folder)
         try:
             result: ImportResult = msgspec.json.decode(answer, type=ImportResult)
             return result
@@ -116,7 +126,11 @@ def limit(spec: ImportSpec, folder: Path) -> None:
 def run_import(spec: ImportSpec, folder: Path) -> ImportResult:
     """Import in this process, and return the result."""
     try:
-        return ImportDone(import_customers(spec, folder, clock=time.time, timer=time.monotonic))
+        return ImportDone(
+            import_customers(spec, folder, clock=time.time, timer=time.monotonic, only_if_changed=spec.is_fetched)
+        )
+    except Unchanged:
+        return ImportUnchanged()
     except ImportRefused as refused:
         return ImportFailed(str(refused), refused.bad, refused.transient, refused.login_refused)
     except (OSError, sqlite3.Error, MemoryError) as error:

@@ -44,7 +44,14 @@ from appliance.service.change_detector import ChangeDetector
 from appliance.service.child_context import ChildContext
 from appliance.service.fetch_schedule import FetchSchedule
 from appliance.service.heartbeat import BEAT_EVERY
-from appliance.service.import_child import MAX_SECONDS, ImportChild, ImportDone, ImportFailed, ImportResult
+from appliance.service.import_child import (
+    MAX_SECONDS,
+    ImportChild,
+    ImportDone,
+    ImportFailed,
+    ImportResult,
+    ImportUnchanged,
+)
 from appliance.service.stability import StabilityCheck
 from appliance.system.write_monitor import WriteMonitor
 
@@ -200,6 +207,11 @@ class Steward:
         """Import in a child process; return why not, if it failed."""
         result = await self._run_import()
         now = time.time()
+        if isinstance(result, ImportUnchanged):
+            if self._last_import is not None and self._last_import.refused:
+                self._last_import = None
+            log.debug("unchanged")
+            return None
         if isinstance(result, ImportDone):
             report = result.report
             self._last_import = Import(
@@ -298,7 +310,7 @@ class Steward:
             return None, 0.0
         newest.close()
         facts = newest.metadata
-        as_of = self._since.at(facts.as_of, now)
+        as_of = self._since.at(newest.as_of, now)
         data = SnapshotInfo(
             generation=newest.generation,
             rows=facts.rows,
@@ -306,7 +318,7 @@ class Steward:
             as_of=as_of,
             age_seconds=round(now - as_of, 3),
         )
-        return data, facts.as_of - now
+        return data, newest.as_of - now
 
 
 def _clock_sentence(ahead: float) -> str:

@@ -16,9 +16,12 @@ import pytest
 
 from appliance.customers.record import related_of
 from appliance.ingest import fetch
+from appliance.ingest.importer import Unchanged
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.remote import Fetched, FetchedTable, RemoteSource
 from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec, Report
+from appliance.service.import_child import ImportChild, ImportFailed
+from tests.daemon import alive, until
 from tests.factory import CUSTOMERS, NOW, open_snapshot, run_import
 
 ORDERS = [["email", "total"], ["ann@example.com", "9"], ["ann@example.com", "30"]]
@@ -211,3 +214,56 @@ def test_a_fetch_without_end_is_killed(tmp_path: Path) -> None:
 def test_what_was_not_fetched_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="was not fetched"):
         remote().open({}, tmp_path)
+
+
+def test_the_same_rows_are_not_imported_again_but_are_of_now(tmp_path: Path) -> None:
+    spec = spec_of(remote(), remote("orders", ORDERS))
+    imported(spec, tmp_path)
+    opened = open_snapshot(tmp_path, spec)
+    assert opened is not None
+    for later in (60, 120):
+        with pytest.raises(Unchanged):
+            run_import(spec, tmp_path, clock=lambda later=later: NOW + later, only_if_changed=True)
+        opened.read_confirmation()
+        newest = open_snapshot(tmp_path, spec)
+        assert newest is not None
+        assert (newest.generation, newest.as_of, opened.as_of) == (1, NOW + later, NOW + later)
+        assert [*tmp_path.glob("*.tmp")] == []
+
+
+def test_changed_rows_are_imported_and_old_confirmations_removed(tmp_path: Path) -> None:
+    for number in range(4):
+        spec = spec_of(remote("customers", [*CUSTOMERS, *[("a@example.com", "A", "Pro")] * number]))
+        run_import(spec, tmp_path, clock=lambda: NOW, only_if_changed=True)
+        with pytest.raises(Unchanged):
+            run_import(spec, tmp_path, clock=lambda: NOW + 5, only_if_changed=True)
+    names = sorted(path.name for path in tmp_path.iterdir() if path.suffix in (".db", ".as-of"))
+    assert names == ["00000003.as-of", "00000003.db", "00000004.as-of", "00000004.db"]
+
+
+def test_a_confirmation_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    spec = spec_of(remote())
+    imported(spec, tmp_path)
+    for text in ("", "yesterday", "1"):
+        (tmp_path / "00000001.as-of").write_text(text)
+        opened = open_snapshot(tmp_path, spec)
+        assert opened is not None
+        assert opened.as_of == NOW
+
+
+def test_an_import_killed_while_it_fetches_leaves_no_file_and_no_process(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def wait(_file: Path) -> None:
+        pid.write_text(f"{os.getpid()}")
+        time.sleep(60)
+
+    child = ImportChild(spec_of(remote(fail=wait)), tmp_path / "state")
+    until(lambda: pid.exists() and pid.read_text(), "the fetch")
+    assert [*(tmp_path / "state").glob("*.tmp")]
+    child.kill()
+    result = child.result()
+    assert isinstance(result, ImportFailed)
+    assert result.sentence.startswith("the import was killed by signal 9")
+    assert [*(tmp_path / "state").glob("*.tmp")] == []
+    until(lambda: not alive(int(pid.read_text())), "the end of the fetch")

@@ -80,6 +80,16 @@ def test_served_and_a_changed_row_is_seen(database: Postgres, tmp_path: Path) ->
     assert [*(tmp_path / "state").rglob("*.tmp")] == []
 
 
+def test_unchanged_rows_are_not_imported_again_and_stay_new(database: Postgres, tmp_path: Path) -> None:
+    with Shop(tmp_path, customers=False) as daemon:
+        daemon.wait_for("serving")
+        began = daemon.healthy()["data"]
+        until(lambda: daemon.healthy()["data"]["as_of"] > began["as_of"] + 1, "a fetch of the same rows")
+        assert daemon.healthy()["data"]["generation"] == began["generation"] == 1
+        daemon.stop()
+    assert [line["event"] for line in daemon.lines].count("import") == 1
+
+
 def test_a_refused_login_is_tried_once_until_the_password_changes(database: Postgres, tmp_path: Path) -> None:
     with Shop(tmp_path, customers=False) as daemon:
         daemon.wait_for("serving")
