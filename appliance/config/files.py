@@ -26,7 +26,7 @@ def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
     path: KeyPath = ("app", app.index, "secrets")
     for source in app.secrets:
         try:
-            secrets.append(read_secret(source, environ, "the secret from Help Scout's app page"))
+            secrets.append(read_secret(source, environ, "the secret", " from Help Scout's app page"))
         except InvalidValueError as error:
             name = dotted(path) if app.file else "--secret-file"
             faults.append(Fault(app.file, None, name, f"{source} {error.reason}", None, error.hint))
@@ -57,8 +57,11 @@ def read_card(app: App) -> str | None:
         ) from None
 
 
-def read_secret(source: SecretSource, environ: Mapping[str, str], what: str) -> bytes:
-    """Read one secret; `what` is how messages call it. Raises InvalidValueError, which holds no part of it."""
+def read_secret(source: SecretSource, environ: Mapping[str, str], what: str, origin: str = "") -> bytes:
+    """Read one secret; messages call it `what`, and may say its `origin`.
+
+    Raises InvalidValueError, which holds no part of it.
+    """
     if source.kind == "env":
         secret = os.fsencode(environ.get(source.name, ""))
         place = f"the environment variable {source.name}"
@@ -79,7 +82,7 @@ def read_secret(source: SecretSource, environ: Mapping[str, str], what: str) -> 
         secret = secret.removesuffix(b"\n").removesuffix(b"\r") if secret.endswith(b"\n") else secret
         place = str(path)
     if not secret:
-        raise InvalidValueError("is empty or not set", f"put {what} into {place}")
+        raise InvalidValueError("is empty or not set", f"put {what}{origin} into {place}")
     if len(secret) > MAX_SECRET_BYTES:
-        raise InvalidValueError(f"is longer than {MAX_SECRET_BYTES} bytes", f"put nothing else into {place}")
+        raise InvalidValueError(f"is longer than {MAX_SECRET_BYTES} bytes", f"put nothing but {what} into {place}")
     return secret
