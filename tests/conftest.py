@@ -80,7 +80,7 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         measuring.start()
 
 
-MEASURED = {f"tests.service.{name}" for name in ("test_healing", "test_serve", "test_startup", "test_terminal")}
+MEASURED = {f"tests.service.{name}" for name in ("test_healing", "test_serve")}
 """Whose services are measured: that takes 0.15 s for each process, and all tests start hundreds of services."""
 
 

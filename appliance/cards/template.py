@@ -71,9 +71,8 @@ class CardTemplate:
         # Template.generate would execute the whole module for each card, 20 us; its function is all that is needed.
         tornado = {"escape": escape, "_tt_utf8": _utf8, "_tt_string_types": (str, bytes)}
         self._names: dict[str, Any] = {**HELPERS, **Vary().parts(()), **tornado, "_template": self}
-        names = dict(self._names)
-        exec(self._template.compiled, names)  # noqa: S102  # a template is code of the operator's
-        self._code: CodeType = names["_tt_execute"].__code__
+        exec(self._template.compiled, self._names)  # noqa: S102  # a template is code of the operator's
+        self._code: CodeType = self._names["_tt_execute"].__code__
 
     def render(
         self,

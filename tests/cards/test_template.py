@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -103,3 +104,31 @@ def test_the_card_is_for_customers(tmp_path):
     assert json.loads(app.answer(Message(body, sign(body))).response.body)["html"] == builtin.unknown(
         ["nobody@example.com"]
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ('{{ as_of.strftime("%Y %Z") }}', "2026 CEST"),  # C code that imports a module by the template's namespace
+        ("{% import math %}{{ math.floor(2.5) }}", "2"),
+        ("{% from math import floor %}{{ floor(2.5) }}", "2"),
+        ("{{ len(customers) }} {{ sorted([2, 1]) }}", "1 [1, 2]"),
+        ("{% set seen = [] %}{% apply section('A') %}{% set x = seen.append(1) %}{% end %}{{ len(seen) }}", "1"),
+    ],
+    ids=["strftime", "import", "from import", "built-in functions", "a name within apply"],
+)
+def test_what_python_needs_is_in_the_namespace_of_each_card(text, html):
+    record = Record(Columns(("name",)), ("Ann Lee",), {})
+    now = datetime(2026, 5, 3, 12, 0, tzinfo=ZoneInfo("Europe/Berlin"))
+    template = CardTemplate(text, "card.html")
+    for _ in range(2):
+        assert template.render((record,), ("ann@example.com",), now, now).endswith(html)
+
+
+def test_one_card_leaves_nothing_for_the_next():
+    """Names that a template sets are gone with its rendering."""
+    record = Record(Columns(("name",)), ("Ann Lee",), {})
+    now = datetime(2026, 5, 3, tzinfo=UTC)
+    template = CardTemplate("{% set customer = 7 %}{{ customer }}", "card.html")
+    assert [template.render((record,), (), now, now) for _ in range(2)] == ["7", "7"]
+    assert CardTemplate("{{ customer.name }}", "card.html").render((record,), (), now, now) == "Ann Lee"

@@ -59,6 +59,7 @@ def test_the_table(case: Case) -> None:
             assert not event.target.startswith((b"/", b"*"))
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("case", ALL)
 def test_every_cut(case: Case) -> None:
     """In two at every place, byte by byte, in pieces of the sizes at which something ends; alone, and after others."""
