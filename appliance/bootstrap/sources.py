@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import fields
+from functools import partial
 from typing import Final
 
+from appliance.config.files import read_secret
 from appliance.config.lines import KeyPath
 from appliance.config.reader import Reader
 from appliance.config.schema import Customers, Related, Settings
-from appliance.config.values import shown
+from appliance.config.secret_source import SecretSource
+from appliance.config.values import InvalidValueError, shown
 from appliance.ingest import sources
-from appliance.ingest.sources.base import Source, SourceSettingError
+from appliance.ingest.sources.base import Source, SourceError, SourceSettingError
 
 _ACCOUNT: Final = re.compile(r"//.*@")
 """The part of an address that may hold a password, which must not end in a log."""
@@ -23,8 +27,20 @@ def source_of(section: Customers | Related, customers: Customers) -> Source:
     Raises SourceSettingError.
     """
     settings = {field.name: getattr(of, field.name) for of in (customers, section) for field in fields(of)}
+    if customers.password is not None:
+        settings["password"] = partial(_read_password, customers.password)
     name = f"related.{section.name}" if isinstance(section, Related) else "customers"
     return sources.parse(section.source.text, section.source.path, name, settings)
+
+
+def _read_password(source: SecretSource) -> str:
+    """Read the password of a database, each time that it is needed. Raises SourceError."""
+    try:
+        return read_secret(source, os.environ, "the password").decode()
+    except InvalidValueError as error:
+        raise SourceError(f"customers.password: {source} {error.reason}; {error.hint}") from None
+    except UnicodeDecodeError:
+        raise SourceError(f"customers.password: {source} is not UTF-8; write it as UTF-8") from None
 
 
 def check_sources(settings: Settings, reader: Reader) -> None:

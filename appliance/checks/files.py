@@ -82,6 +82,9 @@ def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:
     settings = context.settings
     if settings.file is not None:
         yield "config", settings.file
+    password = settings.customers.password
+    if password is not None and password.path is not None:
+        yield "secret", password.path
     for app in settings.apps:
         yield from (("secret", source.path) for source in app.all_secrets if source.path is not None)
         if app.card is not None:

@@ -45,7 +45,7 @@ def _read_secrets(
     faults: list[Fault] = []
     for source in sources:
         try:
-            secrets.append(_read_secret(source, environ))
+            secrets.append(read_secret(source, environ, "the secret", " from Help Scout's app page"))
         except InvalidValueError as error:
             name = dotted(path) if app.file else "--secret-file"
             faults.append(Fault(app.file, None, name, f"{source} {error.reason}", None, error.hint))
@@ -76,7 +76,11 @@ def read_card(app: App) -> str | None:
         ) from None
 
 
-def _read_secret(source: SecretSource, environ: Mapping[str, str]) -> bytes:
+def read_secret(source: SecretSource, environ: Mapping[str, str], what: str, origin: str = "") -> bytes:
+    """Read one secret; messages call it `what`, and may say its `origin`.
+
+    Raises InvalidValueError, which holds no part of it.
+    """
     if source.kind == "env":
         secret = os.fsencode(environ.get(source.name, ""))
         place = f"the environment variable {source.name}"
@@ -92,12 +96,12 @@ def _read_secret(source: SecretSource, environ: Mapping[str, str]) -> bytes:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a path"
             raise InvalidValueError(
-                f"cannot be read: {reason}", f"put the secret into {path}, readable to the user that runs sidebard"
+                f"cannot be read: {reason}", f"put {what} into {path}, readable to the user that runs sidebard"
             ) from None
         secret = secret.removesuffix(b"\n").removesuffix(b"\r") if secret.endswith(b"\n") else secret
         place = str(path)
     if not secret:
-        raise InvalidValueError("is empty or not set", f"put the secret from Help Scout's app page into {place}")
+        raise InvalidValueError("is empty or not set", f"put {what}{origin} into {place}")
     if len(secret) > MAX_SECRET_BYTES:
-        raise InvalidValueError(f"is longer than {MAX_SECRET_BYTES} bytes", f"put nothing but the secret into {place}")
+        raise InvalidValueError(f"is longer than {MAX_SECRET_BYTES} bytes", f"put nothing but {what} into {place}")
     return secret

@@ -23,6 +23,9 @@ from appliance.errors import CONFIG_INVALID, SidebardError
 T = TypeVar("T")
 
 REQUIRED: Final = "(required)"
+SECRET_KEYS: Final = frozenset({"secrets", "webhook_secrets", "password"})
+"""Keys whose values no message repeats: what stands in the place of a secret's source may be the secret."""
+
 _NEAR: Final = 0.65  # of difflib's ratio, for a key of the same table
 _NEARLY_THE_SAME: Final = 0.85  # for one of another table
 
@@ -225,8 +228,7 @@ class Reader:
                 item = found
                 for step in error.path:
                     item = cast(Any, item)[step]
-                # What is written in the place of a secret's source may be the secret.
-                hide = path[-1] in ("secrets", "webhook_secrets") or found is rule.default or isinstance(item, list)
+                hide = path[-1] in SECRET_KEYS or found is rule.default or isinstance(item, list)
                 self.fault((*path, *error.path), error.reason, error.hint, None if hide else values.shown(item))
         return result
 

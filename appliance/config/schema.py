@@ -93,6 +93,11 @@ class Customers:
 
     source: SourceLocation = value(values.parse_source, example='"customers.csv"')
     table: str = value(values.parse_text, "customers")
+    query: str = value(values.parse_query, "")
+    password: SecretSource | None = value(values.optional(parse_secret), "")
+    tls: str = value(values.or_empty(values.one_of("verify", "encrypt", "off")), "")
+    ca: Path | None = value(values.optional(values.parse_path), "")
+    timeout: float = value(values.parse_duration, "60s")
     addresses: tuple[str, ...] = value(values.list_of(values.parse_text, minimum=1), example='["email"]')
     refresh: float = value(values.parse_duration, "60s")
     max_shrink: float = value(values.parse_share, "20%")
@@ -117,6 +122,7 @@ class Related:
     name: str
     source: SourceLocation = value(values.parse_source, example='"orders.csv"')
     table: str = value(values.or_empty(values.parse_text), "")
+    query: str = value(values.parse_query, "")
     key: str = value(values.parse_text, example='"customer_id"')
     on: str = value(values.parse_text, example='"id"')
     order_by: str = value(values.or_empty(values.parse_text), "")

@@ -211,6 +211,13 @@ def parse_text(value: object) -> str:
     return value
 
 
+def parse_query(value: object) -> str:
+    """Parse a query of a database, which may have several lines."""
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidValueError("must be a string", 'put it in quotes: "...", or of several lines in """..."""')
+    return value
+
+
 def parse_path(value: object) -> Path:
     """Parse the path of a file or folder, as it is written."""
     if not isinstance(value, str) or not value or _CONTROL.search(value):  # such as the tab that \t is in "C:\temp"

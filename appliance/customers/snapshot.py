@@ -13,6 +13,7 @@ import re
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -147,6 +148,17 @@ class Snapshot:
         )
         self._keys = {name: number for number, name in enumerate(self.metadata.keys)}
         self._execute = self._database.cursor().execute
+        self.as_of = self.metadata.as_of
+        self.read_confirmation()
+
+    def read_confirmation(self) -> None:
+        """Set `as_of`, when the data was read, in seconds since 1970: later than its import if it was read again since.
+
+        A server that is asked again and returns the same rows proves that they are of now. No snapshot is made then, so
+        the time is in a file beside it.
+        """
+        with suppress(OSError, ValueError):
+            self.as_of = max(self.metadata.as_of, float(confirmation_of(self._file).read_text("ascii")))
 
     def _read_metadata(self, file: Path) -> SnapshotMetadata:
         row = self._database.execute("SELECT json FROM metadata").fetchone()
@@ -334,6 +346,11 @@ def generation_of(file: Path) -> int | None:
 def file_of(folder: Path, generation: int) -> Path:
     """Return the path of a generation."""
     return folder / f"{generation:08}.db"
+
+
+def confirmation_of(file: Path) -> Path:
+    """Return the file that says when the same data as in the snapshot `file` was read again, if it was."""
+    return file.with_suffix(".as-of")
 
 
 def generations(folder: Path) -> list[int]:

@@ -21,6 +21,7 @@ def versions(spec: ImportSpec, known: SnapshotMetadata | None, now: float) -> di
     found: dict[str, SourceVersion] = {}
     for source in spec.sources:
         seen, before = source.fingerprint(), known.versions.get(source.describe()) if known else None
-        as_of = min(before.as_of, now) if before is not None and before.fingerprint == seen else now
+        is_known = before is not None and before.fingerprint == seen and not source.is_of_now
+        as_of = min(before.as_of, now) if before is not None and is_known else now
         found[source.describe()] = SourceVersion(seen, as_of)
     return found

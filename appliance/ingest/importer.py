@@ -1,5 +1,6 @@
 """From the operator's sources to a new snapshot, in steps of which each leaves the last snapshot whole.
 
+    fetch        copy remote sources into files, which are read in their place
     build        fill NUMBER.tmp from the sources; refuse what is not complete
     verify       read everything back
     sync         wait until the file is on the disk
@@ -23,6 +24,7 @@ from typing import Final
 from appliance.customers import snapshot, snapshot_store
 from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
 from appliance.ingest import marks, resources, validation
+from appliance.ingest.fetch import fetch
 from appliance.ingest.fingerprint import fingerprint, versions
 from appliance.ingest.locked_folder import locked
 from appliance.ingest.snapshot_builder import Builder
@@ -61,33 +63,62 @@ def import_customers(
     timer: Callable[[], float],
     progress: Callable[[int, float], None] = lambda rows, share: None,
     last: SnapshotMetadata | None = None,
+    only_if_changed: bool = False,
 ) -> Report:
     """Read what `spec` names and make the next generation in `folder`.
 
     `clock` returns seconds since 1970, `timer` seconds for measuring; `progress` is called from time to time with the
     number of customers and the share of the source that have been read. `last` is what to compare with if `folder` has
     no snapshot by this spec.
-    Raises ImportRefused; the newest snapshot is then what it was.
+    Raises ImportRefused; the newest snapshot is then what it was. With `only_if_changed`, raises Unchanged if it has
+    the same data, whose age then counts from now.
     """
     started = timer()
     with locked(folder):
         generation = max(snapshot.generations(folder), default=0) + 1
-        running = Import(spec, folder, generation, clock, progress, last)
         try:
-            for leftover in folder.glob("*.tmp"):
-                leftover.unlink()
+            remove_unfinished(folder)
+            running = Import(fetch(spec, folder), folder, generation, clock, progress, last)
+            if only_if_changed:
+                _confirm(running)
             for step in STEPS:
                 step(running)
         except SourceError as fault:
-            raise ImportRefused(str(fault), transient=fault.transient) from fault
+            raise ImportRefused(str(fault), transient=fault.transient, login_refused=fault.login_refused) from fault
         except SnapshotError as fault:
             raise ImportRefused(str(fault), transient=True) from fault
         except (OSError, sqlite3.Error, MemoryError) as error:
             raise ImportRefused(resources.explain(error, folder), transient=True) from error
         finally:
             with suppress(OSError):  # the folder may be gone, or may not be a folder any more
-                running.unfinished.unlink(missing_ok=True)
+                remove_unfinished(folder)
     return running.stats.report(generation, timer() - started)
+
+
+class Unchanged(Exception):
+    """The newest snapshot has the same data."""
+
+
+def _confirm(running: Import) -> None:
+    """Raise Unchanged if the newest snapshot has the same data, after recording when it was read this time."""
+    known = snapshot_store.open_newest(running.folder, running.spec.digest())
+    if known is None:
+        return
+    known.close()
+    if known.metadata.fingerprint != fingerprint(running.spec):
+        return
+    as_of = min(each.as_of for each in versions(running.spec, known.metadata, running.clock()).values())
+    new = running.unfinished
+    with os.fdopen(open_private(new, os.O_WRONLY | os.O_EXCL), "w") as output:
+        output.write(repr(as_of))
+    new.rename(snapshot.confirmation_of(snapshot.file_of(running.folder, known.generation)))
+    raise Unchanged
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what an import that was killed has left. The folder must be locked."""
+    for leftover in folder.glob("*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def _build(running: Import) -> None:
@@ -133,7 +164,9 @@ def _sync_folder(running: Import) -> None:
 
 def _prune(running: Import) -> None:
     for old in snapshot.generations(running.folder)[KEEP:]:
-        snapshot.file_of(running.folder, old).unlink(missing_ok=True)
+        file = snapshot.file_of(running.folder, old)
+        for each in (file, snapshot.confirmation_of(file)):
+            each.unlink(missing_ok=True)
 
 
 STEPS: Final[tuple[Callable[[Import], None], ...]] = (_build, _verify, _sync, _publish, _sync_folder, _prune)

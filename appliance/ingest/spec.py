@@ -11,6 +11,7 @@ import msgspec
 
 from appliance.errors import SidebardError
 from appliance.ingest.sources.base import Source
+from appliance.ingest.sources.remote import RemoteSource
 
 MAX_LISTED: Final = 20
 
@@ -78,6 +79,15 @@ class ImportSpec:
         return tuple(file for source in self.sources for file in source.files())
 
     @property
+    def is_fetched(self) -> bool:
+        """Whether a source is on another machine."""
+        return any(isinstance(source, RemoteSource) for source in self.sources)
+
+    def login(self) -> str:
+        """Return what stands for the passwords of all servers, without any of them. Raises nothing."""
+        return " ".join(source.login() for source in self.sources if isinstance(source, RemoteSource))
+
+    @property
     def is_marked(self) -> bool:
         """Whether the exporter says itself that the files are complete."""
         return self.ready_file is not None or self.checksum_file is not None
@@ -126,8 +136,14 @@ class Report(msgspec.Struct, frozen=True):
 class ImportRefused(SidebardError):
     """The sources were not imported, and the last snapshot stays in use. The text is a sentence."""
 
-    def __init__(self, sentence: str, bad: tuple[BadRow, ...] = (), *, transient: bool = False) -> None:
-        """`bad` lists rows to correct; `transient`: the same sources may be accepted at the next attempt."""
+    def __init__(
+        self, sentence: str, bad: tuple[BadRow, ...] = (), *, transient: bool = False, login_refused: bool = False
+    ) -> None:
+        """`bad` lists rows to correct; `transient`: the same sources may be accepted at the next attempt.
+
+        `login_refused`: a server accepts nothing before the password, or the config, has changed.
+        """
         super().__init__(sentence)
         self.bad: Final = bad
         self.transient: Final = transient
+        self.login_refused: Final = login_refused

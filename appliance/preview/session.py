@@ -113,7 +113,7 @@ class Session:
             app=self._app.name,
             files=tuple(dict.fromkeys([*files, *(source.name for source in self._spec.sources)])),
             rows=facts.rows if facts else None,
-            as_of=facts.as_of if facts else None,
+            as_of=self._snapshot.as_of if self._snapshot else None,
             importing=self.child is not None,
             faults=self._settings_faults + self._data_faults,
             warnings=tuple(view_fault(sentence, self._app.card) for sentence in self._removed()),

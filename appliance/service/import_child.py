@@ -7,6 +7,7 @@ import resource
 import signal
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,8 @@ import msgspec
 
 from appliance.errors import INTERNAL_ERROR
 from appliance.ingest import resources
-from appliance.ingest.importer import import_customers
+from appliance.ingest.importer import Unchanged, import_customers, remove_unfinished
+from appliance.ingest.locked_folder import locked
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
 from appliance.system.fork import die_with_parent, fork_failure
@@ -32,6 +34,7 @@ class ImportFailed(msgspec.Struct, frozen=True, tag=True):
     sentence: str
     bad: tuple[BadRow, ...] = ()
     transient: bool = True
+    login_refused: bool = False
 
 
 class ImportDone(msgspec.Struct, frozen=True, tag=True):
@@ -40,7 +43,11 @@ class ImportDone(msgspec.Struct, frozen=True, tag=True):
     report: Report
 
 
-ImportResult = ImportDone | ImportFailed
+class ImportUnchanged(msgspec.Struct, frozen=True, tag=True):
+    """A server returned the rows of the newest snapshot again."""
+
+
+ImportResult = ImportDone | ImportFailed | ImportUnchanged
 
 
 class ImportChild:
@@ -49,6 +56,7 @@ class ImportChild:
     def __init__(self, spec: ImportSpec, folder: Path) -> None:
         """Start it. The calling process must have no other threads. Raises ImportRefused if it cannot be started."""
         parent = os.getpid()
+        self._folder = folder
         try:
             self.descriptor, write_end = os.pipe()
         except OSError as error:
@@ -69,6 +77,9 @@ class ImportChild:
         with os.fdopen(self.descriptor, "rb") as pipe:
             answer = pipe.read()
         _, status = os.waitpid(self.pid, 0)
+        if status:
+            with suppress(ImportRefused, OSError), locked(self._folder):  # refused: another import has begun
+                remove_unfinished(self._folder)
         try:
             result: ImportResult = msgspec.json.decode(answer, type=ImportResult)
             return result
@@ -101,11 +112,9 @@ def _run(spec: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
 
 def limit(spec: ImportSpec, folder: Path) -> None:
     """Limit the memory, CPU time and file size of this process; a file that needs more is refused."""
-    limits = (
-        (resource.RLIMIT_AS, MAX_MEMORY),
-        (resource.RLIMIT_CPU, MAX_SECONDS),
-        (resource.RLIMIT_FSIZE, FILE_FACTOR * spec.size() + FILE_BASE),
-    )
+    limits = [(resource.RLIMIT_AS, MAX_MEMORY), (resource.RLIMIT_CPU, MAX_SECONDS)]
+    if not spec.is_fetched:  # the size of what will be fetched is unknown; the fetch has its own limit
+        limits.append((resource.RLIMIT_FSIZE, FILE_FACTOR * spec.size() + FILE_BASE))
     for what, wanted in limits:
         hard = resource.getrlimit(what)[1]
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -117,8 +126,12 @@ def limit(spec: ImportSpec, folder: Path) -> None:
 def run_import(spec: ImportSpec, folder: Path) -> ImportResult:
     """Import in this process, and return the result."""
     try:
-        return ImportDone(import_customers(spec, folder, clock=time.time, timer=time.monotonic))
+        return ImportDone(
+            import_customers(spec, folder, clock=time.time, timer=time.monotonic, only_if_changed=spec.is_fetched)
+        )
+    except Unchanged:
+        return ImportUnchanged()
     except ImportRefused as refused:
-        return ImportFailed(str(refused), refused.bad, refused.transient)
+        return ImportFailed(str(refused), refused.bad, refused.transient, refused.login_refused)
     except (OSError, sqlite3.Error, MemoryError) as error:
         return ImportFailed(resources.explain(error, folder))

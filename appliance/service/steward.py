@@ -10,6 +10,7 @@ It alone writes the state folder. It polls the source each `refresh`, and each s
         imported                                 the workers switch to the new snapshot by themselves, within a second
         refused because of its content           wait until it changes; the last snapshot stays in use
         refused for another reason               import again at the next poll; the last snapshot stays in use
+    on a server                                fetch and import (fetch_schedule.py)
     anything, and there is no snapshot         import at once
     anything, and the state folder unusable    import nothing; poll the folder each second
 
@@ -21,6 +22,7 @@ The first round, with or without an import, ends with `initial_import_done`, for
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import socket
 import time
@@ -40,9 +42,17 @@ from appliance.observe.health import Health, Import, SnapshotInfo, Workers, exam
 from appliance.observe.logs import log
 from appliance.service.change_detector import ChangeDetector
 from appliance.service.child_context import ChildContext
+from appliance.service.fetch_schedule import FetchSchedule
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.id_channel import IdService
-from appliance.service.import_child import MAX_SECONDS, ImportChild, ImportDone, ImportFailed, ImportResult
+from appliance.service.import_child import (
+    MAX_SECONDS,
+    ImportChild,
+    ImportDone,
+    ImportFailed,
+    ImportResult,
+    ImportUnchanged,
+)
 from appliance.service.stability import StabilityCheck
 from appliance.system.write_monitor import WriteMonitor
 
@@ -119,15 +129,19 @@ class Steward:
         spec = self._deployment.import_spec
         changes = ChangeDetector(snapshot.fingerprint if snapshot else "")
         stability = StabilityCheck(spec, WriteMonitor(spec.files), time.monotonic, time.time)
-        every = self._deployment.settings.customers.refresh
+        refresh = self._deployment.settings.customers.refresh
+        fetches = FetchSchedule(refresh, random.random)
         if snapshot is not None:
             self._warn_of_missing_columns()
             self._report_initial_import()
         while True:
             if self._is_state_usable():
-                await self._poll_source(changes, stability)
+                if spec.is_fetched:
+                    await self._poll_servers(fetches)
+                else:
+                    await self._poll_source(changes, stability)
             self._report_initial_import()
-            await self._wait_for_next_poll(changes, stability, every)
+            await self._wait_for_next_poll(changes, stability, fetches.pause if spec.is_fetched else refresh)
 
     async def _wait_for_next_poll(self, changes: ChangeDetector, stability: StabilityCheck, every: float) -> None:
         """Wait for `every` seconds; less if something is awaited, or the snapshot was removed."""
@@ -155,6 +169,14 @@ class Steward:
             log.info("state_usable")
         return not self._state_fault
 
+    async def _poll_servers(self, fetches: FetchSchedule) -> None:
+        """Fetch and import if it is time to: a server's rows may have changed at any time."""
+        self._check_clock(self._deployment.snapshot_metadata())
+        login = self._deployment.import_spec.login()
+        if fetches.is_due(login):
+            failed = await self._import()
+            fetches.record(login, failed=failed is not None, login_refused=failed is not None and failed.login_refused)
+
     async def _poll_source(self, changes: ChangeDetector, stability: StabilityCheck) -> None:
         """Import if it is time to."""
         snapshot = self._deployment.snapshot_metadata()
@@ -169,7 +191,8 @@ class Steward:
             if self._last_import is not None and self._last_import.refused:
                 self._last_import = None
         elif changes.due(seen, stable=is_stable):
-            changes.finished(seen, retry=await self._import())
+            failed = await self._import()
+            changes.finished(seen, retry=failed is not None and failed.transient)
         if stability.warning and stability.warning != self._stability_warning:
             log.warning("import_waits", why=stability.warning)
         self._stability_warning = stability.warning
@@ -186,10 +209,15 @@ class Steward:
             self._context.row.status.initial_import_done = True
             self._context.wake()
 
-    async def _import(self) -> bool:
-        """Import in a child process; return whether to try the same files again at the next poll."""
+    async def _import(self) -> ImportFailed | None:
+        """Import in a child process; return why not, if it failed."""
         result = await self._run_import()
         now = time.time()
+        if isinstance(result, ImportUnchanged):
+            if self._last_import is not None and self._last_import.refused:
+                self._last_import = None
+            log.debug("unchanged")
+            return None
         if isinstance(result, ImportDone):
             report = result.report
             self._last_import = Import(
@@ -203,11 +231,11 @@ class Steward:
             )
             log.info("import", rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds)
             self._warn_of_missing_columns()
-            return False
+            return None
         if self._last_import is None or result.sentence != self._last_import.refused:  # logged once, not at every poll
             log.error("import_refused", why=result.sentence, bad=[str(row) for row in result.bad])
         self._last_import = Import(at=now, refused=result.sentence, bad=tuple(map(str, result.bad)))
-        return result.transient
+        return result
 
     async def _run_import(self) -> ImportResult:
         try:
@@ -289,7 +317,7 @@ class Steward:
             return None, 0.0
         newest.close()
         facts = newest.metadata
-        as_of = self._since.at(facts.as_of, now)
+        as_of = self._since.at(newest.as_of, now)
         data = SnapshotInfo(
             generation=newest.generation,
             rows=facts.rows,
@@ -297,7 +325,7 @@ class Steward:
             as_of=as_of,
             age_seconds=round(now - as_of, 3),
         )
-        return data, facts.as_of - now
+        return data, newest.as_of - now
 
 
 def _clock_sentence(ahead: float) -> str:

@@ -161,6 +161,8 @@ class Worker:
         after = current.generation if current is not None and current.in_place() else 0
         newer = open_newest(self._folder, self._context.deployment.import_spec.digest(), after)
         if newer is None:
+            if current is not None:
+                current.read_confirmation()
             return
         for mount in self._context.deployment.mounts:
             mount.app.use(newer)

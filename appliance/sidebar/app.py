@@ -301,7 +301,7 @@ class SidebarApp:
             outcome, html = Outcome.NO_ADDRESS, builtin.no_address(named)
         if query.stale:
             now = self._clock()
-            html += builtin.stale(self._since.at(snapshot.metadata.as_of, now), now, self._rules.zone)
+            html += builtin.stale(self._since.at(snapshot.as_of, now), now, self._rules.zone)
         identity = next(iter(query.addresses), None)
         if query.matches and records:  # what the log knows a customer by whom the subject has named: not who writes
             identity = self._main_addresses(records[:1])[0] or query.matches[0].key
@@ -320,7 +320,7 @@ class SidebarApp:
         template, zone = self._card.template, self._rules.zone
         if template is not None:
             clock = self._clock()
-            as_of = datetime.fromtimestamp(self._since.at(snapshot.metadata.as_of, clock), zone)
+            as_of = datetime.fromtimestamp(self._since.at(snapshot.as_of, clock), zone)
             now = datetime.fromtimestamp(clock, zone)
             parts = self._card.vary.parts(query.varied) if query.varied else None
             try:
@@ -352,7 +352,7 @@ class SidebarApp:
         if max_age is None or snapshot is None:
             return False
         now = self._clock()
-        return now - self._since.at(snapshot.metadata.as_of, now) > max_age
+        return now - self._since.at(snapshot.as_of, now) > max_age
 
     def _hash(self, identity: str) -> str:
         hasher = self._hasher.copy()

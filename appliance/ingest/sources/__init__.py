@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from appliance.ingest.sources import csv_file, sqlite_file
+from appliance.ingest.sources import csv_file, postgres, sqlite_file
 from appliance.ingest.sources.base import Source, SourceKind, SourceSettingError
 
 KINDS: Final[tuple[SourceKind, ...]] = (
     csv_file.KIND,
     sqlite_file.KIND,
+    postgres.KIND,
 )
 
 

@@ -10,9 +10,7 @@ they are called often, also by a process that must not block.
 
 An `OpenSource` exists only in the process that imports. It may take long, use memory, fail, or be killed.
 
-A remote source (a database server) is fetched first: a child process copies all tables of one server, in one
-transaction, into files in the state folder. The import then reads those files as local sources (`dataclasses.replace`
-on the spec), and their fingerprints tell whether anything has changed.
+A source of another machine, such as a table of a database, is fetched into a file first: remote.py.
 """
 
 from __future__ import annotations
@@ -41,10 +39,11 @@ class SourceError(SidebardError):
     It never holds a cell's value: it ends in logs.
     """
 
-    def __init__(self, sentence: str, *, transient: bool = False) -> None:
-        """`transient` says that the same source may be good the next time."""
+    def __init__(self, sentence: str, *, transient: bool = False, login_refused: bool = False) -> None:
+        """`transient`: the same source may be good the next time. `login_refused`: with another password."""
         super().__init__(sentence)
         self.transient = transient
+        self.login_refused = login_refused
 
 
 class SourceSettingError(SidebardError):
@@ -136,6 +135,14 @@ class Source(abc.ABC):
     def is_streamed(self) -> bool:
         """Whether its first rows can be read without the rest, as a dry run of a large source does."""
         return True
+
+    @property
+    def is_of_now(self) -> bool:
+        """Whether its rows are those of right now even if they are the same as before, as only a server can say.
+
+        A file that is the same as before may never be written again.
+        """
+        return False
 
     def __str__(self) -> str:
         return self.describe()

@@ -79,9 +79,13 @@ class TextFormat:
 class OpenCsv(OpenSource):
     """One open CSV file."""
 
-    def __init__(self, file: Path, wanted: Wanted, text: TextFormat) -> None:
-        """Open `file` and read its header, which must have the `wanted` columns. Raises SourceError."""
+    def __init__(self, file: Path, wanted: Wanted, text: TextFormat, name: str = "") -> None:
+        """Open `file` and read its header, which must have the `wanted` columns. Raises SourceError.
+
+        `name` is how messages call it, by default by its path.
+        """
         self._file = file
+        self._name = name or str(file)
         self._format = text
         self._binary = open_regular(file)
         try:
@@ -115,7 +119,7 @@ class OpenCsv(OpenSource):
     def _read_header_here(self, wanted: Wanted) -> tuple[Columns, str]:
         """Read the header where the config says that it is. Raises SourceError."""
         marked = self._start()
-        where = f"{self._file}:{self._skipped + 1}"
+        where = f"{self._name}:{self._skipped + 1}"
         first_line = self._text.readline(MAX_CELL)
         if not first_line.strip():
             raise SourceError(f"{where}: {self._lack(first_line)}")
@@ -219,7 +223,7 @@ class OpenCsv(OpenSource):
             if "\0" in "".join(lines):
                 number += next(index for index, line in enumerate(lines) if "\0" in line)
                 raise SourceError(
-                    f"{self._file}:{number}: there is a NUL byte: the file is damaged or not text; export it again"
+                    f"{self._name}:{number}: there is a NUL byte: the file is damaged or not text; export it again"
                 )
             number += len(lines)
             if not lines[-1].strip(_DOS_END):
@@ -241,14 +245,14 @@ class OpenCsv(OpenSource):
                 )
                 line, rows = self._csv.line_num, list(islice(reader, BATCH))
             if not self._ended:
-                self._meet_unterminated(f"{self._file}:{self._skipped + line}", last)
+                self._meet_unterminated(f"{self._name}:{self._skipped + line}", last)
         except csv.Error as error:
-            raise SourceError(f"{self._file}:{self._line_of_fault()}: {_sentence(error)}") from None
+            raise SourceError(f"{self._name}:{self._line_of_fault()}: {_sentence(error)}") from None
         except UnicodeError:
             raise self._not_text() from None
         except OSError as error:
             raise SourceError(
-                f"{self._file} cannot be read to its end: {error.strerror}; check the disk", transient=True
+                f"{self._name} cannot be read to its end: {error.strerror}; check the disk", transient=True
             ) from None
 
     def _meet_unterminated(self, where: str, row: list[str]) -> None:
@@ -265,7 +269,7 @@ class OpenCsv(OpenSource):
         end = os.pread(descriptor, 4, max(0, os.fstat(descriptor).st_size - 4)).replace(b"\0", b"")  # also of UTF-16
         end = end.rstrip(_DOS_END.encode())
         if self._format.last_line is LastLine.REFUSE and not end.endswith((b"\n", b"\r")):
-            raise SourceError(unterminated(str(self._file)))
+            raise SourceError(unterminated(self._name))
 
     def _line_of(self, rows: list[list[str]], before: int, index: int) -> int:
         """Return the first line of a row in a batch that comes behind `before` lines: cells may hold line ends."""
@@ -287,24 +291,24 @@ class OpenCsv(OpenSource):
         head = self._binary.read(HEAD)
         kind, encoding = kind_of(head), unmarked_utf_16(head)
         if kind is not None:
-            return SourceError(f"{self._file}: this is {kind.name}; {kind.todo}")
+            return SourceError(f"{self._name}: this is {kind.name}; {kind.todo}")
         if encoding is not None and encoding != codecs.lookup(self._encoding).name:
             return SourceError(
-                f"{self._file}: this is UTF-16 without a byte order mark; export the file as UTF-8, or name its"
+                f"{self._name}: this is UTF-16 without a byte order mark; export the file as UTF-8, or name its"
                 f' encoding, as in customers.encoding = "{encoding}"'
             )
         return fault
 
     def _not_text(self) -> SourceError:
         """Say on which line the bytes stop being text, by looking at them again."""
-        where, line = f"{self._file}", b""
+        where, line = f"{self._name}", b""
         if "16" not in self._encoding and "32" not in self._encoding:
             self._binary.seek(0)
             for number, line in enumerate(self._binary, 1):
                 try:
                     line.decode(self._encoding)
                 except UnicodeError:
-                    where = f"{self._file}:{number}"
+                    where = f"{self._name}:{number}"
                     break
         name = self._encoding.removesuffix("-sig").upper()
         if self._marked:

@@ -1,0 +1,167 @@
+"""A PostgreSQL of the tests' own, with its own folder, port and socket, SCRAM, and TLS by an authority of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from appliance.ingest.sources.database import Server, parse_server
+from appliance.ingest.sources.postgres import DEFAULT_PORT
+from tests.daemon import until
+
+OWNER = "postgres"  # initdb refuses to run as root
+PASSWORD = "p@ss'word\\"
+CONFIG = """
+listen_addresses = '127.0.0.1, 127.0.0.2'
+port = {port}
+unix_socket_directories = '{folder}'
+fsync = off
+ssl = on
+ssl_cert_file = '{folder}/server.pem'
+ssl_key_file = '{folder}/server.key'
+shared_buffers = 16MB
+autovacuum = off
+"""
+PROGRAMS = "/usr/lib/postgresql"
+
+
+def program(name: str) -> str:
+    """Return the newest that is installed."""
+    found = sorted(Path(PROGRAMS).glob(f"*/bin/{name}"), key=lambda path: float(path.parts[4]))
+    assert found, f"no {PROGRAMS}/*/bin/{name}; apt-get install postgresql"
+    return str(found[-1])
+
+
+@dataclass(frozen=True)
+class Postgres:
+    folder: Path
+    port: int
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.pem"
+
+    def server(self, user: str = "reader", database: str = "shop", **changes: object) -> Server:
+        given = {"tls": "", "ca": None, "timeout": 20.0, "encoding": "", "password": lambda: PASSWORD, **changes}
+        address = given.pop("address", f"postgresql://{user}@127.0.0.1:{self.port}/{database}")
+        return parse_server(address, default_port=DEFAULT_PORT, **given)  # type: ignore[arg-type]
+
+    def sql(self, statements: str, database: str = "shop") -> str:
+        """Run as the superuser; return what psql prints, without headers."""
+        command = [
+            "psql",
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            str(self.folder),
+            "-p",
+            f"{self.port}",
+        ]
+        ran = subprocess.run(
+            [*command, "-U", "postgres", database],
+            input=statements,
+            env={**os.environ, "PGPASSWORD": PASSWORD},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.strip()
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Run one, with an empty database `shop` and a role `reader`."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    owner = OWNER if os.geteuid() == 0 else None
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            running = Postgres(folder, free.getsockname()[1])
+        authority = trustme.CA()
+        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        authority.cert_pem.write_to_path(running.ca)
+        (folder / "password").write_text(PASSWORD)
+        certificate.private_key_pem.write_to_path(folder / "server.key")
+        certificate.cert_chain_pems[0].write_to_path(folder / "server.pem")
+        (folder / "server.key").chmod(0o600)
+        if owner:
+            for path in (folder, *folder.iterdir()):
+                shutil.chown(path, owner)
+        folder.chmod(0o755)
+        data = folder / "data"
+        _run(owner, "initdb", "-D", data, "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={folder}/password", "-N",
+             "-E", "UTF8", "--locale=C")  # fmt: skip
+        (data / "postgresql.auto.conf").write_text(CONFIG.format(port=running.port, folder=folder))
+        _run(owner, "pg_ctl", "-D", data, "-l", folder / "log", "-w", "start")
+        try:
+            running.sql("CREATE DATABASE shop", "postgres")
+            password = PASSWORD.replace("'", "''")
+            running.sql(f"SET standard_conforming_strings = on; CREATE ROLE reader LOGIN PASSWORD '{password}'")
+            yield running
+        finally:
+            _run(owner, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+POOLER = """
+[databases]
+* = host=127.0.0.1 port={server}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = 1
+logfile = {folder}/pgbouncer.log
+"""
+
+
+@contextmanager
+def pgbouncer(behind: Postgres) -> Iterator[int]:
+    """Run a PgBouncer in transaction mode, with one connection to the server; return its port."""
+    found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert found, "no pgbouncer; apt-get install pgbouncer"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config, users = behind.folder / "pgbouncer.ini", behind.folder / "users"
+    config.write_text(POOLER.format(server=behind.port, port=port, folder=behind.folder))
+    users.write_text(f'"reader" "{PASSWORD}"')
+    owner = OWNER if os.geteuid() == 0 else None
+    process = subprocess.Popen([found, "-q", str(config)], user=owner, cwd="/", stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: _listens(port), "PgBouncer")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def _run(owner: str | None, name: str, *arguments: object) -> None:
+    subprocess.run(
+        [program(name), *map(str, arguments)], user=owner, cwd="/", check=True, stdout=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "LANG": "C"},
+    )  # fmt: skip

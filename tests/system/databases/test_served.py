@@ -1,0 +1,143 @@
+"""The service and its commands, with customers in a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import ROOT, Daemon, until
+from tests.system.databases.postgres_server import PASSWORD, Postgres
+
+pytestmark = pytest.mark.system
+TABLES = """DROP TABLE IF EXISTS customers, orders;
+CREATE TABLE customers (id int PRIMARY KEY, email text NOT NULL, name text);
+CREATE TABLE orders (customer int, total numeric);
+INSERT INTO customers VALUES (1, 'ann@example.com', 'Ann Lee');
+INSERT INTO orders VALUES (1, 30), (1, 9.50);
+GRANT SELECT ON customers, orders TO reader;"""
+
+
+class Shop(Daemon):
+    """The service, with customers and orders in a database."""
+
+    database: Postgres
+
+    def write_config(self, **parts: object) -> None:
+        address = f"postgresql://reader@127.0.0.1:{self.database.port}/shop"
+        keys = f"""password = "file:password"
+tls = "verify"
+ca = "{self.database.ca}"
+query = '''
+SELECT id, email, name
+FROM customers ORDER BY id -- all of them
+'''
+"""
+        orders = f'[related.orders]\nsource = "{address}"\nkey = "customer"\non = "id"\norder_by = "-total"\n'
+        super().write_config(customer_keys=keys, more=orders)
+        self.config.write_text(self.config.read_text().replace('"customers.csv"', f'"{address}"'))
+        password = self.config.parent / "password"
+        password.write_text(f"{PASSWORD}\n")
+        password.chmod(0o600)
+
+
+@pytest.fixture
+def database(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgres]:
+    server.sql(TABLES)
+    monkeypatch.setattr(Shop, "database", server, raising=False)
+    yield server
+    assert connections(server) == 0
+
+
+def connections(server: Postgres) -> int:
+    return int(server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sidebard'"))
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "appliance", *command, "--config", str(folder / "sidebard.toml")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        check=False,
+    )
+
+
+def test_served_and_a_changed_row_is_seen(database: Postgres, tmp_path: Path) -> None:
+    with Shop(tmp_path, customers=False) as daemon:
+        daemon.wait_for("serving")
+        card = daemon.ask()
+        assert "Ann Lee" in card
+        assert "9.50" in card
+        database.sql("INSERT INTO customers VALUES (2, 'zoe@example.com', 'Zoe')")
+        until(lambda: "Zoe" in daemon.ask("zoe@example.com"), "the new customer")
+        assert daemon.stop() == 0
+    assert [*(tmp_path / "state").rglob("*.tmp")] == []
+
+
+def test_unchanged_rows_are_not_imported_again_and_stay_new(database: Postgres, tmp_path: Path) -> None:
+    with Shop(tmp_path, customers=False) as daemon:
+        daemon.wait_for("serving")
+        began = daemon.healthy()["data"]
+        until(lambda: daemon.healthy()["data"]["as_of"] > began["as_of"] + 1, "a fetch of the same rows")
+        assert daemon.healthy()["data"]["generation"] == began["generation"] == 1
+        daemon.stop()
+    assert [line["event"] for line in daemon.lines].count("import") == 1
+
+
+def test_a_refused_login_is_tried_once_until_the_password_changes(database: Postgres, tmp_path: Path) -> None:
+    with Shop(tmp_path, customers=False) as daemon:
+        daemon.wait_for("serving")
+        (tmp_path / "password").write_text("wrong")
+        why = daemon.wait_for("import_refused")["why"]
+        assert "the server refuses this user (28P01); correct customers.password" in why
+        assert "Ann Lee" in daemon.ask()
+        assert why in json.dumps(daemon.health())
+        log = (database.folder / "log").read_text().count("password authentication failed")
+        database.sql("UPDATE customers SET name = 'Ann Moe'")
+        (tmp_path / "other").write_text(PASSWORD)
+        (tmp_path / "other").rename(tmp_path / "password")
+        until(lambda: "Ann Moe" in daemon.ask(), "the changed name")
+        assert (database.folder / "log").read_text().count("password authentication failed") == log
+        daemon.stop()
+
+
+def test_the_last_snapshot_serves_while_the_server_refuses(database: Postgres, tmp_path: Path) -> None:
+    with Shop(tmp_path, customers=False) as daemon:
+        daemon.wait_for("serving")
+        database.sql("REVOKE CONNECT ON DATABASE shop FROM PUBLIC")
+        try:
+            why = daemon.wait_for("import_refused")["why"]
+            assert "this user may not read that (permission denied for database" in why
+            assert "Ann Lee" in daemon.ask()
+        finally:
+            database.sql("GRANT CONNECT ON DATABASE shop TO PUBLIC")
+        database.sql("UPDATE customers SET name = 'Ann Moe'")
+        until(lambda: "Ann Moe" in daemon.ask(), "the changed name")
+        assert '"refused": ""' in json.dumps(daemon.healthy())
+        daemon.stop()
+
+
+def test_imported_and_checked(database: Postgres, tmp_path: Path) -> None:
+    with Shop(tmp_path, customers=False) as daemon:
+        daemon.wait_for("serving")
+        daemon.stop()
+    shown = run(tmp_path, "import", "--json")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    report = json.loads(shown.stdout)
+    assert (report["rows"], report["related"]) == (1, {"orders": 2})
+    checked = run(tmp_path, "check", "--json")
+    assert checked.stderr == ""
+    found = {each["name"]: json.dumps(each["findings"]) for each in json.loads(checked.stdout)["checks"]}
+    address = f"postgresql://reader@127.0.0.1:{database.port}/shop"
+    assert f"{address} (customers): 1 customer, 1 with an address" in found["customers"]
+    database.sql("DROP TABLE orders")
+    shown = run(tmp_path, "import")
+    said = f'{address} (related.orders): there is no such table (relation "orders" does not exist'
+    assert shown.returncode == 1
+    assert said in shown.stderr
