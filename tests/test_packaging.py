@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.schema import load
+from appliance.config.loader import load
 from tests.daemon import ROOT
 from tests.package.base import NoMachine, archive, remove
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.bootstrap.sources import check_sources
-from appliance.config import schema
+from appliance.config import loader
 from appliance.config.reader import Reader
 from appliance.config.schema import Settings
 from appliance.config.values import shown
@@ -15,13 +15,13 @@ from appliance.sidebar.protocols import PAGES, PROTOCOLS
 
 
 def load(file: Path, environ: Mapping[str, str]) -> Settings:
-    """Read a config file, as `schema.load` does. Raises ConfigError."""
-    return schema.load(file, environ, CHECKS)
+    """Read a config file, as `loader.load` does. Raises ConfigError."""
+    return loader.load(file, environ, CHECKS)
 
 
 def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path) -> Settings:
-    """Return the settings that flags say, as `schema.from_flags` does. Raises ConfigError."""
-    return schema.from_flags(customers, secret_file, environ, cwd, CHECKS)
+    """Return the settings that flags say, as `loader.from_flags` does. Raises ConfigError."""
+    return loader.from_flags(customers, secret_file, environ, cwd, CHECKS)
 
 
 def check_protocols(settings: Settings, reader: Reader) -> None:
@@ -46,4 +46,4 @@ def _one_of(choices: Iterable[str]) -> tuple[str, str]:
     return "is not one of the choices", f"write one of {words}" if words else "remove it, for this protocol has none"
 
 
-CHECKS: Final[tuple[schema.Check, ...]] = (check_protocols, check_sources)
+CHECKS: Final[tuple[loader.Check, ...]] = (check_protocols, check_sources)

@@ -44,7 +44,7 @@ def _read_password(source: SecretSource) -> str:
 
 
 def check_sources(settings: Settings, reader: Reader) -> None:
-    """Note what is wrong with the sources, at their lines of the config: a check for `schema.load`."""
+    """Note what is wrong with the sources, at their lines of the config: a check for `loader.load`."""
     sections: list[tuple[KeyPath, Customers | Related]] = [(("customers",), settings.customers)]
     sections += [(("related", related.name), related) for related in settings.related]
     for path, section in sections:

@@ -15,8 +15,9 @@ import click
 from appliance.checks.context import CheckContext
 from appliance.checks.registry import log_findings
 from appliance.cli import common, counted
+from appliance.config.loader import with_overrides
 from appliance.config.reader import ConfigError
-from appliance.config.schema import Settings, with_overrides
+from appliance.config.schema import Settings
 from appliance.errors import INTERNAL_ERROR, SidebardError
 from appliance.observe import hooks, logs
 from appliance.observe.writer import Writer

@@ -14,7 +14,8 @@ from appliance.bootstrap.wiring import make_page, make_protocol
 from appliance.cli import common
 from appliance.cli.curl import reach
 from appliance.config.files import read_page_secrets, read_secrets
-from appliance.config.schema import App, Settings, from_flags
+from appliance.config.loader import from_flags
+from appliance.config.schema import App, Settings
 from appliance.errors import FAILURE
 from appliance.sidebar.protocols.base import Message
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.config.lines import KeyPath
+from appliance.config.loader import read_text
 from appliance.config.reader import ConfigError, Fault, dotted, locate
-from appliance.config.schema import App, read_text
+from appliance.config.schema import App
 from appliance.config.secret_source import SecretSource
 from appliance.config.values import InvalidValueError
 

@@ -235,7 +235,7 @@ def parse_state(value: object) -> Path:
 
 
 def parse_source(value: object) -> SourceLocation:
-    """Parse the path of a file, or an address. Which kinds there are is for `check` of `schema.load` to know."""
+    """Parse the path of a file, or an address. Which kinds there are is for `check` of `loader.load` to know."""
     return SourceLocation(str(value), parse_path(value))
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from appliance.bootstrap.wiring import card_of, import_spec_of
-from appliance.config.schema import load
+from appliance.config.loader import load
 from appliance.outcomes import Outcome
 from appliance.sidebar.protocols.base import Message
 from tests.cards.html5 import seen

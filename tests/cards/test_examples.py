@@ -12,7 +12,7 @@ import pytest
 from appliance.bootstrap.column_faults import column_faults
 from appliance.bootstrap.wiring import card_of, import_spec_of
 from appliance.cards.template_check import faults_of
-from appliance.config.schema import load
+from appliance.config.loader import load
 from appliance.outcomes import Outcome
 from appliance.sidebar.protocols.base import Message
 from tests.cards.html5 import seen

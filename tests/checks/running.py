@@ -8,7 +8,8 @@ from pathlib import Path
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Result
 from appliance.checks.registry import all_checks, run_checks
-from appliance.config.schema import Settings, load
+from appliance.config.loader import load
+from appliance.config.schema import Settings
 from tests.factory import SECRET, write_csv
 
 

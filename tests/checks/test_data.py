@@ -11,7 +11,7 @@ import pytest
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.checks.registry import all_checks, run_checks
-from appliance.config.schema import load
+from appliance.config.loader import load
 from appliance.ingest import dry_run
 from tests.checks.running import context, only, run_check, settings, told
 from tests.factory import CUSTOMERS, write_csv

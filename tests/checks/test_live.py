@@ -24,7 +24,8 @@ from appliance.checks.finding import Status
 from appliance.checks.http_probe import target_of
 from appliance.checks.live import check_live
 from appliance.cli.common import trust
-from appliance.config.schema import Settings, load
+from appliance.config.loader import load
+from appliance.config.schema import Settings
 from appliance.customers.snapshot import Snapshot, file_of
 from appliance.edge.refusals import Refusal
 from appliance.outcomes import Reply

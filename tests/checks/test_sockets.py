@@ -12,7 +12,7 @@ from appliance.checks import sockets
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
 from appliance.config.endpoint import Endpoint
-from appliance.config.schema import load
+from appliance.config.loader import load
 from tests.checks.running import context, only, run_check, told
 from tests.daemon import Daemon
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import files, reader, schema
+from appliance.config import files, loader, reader
 from tests.config.loading import ENVIRON, MINIMAL, load
 
 
@@ -48,6 +48,6 @@ def test_useless_secret_file(content: bytes | None, tmp_path: Path) -> None:
 
 
 def test_useless_secret_file_of_a_flag(tmp_path: Path) -> None:
-    app = schema.from_flags(Path("c.csv"), Path("s"), ENVIRON, tmp_path).apps[0]
+    app = loader.from_flags(Path("c.csv"), Path("s"), ENVIRON, tmp_path).apps[0]
     with pytest.raises(reader.ConfigError, match=r"^--secret-file: file:s cannot be read"):
         files.read_secrets(app, {})

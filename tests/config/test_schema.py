@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.bootstrap.settings import CHECKS
-from appliance.config import endpoint, reader
-from appliance.config import schema as config
+from appliance.config import endpoint, loader, reader
+from appliance.config.schema import Settings
 from appliance.config.secret_source import SecretSource
 from tests.config.loading import ENVIRON, MINIMAL, SHIPPED, faults, load
 
@@ -127,7 +127,7 @@ def test_byte_order_mark(tmp_path: Path) -> None:
 )
 def test_unreadable(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(reader.ConfigError, match=why) as caught:
-        config.load(tmp_path / name, ENVIRON)
+        loader.load(tmp_path / name, ENVIRON)
     assert len(caught.value.faults) == 1
 
 
@@ -148,7 +148,7 @@ def test_deep_dotted_key(tmp_path: Path) -> None:
 
 
 def test_from_flags(tmp_path: Path) -> None:
-    settings = config.from_flags(Path("c.csv"), Path("/s"), ENVIRON, tmp_path)
+    settings = loader.from_flags(Path("c.csv"), Path("/s"), ENVIRON, tmp_path)
     assert settings.file is None
     assert settings.customers.source.path == tmp_path / "c.csv"
     assert settings.customers.addresses == ("email",)
@@ -157,22 +157,22 @@ def test_from_flags(tmp_path: Path) -> None:
 
 def test_from_flags_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(reader.ConfigError, match=r"^--customers: has none of the endings"):
-        config.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path, CHECKS)
+        loader.from_flags(Path("c.xlsx"), Path("s"), ENVIRON, tmp_path, CHECKS)
 
 
 def test_overrides(tmp_path: Path) -> None:
     settings = load(tmp_path)
-    assert config.with_overrides(settings, None, None) == settings
-    changed = config.with_overrides(settings, ["127.0.0.1:8443"], 2)
+    assert loader.with_overrides(settings, None, None) == settings
+    changed = loader.with_overrides(settings, ["127.0.0.1:8443"], 2)
     assert (changed.server.listen, changed.server.workers) == ((endpoint.Endpoint("127.0.0.1", 8443),), 2)
 
 
 def test_overrides_are_checked(tmp_path: Path) -> None:
     settings = load(tmp_path, '[server]\nlisten = ["127.0.0.1:80"]\n[tls]\nenabled = false\n' + MINIMAL)
     with pytest.raises(reader.ConfigError, match=r"^--listen\[0\]: must be an IP address.*\n--workers: must be"):
-        config.with_overrides(settings, ["nonsense"], -1)
+        loader.with_overrides(settings, ["nonsense"], -1)
     with pytest.raises(reader.ConfigError, match=r"^--listen: must be a loopback address or Unix socket, because"):
-        config.with_overrides(settings, ["0.0.0.0:80"], None)
+        loader.with_overrides(settings, ["0.0.0.0:80"], None)
 
 
 # The shipped file
@@ -199,7 +199,7 @@ def test_shipped_file_holds_every_key_at_its_default(tmp_path: Path) -> None:
     assert all((settings.related, settings.tls.more, settings.apps[0].subject))
     tree = tomllib.loads(text)
     examples = {line.split(" = ")[0].strip() for line in text.splitlines() if "# e.g." in line}
-    for path, rule in walk(config.Settings):
+    for path, rule in walk(Settings):
         has = at(tree, path)
         assert has == rule.default or path[-1] in examples, path
         assert (rule.default is reader.REQUIRED) <= (path[-1] in examples), path
@@ -218,7 +218,7 @@ def test_frozen(tmp_path: Path) -> None:
 
 # Anything at all
 
-KEYS = st.sampled_from([path for path, _ in walk(config.Settings)])
+KEYS = st.sampled_from([path for path, _ in walk(Settings)])
 VALUES = st.one_of(
     st.text(max_size=20).map(lambda text: '"' + "".join(f"\\U{ord(c):08x}" for c in text) + '"'),
     st.integers(-(2**70), 2**70).map(str),
@@ -232,7 +232,7 @@ def test_any_text_gives_settings_or_faults(tmp_path_factory: pytest.TempPathFact
     file = tmp_path_factory.getbasetemp() / "any.toml"
     file.write_bytes(text.encode("utf-8", "replace"))
     with contextlib.suppress(reader.ConfigError):
-        assert isinstance(config.load(file, ENVIRON), config.Settings)
+        assert isinstance(loader.load(file, ENVIRON), Settings)
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
@@ -243,5 +243,5 @@ def test_a_literal_secret_is_never_shown(tmp_path_factory: pytest.TempPathFactor
         file = tmp_path_factory.getbasetemp() / "secret.toml"
         file.write_text(MINIMAL.replace('["file:secret"]', written))
         with pytest.raises(reader.ConfigError) as caught:
-            config.load(file, ENVIRON)
+            loader.load(file, ENVIRON)
         assert "s3cr3t" not in repr(caught.value.faults)

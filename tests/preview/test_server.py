@@ -11,7 +11,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.testing import AsyncHTTPTestCase, gen_test
 
-from appliance.config.schema import load
+from appliance.config.loader import load
 from appliance.preview import server
 from appliance.preview.server import EventBroker, make_application
 from appliance.preview.session import Session

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.config.schema import load
+from appliance.config.loader import load
 from appliance.outcomes import Outcome
 from appliance.preview.examples import DataState
 from appliance.preview.session import Session

@@ -11,7 +11,8 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from appliance.bootstrap import certificates
-from appliance.config.schema import Settings, from_flags
+from appliance.config.loader import from_flags
+from appliance.config.schema import Settings
 from appliance.errors import StartError
 from tests.conftest import Logged
 from tests.factory import write_csv

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.bootstrap.column_faults import column_faults
 from appliance.bootstrap.wiring import import_spec_of
-from appliance.config.schema import load
+from appliance.config.loader import load
 from appliance.customers.snapshot_store import newest
 from tests.daemon import Daemon
 from tests.factory import run_import, write_csv

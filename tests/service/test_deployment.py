@@ -13,7 +13,8 @@ import pytest
 from appliance.bootstrap import certificates
 from appliance.bootstrap.deployment import Deployment, make_deployment, with_new_certificate
 from appliance.config.endpoint import Endpoint
-from appliance.config.schema import Settings, from_flags
+from appliance.config.loader import from_flags
+from appliance.config.schema import Settings
 from appliance.errors import StartError
 from tests.conftest import Logged
 from tests.factory import run_import, write_csv

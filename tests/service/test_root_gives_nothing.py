@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from appliance.checks.context import CheckContext
-from appliance.config.schema import load
+from appliance.config.loader import load
 from appliance.system import privileges
 from tests.checks.running import only, run_check, write_home
 from tests.daemon import ROOT, Daemon, children

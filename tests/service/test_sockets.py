@@ -14,7 +14,8 @@ import pytest
 
 from appliance.bootstrap.sockets import Sockets, bind_hint, format_address, is_local, open_sockets
 from appliance.config.endpoint import Endpoint
-from appliance.config.schema import Settings, from_flags
+from appliance.config.loader import from_flags
+from appliance.config.schema import Settings
 from appliance.errors import StartError
 from tests.conftest import Logged
 from tests.daemon import free_port

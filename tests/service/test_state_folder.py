@@ -17,7 +17,8 @@ import pytest
 from appliance.bootstrap.state_folder import prepare_state, state_fault
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Status
-from appliance.config.schema import Settings, from_flags
+from appliance.config.loader import from_flags
+from appliance.config.schema import Settings
 from appliance.errors import StartError
 from tests.checks.running import only, run_check
 from tests.conftest import Logged
