@@ -38,7 +38,17 @@ class Kind(enum.StrEnum):
     DELETE = "delete"
 
 
-class Change(msgspec.Struct, frozen=True, gc=False):
+class Source(enum.StrEnum):
+    """Who has said something of an id."""
+
+    WEBHOOK = "webhook"
+    MESSAGE = "message"
+    API = "api"
+    FILL = "fill"
+    OPERATOR = "operator"
+
+
+class Change(msgspec.Struct, frozen=True, gc=False, tag=True):
     """One thing that was said about an id. `as_of` is of when, in seconds since 1970."""
 
     customer: int
@@ -46,6 +56,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     addresses: tuple[str, ...]
     """In normal form."""
     as_of: float
+    source: Source = Source.WEBHOOK
 
 
 class Known(msgspec.Struct, frozen=True, gc=False, array_like=True):

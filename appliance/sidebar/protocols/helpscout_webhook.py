@@ -88,7 +88,7 @@ def change_of(event: str, body: bytes, received: float) -> Change | None:
         except _FAULTS:
             raise InquiryError from None
     if event in ("customer.created", "customer.updated"):
-        return _of_customer(message, received)
+        return read_customer(message, received)
     if event == "customer.deleted" and not {"_embedded", "primaryCustomer"} & message.keys():
         customer = _id(message)
         return Change(customer, Kind.DELETE, (), received) if customer is not None else None
@@ -97,7 +97,8 @@ def change_of(event: str, body: bytes, received: float) -> Change | None:
     return None
 
 
-def _of_customer(message: Mapping[str, Any], received: float) -> Change | None:
+def read_customer(message: Mapping[str, Any], received: float) -> Change | None:
+    """Return what Help Scout's JSON of a customer says of the addresses; None: nothing."""
     emails = _object(message.get("_embedded")).get("emails")
     customer = _id(message)
     if customer is None or not isinstance(emails, list):
