@@ -65,9 +65,16 @@ class ApiProcess:
 
     async def exchange(self, request: Request) -> Response:
         """Return the response, whatever its status. Raises UnreachableError."""
+        is_kept = self._streams is not None
         try:
             async with asyncio.timeout(self._deadline):
-                result = await self._ask(request)
+                try:
+                    result = await self._ask(request)
+                except (OSError, EOFError):
+                    if not is_kept:
+                        raise
+                    self.close()  # it was killed; a request may be sent twice, for it changes nothing
+                    result = await self._ask(request)
         except TimeoutError:
             self.close()
             raise UnreachableError(f"no answer within {self._deadline:.0f} seconds") from None

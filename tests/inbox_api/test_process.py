@@ -141,16 +141,27 @@ def test_one_that_never_answers_is_given_up(tmp_path: Path) -> None:
         asyncio.run(work())
 
 
-def test_it_is_killed_and_the_next_request_starts_another(server: Server) -> None:
+def test_it_is_killed_and_another_is_started(server: Server) -> None:
     async def work() -> None:
         with closing(ApiProcess(server.origin)) as api:
             await exchanged(api, ASKED)
             first = api.pid
             os.kill(first, signal.SIGKILL)
-            failed, good = await exchanged(api, ASKED, ASKED)
-            assert failed == "the process that asks has ended"
+            [good] = await exchanged(api, ASKED)
             assert isinstance(good, Response)
             assert api.pid != first
+            assert not alive(first)
+
+    asyncio.run(work())
+
+
+def test_one_that_dies_of_a_request_is_not_started_for_ever(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "serve", lambda end, connection: os.kill(os.getpid(), signal.SIGKILL))
+
+    async def work() -> None:
+        with closing(ApiProcess(server.origin)) as api:
+            assert await exchanged(api, ASKED) == ["the process that asks has ended"]
+            assert api.pid == 0
 
     asyncio.run(work())
 
