@@ -212,7 +212,8 @@ def _live(profile: LoadProfile) -> Iterator[Callable[[TimelinePoint, Timeline], 
         def show(point: TimelinePoint, timeline: Timeline) -> None:
             counts = timeline.counts
             now = (
-                f"{point.at:.0f} of {profile.duration:g} s  {point.answers / profile.step:,.0f}/s  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
+                f"{point.at:.0f} of {profile.duration:g} s  {point.answers / profile.step:,.0f}/s"
+                f"  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
                 f"  wrong {sum(wrong.count for wrong in counts.wrong.values()):,}"
                 f"  failed {sum(counts.failures.values()):,}"
             )
