@@ -6,6 +6,7 @@ to MAX_RESPONSE bytes.
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  # for names of hosts; imported late, it could be gone with an unpacked executable
 import http.client
 import ssl
 from collections.abc import Mapping
