@@ -83,9 +83,12 @@ class Connection:
         except UnreachableError:
             self.close()
             raise
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise UnreachableError(explain(error).what) from None
+            raise UnreachableError(explain(error).what.partition(", so Help Scout")[0]) from None
+        except ValueError:  # its text may hold the token
+            self.close()
+            raise UnreachableError("the request cannot be written") from None
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

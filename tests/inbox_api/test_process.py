@@ -110,6 +110,22 @@ def test_whom_it_does_not_speak_to(server: Server, change: object, why: str) -> 
     assert server.api.requests == []
 
 
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (Request("GET", "/v2", {"Authorization": "Bearer hunter2\r\nX: y"}), "the request cannot be written"),
+        (Request("GET", "/v2", {"Authorization": "Bearer hunter2 \u2603"}), "the request cannot be written"),
+        (Request("GET", "/v2 hunter2\n", {}), "HTTP"),
+    ],
+    ids=["line end", "no latin-1", "a path"],
+)
+def test_what_cannot_be_sent_is_not_shown(request_: Request, why: str, server: Server) -> None:
+    with closing(Connection(server.origin)) as connection, pytest.raises(UnreachableError, match=why) as caught:
+        connection.exchange(request_)
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(request_)
+
+
 def test_a_response_without_end(server: Server) -> None:
     server.api.scripted.append(Response(200, {}, b"x" * (MAX_RESPONSE + 1)))
     server.api.scripted.append(Response(200, {}, b"x" * MAX_RESPONSE))
