@@ -77,6 +77,22 @@ class HelpScoutPage(QuerySigned):
         }
         return urlencode(everything).encode()
 
+    def query_like(self, inquiry: Inquiry, customer: int | None) -> bytes:
+        """Return the same parameters, as far as they are known."""
+        number = dict(zip(self._varied, inquiry.varied, strict=False)).get("ticket.number", "")
+        of_customer = {
+            "conversation-id": inquiry.conversation,
+            "conversation-number": number if _ID.fullmatch(number) else None,
+            "customer-id": customer,
+        }
+        is_ours = not self._inboxes or inquiry.mailbox in self._inboxes
+        everything = {
+            **(of_customer if customer is not None else {}),
+            "mailbox-id": inquiry.mailbox if is_ours else min(self._inboxes),
+            "user-id": inquiry.agent,
+        }
+        return urlencode({name: value for name, value in everything.items() if value is not None}).encode()
+
 
 def _id(signed: Mapping[str, str], name: str, pattern: re.Pattern[str] = _ID) -> int | None:
     """Return an id; Help Scout's are numbers, and any other text could be somebody's name."""

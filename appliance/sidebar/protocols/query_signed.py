@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from appliance.outcomes import Advice, Outcome, Reply, refusal
+from appliance.sidebar.inquiry import Inquiry
 from appliance.sidebar.protocols.base import (
     Conversation,
     Diagnosis,
@@ -115,6 +117,13 @@ class QuerySigned(HelpDesk):
         parameters = parse_query(body.decode("utf-8"))
         signed = {name: value for name, value in parameters.items() if name not in self._own and name != PARAMETER}
         return self._secrets[secret].sign(php_json(signed).encode("ascii")).decode("ascii")
+
+    @abc.abstractmethod
+    def query_like(self, inquiry: Inquiry, customer: int | None) -> bytes:
+        """Return the query, without its signature, of a visit that asks the same as an inquiry of another protocol.
+
+        `customer` is the id that stands for the inquiry's addresses; None: there is no customer yet.
+        """
 
     def request(self, conversation: Conversation, shape: int = 0) -> SampleRequest:
         """Return a visit about a conversation."""
