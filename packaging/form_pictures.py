@@ -50,7 +50,7 @@ FORMS: Final = {
     ),
 }
 
-_WIDTH, _ROW, _TOP = 560, 44, 56
+_WIDTH, _ROW, _TOP = 600, 44, 56
 _STYLE: Final = (
     ".g{fill:#fff;stroke:#c8d3de}.b{fill:#f6f8fa;stroke:#dfe6eb}.t{fill:#1d2b36;font-weight:600}.l{fill:#556575}"
     ".v{fill:#253642;font-family:ui-monospace,Menlo,Consolas,monospace}text{font:13px system-ui,sans-serif}"
