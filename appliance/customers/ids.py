@@ -16,7 +16,7 @@ A mark keeps a late delivery from bringing back what was deleted. When it has ex
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -65,6 +65,13 @@ class Known(msgspec.Struct, frozen=True, gc=False, array_like=True):
     addresses: tuple[str, ...] | None
     """In normal form; empty: it has none; None: it was deleted."""
     as_of: float
+
+
+class Ids(Protocol):
+    """Knows ids: the map on the disk, or what stands in for it."""
+
+    def find(self, customer: int) -> Known | None:
+        """Return what is held of an id; None: nothing."""
 
 
 class Result(enum.StrEnum):

@@ -21,8 +21,8 @@ from appliance.cards.vary import Vary
 from appliance.config.schema import Display
 from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
-from appliance.customers.id_map import IdMap, IdMapError
-from appliance.customers.ids import Change, Kind, Source, normal_forms, says_more
+from appliance.customers.id_map import IdMapError
+from appliance.customers.ids import Change, Ids, Kind, Source, normal_forms, says_more
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotError
@@ -99,7 +99,7 @@ class SidebarApp:
         rules: Rules | None = None,
         card: Card | None = None,
         names_addresses: bool = False,
-        ids: IdMap | None = None,
+        ids: Ids | None = None,
     ) -> None:
         """The first of `protocols` is the one that `protocol` of the `[[app]]` names.
 
