@@ -30,6 +30,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from appliance.bootstrap.column_faults import column_faults
+from appliance.bootstrap.sources import refresh_of
 from appliance.bootstrap.state_folder import ids_folder, prepare_state, snapshot_folder, state_fault
 from appliance.customers.since import Since
 from appliance.customers.snapshot import SnapshotMetadata
@@ -129,7 +130,7 @@ class Steward:
         spec = self._deployment.import_spec
         changes = ChangeDetector(snapshot.fingerprint if snapshot else "")
         stability = StabilityCheck(spec, WriteMonitor(spec.files), time.monotonic, time.time)
-        refresh = self._deployment.settings.customers.refresh
+        refresh = refresh_of(self._deployment.settings, spec)
         fetches = FetchSchedule(refresh, random.random)
         if snapshot is not None:
             self._warn_of_missing_columns()

@@ -54,6 +54,12 @@ class Server:
     encoding: str = ""
     """What text is in, where the server does not know; "" where it does."""
 
+    changed: str = ""
+    """A statement whose rows differ whenever those of any table do; "" without one."""
+
+    section: str = field(default="customers", compare=False)
+    """The table of the config that says how to reach it, for messages."""
+
     def __str__(self) -> str:
         """The address, as in the config: with the user, without a password."""
         user, database = quote(self.user), quote(self.database)
@@ -78,9 +84,9 @@ class Server:
         try:
             context = ssl.create_default_context(cafile=self.ca)
         except ssl.SSLError:
-            raise SourceError(f"{self.ca} holds no certificates; name a PEM file in customers.ca") from None
+            raise SourceError(f"{self.ca} holds no certificates; name a PEM file in {self.section}.ca") from None
         except OSError as error:
-            raise SourceError(f"{self.ca} cannot be read: {error.strerror}; correct customers.ca") from None
+            raise SourceError(f"{self.ca} cannot be read: {error.strerror}; correct {self.section}.ca") from None
         if self.tls == "encrypt":
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -89,7 +95,7 @@ class Server:
 
 def parse_server(
     address: str, *, default_port: int, tls: str, ca: Path | None, timeout: float, encoding: str,
-    password: Callable[[], str] | None,
+    password: Callable[[], str] | None, changed: str = "", section: str = "customers",
 ) -> Server:  # fmt: skip
     """Return the server that an address names. Raises SourceSettingError, which never holds a password."""
     form = f'write "{address.partition(":")[0]}://USER@HOST/DATABASE"'
@@ -117,8 +123,17 @@ def parse_server(
     return Server(
         scheme=parts.scheme, host=host, port=port or default_port, user=user, database=database,
         tls="off" if host.startswith("/") else tls or ("off" if is_near else "verify"),
-        ca=ca, timeout=timeout, encoding=encoding, password=password,
+        ca=ca, timeout=timeout, encoding=encoding, password=password, changed=_statement(changed), section=section,
     )  # fmt: skip
+
+
+def _statement(text: str) -> str:
+    """Return one statement, without semicolons at its end; "" if it is empty.
+
+    It ends with a line end: behind a comment at its end, what follows would be part of the comment.
+    """
+    statement = text.strip().rstrip(";").strip()
+    return f"{statement}\n" if statement else ""
 
 
 def _socket(host: str, folder: str, port: int | None) -> tuple[str, int | None]:
@@ -139,16 +154,13 @@ class Query:
 
     @classmethod
     def parse(cls, section: str, query: str, table: str, quote_name: Callable[[str], str]) -> Query:
-        """Return the query that a section has, or all of its `table`. Raises SourceSettingError.
-
-        The statement ends with a line end: behind a comment at its end, what follows would be part of the comment.
-        """
-        statement = query.strip().rstrip(";").strip()
+        """Return the query that a section has, or all of its `table`. Raises SourceSettingError."""
+        statement = _statement(query)
         if not statement and not table:
             raise SourceSettingError("query", "is missing", 'write query = "SELECT ..." or table = "..."')
         if not statement:
-            statement = f"SELECT * FROM {'.'.join(map(quote_name, table.split('.')))}"
-        return cls(section, statement + "\n")
+            statement = f"SELECT * FROM {'.'.join(map(quote_name, table.split('.')))}\n"
+        return cls(section, statement)
 
 
 Driver = Callable[[Server, Sequence[Query], Sequence[Path]], tuple[Fetched, ...]]
@@ -222,8 +234,9 @@ class Fault:
         """Return it as a sentence. `detail` is what the server says, where that cannot hold a value of a row."""
         where = f"{server} ({query.section})" if query is not None else str(server)
         said = f" ({detail})" if detail else ""
+        todo = self.todo.replace("customers.", f"{server.section}.")
         return SourceError(
-            f"{where}: {self.why}{said}; {self.todo}", transient=self.transient, login_refused=self.login_refused
+            f"{where}: {self.why}{said}; {todo}", transient=self.transient, login_refused=self.login_refused
         )
 
 

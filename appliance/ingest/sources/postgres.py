@@ -103,14 +103,15 @@ _SAYS_NO_VALUE: Final = ("42", "25", "0A")
 
 def parse(
     address: str, section: str, *, query: str, table: str, encoding: str, tls: str, ca: Path | None, timeout: float,
-    password: Callable[[], str] | None,
+    password: Callable[[], str] | None, changed: str,
 ) -> DatabaseTable:  # fmt: skip
     """Return the table that a section of the config describes. Raises SourceSettingError."""
     if encoding and codecs.lookup(encoding).name == "utf-8":
         encoding = ""
     server = parse_server(
-        address, default_port=DEFAULT_PORT, tls=tls, ca=ca, timeout=timeout, encoding=encoding, password=password
-    )
+        address, default_port=DEFAULT_PORT, tls=tls, ca=ca, timeout=timeout, encoding=encoding, password=password,
+        changed=changed, section=section,
+    )  # fmt: skip
     return DatabaseTable(server, Query.parse(section, query, table, quote_name), fetch)
 
 
@@ -240,6 +241,6 @@ KIND: Final = SourceKind(
     title="PostgreSQL",
     parse=parse,
     schemes=("postgresql", "postgres"),
-    keys=("query", "table", "password", "tls", "ca", "timeout", "encoding"),
+    keys=("query", "table", "password", "tls", "ca", "timeout", "changed", "encoding"),
     about="a table, view or query of a PostgreSQL database",
 )

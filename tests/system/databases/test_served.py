@@ -37,7 +37,7 @@ SELECT id, email, name
 FROM customers ORDER BY id -- all of them
 '''
 """
-        orders = f'[related.orders]\nsource = "{address}"\nkey = "customer"\non = "id"\norder_by = "-total"\n'
+        orders = '[related.orders]\nkey = "customer"\non = "id"\norder_by = "-total"\n'
         super().write_config(customer_keys=keys, more=orders)
         self.config.write_text(self.config.read_text().replace('"customers.csv"', f'"{address}"'))
         password = self.config.parent / "password"
