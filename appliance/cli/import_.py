@@ -48,6 +48,8 @@ def command(config: Path | None, as_json: bool) -> None:
         sys.exit(FAILURE)
     if as_json:
         numbers = {name: value for name, value in msgspec.structs.asdict(report).items() if value is not None}
+        if (fetch := numbers.pop("fetch", None)) is not None:
+            numbers["fetch_seconds"] = fetch.seconds
         _print_json({**numbers, "rows_per_second": report.rows_per_second})
     else:
         _print(spec, report)
@@ -94,6 +96,7 @@ def _print(spec: ImportSpec, report: Report) -> None:
     lines = [
         f"{spec.source}: {counted(report.rows, 'customer')} with {counted(report.addresses, 'address', 'addresses')}"
         f" in {report.seconds:.1f} s, {report.rows_per_second:,} rows/s",
+        *([f"fetched before, in {report.fetch.seconds:.1f} s"] if report.fetch is not None else []),
         *(f"{name}: {counted(rows, 'row')}" for name, rows in report.related.items()),
         f"without an address: {report.without_address:,}",
         f"addresses of more than one customer: {report.shared_addresses:,}",

@@ -4,6 +4,7 @@ A process of its own, because a driver may start threads, and the import forks; 
 client; and because a killed process has closed its connection, so that the server gives up the query.
 
     fetched       the import reads the files
+    unchanged     as its server says: there are no files
     refused       SourceError with the server's reason
     killed        by its deadline, or by a limit: SourceError
                   with the import: nothing is left but *.tmp files, which the next import removes
@@ -15,9 +16,11 @@ import os
 import resource
 import select
 import signal
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 import msgspec
@@ -51,26 +54,56 @@ class _Broken(msgspec.Struct, frozen=True, tag=True):
 _DECODER: Final = msgspec.msgpack.Decoder(_Done | _Refused | _Broken)
 
 
-def fetch(spec: ImportSpec, folder: Path) -> ImportSpec:
-    """Return `spec` with fetched files in `folder` in place of its remote sources.
+_PROGRESS: Final = 0.5
+"""Seconds between two looks at how much was fetched."""
 
-    Raises SourceError, and OSError of the folder. The calling process must have no other threads. The caller removes
-    the files: they are called *.tmp.
+Known = Mapping[str, Fetched]
+"""What was fetched of each source the last time, by its name."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """What a fetch found: the spec with files in place of remote sources, and what was fetched of each."""
+
+    spec: ImportSpec
+    tables: dict[str, Fetched]
+    is_whole: bool
+    """Whether all files are there; otherwise some server said that nothing has changed."""
+
+
+def fetch(
+    spec: ImportSpec,
+    folder: Path,
+    known: Known = MappingProxyType({}),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Fetch:
+    """Fetch the remote sources of `spec` into `folder`, but not those that have not changed since they were `known`.
+
+    `progress` is called from time to time with the number of bytes. Raises SourceError, and OSError of the folder. The
+    calling process must have no other threads. The caller removes the files: they are called *.tmp.
     """
     groups: dict[Hashable, dict[RemoteSource, Path]] = {}
     for number, source in enumerate(spec.sources):
         if isinstance(source, RemoteSource):
             groups.setdefault(source.group, {}).setdefault(source, folder / f"fetched-{number}.tmp")
-    found: dict[Source, Source] = {}
+    found: dict[Source, FetchedTable] = {}
     for group in groups.values():
-        results = _in_child(tuple(group), tuple(group.values()), folder)
+        before = [known[source.describe()] for source in group if source.describe() in known]
+        results = _in_child(group, before if len(before) == len(group) else [], folder, progress)
         for (source, file), fetched in zip(group.items(), results, strict=True):
             found[source] = FetchedTable(source, file, fetched)
     related = tuple(replace(each, source=found.get(each.source, each.source)) for each in spec.related)
-    return replace(spec, source=found.get(spec.source, spec.source), related=related)
+    return Fetch(
+        replace(spec, source=found.get(spec.source, spec.source), related=related),
+        {table.describe(): table.fetched for table in found.values()},
+        all(table.file.exists() for table in found.values()),
+    )
 
 
-def _in_child(group: Sequence[RemoteSource], files: Sequence[Path], folder: Path) -> tuple[Fetched, ...]:
+def _in_child(
+    group: Mapping[RemoteSource, Path], known: Sequence[Fetched], folder: Path, progress: Callable[[int], None]
+) -> tuple[Fetched, ...]:
+    first, files = next(iter(group)), tuple(group.values())
     parent = os.getpid()
     read_end, write_end = os.pipe()
     try:
@@ -81,17 +114,20 @@ def _in_child(group: Sequence[RemoteSource], files: Sequence[Path], folder: Path
         raise SourceError(fork_failure(error), transient=True) from None
     if child == 0:
         os.close(read_end)
-        _run(lambda: group[0].fetch(group, files), folder, write_end, parent)
+        _run(lambda: first.fetch(tuple(group), files, known), folder, write_end, parent)
     os.close(write_end)
-    answer, is_late = b"", False
+    answer, is_late, deadline = b"", False, time.monotonic() + first.timeout
     try:
         with os.fdopen(read_end, "rb") as pipe:
-            is_late = not select.select([pipe], [], [], group[0].timeout)[0]
+            while not select.select([pipe], [], [], max(0.0, min(_PROGRESS, deadline - time.monotonic())))[0]:
+                progress(sum(file.stat().st_size for file in files if file.exists()))
+                if is_late := time.monotonic() >= deadline:
+                    break
             answer = b"" if is_late else pipe.read()
     finally:
         os.kill(child, signal.SIGKILL)  # it has exited, unless it is late or the import is interrupted
         _, status = os.waitpid(child, 0)
-    return _result(answer, status, is_late=is_late, source=group[0])
+    return _result(answer, status, is_late=is_late, source=first)
 
 
 def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) -> tuple[Fetched, ...]:

@@ -41,7 +41,7 @@ class _Collector(Collector):
             ("steward_restarts", "Stewards started to replace one that died.", supervisor.steward_restarts),
         ):
             yield CounterMetricFamily(f"sidebard_{name}", words, value=value)
-        data, last = health.data, health.last_import
+        data, last, fetch = health.data, health.last_import, health.fetch
         for name, words, number in (
             ("connections", "Connections open now.", totals.open),
             ("workers_ready", "Workers that are ready.", totals.ready),
@@ -66,6 +66,8 @@ class _Collector(Collector):
             ("data_rows", "Customers in the newest snapshot.", data.rows if data else None),
             ("ids_known", "Customers' ids of which addresses are known.", health.ids.known if health.ids else None),
             ("data_generation", "Number of the newest snapshot.", data.generation if data else None),
+            ("import_seconds", "Seconds of the last import, without a fetch.", last.seconds if last else None),
+            ("fetch_seconds", "Seconds of the last fetch from a server that worked.", fetch.seconds if fetch else None),
         ):
             if number is not None:
                 yield GaugeMetricFamily(f"sidebard_{name}", words, value=number)

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+import msgspec
+
 from appliance.ingest.sources.base import SourceError, SourceSettingError
 from appliance.ingest.sources.remote import Fetched, RemoteSource
 
@@ -151,6 +153,8 @@ class Query:
 
     section: str
     statement: str
+    stop_at: str = ""
+    """If the rows have this SHA-256, the queries behind it are not run."""
 
     @classmethod
     def parse(cls, section: str, query: str, table: str, quote_name: Callable[[str], str]) -> Query:
@@ -164,7 +168,8 @@ class Query:
 
 
 Driver = Callable[[Server, Sequence[Query], Sequence[Path]], tuple[Fetched, ...]]
-"""Writes what each query returns into its file, all of one moment. Raises SourceError, and OSError of the files."""
+"""Writes what each query returns into its file, all of one moment; ends behind a query whose rows are those of its
+`stop_at`. Raises SourceError, and OSError of the files."""
 
 
 @dataclass(frozen=True)
@@ -215,10 +220,21 @@ class DatabaseTable(RemoteSource):
         """What text is in."""
         return self.server.encoding
 
-    def fetch(self, group: Sequence[RemoteSource], files: Sequence[Path]) -> tuple[Fetched, ...]:
+    def fetch(
+        self, group: Sequence[RemoteSource], files: Sequence[Path], known: Sequence[Fetched] = ()
+    ) -> tuple[Fetched, ...]:
         """Fetch the tables of one server. Raises SourceError, and OSError of the files."""
         queries = [table.query for table in group if isinstance(table, DatabaseTable)]
-        return self.driver(self.server, queries, files)
+        if not self.server.changed:
+            return self.driver(self.server, queries, files)
+        # It is the first query of the transaction: data that changes behind it is not fetched either.
+        marks = {each.mark for each in known}
+        changed = Query(f"{self.server.section}.changed", self.server.changed, marks.pop() if len(marks) == 1 else "")
+        file = files[0].with_name(f"changed-{files[0].name}")
+        mark, *fetched = self.driver(self.server, [changed, *queries], [file, *files])
+        if not fetched:
+            return tuple(known)
+        return tuple(msgspec.structs.replace(each, mark=mark.sha256) for each in fetched)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,8 @@ async def _fetch(server: Server, queries: Sequence[Query], files: Sequence[Path]
             for query, file in zip(queries, files, strict=True):
                 running = query
                 fetched.append(await _copy(connection, query, file))
+                if fetched[-1].sha256 == query.stop_at:
+                    break
             await connection.execute("COMMIT")
             return tuple(fetched)
     except asyncpg.PostgresError as error:

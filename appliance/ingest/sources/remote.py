@@ -29,6 +29,8 @@ class Fetched(msgspec.Struct, frozen=True):
     rows: int
     size: int
     sha256: str
+    mark: str = ""
+    """Stands for the data of its server at that moment, if the server can say so without all of its rows."""
 
 
 class RemoteSource(Source):
@@ -50,9 +52,13 @@ class RemoteSource(Source):
         """Seconds after which a fetch of its group, with connecting, is ended from outside."""
 
     @abc.abstractmethod
-    def fetch(self, group: Sequence[RemoteSource], files: Sequence[Path]) -> tuple[Fetched, ...]:
+    def fetch(
+        self, group: Sequence[RemoteSource], files: Sequence[Path], known: Sequence[Fetched] = ()
+    ) -> tuple[Fetched, ...]:
         """Write the rows of each source of the group into its file. Raises SourceError, and OSError of the files.
 
+        `known` is what was fetched the last time, with marks. If the server says that nothing has changed since, it is
+        returned, and no file is written.
         It is called in a process of its own, which may be killed at any time.
         """
 

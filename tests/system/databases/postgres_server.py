@@ -41,6 +41,36 @@ def program(name: str) -> str:
     return str(found[-1])
 
 
+class Session:
+    """A psql that stays open, for transactions that do."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._psql = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PGPASSWORD": PASSWORD},
+        )
+
+    def run(self, statements: str) -> None:
+        """Run statements, and wait for their end."""
+        assert self._psql.stdin is not None
+        assert self._psql.stdout is not None
+        self._psql.stdin.write(f"{statements};\n\\echo done\n")
+        self._psql.stdin.flush()
+        while self._psql.stdout.readline() != "done\n":
+            assert self._psql.poll() is None
+
+    def close(self) -> None:
+        """End it, with what it has not committed."""
+        assert self._psql.stdin is not None
+        assert self._psql.stdout is not None
+        self._psql.stdin.close()
+        self._psql.wait()
+        self._psql.stdout.close()
+
+
 @dataclass(frozen=True)
 class Postgres:
     folder: Path
@@ -54,6 +84,24 @@ class Postgres:
         given = {"tls": "", "ca": None, "timeout": 20.0, "encoding": "", "password": lambda: PASSWORD, **changes}
         address = given.pop("address", f"postgresql://{user}@127.0.0.1:{self.port}/{database}")
         return parse_server(address, default_port=DEFAULT_PORT, **given)  # type: ignore[arg-type]
+
+    def psql(self) -> Session:
+        """Return a session of the superuser that stays open."""
+        command = [
+            "psql",
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-h",
+            str(self.folder),
+            "-p",
+            f"{self.port}",
+            "-U",
+            "postgres",
+            "shop",
+        ]
+        return Session(command)
 
     def sql(self, statements: str, database: str = "shop") -> str:
         """Run as the superuser; return what psql prints, without headers."""
