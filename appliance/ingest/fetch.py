@@ -19,6 +19,7 @@ import signal
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NoReturn
@@ -26,7 +27,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from appliance.ingest.sources.base import Source, SourceError
-from appliance.ingest.sources.remote import Fetched, FetchedTable, RemoteSource
+from appliance.ingest.sources.remote import Fetched, FetchedTable, Remark, RemoteSource
 from appliance.ingest.spec import ImportSpec
 from appliance.system.fork import die_with_parent, fork_failure
 
@@ -36,6 +37,7 @@ _SHARE_OF_DISK: Final = 3
 
 class _Done(msgspec.Struct, frozen=True, tag=True):
     fetched: tuple[Fetched, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 class _Refused(msgspec.Struct, frozen=True, tag=True):
@@ -82,27 +84,69 @@ def fetch(
     `progress` is called from time to time with the number of bytes. Raises SourceError, and OSError of the folder. The
     calling process must have no other threads. The caller removes the files: they are called *.tmp.
     """
-    groups: dict[Hashable, dict[RemoteSource, Path]] = {}
-    for number, source in enumerate(spec.sources):
-        if isinstance(source, RemoteSource):
-            groups.setdefault(source.group, {}).setdefault(source, folder / f"fetched-{number}.tmp")
     found: dict[Source, FetchedTable] = {}
-    for group in groups.values():
+    for group in _groups(spec, folder):
         before = [known[source.describe()] for source in group if source.describe() in known]
-        results = _in_child(group, before if len(before) == len(group) else [], folder, progress)
-        for (source, file), fetched in zip(group.items(), results, strict=True):
-            found[source] = FetchedTable(source, file, fetched)
-    related = tuple(replace(each, source=found.get(each.source, each.source)) for each in spec.related)
+        body = partial(_fetch_group, group, before if len(before) == len(group) else [])
+        done = _in_child(group, body, folder, progress)
+        found |= _tables(group, done.fetched)
     return Fetch(
-        replace(spec, source=found.get(spec.source, spec.source), related=related),
+        _replaced(spec, found),
         {table.describe(): table.fetched for table in found.values()},
         all(table.file.exists() for table in found.values()),
     )
 
 
+def inspect(spec: ImportSpec, folder: Path, rows: int) -> tuple[ImportSpec | None, tuple[Remark, ...]]:
+    """Return what was seen of the servers, and `spec` with the first `rows` rows of each remote source in `folder`.
+
+    It is None if a remark is of a fault. Otherwise as `fetch`.
+    """
+    found: dict[Source, FetchedTable] = {}
+    remarks: list[Remark] = []
+    for group in _groups(spec, folder):
+        done = _in_child(group, partial(_inspect_group, group, rows), folder)
+        remarks += done.remarks
+        found |= _tables(group, done.fetched) if done.fetched else {}
+    is_good = all(remark.level != "fault" for remark in remarks)
+    return _replaced(spec, found) if is_good else None, tuple(remarks)
+
+
+def _fetch_group(group: Mapping[RemoteSource, Path], known: Sequence[Fetched]) -> _Done:
+    return _Done(next(iter(group)).fetch(tuple(group), tuple(group.values()), known))
+
+
+def _inspect_group(group: Mapping[RemoteSource, Path], rows: int) -> _Done:
+    found = next(iter(group)).inspect(tuple(group), tuple(group.values()), rows)
+    return _Done(found.fetched, found.remarks)
+
+
+def _groups(spec: ImportSpec, folder: Path) -> list[dict[RemoteSource, Path]]:
+    """Return the sources of each server, with their files."""
+    groups: dict[Hashable, dict[RemoteSource, Path]] = {}
+    for number, source in enumerate(spec.sources):
+        if isinstance(source, RemoteSource):
+            groups.setdefault(source.group, {}).setdefault(source, folder / f"fetched-{number}.tmp")
+    return [*groups.values()]
+
+
+def _tables(group: Mapping[RemoteSource, Path], fetched: Sequence[Fetched]) -> dict[Source, FetchedTable]:
+    return {
+        source: FetchedTable(source, file, each) for (source, file), each in zip(group.items(), fetched, strict=True)
+    }
+
+
+def _replaced(spec: ImportSpec, found: Mapping[Source, FetchedTable]) -> ImportSpec:
+    related = tuple(replace(each, source=found.get(each.source, each.source)) for each in spec.related)
+    return replace(spec, source=found.get(spec.source, spec.source), related=related)
+
+
 def _in_child(
-    group: Mapping[RemoteSource, Path], known: Sequence[Fetched], folder: Path, progress: Callable[[int], None]
-) -> tuple[Fetched, ...]:
+    group: Mapping[RemoteSource, Path],
+    body: Callable[[], _Done],
+    folder: Path,
+    progress: Callable[[int], None] = lambda _: None,
+) -> _Done:
     first, files = next(iter(group)), tuple(group.values())
     parent = os.getpid()
     read_end, write_end = os.pipe()
@@ -114,7 +158,7 @@ def _in_child(
         raise SourceError(fork_failure(error), transient=True) from None
     if child == 0:
         os.close(read_end)
-        _run(lambda: first.fetch(tuple(group), files, known), folder, write_end, parent)
+        _run(body, folder, write_end, parent)
     os.close(write_end)
     answer, is_late, deadline = b"", False, time.monotonic() + first.timeout
     try:
@@ -130,8 +174,8 @@ def _in_child(
     return _result(answer, status, is_late=is_late, source=first)
 
 
-def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) -> tuple[Fetched, ...]:
-    """Return what the child has fetched. Raises SourceError or OSError, as it did."""
+def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) -> _Done:
+    """Return what the child has found. Raises SourceError or OSError, as it did."""
     if is_late:
         raise SourceError(f"{source}: there was no end in {source.timeout:g} s; check the network", transient=True)
     try:
@@ -144,10 +188,10 @@ def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) 
         raise SourceError(result.sentence, transient=result.transient, login_refused=result.login_refused)
     if isinstance(result, _Broken):
         raise OSError(result.code, result.text)
-    return result.fetched
+    return result
 
 
-def _run(body: Callable[[], tuple[Fetched, ...]], folder: Path, write_end: int, parent: int) -> NoReturn:
+def _run(body: Callable[[], _Done], folder: Path, write_end: int, parent: int) -> NoReturn:
     """Fetch, write the result to the pipe, and exit: none of the parent's code may run in this process."""
     code = 1
     try:
@@ -161,7 +205,7 @@ def _run(body: Callable[[], tuple[Fetched, ...]], folder: Path, write_end: int, 
         _limit_files(folder)
         result: _Done | _Refused | _Broken
         try:
-            result = _Done(body())
+            result = body()
         except SourceError as fault:
             result = _Refused(str(fault), fault.transient, fault.login_refused)
         except OSError as error:

@@ -16,7 +16,8 @@ import pytest
 
 from appliance.customers.record import related_of
 from appliance.ingest.sources.database import DatabaseTable, Query, Server
-from appliance.ingest.sources.postgres import fetch, quote_name
+from appliance.ingest.sources.postgres import fetch
+from appliance.ingest.sources.postgres_session import quote_name
 from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
 from tests.factory import open_snapshot, run_import
 from tests.system.databases.postgres_server import Postgres

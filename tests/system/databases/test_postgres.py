@@ -15,7 +15,8 @@ import pytest
 from appliance.customers.record import related_of
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import DatabaseTable, Query, Server
-from appliance.ingest.sources.postgres import fetch, quote_name
+from appliance.ingest.sources.postgres import fetch
+from appliance.ingest.sources.postgres_session import quote_name
 from appliance.ingest.sources.remote import Fetched
 from appliance.ingest.spec import ImportSpec, RelatedSpec
 from tests.daemon import until
