@@ -21,6 +21,7 @@ from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, ImportSpec,
 from appliance.service.import_child import limit
 
 _MANY: Final = 100_000
+_LARGE: Final = 10_000_000
 
 
 @click.command("import", short_help="Read the customers file now.")
@@ -37,8 +38,10 @@ def command(config: Path | None, as_json: bool) -> None:
         become_owner(settings.server)
         folder = snapshot_folder(settings)
         limit(spec, folder)
-        with _progress(spec) as progress:
-            report = import_customers(spec, folder, clock=time.time, timer=time.monotonic, progress=progress)
+        with _progress(spec) as (progress, fetching):
+            report = import_customers(
+                spec, folder, clock=time.time, timer=time.monotonic, progress=progress, fetching=fetching
+            )
     except ImportRefused as refused:
         if as_json:
             _print_json({"refused": str(refused), "bad": refused.bad})
@@ -56,10 +59,10 @@ def command(config: Path | None, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress(spec: ImportSpec) -> Iterator[Callable[[int, float], None]]:
-    """Show a bar on a terminal, nothing elsewhere."""
+def _progress(spec: ImportSpec) -> Iterator[tuple[Callable[[int, float], None], Callable[[int], None]]]:
+    """Show a bar on a terminal, lines elsewhere; and how much was fetched before."""
     if not sys.stderr.isatty():
-        yield _lines(spec)
+        yield _lines(spec), _fetched_lines(spec)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -72,7 +75,14 @@ def _progress(spec: ImportSpec) -> Iterator[Callable[[int, float], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task(spec.source.name, total=1.0, rows=0)
-        yield lambda rows, share: bar.update(task, completed=share, rows=rows, refresh=True)
+
+        def show_fetched(size: int) -> None:
+            bar.update(task, description=f"{spec.source.name}: {size / 1e6:,.1f} MB fetched", refresh=True)
+
+        def show(rows: int, share: float) -> None:
+            bar.update(task, description=spec.source.name, completed=share, rows=rows, refresh=True)
+
+        yield show, show_fetched
 
 
 def _lines(spec: ImportSpec) -> Callable[[int, float], None]:
@@ -84,6 +94,19 @@ def _lines(spec: ImportSpec) -> Callable[[int, float], None]:
         if rows >= _MANY and int(share * 10) > printed:
             printed = int(share * 10)
             click.echo(f"{spec.source.name}: {printed * 10}%, {rows:,} customers", err=True)
+
+    return print_progress
+
+
+def _fetched_lines(spec: ImportSpec) -> Callable[[int], None]:
+    """Return a function that prints how much was fetched, each time that it is twice as much."""
+    printed = _LARGE
+
+    def print_progress(size: int) -> None:
+        nonlocal printed
+        if size >= printed:
+            printed = 2 * size
+            click.echo(f"{spec.source.name}: {size / 1e6:,.0f} MB fetched", err=True)
 
     return print_progress
 

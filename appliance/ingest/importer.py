@@ -84,6 +84,8 @@ def import_customers(
         generation = max(snapshot.generations(folder), default=0) + 1
         try:
             remove_unfinished(folder)
+            if spec.is_fetched:
+                resources.check_room_to_fetch(folder)
             fetched = fetch(spec, folder, known if only_if_changed else {}, fetching)
             seconds = timer() - started
             running = Import(fetched.spec, folder, generation, clock, progress, last)

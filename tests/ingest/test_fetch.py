@@ -210,6 +210,17 @@ def test_a_failed_fetch_leaves_the_last_snapshot_and_no_file(
         assert error.transient is transient
 
 
+def test_nothing_is_fetched_without_room_for_twice_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported(spec_of(remote()), tmp_path)
+    disk = os.statvfs_result((4096, 4096, 10**6, 10**6, 5000, 0, 0, 0, 0, 255))
+    with (tmp_path / "00000001.db").open("r+b") as file:
+        file.truncate(10**8)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    with pytest.raises(ImportRefused, match=r"20 MiB free, and a fetch as large as the last one needs 207 MiB") as no:
+        run_import(spec_of(remote(fail=_exit)), tmp_path)
+    assert no.value.transient
+
+
 def test_a_fetch_without_end_is_killed(tmp_path: Path) -> None:
     error = refused(spec_of(remote(fail=_wait, seconds=0.2)), tmp_path)
     assert str(error) == "toy://db (customers): there was no end in 0.2 s; check the network"

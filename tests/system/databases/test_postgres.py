@@ -157,12 +157,12 @@ def test_all_queries_see_one_moment(database: Postgres, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "said", "transient"),
     [
-        ("TABLE nowhere", 'there is no such table (relation "nowhere" does not exist, at character 7 of', True),
-        ("SELECT nothing FROM customers", "there is no such column (", True),
-        ("SELECT FROM WHERE", "the query is not one statement of valid SQL (", True),
-        ("SELECT 1 AS one; DELETE FROM customers", "the query is not one statement of valid SQL (", True),
-        ("SELECT 1) TO STDOUT; DELETE FROM customers; --", "the query is not one statement of valid SQL (", True),
-        ("SELECT * FROM secrets", "this user may not read that (permission denied for table secrets); GRANT", True),
+        ("TABLE nowhere", 'there is no such table (relation "nowhere" does not exist, at character 7 of', False),
+        ("SELECT nothing FROM customers", "there is no such column (", False),
+        ("SELECT FROM WHERE", "the query is not one statement of valid SQL (", False),
+        ("SELECT 1 AS one; DELETE FROM customers", "the query is not one statement of valid SQL (", False),
+        ("SELECT 1) TO STDOUT; DELETE FROM customers; --", "the query is not one statement of valid SQL (", False),
+        ("SELECT * FROM secrets", "this user may not read that (permission denied for table secrets); GRANT", False),
         ("SELECT 1 / 0 AS one", "the query cannot compute a value of some row (22012); correct", True),
         ("SELECT 'hunter2'::text::int AS one", "the query cannot compute a value of some row (22P02); correct", True),
         ("SELECT 1", "column 1 of the query has no name; name it with AS", False),
