@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ import trustme
 
 from appliance.ingest.sources.database import Server, parse_server
 from appliance.ingest.sources.postgres import DEFAULT_PORT
-from tests.daemon import until
+from tests.daemon import alive, until
 
 OWNER = "postgres"  # initdb refuses to run as root
 PASSWORD = "p@ss'word\\"
@@ -85,6 +86,28 @@ class Postgres:
         address = given.pop("address", f"postgresql://{user}@127.0.0.1:{self.port}/{database}")
         return parse_server(address, default_port=DEFAULT_PORT, **given)  # type: ignore[arg-type]
 
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it; "immediate" is without a word to its clients."""
+        _run(_owner(), "pg_ctl", "-D", self.folder / "data", "-w", "-m", mode, "stop")
+
+    def start(self) -> None:
+        """Start it, once the processes of one that was killed have ended."""
+
+        def starts() -> bool:
+            try:
+                _run(_owner(), "pg_ctl", "-D", self.folder / "data", "-l", self.folder / "log", "-w", "start")
+            except subprocess.CalledProcessError:
+                return False
+            return True
+
+        until(starts, "PostgreSQL")
+
+    def kill(self) -> None:
+        """Kill the postmaster, whose children then end."""
+        pid = int((self.folder / "data/postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive(pid), "its end")
+
     def psql(self) -> Session:
         """Return a session of the superuser that stays open."""
         command = [
@@ -134,7 +157,7 @@ class Postgres:
 def postgres() -> Iterator[Postgres]:
     """Run one, with an empty database `shop` and a role `reader`."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    owner = OWNER if os.geteuid() == 0 else None
+    owner = _owner()
     try:
         with socket.create_server(("127.0.0.1", 0)) as free:
             running = Postgres(folder, free.getsockname()[1])
@@ -153,14 +176,14 @@ def postgres() -> Iterator[Postgres]:
         _run(owner, "initdb", "-D", data, "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={folder}/password", "-N",
              "-E", "UTF8", "--locale=C")  # fmt: skip
         (data / "postgresql.auto.conf").write_text(CONFIG.format(port=running.port, folder=folder))
-        _run(owner, "pg_ctl", "-D", data, "-l", folder / "log", "-w", "start")
+        running.start()
         try:
             running.sql("CREATE DATABASE shop", "postgres")
             password = PASSWORD.replace("'", "''")
             running.sql(f"SET standard_conforming_strings = on; CREATE ROLE reader LOGIN PASSWORD '{password}'")
             yield running
         finally:
-            _run(owner, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+            running.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -190,7 +213,7 @@ def pgbouncer(behind: Postgres) -> Iterator[int]:
     config, users = behind.folder / "pgbouncer.ini", behind.folder / "users"
     config.write_text(POOLER.format(server=behind.port, port=port, folder=behind.folder))
     users.write_text(f'"reader" "{PASSWORD}"')
-    owner = OWNER if os.geteuid() == 0 else None
+    owner = _owner()
     process = subprocess.Popen([found, "-q", str(config)], user=owner, cwd="/", stderr=subprocess.DEVNULL)
     try:
         until(lambda: _listens(port), "PgBouncer")
@@ -208,8 +231,13 @@ def _listens(port: int) -> bool:
     return True
 
 
+def _owner() -> str | None:
+    return OWNER if os.geteuid() == 0 else None
+
+
 def _run(owner: str | None, name: str, *arguments: object) -> None:
     subprocess.run(
         [program(name), *map(str, arguments)], user=owner, cwd="/", check=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env={"PATH": os.environ["PATH"], "LANG": "C"},
     )  # fmt: skip

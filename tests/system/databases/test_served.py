@@ -151,6 +151,39 @@ def test_a_refused_login_is_tried_once_until_the_password_changes(database: Post
         daemon.stop()
 
 
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_the_last_snapshot_serves_while_there_is_no_server(database: Postgres, tmp_path: Path, how: str) -> None:
+    with Shop(tmp_path, customers=False) as daemon:
+        daemon.wait_for("serving")
+        if how == "stopped":
+            database.stop("fast")
+        else:
+            database.kill()
+        try:
+            why = daemon.wait_for("import_refused")["why"]
+            assert f"postgresql://reader@127.0.0.1:{database.port}/shop" in why
+            assert "Ann Lee" in daemon.ask()
+            until(lambda: daemon.health()["fetch"]["error"], "the error in the health")
+            assert daemon.health()["status"] == "degraded"
+        finally:
+            database.start()
+        database.sql("UPDATE customers SET name = 'Ann Moe'")
+        until(lambda: "Ann Moe" in daemon.ask(), "the changed name")
+        assert daemon.healthy()["fetch"]["error"] == ""
+        daemon.stop()
+    assert [*(tmp_path / "state").rglob("*.tmp")] == []
+
+
+def test_a_changed_row_is_shown_soon(database: Postgres, tmp_path: Path) -> None:
+    """Within refresh and a tenth, and two seconds for fetch, import and workers."""
+    with Shop(tmp_path, customers=False) as daemon:
+        daemon.wait_for("serving")
+        for number in range(3):
+            database.sql(f"UPDATE customers SET name = 'Ann {number}.'")
+            until(lambda wanted=f"Ann {number}.": wanted in daemon.ask(), "the changed name", patience=1.1 * 0.2 + 2)
+        daemon.stop()
+
+
 def test_the_last_snapshot_serves_while_the_server_refuses(database: Postgres, tmp_path: Path) -> None:
     with Shop(tmp_path, customers=False) as daemon:
         daemon.wait_for("serving")
