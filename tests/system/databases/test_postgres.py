@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import html
 import io
+import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +23,7 @@ from appliance.ingest.sources.postgres_session import quote_name
 from appliance.ingest.sources.remote import Fetched
 from appliance.ingest.spec import ImportSpec, RelatedSpec
 from tests.daemon import until
-from tests.factory import open_snapshot, run_import
+from tests.factory import body_for, make_app, open_snapshot, run_import, signed
 from tests.system.databases.postgres_server import Postgres, pgbouncer, postgres
 
 pytestmark = pytest.mark.system
@@ -109,6 +112,34 @@ def test_value(database: Postgres, tmp_path: Path, value: str) -> None:
     expression, text = VALUES[value]
     ((header, row),) = fetched(database.server(), tmp_path, f'SELECT {expression} AS "The Value", 7 AS last')
     assert (header, row) == (["The Value", "last"], [text, "7"])
+
+
+# What the built-in card shows of them, where that is not the text itself.
+ON_THE_CARD = {
+    "null": None,
+    "empty": None,
+    "binary null": None,
+    "padded": "ab",
+    "date": "29 Feb 2024",
+    "timestamp": "1 Jan 2024",
+    "timestamp with a zone": "1 Jan 2024",
+    "citext": '<a href="mailto:Ann@Example.com">Ann@Example.com</a>',
+    "lines and quotes": "a&quot;b<br>c,d",
+}
+
+
+def test_values_on_the_card(database: Postgres, tmp_path: Path) -> None:
+    columns = ", ".join(f'{expression} AS "{name}"' for name, (expression, _) in VALUES.items())
+    statement = f"SELECT 'ann@example.com' AS email, {columns}"
+    spec = ImportSpec(source=DatabaseTable(database.server(), query(statement), fetch))
+    run_import(spec, tmp_path)
+    card = json.loads(make_app(open_snapshot(tmp_path, spec)).answer(signed(body_for("ann@example.com"))).response.body)
+    shown = dict(re.findall(r"label\">([^<]*)<span [^>]*>(.*?)</span></span></li>", card["html"]))
+    assert {name.lower(): text for name, text in shown.items() if name != "Email"} == {
+        name.lower(): text
+        for name, (_, value) in VALUES.items()
+        if (text := ON_THE_CARD.get(name, html.escape(value))) is not None
+    }
 
 
 def test_settings_of_the_role_change_nothing(database: Postgres, tmp_path: Path) -> None:
