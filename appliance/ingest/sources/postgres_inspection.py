@@ -165,6 +165,8 @@ def _of_powers(server: Server, role: Any, writes: Any, tables: Sequence[_Table])
     if writes and writes["number"]:
         more = f" and {writes['number'] - 1:,} more" if writes["number"] > 1 else ""
         found.append(f"may write {writes['first']}{more}")
+    if role and role["rolsuper"]:  # which implies the rest
+        found = [_POWERS["rolsuper"]]
     if not found:
         return
     name = "sidebard" if server.user != "sidebard" else "sidebard_reader"
