@@ -68,11 +68,8 @@ def request_of(number: int, *, known: bool = True) -> bytes:
         user={"id": "200001", "fname": "Agent", "lname": "Smith", "role": "owner", "convRedirect": 0},
         mailbox={"id": "3001", "email": "support@helpdesk.example.com"},
     )
-    return b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nX-HelpScout-Signature: %b\r\nContent-Length: %d\r\n\r\n%b" % (
-        sign(body),
-        len(body),
-        body,
-    )
+    head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nX-HelpScout-Signature: %b\r\nContent-Length: %d\r\n\r\n"
+    return head % (sign(body), len(body)) + body
 
 
 class Socket:
@@ -161,7 +158,7 @@ def instructions(folder: Path, case: str, count: int) -> int:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=list(CASES))
+    parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[])
     parser.add_argument("--folder", type=Path, help="where the customers and callgrind's files are kept")
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -173,7 +170,7 @@ def main() -> None:
         source = folder / "customers.csv"
         if not source.exists():
             run_import(import_spec(write_csv(source, rows())), folder / "state")
-        for case in given.cases:
+        for case in given.cases or CASES:
             few, many = instructions(folder, case, FEW), instructions(folder, case, MANY)
             print(f"{case:8} {(many - few) / (MANY - FEW) / 1000:6.1f} thousand a request: {CASES[case]}", flush=True)
 
