@@ -44,8 +44,10 @@ class TemplateError(SidebardError):
 
 def show(value: object) -> bytes:
     """Return a value as a card shows it: escaped, unless it is Markup."""
-    if type(value) is str:  # most are
-        return html_of(value).encode()
+    if type(value) is str:  # most are, and have nothing to escape; see html_of
+        if "&" in value or "<" in value or ">" in value or '"' in value or "'" in value:
+            return html_of(value).encode()
+        return value.encode()
     return escape(value if isinstance(value, bytes) else str(value).encode())
 
 
