@@ -26,11 +26,12 @@ import enum
 from typing import Final
 
 import httptools
-import msgspec
 
+from appliance.edge.body import Body
 from appliance.edge.connections import Route
-from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, HttpRefused, check_head, content_encoding
+from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, HttpRefused, check_head, content_encoding
 from appliance.edge.refusals import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
+from appliance.edge.requests import CONTINUE, Event, Request, SignedPost
 
 # Framing may be larger than what it frames: chunk sizes, extensions and trailers count against this.
 MAX_RAW_BODY_BYTES: Final = 4 * MAX_BODY_BYTES
@@ -53,38 +54,6 @@ class Part(enum.Enum):
 
 
 BETWEEN, HEAD, BODY, ENDED = Part  # Part.BODY takes 0.1 us with Python 3.11
-
-
-class Request(msgspec.Struct, frozen=True, gc=False):
-    """A complete request for the application. `keeps` if the connection may persist after it."""
-
-    method: bytes
-    target: bytes
-    version: str
-    fields: Fields
-    body: bytes
-    keeps: bool
-
-
-class SignedPost(msgspec.Struct, frozen=True, gc=False):
-    """A complete request for the app of `route`. `signature` is the value of its header, b"" if there are two."""
-
-    route: Route
-    body: bytes
-    signature: bytes | None
-    version: str
-    keeps: bool
-    encoding: str = ""  # its Content-Encoding
-
-
-class Continue(enum.Enum):
-    """The head is complete, and the client waits for "100 Continue" before it sends the body."""
-
-    CONTINUE = enum.auto()
-
-
-CONTINUE: Final = Continue.CONTINUE
-Event = Request | SignedPost | Refusal | Continue | None
 
 
 class _Stopped(Exception):
@@ -148,7 +117,7 @@ class RequestParser:
         self._saved: tuple[tuple[bytes, bytes], ...] = ()
         self._encoding = ""
         self._is_event = False
-        self._body: bytes | bytearray = b""
+        self._body = Body()
         self._route: Route | None = None
         self._signature: bytes | None = None
 
@@ -176,7 +145,8 @@ class RequestParser:
         """Parse nothing more. This also breaks the cycle of llhttp and its callbacks."""
         self.part = ENDED
         self._llhttp = None
-        self.kept = self._head = self._tail = self._slice = self._body = b""
+        self.kept = self._head = self._tail = self._slice = b""
+        self._body.take()
         self._fields.clear()
 
     def feed(self, data: bytes) -> Event:
@@ -213,7 +183,8 @@ class RequestParser:
         self._llhttp = httptools.HttpRequestParser(self)
         self._may_feed_whole = False
         self._event = None
-        self._body = self._target = b""
+        self._body.take()
+        self._target = b""
         self._fields.clear()
         self.part = BETWEEN
 
@@ -357,28 +328,19 @@ class RequestParser:
 
     def on_body(self, data: bytes) -> None:
         """Collect a part of the body."""
-        body = self._body
-        if not body:
-            self._body = data
-        elif isinstance(body, bytearray):
-            body += data
-        else:
-            self._body = bytearray(body) + data
-        if len(self._body) > MAX_BODY_BYTES:
+        if not self._body.add(data):
             self._stop(Refusal.BODY_TOO_LARGE)
 
     def on_message_complete(self) -> None:
         """Note that a request is complete."""
-        body = self._body
-        if type(body) is not bytes:
-            body = bytes(body)
+        body = self._body.take()
         keeps = self._llhttp.should_keep_alive()  # type: ignore[union-attr]
         route = self._route
         if route is not None:
             self._event = SignedPost(route, body, self._signature, self._version, keeps, self._encoding)
         else:
             self._event = Request(self._method, self._target, self._version, self._saved, body, keeps)
-        self._body = self._target = b""
+        self._target = b""
         self._fields.clear()
         self.part = BETWEEN
 

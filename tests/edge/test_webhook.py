@@ -10,7 +10,8 @@ import pytest
 
 from appliance.customers.ids import Change, Kind
 from appliance.edge.connections import Route
-from appliance.edge.request_parser import Request, RequestParser, SignedPost
+from appliance.edge.request_parser import RequestParser
+from appliance.edge.requests import Request, SignedPost
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE
 from appliance.sidebar.protocols.helpscout_page import HelpScoutPage
