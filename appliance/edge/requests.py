@@ -7,13 +7,17 @@ from typing import Final
 
 import msgspec
 
-from appliance.edge.connections import Route
 from appliance.edge.http_rules import Fields
 from appliance.edge.refusals import Refusal
+from appliance.edge.routes import Route
+from appliance.sidebar.protocols.signature import BodyCheck
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """A complete request for the application. `keeps` if the connection may persist after it."""
+    """A complete request for the application. `keeps` if the connection may persist after it.
+
+    `check` has hashed a webhook's body that is too large to be held; then `body` is b"".
+    """
 
     method: bytes
     target: bytes
@@ -21,6 +25,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     fields: Fields
     body: bytes
     keeps: bool
+    check: BodyCheck | None = None
 
 
 class SignedPost(msgspec.Struct, frozen=True, gc=False):

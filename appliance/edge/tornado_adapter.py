@@ -24,6 +24,7 @@ from appliance.edge.http_rules import HttpRefused, split_absolute
 from appliance.edge.refusals import Refusal
 from appliance.edge.requests import Request
 from appliance.edge.response import ResponseEncoder
+from appliance.sidebar.protocols.signature import BodyCheck
 
 
 class Context(NamedTuple):
@@ -97,6 +98,11 @@ class TornadoConnectionAdapter(HTTPConnection):
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
+
+    @property
+    def check(self) -> BodyCheck | None:
+        """What has hashed a webhook's body that is too large to be held."""
+        return self._request.check
 
     # What Tornado calls.
 
