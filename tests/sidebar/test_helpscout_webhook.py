@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.customers.ids import MAX_ADDRESSES, Change, Kind, Known, Result, apply
+from appliance.customers.ids import DAY, MAX_ADDRESSES, Change, Kind, Known, Result, apply
 from appliance.sidebar.protocols.base import InquiryError
 from appliance.sidebar.protocols.helpscout_webhook import change_of
 from appliance.sidebar.protocols.signature import Secret, Verifier
@@ -124,7 +124,7 @@ def test_a_mark_ends_and_a_later_word_is_believed() -> None:
     assert apply(gone, add, NOW + 5) == (Result.STALE, gone)
     assert apply(gone, add, NOW + 8 * 86400)[0] is Result.ADDED
     later = Change(5, Kind.REPLACE, ("a@x.example",), NOW + 1)
-    assert apply(gone, later, NOW + 5) == (Result.REPLACED, Known(("a@x.example",), NOW + 1))
+    assert apply(gone, later, NOW + 5) == (Result.REPLACED, Known(("a@x.example",), NOW + 1, int(NOW // DAY)))
 
 
 CHANGES = st.builds(
