@@ -73,10 +73,9 @@ class ReplyHandler(RequestHandler):
         self._counters = counters
         self._began = timer()
 
-    def set_default_headers(self) -> None:
-        """Do not name the software, and keep every card out of caches."""
-        self.clear_header("Server")
-        self.set_header("Cache-Control", "no-store")
+    @property
+    def _connection(self) -> TornadoConnectionAdapter:
+        return cast(TornadoConnectionAdapter, self.request.connection)
 
     def compute_etag(self) -> None:
         """Return none: a response is never to be reused."""
@@ -99,15 +98,9 @@ class ReplyHandler(RequestHandler):
 
     def send(self, reply: Reply) -> None:
         """Finish the request with this reply."""
-        response = reply.response
-        self.set_status(response.status)
-        self.set_header("Content-Type", response.content_type)
-        for name, value in response.headers:
-            self.set_header(name, value)
-        if response.closes:
-            self.set_header("Connection", "close")
+        self._connection.response = reply.response
         self._reply = reply
-        self.finish(response.body)
+        self.finish()
 
     def on_finish(self) -> None:
         """Log and count the request."""
@@ -178,7 +171,7 @@ class PageHandler(SidebarHandler):
             super().post()
             return
         message = Message(bytes(self._body), self._only_field(SIGNATURE))
-        check = cast(TornadoConnectionAdapter, self.request.connection).check
+        check = self._connection.check
         if check is not None:
             self._answer_oversized(webhook.read_oversized(check, message), check.size)
             return
@@ -203,7 +196,7 @@ class PageHandler(SidebarHandler):
         protocol = next(one for one in self._mount.app.protocols if request.method in one.methods)
         destinations = request.headers.get_list("Sec-Fetch-Dest")
         visit = Visit(
-            request.query.encode("latin-1"),
+            self._connection.query,
             request.remote_ip or "",
             ", ".join(destinations) if destinations else None,
         )
