@@ -6,7 +6,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card binary deb package reference requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card bench-page binary deb package reference requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ bench-import: $(BIN)/.installed ## compare the import with sqlite3's own; ROWS=1
 
 bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 	$(BIN)/python -m tests.bench.card
+
+bench-page: $(BIN)/.installed ## measure pages, webhooks and the map of ids; needs wrk and two cores
+	$(BIN)/python -m tests.bench.page
 
 binary: .venv-build/.installed ## build, test and hash the one executable, dist/sidebard
 	.venv-build/bin/python packaging/build.py
