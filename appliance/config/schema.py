@@ -14,6 +14,7 @@ from datetime import tzinfo
 from pathlib import Path
 
 from appliance.config import values
+from appliance.config.acme import Acme
 from appliance.config.endpoint import Endpoint, parse_endpoint, parse_local_endpoint
 from appliance.config.platform import HelpScout, Page
 from appliance.config.reader import array, optional_table, table, tables, value
@@ -199,6 +200,7 @@ class Settings:
     file: Path | None = None
     server: Server = table(Server)
     tls: Tls = table(Tls)
+    acme: Acme = table(Acme)
     customers: Customers = table(Customers)
     related: tuple[Related, ...] = tables(Related)
     cache: Cache = table(Cache)

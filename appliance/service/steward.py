@@ -27,7 +27,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from appliance.bootstrap.column_faults import column_faults
 from appliance.bootstrap.state_folder import ids_folder, prepare_state, snapshot_folder, state_fault
@@ -56,6 +56,9 @@ from appliance.service.import_child import (
 from appliance.service.stability import StabilityCheck
 from appliance.system.write_monitor import WriteMonitor
 
+if TYPE_CHECKING:
+    from appliance.service.renewals import Renewals
+
 _SHORT_POLL: Final = 1.0
 """Seconds between two polls of a source that has changed, and between two of the state folder."""
 
@@ -69,8 +72,10 @@ _ADMIN_BYTES: Final = 16 * 1024
 class Steward:
     """The steward process."""
 
-    def __init__(self, context: ChildContext, sockets: Sequence[socket.socket]) -> None:
-        """`sockets`, those of the admin pages, listen already."""
+    def __init__(
+        self, context: ChildContext, sockets: Sequence[socket.socket], http: Sequence[socket.socket] = ()
+    ) -> None:
+        """`sockets`, those of the admin pages, and `http`, those for an authority's questions, listen already."""
         self._context = context
         self._sockets = sockets
         self._deployment = context.deployment
@@ -78,6 +83,7 @@ class Steward:
         self._last_import: Import | None = None
         has_page = any(app.page is not None for app in context.deployment.settings.apps)
         self._ids = IdService(ids_folder(context.deployment.settings), time.time) if has_page else None
+        self._renewals = _make_renewals(context, http)
         self._history = history.History()
         self._since = Since()
         self._state_fault = self._stability_warning = ""
@@ -105,6 +111,8 @@ class Steward:
         working = [asyncio.create_task(self._refresh())]
         if self._ids is not None:
             working.append(asyncio.create_task(self._ids.run()))
+        if self._renewals is not None:
+            working.append(asyncio.create_task(self._renewals.run()))
         await asyncio.wait((*working, asyncio.create_task(ending.wait())), return_when=asyncio.FIRST_COMPLETED)
         for task in working:
             if task.done():
@@ -290,6 +298,8 @@ class Steward:
             totals.trail_error,
             [trouble for trouble in troubles if trouble],
             self._ids.info if self._ids is not None else None,
+            self._renewals.info(now) if self._renewals is not None else (),
+            self._renewals.warnings if self._renewals is not None else (),
         )
 
     def metrics(self) -> bytes:
@@ -326,6 +336,15 @@ class Steward:
             age_seconds=round(now - as_of, 3),
         )
         return data, newest.as_of - now
+
+
+def _make_renewals(context: ChildContext, http: Sequence[socket.socket]) -> Renewals | None:
+    """Return what keeps the certificates of [acme] fresh; None, and nothing imported, without any."""
+    if not context.deployment.settings.acme.enabled:
+        return None
+    from appliance.service.renewals import Renewals
+
+    return Renewals(context, http)
 
 
 def _clock_sentence(ahead: float) -> str:
