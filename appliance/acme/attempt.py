@@ -99,7 +99,11 @@ class Attempt:
         """Look at a name, and do what is to be done. Raises OSError: nothing is asked without a usable state."""
         self._storage.prepare(name)
         with self._storage.locked() as is_locked:
-            return self._look(name) if is_locked else Outcome()
+            try:
+                return self._look(name) if is_locked else Outcome()
+            finally:
+                if self._client is not None:
+                    self._client.close()
 
     def _look(self, name: str) -> Outcome:
         now = self._clock()
@@ -194,7 +198,7 @@ class Attempt:
 
     def _obtain(self, name: str, before: State, state: State, directory: str) -> tuple[Obtained, State]:
         """Order, and return also the state that is on the disk then. Raises AcmeError and OSError."""
-        client = self._client = self._registered(directory)
+        client = self._registered(directory)
         counted = state
 
         def count() -> None:
@@ -251,7 +255,7 @@ class Attempt:
             self._storage.write_account(account)
         else:
             key = self._key(account.key.encode(), "the key in account.json")
-        client = Client(directory, self._trust(), key, self._clock)
+        client = self._client = Client(directory, self._trust(), key, self._clock)
         client.kid = account.kid
         if not client.kid:
             self._register(client)
@@ -302,8 +306,6 @@ class Attempt:
         is_new_problem: bool = False,
     ) -> Outcome:
         offset = self._client.clock_offset if self._client is not None else None
-        if self._client is not None:
-            self._client.close()
         return Outcome(
             renewed=renewed,
             is_first=is_first,

@@ -35,12 +35,15 @@ class ChallengeContexts:
     def __init__(self, folder: Path, is_running: Callable[[], bool]) -> None:
         """`folder` is that of the challenges; `is_running` says whether there may be any."""
         self._folder = folder
-        self.is_running: Final = is_running
+        self._is_running = is_running
 
-    def find(self, name: str) -> ssl.SSLContext | None:
+    @property
+    def running(self) -> bool:
+        """Whether there may be any."""
+        return self._is_running()
+
+    def context(self, name: str) -> ssl.SSLContext | None:
         """Return the context to show for this name; None if no challenge of it is running."""
-        if not self.is_running():
-            return None
         file = self._folder / file_for(name)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,8 +1,8 @@
 """Keeps the certificates of [acme] fresh: the steward's part.
 
 At the start, and whenever it is time by what is written down, a child process looks at a name (acme_child.py). While it
-does, a flag in the shared memory tells the workers that there may be challenges. The new certificate is used because its
-file has changed: the supervisor notices that, as with any other.
+does, a flag in the shared memory tells the workers that there may be challenges. The new certificate is used because
+its file has changed: the supervisor notices that, as with any other.
 
 A child that could not write, or was killed, is followed by the next after ten minutes: what is written down would start
 it again at once.
