@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -83,7 +84,7 @@ def test_pace_of_attempts() -> None:
         tried = [now - START for now in Year(90 * DAY, seed, is_up=lambda _now: False).run(30).tried]
         assert sum(now <= HOUR for now in tried) == 4
         assert len([now for now in tried if now <= DAY]) <= 9
-        pauses = [after - before for before, after in zip(tried[8:], tried[9:], strict=False)]
+        pauses = [after - before for before, after in itertools.pairwise(tried[8:])]
         assert all(10.7 * HOUR < pause < 13.3 * HOUR for pause in pauses)
         assert len({round(pause) for pause in pauses}) > 10
 
