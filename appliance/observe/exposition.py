@@ -29,6 +29,11 @@ class _Collector(Collector):
         for name, words, value in (
             ("connections_opened", "Connections accepted.", totals.opened),
             ("handshake_failures", "TLS handshakes that failed.", totals.handshakes_failed),
+            (
+                "proxy_headers_refused",
+                "Connections from a balancer closed for their PROXY header.",
+                totals.headers_refused,
+            ),
             ("connections_rejected", "Connections closed as soon as they were accepted.", totals.rejected),
             (
                 "connections_dropped",
