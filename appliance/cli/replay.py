@@ -16,6 +16,7 @@ import msgspec
 
 from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import common
+from appliance.cli.progress import progress_bar
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.errors import FAILURE
 from appliance.http_client import Url, UrlError, parse_url
@@ -206,21 +207,17 @@ def _live(profile: LoadProfile) -> Iterator[Callable[[TimelinePoint, Timeline], 
     if not sys.stderr.isatty():
         yield lambda point, timeline: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.completed:.0f} of {task.total:g} s"), BarColumn(), TextColumn("{task.fields[now]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("", total=profile.duration, now="")
+    with progress_bar("replay") as bar:
 
         def show(point: TimelinePoint, timeline: Timeline) -> None:
             counts = timeline.counts
             now = (
-                f"{point.answers / profile.step:,.0f}/s  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
+                f"{point.at:.0f} of {profile.duration:g} s  {point.answers / profile.step:,.0f}/s"
+                f"  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
                 f"  wrong {sum(wrong.count for wrong in counts.wrong.values()):,}"
                 f"  failed {sum(counts.failures.values()):,}"
             )
-            bar.update(task, completed=min(point.at, profile.duration), now=now, refresh=True)
+            bar(point.at / profile.duration, now)
 
         yield show
 
