@@ -71,7 +71,6 @@ _LINES_DROPPED: Final = 12
 _TRAIL_LOST: Final = 13
 _HEADERS_REFUSED: Final = 14
 _FIRST_REQUEST: Final = 15
-_FIRST_REQUEST: Final = 14
 
 _WORDS_PER_CACHE_LINE: Final = 8  # of 64 bytes
 

@@ -52,6 +52,19 @@ def health(daemon: Daemon) -> tuple[int, dict[str, object]]:
     return answer.status, found
 
 
+def test_first_certificate_by_tls_alpn_01(tmp_path: Path) -> None:
+    """On the port that is open anyway."""
+    port = free_port()
+    with Pebble(tmp_path / "pebble", tls_port=port, http_port=free_port()) as pebble:
+        with Daemon(tmp_path, config=acme(pebble, ""), workers=2, listen=f"127.0.0.1:{port}") as daemon:
+            daemon.wait_for("serving")
+            assert event(daemon, "certificate_renewed")["first"] is True
+            until(lambda: served(port).issuer != served(port).subject, "the new certificate")
+            assert pebble.issued == 1
+            assert list((tmp_path / "state" / "acme" / "challenges").iterdir()) == []
+            assert daemon.stop() == 0
+
+
 def test_first_certificate_by_http_01(tmp_path: Path) -> None:
     """At once self-signed and unhealthy, then with the authority's certificate, without a restart."""
     http_port = free_port()
@@ -90,5 +103,7 @@ def test_without_the_authority(tmp_path: Path) -> None:
         assert status == 503
         reasons = found["reasons"]
         assert isinstance(reasons, list)
-        assert reasons[0].startswith("there is no certificate for sidebar.test yet: https://localhost:9: nothing listens")
+        assert reasons[0].startswith(
+            "there is no certificate for sidebar.test yet: https://localhost:9: nothing listens"
+        )
         assert daemon.stop() == 0
