@@ -175,17 +175,19 @@ class Renewals:
             )
         offset = outcome.clock_offset
         clock = "" if offset is None else _CLOCK.format(minutes=abs(offset) / 60, way="slow" if offset > 0 else "fast")
-        self._warn("clock", "clock_differs", clock)
-        self._warn(name, "certificate_renewal_warning", outcome.warning)
+        if self._is_new_warning("clock", clock):
+            log.warning("clock_differs", why=clock)
+        if self._is_new_warning(name, outcome.warning):
+            log.warning("certificate_renewal_warning", name=name, why=outcome.warning)
 
-    def _warn(self, key: str, event: str, why: str) -> None:
-        """Keep a warning for health, and log it when it is new; "" if it is over."""
-        if not why:
+    def _is_new_warning(self, key: str, why: str) -> bool:
+        """Keep a warning for health, and return whether it is new; "" if it is over."""
+        is_new = bool(why) and key not in self._warnings
+        if why:
+            self._warnings[key] = why
+        else:
             self._warnings.pop(key, None)
-            return
-        if key not in self._warnings:
-            log.warning(event, why=why)
-        self._warnings[key] = why
+        return is_new
 
     def _answer(self, token: str) -> bytes | None:
         """Return what is answered for a token of HTTP-01.

@@ -385,6 +385,7 @@ def test_clock(world: World, authority: Authority, date: str, offset: float | No
     if offset is None:
         assert outcome.clock_offset is None
     else:
+        assert outcome.clock_offset is not None
         assert outcome.clock_offset / offset > 1
 
 
@@ -470,8 +471,8 @@ class Steps:
         self.count = 0
         self._at, self._act = at, act
         self._wrap(monkeypatch, files, "_write_synced", "write")
-        self._wrap(monkeypatch, files.os, "rename", "rename")
-        self._wrap(monkeypatch, files.os, "unlink", "unlink")
+        self._wrap(monkeypatch, os, "rename", "rename")
+        self._wrap(monkeypatch, os, "unlink", "unlink")
         self._wrap(monkeypatch, clients.Client, "_send", "request")
 
     def _wrap(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, what: str) -> None:

@@ -125,7 +125,7 @@ def test_wait_after_a_failure(retry_after: float, only_operator: bool, least: fl
             begun,
             problem,
             START,
-            lambda chance=chance: chance,  # type: ignore[misc]
+            lambda chance=chance: chance,
             retry_after=retry_after,
             only_operator=only_operator,
         )

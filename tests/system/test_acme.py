@@ -55,14 +55,16 @@ def health(daemon: Daemon) -> tuple[int, dict[str, object]]:
 def test_first_certificate_by_tls_alpn_01(tmp_path: Path) -> None:
     """On the port that is open anyway."""
     port = free_port()
-    with Pebble(tmp_path / "pebble", tls_port=port, http_port=free_port()) as pebble:
-        with Daemon(tmp_path, config=acme(pebble, ""), workers=2, listen=f"127.0.0.1:{port}") as daemon:
-            daemon.wait_for("serving")
-            assert event(daemon, "certificate_renewed")["first"] is True
-            until(lambda: served(port).issuer != served(port).subject, "the new certificate")
-            assert pebble.issued == 1
-            assert list((tmp_path / "state" / "acme" / "challenges").iterdir()) == []
-            assert daemon.stop() == 0
+    with (
+        Pebble(tmp_path / "pebble", tls_port=port, http_port=free_port()) as pebble,
+        Daemon(tmp_path, config=acme(pebble, ""), workers=2, listen=f"127.0.0.1:{port}") as daemon,
+    ):
+        daemon.wait_for("serving")
+        assert event(daemon, "certificate_renewed")["first"] is True
+        until(lambda: served(port).issuer != served(port).subject, "the new certificate")
+        assert pebble.issued == 1
+        assert list((tmp_path / "state" / "acme" / "challenges").iterdir()) == []
+        assert daemon.stop() == 0
 
 
 def test_first_certificate_by_http_01(tmp_path: Path) -> None:
