@@ -11,6 +11,7 @@
     acme/        certificates from an authority: client, orders, challenges, when to renew
     replay/      load tests: a corpus of signed requests, the processes that send it, the result
     ingest/      import time: from the operator's sources to a snapshot
+    inbox_api/   Help Scout's Inbox API: which addresses an id stands for
     sidebar/     from an inquiry to an answer: `app.answer`, and the protocols of help desks
     cards/       from records to HTML: the built-in card, templates
     customers/   request time: addresses, records, the snapshot and its cache

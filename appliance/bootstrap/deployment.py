@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from appliance.bootstrap import certificates
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of, make_mounts, prepare_trail
-from appliance.config.files import read_acme_secret
+from appliance.config.files import read_acme_secret, read_api_credentials
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
 from appliance.edge.site import Mount
 from appliance.edge.tls import load_libraries
 from appliance.errors import StartError
+from appliance.inbox_api.client import Credentials
 from appliance.ingest.spec import ImportSpec
 from appliance.observe.health import CertificateInfo
 from appliance.observe.logs import log
@@ -40,6 +41,7 @@ class Deployment:
     log_key: bytes
     acme_secrets: tuple[bytes, bytes] = (b"", b"")
     """What acme.eab and acme.account_key name."""
+    api_credentials: Credentials | None = None  # of Help Scout's Inbox API, if it is to be asked
 
     @property
     def workers(self) -> int:
@@ -75,6 +77,7 @@ def make_deployment(
         log_key = prepare_state(settings, previous.log_key if previous is not None else b"")
         prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
+    api_credentials = read_api_credentials(settings, environ)
     shape = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     counters = previous.counters if previous is not None else None
     fingerprint = certificates.fingerprint(settings)
@@ -103,6 +106,7 @@ def make_deployment(
             read_acme_secret(settings, "eab", environ),
             read_acme_secret(settings, "account_key", environ),
         ),
+        api_credentials=Credentials(*api_credentials) if api_credentials is not None else None,
     )
 
 

@@ -18,9 +18,10 @@ from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import common
 from appliance.cli.progress import progress_bar
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.site import Mount
 from appliance.errors import FAILURE
 from appliance.http_client import Url, UrlError, parse_url
-from appliance.outcomes import Response
+from appliance.outcomes import Reply, Response
 from appliance.replay.corpus_line import CorpusError, CorpusRequest, read_lines
 from appliance.replay.load_profile import LoadProfile, PreparedRequest, prepare_requests
 from appliance.replay.report import as_page
@@ -30,6 +31,8 @@ from appliance.replay.text import as_text
 from appliance.replay.timeline import Timeline, TimelinePoint
 from appliance.replay.worker_pool import WorkerPool
 from appliance.sidebar.protocols.base import Message
+from appliance.sidebar.protocols.helpscout_webhook import NOTED, SIGNATURE
+from appliance.sidebar.protocols.query_signed import QuerySigned
 from appliance.system.frozen import keep_unpacked
 
 _FILE = click.Path(path_type=Path)
@@ -172,16 +175,28 @@ def _answerer(
         mount.app.use(snapshot)
 
     def answer(request: CorpusRequest) -> Response:
-        mount = mounts.get((request.path or url.path or "/").partition("?")[0])
-        if mount is None:
-            return Refusal.NOT_FOUND.reply.response
-        if len(request.body) > MAX_BODY_BYTES:
-            return Refusal.BODY_TOO_LARGE.reply.response
-        is_signed = request.signature is not None and request.header.lower() == mount.signature_header.lower()
-        signature = request.signature.encode() if is_signed and request.signature else None
-        return mount.app.answer(Message(request.body, signature)).response
+        path, _, query = (request.path or url.path or "/").partition("?")
+        mount = mounts.get(path)
+        return (_answer(mount, request, query) if mount is not None else Refusal.NOT_FOUND.reply).response
 
     return answer
+
+
+def _answer(mount: Mount, request: CorpusRequest, query: str) -> Reply:
+    """Return the reply of a service that stores what webhooks say."""
+    if request.method == "GET":
+        page = next((one for one in mount.app.protocols if isinstance(one, QuerySigned)), None)
+        return mount.app.answer(page.visit(query), page) if page is not None else Refusal.BAD_METHOD.reply
+    if len(request.body) > MAX_BODY_BYTES:
+        return Refusal.BODY_TOO_LARGE.reply
+    is_webhook = mount.webhook is not None and request.event
+    header = SIGNATURE if is_webhook else mount.signature_header
+    is_signed = request.signature is not None and request.header.lower() == header.lower()
+    message = Message(request.body, request.signature.encode() if is_signed and request.signature else None)
+    if mount.webhook is None or not request.event:
+        return mount.app.answer(message)
+    said = mount.webhook.read(request.event, message, time.time())
+    return said if isinstance(said, Reply) else NOTED
 
 
 def _run(

@@ -40,6 +40,26 @@ def read_webhook_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, .
     return _read_secrets(app, app.page.webhook_secrets, ("app", app.index, "page", "webhook_secrets"), environ)
 
 
+def read_api_credentials(settings: Settings, environ: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    """Read the id and the secret of the Inbox API in the same way; None if there are none. Raises ConfigError."""
+    given = settings.helpscout
+    if given.api_id is None or given.api_secret is None:
+        return None
+    read: list[bytes] = []
+    faults: list[tuple[KeyPath, Fault]] = []
+    for key, source in (("api_id", given.api_id), ("api_secret", given.api_secret)):
+        path, what = ("helpscout", key), key.removeprefix("api_")
+        try:
+            read.append(read_secret(source, environ, f"the {what}", " from Your Profile > My Apps"))
+        except InvalidValueError as error:
+            faults.append(
+                (path, Fault(settings.file, None, dotted(path), f"{source} {error.reason}", None, error.hint))
+            )
+    if faults:
+        raise ConfigError(with_line_numbers(settings.file, faults))
+    return read[0], read[1]
+
+
 def _read_secrets(
     app: App, sources: Sequence[SecretSource], path: KeyPath, environ: Mapping[str, str]
 ) -> tuple[bytes, ...]:

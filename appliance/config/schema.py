@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from appliance.config import values
@@ -49,6 +50,7 @@ class Server(Limits):
     drain: float = value(values.parse_duration_or_zero, "10s")
     timezone: tzinfo = value(values.parse_zone, "UTC")
     user: str = value(values.or_empty(values.parse_text), "")
+    proxy_protocol_from: tuple[IPv4Network | IPv6Network, ...] = value(values.list_of(values.parse_network), [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

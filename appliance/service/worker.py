@@ -29,6 +29,7 @@ from appliance.bootstrap.state_folder import acme_folder, ids_folder, snapshot_f
 from appliance.bootstrap.wiring import trail_file
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
+from appliance.edge.first_bytes import Balancers
 from appliance.edge.listener import Listener
 from appliance.edge.site import Site, by_path
 from appliance.edge.validation import Validations
@@ -66,6 +67,7 @@ class Worker:
         store = partial(id_channel.store, ids_folder(settings))
         learns = settings.helpscout.learn and any(mount.webhook is not None for mount in mounts)
         learner = Learner(partial(store, patience=_LEARN_WITHIN)) if learns else None
+        asks = context.deployment.api_credentials is not None
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail, learner) if sink is not None])
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
         self._site = Site(
@@ -77,6 +79,7 @@ class Worker:
                 self._counters,
                 sampler,
                 store,
+                ask_about=partial(id_channel.ask, ids_folder(settings)) if asks else None,
             ),
             request_log=sinks,
             counters=self._counters,
@@ -85,6 +88,7 @@ class Worker:
             clock=time.time,
         )
         limits = settings.server
+        self._balancers = Balancers(limits.proxy_protocol_from, limits.max_per_source)
         groups = ((limits, False), (replace(limits, max_per_source=None), True))
         self._groups = [
             (group, its_limits)
@@ -105,7 +109,7 @@ class Worker:
         tls_context = self._context.deployment.tls_context
         validations = _validations(self._context)
         listeners = [
-            Listener(group, tls_context, self._site, limits, loop, validations=validations)
+            Listener(group, tls_context, self._site, limits, loop, self._balancers, validations)
             for group, limits in self._groups
         ]
         for listener in listeners:
