@@ -14,6 +14,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -29,9 +30,13 @@ from appliance.observe.health import RenewalInfo, days_until
 from appliance.observe.logs import log
 from appliance.service.acme_child import MAX_SECONDS, AcmeChild
 from appliance.service.child_context import ChildContext
+from appliance.service.child_end import ends_within
 from appliance.system.fork import fork_failure
 
 _POLL: Final = 1.0
+_FINISH: Final = 1.5
+"""Seconds for a look that is running when the steward is to end, out of the two that it has (fleet.py)."""
+
 _CLOCK: Final = (
     "by the clock of the authority this machine's is {minutes:,.0f} minutes {way}; set it (timedatectl), or"
     " certificates are taken for expired, or not valid yet"
@@ -66,6 +71,9 @@ class Renewals:
         self._storage = Storage(self._job.folder)
         self._http = http
         self._thumbprint = _thumbprint(self._job.account_key)
+        self._is_ending = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._not_before: dict[str, float] = {}
         self._looked_at: set[str] = set()
         self._faults: dict[str, str] = {}
@@ -82,9 +90,17 @@ class Renewals:
             await HttpResponder(self._http, self._names, self._answer).start()
         while True:
             for name in self._names:
-                if self._is_due(name):
+                if self._is_due(name) and not self._is_ending:
+                    self._idle.clear()
                     await self._look(name)
+                    self._idle.set()
             await asyncio.sleep(_POLL)
+
+    async def finish(self) -> None:
+        """Begin no other look, and wait a moment for the end of the one that runs: killed, it costs a minute's wait."""
+        self._is_ending = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), _FINISH)
 
     def info(self, now: float) -> tuple[RenewalInfo, ...]:
         """Return what is known of each certificate."""
@@ -138,20 +154,10 @@ class Renewals:
             child = AcmeChild(self._job, name)
         except OSError as error:
             return fork_failure(error)
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(child.descriptor, ended.set)
         is_late = False
         try:
-            await asyncio.wait_for(ended.wait(), MAX_SECONDS)
-        except TimeoutError:
-            is_late = True
-            child.kill()
-        except asyncio.CancelledError:
-            child.kill()
-            raise
+            is_late = not await ends_within(child, MAX_SECONDS)
         finally:
-            loop.remove_reader(child.descriptor)
             result = child.result()
         return f"there was no end in {MAX_SECONDS} seconds" if is_late else result
 
