@@ -17,7 +17,6 @@ import base64
 import binascii
 import hashlib
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +28,7 @@ import msgspec
 from cryptography import x509
 
 from appliance.acme import renewal
-from appliance.acme.client import Client, register
+from appliance.acme.client import Client, register, trust
 from appliance.acme.jws import Json, KeyFault, SigningKey, bind_external
 from appliance.acme.orders import Obtained, Order, Tools, Wanted, facts_of
 from appliance.acme.problems import AcmeError
@@ -37,6 +36,10 @@ from appliance.acme.renewal import CertificateFacts, Problem, Random, State
 from appliance.acme.storage import Account, Storage
 
 CLOCK_TOLERANCE: Final = 300.0
+_CLOCK: Final = (
+    "by the clock of the authority this machine's is {minutes:,.0f} minutes {way}; set it (timedatectl), or"
+    " certificates are taken for expired, or not valid yet"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,7 @@ class Attempt:
         urls = [url for url, _ in self._job.directories]
         directory = certificate.directory if certificate.directory in urls else urls[0]
         try:
-            client = Client(directory, self._trust(), SigningKey.generate(), self._clock)
+            client = Client(directory, trust(self._job.ca), SigningKey.generate(), self._clock)
             try:
                 return self._ask_for_window(client, plan, certificate)
             finally:
@@ -255,7 +258,7 @@ class Attempt:
             self._storage.write_account(account)
         else:
             key = self._key(account.key.encode(), "the key in account.json")
-        client = self._client = Client(directory, self._trust(), key, self._clock)
+        client = self._client = Client(directory, trust(self._job.ca), key, self._clock)
         client.kid = account.kid
         if not client.kid:
             self._register(client)
@@ -275,20 +278,6 @@ class Attempt:
             return SigningKey.load(pem)
         except KeyFault as fault:
             raise AcmeError("account", f"{what} {fault}") from None
-
-    def _trust(self) -> ssl.SSLContext:
-        """Return a client's context: the system's authorities, or those of acme.ca."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self._job.ca is None:
-            context.load_default_certs()
-            return context
-        try:
-            context.load_verify_locations(self._job.ca)
-        except OSError as error:
-            why = "is not a PEM file with certificates" if isinstance(error, ssl.SSLError) else error.strerror
-            raise AcmeError("network", f"acme.ca: {self._job.ca}: {why}") from None
-        return context
 
     # The outcome
 
@@ -315,6 +304,13 @@ class Attempt:
             clock_offset=offset if offset is not None and abs(offset) > CLOCK_TOLERANCE else None,
             warning=self._warning,
         )
+
+
+def clock_sentence(offset: float | None) -> str:
+    """Return what to say of a clock of which the authority's is so many seconds ahead; "" if nothing."""
+    if offset is None or abs(offset) <= CLOCK_TOLERANCE:
+        return ""
+    return _CLOCK.format(minutes=abs(offset) / 60, way="slow" if offset > 0 else "fast")
 
 
 def has_address(name: str) -> bool:

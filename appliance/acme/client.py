@@ -12,6 +12,7 @@ import json
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from appliance import __version__
@@ -161,6 +162,21 @@ class Client:
             self._nonces = [nonce]
         if (date := _date(response.headers.get("Date"))) is not None:
             self.clock_offset = date - self._clock()
+
+
+def trust(ca: Path | None) -> ssl.SSLContext:
+    """Return a client's context: it trusts the authorities in a file, or those of the system. Raises AcmeError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca is None:
+        context.load_default_certs()
+        return context
+    try:
+        context.load_verify_locations(ca)
+    except OSError as error:
+        why = "is not a PEM file with certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        raise AcmeError("network", f"acme.ca: {ca}: {why}") from None
+    return context
 
 
 def register(client: Client, contact: str, external: Callable[[str], Json] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -51,7 +52,7 @@ def named_pairs(settings: Settings) -> list[Pair]:
     if settings.acme.enabled:
         files = [acme_pair(settings, name) for name in settings.acme.domains]
         return [
-            *((file, file) for file in files if file.exists()),
+            *((file, file) for file in files if os.path.exists(file)),  # not where this user may not look
             *((more.certificate, more.key) for more in tls.more),
         ]
     if not tls.enabled or tls.certificate is None or tls.key is None:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from appliance.acme import challenges, renewal
-from appliance.acme.attempt import Job, Outcome
+from appliance.acme.attempt import Job, Outcome, clock_sentence
 from appliance.acme.http_responder import HttpResponder
 from appliance.acme.jws import KeyFault, SigningKey
 from appliance.acme.renewal import LOOK_EVERY, State
@@ -36,11 +36,6 @@ from appliance.system.fork import fork_failure
 _POLL: Final = 1.0
 _FINISH: Final = 1.5
 """Seconds for a look that is running when the steward is to end, out of the two that it has (fleet.py)."""
-
-_CLOCK: Final = (
-    "by the clock of the authority this machine's is {minutes:,.0f} minutes {way}; set it (timedatectl), or"
-    " certificates are taken for expired, or not valid yet"
-)
 
 
 def make_job(deployment: Deployment, *, has_http: bool) -> Job:
@@ -179,8 +174,7 @@ class Renewals:
                 why=outcome.problem.sentence,
                 next_attempt=_date(outcome.next_attempt),
             )
-        offset = outcome.clock_offset
-        clock = "" if offset is None else _CLOCK.format(minutes=abs(offset) / 60, way="slow" if offset > 0 else "fast")
+        clock = clock_sentence(outcome.clock_offset)
         if self._is_new_warning("clock", clock):
             log.warning("clock_differs", why=clock)
         if self._is_new_warning(name, outcome.warning):

@@ -49,6 +49,7 @@ class Authority:
         self.lifetime = lifetime
         self.offered = ("http-01", "dns-01", "tls-alpn-01")
         self.profiles: dict[str, str] = {}
+        self.caa_identities: list[str] = []
         self.window: Callable[[str], Answer] | None = None
         """Answers for the name of a certificate, if renewal information is offered."""
         self.external: dict[str, bytes] | None = None
@@ -118,9 +119,12 @@ class Authority:
 
     def _read(self, path: str) -> Answer:
         if path == "/dir":
-            directory: Json = {
-                each: f"{self.base}/{each}" for each in ("newNonce", "newAccount", "newOrder")
-            } | {"meta": {"profiles": self.profiles, "externalAccountRequired": self.external is not None}}  # fmt: skip
+            directory: Json = {each: f"{self.base}/{each}" for each in ("newNonce", "newAccount", "newOrder")}
+            directory["meta"] = {
+                "profiles": self.profiles,
+                "externalAccountRequired": self.external is not None,
+                "caaIdentities": self.caa_identities,
+            }
             if self.window is not None:
                 directory["renewalInfo"] = f"{self.base}/ari"
             return 200, {}, directory
