@@ -202,7 +202,9 @@ def asked(state: State, now: float) -> State:
 def succeeded(state: State, certificate: CertificateFacts, random: Random) -> State:
     """Return the state with a new certificate."""
     plan = Plan(serial=certificate.serial, at=planned_at(certificate, random()))
-    return msgspec.structs.replace(state, failures=0, problem=None, certificate=certificate, plan=plan)
+    return msgspec.structs.replace(
+        state, failures=0, next_attempt=0.0, problem=None, certificate=certificate, plan=plan
+    )
 
 
 def with_config(state: State, digest: str) -> State:

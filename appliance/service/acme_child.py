@@ -77,7 +77,7 @@ def _run(job: Job, name: str, write_end: int, parent: int) -> None:
             most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(what, (most, most))
         with closing(os.fdopen(write_end, "wb")) as pipe:
-            pipe.write(msgspec.json.encode(_look(job, name)))
+            pipe.write(msgspec.json.encode(look(job, name)))
         code = 0
     except Exception as error:
         log.critical("crash", **describe(error))
@@ -85,7 +85,8 @@ def _run(job: Job, name: str, write_end: int, parent: int) -> None:
         os._exit(code)
 
 
-def _look(job: Job, name: str) -> Outcome | str:
+def look(job: Job, name: str) -> Outcome | str:
+    """Look at a name in this process; return a sentence if the state cannot be written."""
     attempt = Attempt(
         job, clock=time.time, timer=time.monotonic, sleep=time.sleep, random=random.random, resolve=has_address
     )

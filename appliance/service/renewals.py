@@ -1,8 +1,8 @@
 """Keeps the certificates of [acme] fresh: the steward's part.
 
-At the start, and whenever it is time by what is written down, a child process looks at a name (acme_child.py). While it
-does, a flag in the shared memory tells the workers that there may be challenges. The new certificate is used because
-its file has changed: the supervisor notices that, as with any other.
+Whenever it is time by what is written down, or the settings have changed, a child process looks at a name
+(acme_child.py). While it does, a flag in the shared memory tells the workers that there may be challenges. The new
+certificate is used because its file has changed: the supervisor notices that, as with any other.
 
 A child that could not write, or was killed, is followed by the next after ten minutes: what is written down would start
 it again at once.
@@ -63,6 +63,7 @@ class Renewals:
         self._names = settings.acme.domains
         self._status = context.row.status
         self._job = make_job(context.deployment, has_http=bool(http))
+        self._digest = self._job.digest
         self._storage = Storage(self._job.folder)
         self._http = http
         self._thumbprint = _thumbprint(self._job.account_key)
@@ -70,7 +71,6 @@ class Renewals:
         self._idle = asyncio.Event()
         self._idle.set()
         self._not_before: dict[str, float] = {}
-        self._looked_at: set[str] = set()
         self._faults: dict[str, str] = {}
         self._warnings: dict[str, str] = {}
 
@@ -119,12 +119,11 @@ class Renewals:
 
     def _is_due(self, name: str) -> bool:
         """Return whether it is time for a look, by what is written down, and the last one did not just fail."""
-        if name not in self._looked_at:
-            return True
         if time.monotonic() < self._not_before.get(name, 0.0):
             return False
         now, state = time.time(), self._storage.state(name)
-        return renewal.is_poll_due(state, now) or self._due_at(name, state, now) <= now
+        has_other_config = state.config != self._digest  # or none yet
+        return has_other_config or renewal.is_poll_due(state, now) or self._due_at(name, state, now) <= now
 
     async def _look(self, name: str) -> None:
         self._status.challenged = True
@@ -133,7 +132,6 @@ class Renewals:
         finally:
             self._status.challenged = False
         now = time.monotonic()
-        self._looked_at.add(name)
         if isinstance(outcome, str):
             self._not_before[name] = now + LOOK_EVERY
             if outcome != self._faults.get(name):

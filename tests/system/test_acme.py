@@ -1,25 +1,43 @@
-"""Certificates from pebble, by a running service."""
+"""Certificates from pebble, and from an authority that renews at once, by a running service."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import random
+import signal
 import socket
 import ssl
+import subprocess
+import sys
+import threading
+import time
 import urllib.request
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
+from appliance.acme.attempt import Job
+from appliance.service.acme_child import look
+from tests.acme.authority import Answer, Authority
 from tests.acme.pebble import MISSING, Pebble
-from tests.daemon import Daemon, Line, free_port, until
+from tests.daemon import PATIENCE, ROOT, Daemon, Line, free_port, until
+from tests.service.test_log import metric
+from tests.system.load import Load
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason="apt-get install pebble")
 
+PROGRAM = (sys.executable, "-m", "appliance")
+ISSUES_EVERY = 0.3  # seconds; without a pause between them all are put into use together
+VALIDATION = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # in what is shown to the authority alone
 
-def acme(pebble: Pebble, more: str) -> str:
-    return f'[acme]\ndomains = ["sidebar.test"]\ndirectory = "{pebble.url}"\nca = "{pebble.ca}"\n{more}\n'
+
+def acme(authority: Pebble | Authority, more: str = "", names: tuple[str, ...] = ("sidebar.test",)) -> str:
+    domains = json.dumps(names)
+    return f'[acme]\ndomains = {domains}\ndirectory = "{authority.url}"\nca = "{authority.ca}"\n{more}\n'
 
 
 def served(port: int, name: str = "sidebar.test") -> x509.Certificate:
@@ -57,7 +75,7 @@ def test_first_certificate_by_tls_alpn_01(tmp_path: Path) -> None:
     port = free_port()
     with (
         Pebble(tmp_path / "pebble", tls_port=port, http_port=free_port()) as pebble,
-        Daemon(tmp_path, config=acme(pebble, ""), workers=2, listen=f"127.0.0.1:{port}") as daemon,
+        Daemon(tmp_path, config=acme(pebble), workers=2, listen=f"127.0.0.1:{port}") as daemon,
     ):
         daemon.wait_for("serving")
         assert event(daemon, "certificate_renewed")["first"] is True
@@ -109,3 +127,134 @@ def test_without_the_authority(tmp_path: Path) -> None:
             "there is no certificate for sidebar.test yet: https://localhost:9: nothing listens"
         )
         assert daemon.stop() == 0
+
+
+class Visitors:
+    """Clients that look at certificates until the block ends; some offer the authority's protocol beside their own."""
+
+    def __init__(self, port: int, names: tuple[str, ...]) -> None:
+        self._port, self._names = port, names
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(each,), name="visitor") for each in (False, True)]
+        self.looks = 0
+        self.shown: list[str] = []
+        """Names for which a client saw what is the authority's."""
+        self.failures: list[str] = []
+
+    def _run(self, offers: bool) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["acme-tls/1", "http/1.1"] if offers else ["http/1.1"])
+        while not self._over.wait(0.01):
+            name = random.choice(self._names)
+            try:
+                with (
+                    socket.create_connection(("127.0.0.1", self._port), 10) as sock,
+                    context.wrap_socket(sock, server_hostname=name) as tls,
+                ):
+                    found = tls.getpeercert(binary_form=True)
+            except OSError as error:
+                self.failures.append(repr(error))
+                continue
+            assert found is not None
+            self.looks += 1
+            if any(each.oid == VALIDATION for each in x509.load_der_x509_certificate(found).extensions):
+                self.shown.append(name)
+
+    def __enter__(self) -> Visitors:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_orders_while_workers_and_stewards_are_replaced(tmp_path: Path, measured: Callable[..., None]) -> None:
+    """All are issued at the first attempt, nothing fails, and nobody but the authority sees a challenge."""
+    port, names = free_port(), tuple(f"n{number}.test" for number in range(12))
+    issued: list[str] = []
+    reloads = 0
+    with (
+        Pebble(tmp_path / "pebble", tls_port=port, http_port=free_port()) as pebble,
+        Daemon(tmp_path, config=acme(pebble, names=names), workers=2, listen=f"127.0.0.1:{port}") as daemon,
+    ):
+        daemon.wait_for("serving")
+        with Visitors(port, names) as visitors, Load(port, sides=1, pace=0.02) as load:
+            while len(issued) < len(names):
+                line = daemon.read(PATIENCE)
+                assert line is not None
+                assert line["event"] != "certificate_renewal_failed", line
+                if line["event"] == "certificate_renewed":
+                    issued.append(line["name"])
+                    daemon.send(signal.SIGHUP)  # in the middle of the next order
+                reloads += line["event"] == "reloaded"
+            until(lambda: all(served(port, name).issuer != served(port, name).subject for name in names), "them all")
+        assert pebble.issued == len(names)
+        assert list((tmp_path / "state" / "acme" / "challenges").iterdir()) == []
+        assert daemon.stop() == 0
+    measured(orders=len(issued), reloads=reloads, looks=visitors.looks, requests=len(load.seconds))
+    assert sorted(issued) == sorted(names)
+    assert (visitors.shown, visitors.failures, load.failures) == ([], [], [])
+    assert visitors.looks > 100
+
+
+def test_renewals_under_replay(tmp_path: Path, measured: Callable[..., None]) -> None:
+    """An authority that asks for the renewal of 20 certificates at once, and takes its time: no request fails."""
+    names = tuple(f"n{number}.test" for number in range(20))
+    start = datetime.now(UTC) - timedelta(days=2)
+    window = {"start": start.isoformat(), "end": (start + timedelta(days=1)).isoformat()}
+    is_loaded = threading.Event()
+
+    def suggest(_name: str) -> Answer:
+        return 200, {}, {"suggestedWindow": window}
+
+    def refuse(_method: str, path: str) -> Answer | None:
+        if path == "/newOrder":
+            time.sleep(ISSUES_EVERY)
+        return None if is_loaded.wait(15) else (500, {}, b"")
+
+    with Authority(tmp_path) as authority:
+        (tmp_path / "state").mkdir()
+        job = Job(
+            folder=tmp_path / "state" / "acme",
+            directories=((authority.url, True),),
+            challenges=("tls-alpn-01",),
+            ca=authority.ca,
+        )
+        for name in names:
+            look(job, name)
+        authority.window, authority.refuse = suggest, refuse
+        with Daemon(tmp_path, config=acme(authority, names=names), workers=2) as daemon:
+            daemon.wait_for("serving")
+            result = _replay_until_renewed(daemon, authority, names, is_loaded)
+            assert daemon.stop() == 0
+    swaps = sum(line["event"] == "certificate_changed" for line in daemon.lines)
+    measured(renewals=len(names), swaps=swaps, answered=result["answered"], failed=result["failed"])
+    replaced = [order["replaces"] for order in authority.payloads["newOrder"] if "replaces" in order]
+    assert len(set(replaced)) == len(names)
+    assert (result["wrong"], result["failures"], list(result["statuses"])) == ({}, {}, ["200"])
+
+
+def _replay_until_renewed(
+    daemon: Daemon, authority: Authority, names: Sequence[str], is_loaded: threading.Event
+) -> Line:
+    """Replay requests while all certificates are renewed; return what it says of them."""
+    corpus = daemon.folder / "corpus.jsonl"
+    with corpus.open("wb") as file:
+        subprocess.run([*PROGRAM, "requests", "--config", daemon.config], cwd=ROOT, stdout=file, check=True)
+    url = f"https://127.0.0.1:{daemon.port}/helpscout"
+    load = ("--url", url, "--insecure", "--close", "--rate", "50", "--duration", "100s", "--json")
+    with subprocess.Popen([*PROGRAM, "replay", corpus, *load], cwd=ROOT, stdout=subprocess.PIPE) as replay:
+        until(lambda: metric(daemon, "requests_total") > 10, "the load")
+        is_loaded.set()
+        for _ in names:
+            assert daemon.wait_for("certificate_renewed")["first"] is False
+        serials = {one.serial_number for one in authority.issued[-len(names) :]}
+        until(lambda: {served(daemon.port, name).serial_number for name in names} == serials, "the last ones")
+        assert replay.poll() is None
+        replay.send_signal(signal.SIGINT)  # it reports what it has measured so far
+        result: Line = json.loads(replay.communicate(timeout=PATIENCE)[0])
+    return result
