@@ -100,8 +100,8 @@ def _port_80(settings: Acme, network: Network) -> Iterator[Finding]:
         if any(each.port == _HTTP_PORT for each in network.listeners()):
             return
         yield warning(
-            "acme.challenges has only http-01, and nothing listens on port 80; run `systemctl enable --now"
-            ' sidebard-http.socket`, or without systemd set acme.http = "0.0.0.0:80"'
+            "acme.challenges has only http-01, and nothing listens on port 80; run `systemctl enable"
+            ' sidebard-http.socket && systemctl restart sidebard`, or without systemd set acme.http = "0.0.0.0:80"'
         )
 
 
