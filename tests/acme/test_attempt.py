@@ -8,18 +8,20 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from appliance.acme import attempt as attempts
 from appliance.acme import client as clients
 from appliance.acme.attempt import Attempt, Job, Outcome
 from appliance.acme.challenges import file_for
 from appliance.acme.jws import SigningKey
-from appliance.acme.renewal import CertificateFacts, State
+from appliance.acme.orders import facts_of
+from appliance.acme.renewal import State
 from appliance.acme.storage import Storage, StoredOrder
 from appliance.system import files
 from tests.acme.authority import Answer, Authority, problem
@@ -581,9 +583,23 @@ def test_damaged_file_counts_as_missing(world: World, authority: Authority, file
 
 def test_facts_of_renewal_information() -> None:
     """The name of a certificate as in RFC 9773, 4.1: key identifier and serial number, with its sign byte."""
-    facts = CertificateFacts(serial="1", begins=0, ends=1)
-    assert facts.ari_id == ""
+    key = SigningKey.generate().private
+    identifier = bytes.fromhex("69885B6B87464041E1B37B847BA0AE2CDE01C8D4")
+    example = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(x509.Name([]))
+        .public_key(key.public_key())
+        .serial_number(0x87654321)
+        .not_valid_before(datetime.fromtimestamp(NOW, UTC))
+        .not_valid_after(datetime.fromtimestamp(NOW + DAY, UTC))
+    )
+    assert facts_of(example.sign(key, hashes.SHA256()), "").ari_id == ""
+    example = example.add_extension(x509.AuthorityKeyIdentifier(identifier, None, None), critical=False)
+    assert facts_of(example.sign(key, hashes.SHA256()), "").ari_id == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+
+
+def test_key_of_an_account_made_elsewhere() -> None:
     assert attempts.parse_external_key(b"kid a2V5") == ("kid", b"key")
     assert attempts.parse_external_key(b"kid") is None
     assert attempts.parse_external_key(b"kid !!") is None
-    assert timedelta(days=1).total_seconds() == DAY

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from appliance.acme.attempt import Outcome
+from appliance.acme.jws import SigningKey
 from appliance.acme.renewal import CertificateFacts, Problem
 from appliance.acme.storage import Storage
 from appliance.config.loader import load
@@ -32,10 +33,12 @@ FACTS = CertificateFacts(serial="1", begins=1_790_000_000.0, ends=1_797_776_000.
 class World:
     """A steward's renewals, with what the next child answers."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, url: str, ca: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, url: str, ca: Path | None = None, account_key: bytes = b""
+    ) -> None:
         trusted = f'ca = "{ca}"' if ca is not None else ""
         config = write_home(folder, more=f'[acme]\ndomains = ["{NAME}"]\ndirectory = "{url}"\n{trusted}')
-        deployment = SimpleNamespace(settings=load(config, {}), acme_secrets=(b"", b""))
+        deployment = SimpleNamespace(settings=load(config, {}), acme_secrets=(b"", account_key))
         self.status = SimpleNamespace(challenged=False)
         context: Any = SimpleNamespace(deployment=deployment, row=SimpleNamespace(status=self.status))
         self.renewals = Renewals(context, ())
@@ -114,6 +117,21 @@ def test_no_process_left_for_a_child(world: World, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "fork", fork)
     world.look()
     assert "Resource temporarily unavailable" in str(logged.take("certificate_renewal_failed")["why"])
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_with_a_shared_key_every_token_has_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_shared: bool
+) -> None:
+    """The authority may ask any of several nodes for what another has begun."""
+    key, token = SigningKey.generate(), "t" * 32
+    world = World(tmp_path, monkeypatch, "https://ca.example/dir", account_key=key.pem if is_shared else b"")
+    world.storage.prepare()
+    world.storage.write_challenge("m" * 32, b"mine")
+    expected = f"{token}.{key.thumbprint}".encode() if is_shared else None
+    assert world.renewals._answer(token) == expected
+    assert world.renewals._answer("../state.json") is None
+    assert (world.renewals._answer("m" * 32) == b"mine") is not is_shared
 
 
 # With a child that asks
