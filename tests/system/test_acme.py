@@ -14,11 +14,14 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.acme.attempt import Job
 from appliance.service.acme_child import look
@@ -104,6 +107,23 @@ def test_first_certificate_by_http_01(tmp_path: Path) -> None:
             assert (error.value.code, error.value.headers["Location"]) == (308, "https://sidebar.test/a?b=1")
             error.value.close()
             assert daemon.stop() == 0
+
+
+def test_two_nodes_with_one_account_key(tmp_path: Path) -> None:
+    """The authority asks one node for what the other has begun."""
+    http_port = free_port()
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with Pebble(tmp_path / "pebble", tls_port=free_port(), http_port=http_port) as pebble, ExitStack() as nodes:
+        for name, port in (("asked", http_port), ("never asked", free_port())):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "account.pem").write_bytes(key)
+            more = f'challenges = ["http-01"]\nhttp = "127.0.0.1:{port}"\naccount_key = "file:account.pem"'
+            daemon = nodes.enter_context(Daemon(tmp_path / name, config=acme(pebble, more)))
+            daemon.wait_for("serving")
+            assert event(daemon, "certificate_renewed")["first"] is True
+        assert pebble.issued == 2
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
