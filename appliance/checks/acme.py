@@ -16,13 +16,14 @@ from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, not_checked, ok, warning
 from appliance.checks.registry import check
 from appliance.checks.sockets import Listener, listeners
-from appliance.config.acme import Acme, Directory
+from appliance.config.acme import Directory
 from appliance.config.files import read_acme_secret
 
 if TYPE_CHECKING:
     from appliance.acme.caa import CaaRecords
 
 _HTTP_PORT: Final = 80
+_HTTPS_PORT: Final = 443
 _FAMILIES: Final = {4: ("A", "IPv4"), 6: ("AAAA", "IPv6")}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -55,11 +56,11 @@ def acme(context: CheckContext) -> Iterator[Finding]:
     for name in settings.domains:
         yield from _stored(context, name)
     yield from _secrets(context)
-    yield from _port_80(settings, network)
+    is_public = not all(directory.is_own for directory in settings.directory)
+    yield from _ports(context, network, is_public=is_public)
     issuers: set[str] = set()
     for directory in settings.directory:
         yield from _directory(context, directory, issuers)
-    is_public = not all(directory.is_own for directory in settings.directory)
     for name in settings.domains:
         yield from _name(context, name, network, is_public=is_public)
         yield from _caa(name, issuers, network)
@@ -94,14 +95,20 @@ def _secrets(context: CheckContext) -> Iterator[Finding]:
             read_acme_secret(context.settings, key, context.environ)  # raises what is wrong
 
 
-def _port_80(settings: Acme, network: Network) -> Iterator[Finding]:
-    """Warn if only HTTP-01 may be used, and nothing listens for it."""
-    if settings.challenges == ("http-01",) and settings.http is None:
-        if any(each.port == _HTTP_PORT for each in network.listeners()):
-            return
+def _ports(context: CheckContext, network: Network, *, is_public: bool) -> Iterator[Finding]:
+    """Say whether something listens where the authority asks."""
+    settings = context.settings.acme
+    heard = {each.port for each in network.listeners()}
+    if settings.challenges == ("http-01",) and settings.http is None and _HTTP_PORT not in heard:
         yield warning(
             "acme.challenges has only http-01, and nothing listens on port 80; run `systemctl enable"
             ' sidebard-http.socket && systemctl restart sidebard`, or without systemd set acme.http = "0.0.0.0:80"'
+        )
+    ports = [endpoint.port for endpoint in context.settings.server.listen if endpoint.unix is None]
+    if is_public and "tls-alpn-01" in settings.challenges and _HTTPS_PORT not in ports and _HTTPS_PORT not in heard:
+        yield not_checked(
+            "the authority asks on port 443, where nothing listens here; that is right if it is forwarded to"
+            f" {', '.join(map(str, context.settings.server.listen))}"
         )
 
 

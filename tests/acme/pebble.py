@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import trustme
@@ -19,8 +19,19 @@ MISSING = [name for name in ("pebble", "pebble-challtestsrv") if shutil.which(na
 class Pebble:
     """An authority on loopback that asks for proofs at two ports."""
 
-    def __init__(self, folder: Path, *, tls_port: int, http_port: int, within: Sequence[str] = ()) -> None:
-        """`within` is how a command begins that runs in another network."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tls_port: int,
+        http_port: int,
+        within: Sequence[str] = (),
+        external: Mapping[str, str] | None = None,
+    ) -> None:
+        """`within` is how a command begins that runs in another network.
+
+        `external` are the keys of the accounts that were made elsewhere, without which there is no other.
+        """
         folder.mkdir(exist_ok=True)
         tls = trustme.CA()
         self.ca = folder / "ca.pem"
@@ -38,7 +49,8 @@ class Pebble:
             "httpPort": http_port,
             "tlsPort": tls_port,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": False,
+            "externalAccountBindingRequired": external is not None,
+            "externalAccountMACKeys": external or {},
         }
         (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
         environ = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0"}

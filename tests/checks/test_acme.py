@@ -159,6 +159,27 @@ def test_where_a_name_leads_that_a_public_authority_asks(
     assert any(each.status == status and says in each.sentence for each in said), said
 
 
+@pytest.mark.parametrize(
+    ("listen", "held", "is_said"),
+    [
+        ("0.0.0.0:443", 0, False),
+        ("0.0.0.0:8443", 0, True),
+        ("0.0.0.0:8443", 443, False),
+        ("127.0.0.1:8443", 8443, True),
+    ],
+)
+def test_port_443_is_where_a_public_authority_asks(
+    tmp_path: Path, network: Network, listen: str, held: int, *, is_said: bool
+) -> None:
+    where = context(tmp_path, server=f'listen = ["{listen}"]', more=f'[acme]\ndomains = ["{NAME}"]')
+    changed = replace(network, listeners=listening("0.0.0.0", port=held))
+    said = [each.sentence for each in module._ports(where, changed, is_public=True)]
+    expected = (
+        f"the authority asks on port 443, where nothing listens here; that is right if it is forwarded to {listen}"
+    )
+    assert said == [expected] * is_said
+
+
 def test_a_directory_that_is_not_there(tmp_path: Path, authority: Authority, network: Network) -> None:
     authority.refuse = lambda _method, _path: (503, {}, b"")
     assert found(tmp_path, authority, network)[1] == ("warning", str(AcmeError("serverInternal", "HTTP 503")))

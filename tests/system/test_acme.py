@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.acme.attempt import Job
+from appliance.acme.storage import Storage
 from appliance.service.acme_child import look
 from tests.acme.authority import Answer, Authority
 from tests.acme.pebble import MISSING, Pebble
@@ -124,6 +125,33 @@ def test_two_nodes_with_one_account_key(tmp_path: Path) -> None:
             daemon.wait_for("serving")
             assert event(daemon, "certificate_renewed")["first"] is True
         assert pebble.issued == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [("kid-1 zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W", "Failed to connect"),
+     ("kid-1 AAAAZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W", ""),
+     ("", "name them in acme.eab")],
+    ids=["the right key", "another", "none"],
+)  # fmt: skip
+def test_account_that_was_made_elsewhere(tmp_path: Path, key: str, says: str) -> None:
+    """With the key there is an account and an order; that nobody answers the authority is another matter."""
+    external = {"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
+    with Pebble(tmp_path / "pebble", tls_port=free_port(), http_port=free_port(), external=external) as pebble:
+        job = Job(
+            folder=tmp_path / "acme",
+            directories=((pebble.url, True),),
+            challenges=("tls-alpn-01",),
+            external_key=key.encode(),
+            ca=pebble.ca,
+        )
+        outcome = look(job, "sidebar.test")
+    assert not isinstance(outcome, str)
+    assert outcome.problem is not None
+    assert says in outcome.problem.sentence
+    account = Storage(job.folder).account(pebble.url)
+    assert account is not None
+    assert bool(account.kid) == says.startswith("Failed")
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
