@@ -54,7 +54,7 @@ class World:
         monkeypatch.setattr(module, "fingerprint", lambda _spec: self.source)
         monkeypatch.setattr(self.steward, "_run_import", self._run_import)
 
-    async def _run_import(self, _known: object = None) -> ImportResult:
+    async def _run_import(self, _known: object) -> ImportResult:
         self.imports += 1
         if isinstance(self.result, ImportDone):
             self.snapshot.fingerprint = self.source
