@@ -89,7 +89,9 @@ class TestGoodHeaders:
         ask(served, begin(served, header))
         assert peers(served) == ["192.0.2.9"]
 
-    @pytest.mark.parametrize("header", [v1("192.0.2.9"), v2("192.0.2.9", bytes(99))], ids=["v1", "v2"])
+    @pytest.mark.parametrize(
+        "header", [v1("192.0.2.9"), v2("192.0.2.9", bytes(99)), v2("192.0.2.9", bytes(2020))], ids=["v1", "v2", "long"]
+    )
     def test_byte_by_byte(self, header: bytes, served: Live) -> None:
         ask(served, begin(served, *(header[at : at + 1] for at in range(len(header)))))
         assert peers(served) == ["192.0.2.9"]
