@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from appliance.config.schema import Limits
-from appliance.edge.connection import LINGER_SECONDS, Connection
+from appliance.edge.connection import Connection
 from appliance.edge.connections import GRACE, SWEEP_SECONDS, ConnectionRegistry
 from appliance.edge.first_bytes import Balancers, Continuation, FirstBytes
 from appliance.edge.memory import CrowdWatch, raise_mmap_threshold, return_memory
@@ -32,6 +32,7 @@ from appliance.edge.validation import ValidationConnection, Validations
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
 _PAUSE: Final = 0.1
+_LAST_REQUEST: Final = 0.25  # for the next request of an idle connection: whoever asks all the time does so within it
 _BEAT: Final = 0.05
 _LATE: Final = 0.005
 _NO_BALANCERS: Final = Balancers()
@@ -112,7 +113,7 @@ class Listener:
         A connection that is idle ends after a moment: its next request may be on its way, and would be lost.
         """
         now = self._loop.time()
-        await self._wait_while(lambda: self.connections, now + min(seconds, LINGER_SECONDS))
+        await self._wait_while(lambda: self.connections, now + min(seconds, _LAST_REQUEST))
         for client in tuple(self._registry.clients):
             client.finish()
         await self._wait_while(lambda: self.running, now + seconds)
