@@ -31,12 +31,12 @@ _GRACE: Final = 10.0
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _SOCKET: Final = "host"
-"""The one parameter of an address: the folder of the server's Unix socket, as libpq has it."""
+"""The one parameter of an address: the folder of the server's Unix socket, as libpq has it, or the socket."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A database of a server, and as whom it is asked. `host` is the folder of a Unix socket if it begins with /."""
+    """A database of a server, and as whom it is asked. `host` is the path of a Unix socket if it begins with /."""
 
     scheme: str
     host: str
@@ -58,7 +58,8 @@ class Server:
         """The address, as in the config: with the user, without a password."""
         user, database = quote(self.user), quote(self.database)
         if self.is_socket:
-            return f"{self.scheme}://{user}@/{database}?{_SOCKET}={quote(self.host)}:{self.port}"
+            port = f":{self.port}" if self.port else ""
+            return f"{self.scheme}://{user}@/{database}?{_SOCKET}={quote(self.host)}{port}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{user}@{host}:{self.port}/{database}"
 
@@ -108,7 +109,7 @@ def parse_server(
     if parts.fragment or set(parameters) - {_SOCKET}:
         raise SourceSettingError("source", "has more than user, host and database", f"{form}; TLS is set by tls and ca")
     if folder := parameters.get(_SOCKET, [""])[0]:
-        host, port = _socket(host, folder, port)
+        host, port = _socket(parts.scheme, host, folder, port)
     user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
     for part, text in (("user", user), ("host", host), ("database", database)):
         if not text:
@@ -121,11 +122,11 @@ def parse_server(
     )  # fmt: skip
 
 
-def _socket(host: str, folder: str, port: int | None) -> tuple[str, int | None]:
+def _socket(scheme: str, host: str, folder: str, port: int | None) -> tuple[str, int | None]:
     """Return the folder of the server's socket, and the port that is part of its name."""
     folder, _, number = folder.partition(":")
     if host or not folder.startswith("/") or (number and not (number.isascii() and number.isdigit())):
-        hint = 'write "postgresql://USER@/DATABASE?host=/run/postgresql"'
+        hint = f'write "{scheme}://USER@/DATABASE?{_SOCKET}=/PATH"'
         raise SourceSettingError("source", "does not name the folder of a Unix socket", hint)
     return folder, int(number) if number else port
 
