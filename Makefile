@@ -63,6 +63,7 @@ package: $(BIN)/.installed deb ## build and try the packages in real Debian 12 a
 
 reference: $(BIN)/.installed ## write the commands' options into docs/cli.md
 	$(BIN)/python packaging/reference.py
+	$(BIN)/python packaging/form_pictures.py
 
 requirements: $(BIN)/.installed ## update the pinned versions of everything that goes into the executable
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --custom-compile-command 'make requirements' \

@@ -85,6 +85,8 @@ def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:
     password = settings.customers.password
     if password is not None and password.path is not None:
         yield "secret", password.path
+    of_api = (settings.helpscout.api_id, settings.helpscout.api_secret)
+    yield from (("secret", source.path) for source in of_api if source is not None and source.path is not None)
     for app in settings.apps:
         yield from (("secret", source.path) for source in app.all_secrets if source.path is not None)
         if app.card is not None:

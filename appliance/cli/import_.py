@@ -15,6 +15,7 @@ import msgspec
 from appliance.bootstrap.state_folder import become_owner, snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
 from appliance.cli import common, counted
+from appliance.cli.progress import progress_bar
 from appliance.errors import FAILURE
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, ImportSpec, Report
@@ -59,18 +60,8 @@ def _progress(spec: ImportSpec) -> Iterator[Callable[[int, float], None]]:
     if not sys.stderr.isatty():
         yield _lines(spec)
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(spec.source.name, total=1.0, rows=0)
-        yield lambda rows, share: bar.update(task, completed=share, rows=rows, refresh=True)
+    with progress_bar(spec.source.name) as show:
+        yield lambda rows, share: show(share, f"{rows:,} rows")
 
 
 def _lines(spec: ImportSpec) -> Callable[[int, float], None]:

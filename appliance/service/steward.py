@@ -22,6 +22,7 @@ The first round, with or without an import, ends with `initial_import_done`, for
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import signal
 import socket
@@ -35,6 +36,9 @@ from appliance.customers.since import Since
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
 from appliance.errors import StartError
+from appliance.inbox_api import wire
+from appliance.inbox_api.client import InboxApi, Trouble
+from appliance.inbox_api.process import ApiProcess
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.spec import ImportRefused
 from appliance.observe import admin, exposition, history, status_page
@@ -77,7 +81,8 @@ class Steward:
         self._folder = snapshot_folder(context.deployment.settings)
         self._last_import: Import | None = None
         has_page = any(app.page is not None for app in context.deployment.settings.apps)
-        self._ids = IdService(ids_folder(context.deployment.settings), time.time) if has_page else None
+        self._api_process = ApiProcess(wire.API)
+        self._ids = self._make_id_service() if has_page else None
         self._history = history.History()
         self._since = Since()
         self._state_fault = self._stability_warning = ""
@@ -111,6 +116,25 @@ class Steward:
                 task.result()  # it ends only by a bug, which is raised here
             task.cancel()
         await asyncio.wait(working)
+        self._api_process.close()
+
+    def _make_id_service(self) -> IdService:
+        deployment, folder = self._deployment, ids_folder(self._deployment.settings)
+        credentials = deployment.api_credentials
+        if credentials is None:
+            return IdService(folder, time.time)
+        account = ""
+        api = InboxApi(
+            credentials,
+            self._api_process.exchange,
+            timer=time.monotonic,
+            clock=time.time,
+            random=random.random,
+            report=_report_api,
+        )
+        if deployment.settings.helpscout.fill:
+            account = hashlib.blake2b(credentials.api_id, key=deployment.log_key, digest_size=8).hexdigest()
+        return IdService(folder, time.time, api, account)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)
@@ -326,6 +350,13 @@ class Steward:
             age_seconds=round(now - as_of, 3),
         )
         return data, newest.as_of - now
+
+
+def _report_api(trouble: Trouble | None, pause: float) -> None:
+    if trouble is None:
+        log.info("inbox_api_works")
+    else:
+        log.warning("inbox_api_failed", why=trouble.sentence, retry_seconds=round(pause))
 
 
 def _clock_sentence(ahead: float) -> str:

@@ -65,6 +65,7 @@ class Worker:
         store = partial(id_channel.store, ids_folder(settings))
         learns = settings.helpscout.learn and any(mount.webhook is not None for mount in mounts)
         learner = Learner(partial(store, patience=_LEARN_WITHIN)) if learns else None
+        asks = context.deployment.api_credentials is not None
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail, learner) if sink is not None])
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
         self._site = Site(
@@ -76,6 +77,7 @@ class Worker:
                 self._counters,
                 sampler,
                 store,
+                ask_about=partial(id_channel.ask, ids_folder(settings)) if asks else None,
             ),
             request_log=sinks,
             counters=self._counters,

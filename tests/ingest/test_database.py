@@ -126,5 +126,6 @@ def test_an_error_means_what_its_code_or_its_class_does() -> None:
 
 
 def test_no_process_but_the_one_that_fetches_imports_a_driver() -> None:
-    code = "import sys, appliance.service.steward, appliance.service.worker; sys.exit(not {'asyncpg', 'pymysql'}.isdisjoint(sys.modules))"
+    code = """import sys, appliance.service.steward, appliance.service.worker
+sys.exit(not {'asyncpg', 'pymysql'}.isdisjoint(sys.modules))"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
