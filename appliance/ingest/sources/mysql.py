@@ -92,12 +92,13 @@ _PROTOCOL_ERRORS: Final = (AssertionError, LookupError, RuntimeError, TypeError,
 
 def parse(
     address: str, section: str, *, query: str, table: str, tls: str, ca: Path | None, timeout: float,
-    password: Callable[[], str] | None,
+    password: Callable[[], str] | None, changed: str,
 ) -> DatabaseTable:  # fmt: skip
     """Return the table that a section of the config describes. Raises SourceSettingError."""
     server = parse_server(
-        address, default_port=DEFAULT_PORT, tls=tls, ca=ca, timeout=timeout, encoding="", password=password
-    )
+        address, default_port=DEFAULT_PORT, tls=tls, ca=ca, timeout=timeout, encoding="", password=password,
+        changed=changed, section=section,
+    )  # fmt: skip
     if server.is_socket:  # a file, and no folder that has one for each port
         server = replace(server, port=0)
     return DatabaseTable(server, Query.parse(section, query, table, quote_name), fetch)
@@ -130,6 +131,8 @@ def _fetch(server: Server, queries: Sequence[Query], files: Sequence[Path], guar
                 running = query
                 _limit(connection, end - time.monotonic())
                 fetched.append(_copy(connection, query, file))
+                if fetched[-1].sha256 == query.stop_at:
+                    break
         guard.release()
         return tuple(fetched)
     except pymysql.MySQLError as error:
@@ -362,6 +365,6 @@ KIND: Final = SourceKind(
     title="MySQL",
     parse=parse,
     schemes=("mysql", "mariadb"),
-    keys=("query", "table", "password", "tls", "ca", "timeout"),
+    keys=("query", "table", "password", "tls", "ca", "timeout", "changed"),
     about="a table, view or query of a MySQL or MariaDB database",
 )
