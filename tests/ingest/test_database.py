@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from appliance.ingest.sources.base import SourceError, SourceSettingError
-from appliance.ingest.sources.database import Fault, Query, Server, fault_of, parse_server
+from appliance.ingest.sources.database import Query, Server, parse_server
+from appliance.ingest.sources.database_faults import Fault, fault_of
 from appliance.ingest.sources.postgres import TARGETS
 from appliance.ingest.sources.postgres_session import quote_name
 
@@ -135,12 +136,12 @@ def test_neither_query_nor_table() -> None:
 
 
 def test_an_error_means_what_its_code_or_its_class_does() -> None:
-    exact, of_class, unknown = Fault("a", "b"), Fault("c", "d"), Fault("e", "f", transient=False)
+    exact, of_class = Fault("a", "b"), Fault("e", "f", transient=False)
     table = {"42P01": exact, "42": of_class}
-    assert [fault_of(code, table, unknown) for code in ("42P01", "42999", "XX000", "")] == [
-        exact, of_class, unknown, unknown
-    ]  # fmt: skip
-    error = unknown.error(parse("postgresql://reader@db/shop"), query=Query("customers", ""), detail="g")
+    found = [fault_of(code, table) for code in ("42P01", "42999", "XX000", "")]
+    assert found[:2] == [exact, of_class]
+    assert [each.why for each in found[2:]] == ["the server refuses the query"] * 2
+    error = of_class.error(parse("postgresql://reader@db/shop"), query=Query("customers", ""), detail="g")
     assert str(error) == "postgresql://reader@db:5432/shop (customers): e (g); f"
     assert not error.transient
 

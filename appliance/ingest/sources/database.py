@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,9 @@ from appliance.ingest.sources.remote import Fetched, Inspection, RemoteSource
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for connecting, with TLS and authentication."""
+
+STALL: Final = 30.0
+"""Seconds without a byte, once some have come, after which a fetch ends: the network has dropped the connection."""
 
 _GRACE: Final = 10.0
 """Seconds more than a fetch may take, after which its process is killed."""
@@ -282,27 +285,3 @@ def _queries(group: Sequence[RemoteSource]) -> list[Query]:
 def _beside(files: Sequence[Path]) -> Path:
     """Return a file for what `changed` returns."""
     return files[0].with_name(f"changed-{files[0].name}")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What an error of a server means: why, and what to do; `transient` if the same may work the next time."""
-
-    why: str
-    todo: str
-    transient: bool = True
-    login_refused: bool = False
-
-    def error(self, server: Server, *, query: Query | None = None, detail: str = "") -> SourceError:
-        """Return it as a sentence. `detail` is what the server says, where that cannot hold a value of a row."""
-        where = f"{server} ({query.section})" if query is not None else str(server)
-        said = f" ({detail})" if detail else ""
-        todo = self.todo.replace("customers.", f"{server.section}.")
-        return SourceError(
-            f"{where}: {self.why}{said}; {todo}", transient=self.transient, login_refused=self.login_refused
-        )
-
-
-def fault_of(code: str, table: Mapping[str, Fault], unknown: Fault) -> Fault:
-    """Return what a code means: by itself, or by the class that its first two characters name."""
-    return table.get(code) or table.get(code[:2]) or unknown
