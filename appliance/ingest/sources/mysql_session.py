@@ -63,7 +63,6 @@ _READABLE: Final = ("mysql_clear_password", "dialog", "mysql_old_password")
 _PROTOCOL_ERRORS: Final = (AssertionError, LookupError, RuntimeError, TypeError, ValueError, struct.error)
 """What PyMySQL raises for packets that no such server sends."""
 
-
 _BINARY_CHARSET: Final = 63
 _TYPES: Final[Mapping[str, str]] = {
     "TINY": "tinyint",
@@ -128,7 +127,7 @@ class Session:
         cursor = self._connection.cursor()
         statement = query.statement
         if limit:
-            statement = _DERIVED.format(statement).replace("LIMIT 0", f"LIMIT {limit}")
+            statement = f"SELECT * FROM ({statement}) AS sidebard LIMIT {limit}"
         try:
             cursor.execute(statement)
             with FetchedFile(file) as output:

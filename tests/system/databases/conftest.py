@@ -29,4 +29,4 @@ def maria(mariadb_server: MariaDB) -> Iterator[MariaDB]:
         "CREATE OR REPLACE DATABASE shop CHARACTER SET utf8mb4; GRANT SELECT ON shop.* TO reader@'%'", ""
     )
     yield mariadb_server
-    assert mariadb_server.asking() == 0
+    assert mariadb_server.connections() == 0

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pymysql
 import trustme
 
 from appliance.ingest.sources.database import Server, parse_server
@@ -23,7 +24,7 @@ OPTIONS = """[mariadbd]
 datadir = {folder}/data
 socket = {folder}/socket
 pid-file = {folder}/pid
-log-error = {folder}/log
+log-error = {folder}/log.err
 bind-address = 127.0.0.1
 port = {port}
 ssl-cert = {folder}/server.pem
@@ -48,6 +49,22 @@ def program(name: str) -> str:
     return found
 
 
+class Session:
+    """A connection of root that stays open, for transactions that do."""
+
+    def __init__(self, file: Path) -> None:
+        self._connection = pymysql.connect(unix_socket=str(file), user="root", database="shop", autocommit=True)
+
+    def run(self, statements: str) -> None:
+        """Run statements, and wait for their end."""
+        for statement in statements.split(";"):
+            self._connection.cursor().execute(statement)
+
+    def close(self) -> None:
+        """End it, with what it has not committed."""
+        self._connection.close()
+
+
 class MariaDB:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -57,6 +74,14 @@ class MariaDB:
     @property
     def ca(self) -> Path:
         return self.folder / "ca.pem"
+
+    @property
+    def password(self) -> str:
+        return PASSWORD
+
+    @property
+    def address(self) -> str:
+        return f"mysql://reader@127.0.0.1:{self.port}/shop"
 
     @property
     def socket(self) -> Path:
@@ -78,15 +103,29 @@ class MariaDB:
         options = ("--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4")
         return [program("mariadb"), *options, f"--socket={self.socket}", "--user=root", database]
 
-    def asking(self) -> int:
-        """Return how many connections the reader has."""
+    def connections(self) -> int:
+        """Return how many the reader has."""
         return int(self.sql("SELECT count(*) FROM information_schema.processlist WHERE user = 'reader'"))
+
+    def refused_logins(self) -> int:
+        """Return how many logins of the reader were refused since it was made."""
+        return (self.folder / "log.err").read_text().count("Access denied for user 'reader'@")
+
+    def session(self) -> Session:
+        """Return a session of root that stays open."""
+        return Session(self.socket)
 
     def start(self) -> None:
         owner = OWNER if os.geteuid() == 0 else None
         command = [program("mariadbd"), f"--defaults-file={self.folder}/my.cnf"]
         self.process = subprocess.Popen(command, user=owner, cwd="/", stderr=subprocess.DEVNULL)
         until(self._answers, "MariaDB")
+
+    def stop(self) -> None:
+        """Stop it, as an operator would."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait()
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -96,7 +135,7 @@ class MariaDB:
 
     def _answers(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "log").read_text()
+        assert self.process.poll() is None, (self.folder / "log.err").read_text()
         ran = subprocess.run(self.client(""), input="SELECT 1", capture_output=True, text=True, check=False)
         return ran.returncode == 0
 

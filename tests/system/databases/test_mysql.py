@@ -302,7 +302,7 @@ def test_a_server_that_does_not_end_its_query(maria: MariaDB, tmp_path: Path, mo
     monkeypatch.setattr(mysql_session, "_GRACE", 0.1)
     error = refusal(maria.server(timeout=0.2), tmp_path, "SELECT SLEEP(60) AS a FROM seq_1_to_2")
     assert "the query took too long; add an index" in str(error)
-    until(lambda: maria.asking() == 0, "the end of the query", patience=5)
+    until(lambda: maria.connections() == 0, "the end of the query", patience=5)
 
 
 @pytest.mark.parametrize("at", [1, 50_000], ids=["before the first row", "between rows"])
@@ -450,10 +450,10 @@ def test_the_server_ends_a_query_whose_reader_was_killed(maria: MariaDB, tmp_pat
             fetched(maria.server(timeout=60.0), tmp_path, "SELECT SLEEP(60) AS a FROM seq_1_to_2")
         finally:
             os._exit(1)
-    until(lambda: maria.asking() == 1, "the query")
+    until(lambda: maria.connections() == 1, "the query")
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    until(lambda: maria.asking() == 0, "the end of the query", patience=5)
+    until(lambda: maria.connections() == 0, "the end of the query", patience=5)
 
 
 # A greeting of MySQL's protocol 10: version, connection 1, salt, capabilities without TLS, and how to log in.
