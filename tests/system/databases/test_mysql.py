@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gc
 import hashlib
+import html
 import io
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from appliance.cards.markup import MAX_TEXT
 from appliance.customers.record import related_of
 from appliance.ingest.sources import mysql, mysql_session
 from appliance.ingest.sources.base import SourceError
@@ -27,6 +29,7 @@ from appliance.ingest.sources.remote import Fetched
 from appliance.ingest.spec import ImportSpec, RelatedSpec
 from tests.daemon import until
 from tests.factory import open_snapshot, run_import
+from tests.system.databases.cards import on_the_card
 from tests.system.databases.mariadb_server import MariaDB
 
 pytestmark = pytest.mark.system
@@ -69,7 +72,7 @@ COLUMNS = {
     "bit": ("bit(1)", "1", "1"),
     "bits": ("bit(9)", "b'100000001'", "257"),
     "boolean": ("boolean", "true", "1"),
-    "tinyint(1)": ("tinyint(1)", "4", "4"),
+    "tinyint": ("tinyint(1)", "4", "4"),
     "unsigned": ("bigint unsigned", "18446744073709551615", "18446744073709551615"),
     "zerofill": ("int(5) zerofill", "42", "00042"),
     "decimal": ("decimal(30,10)", "12345678901234567890.1234567890", "12345678901234567890.1234567890"),
@@ -132,6 +135,31 @@ def test_column(stored: MariaDB, tmp_path: Path, name: str) -> None:
         stored.server(database="stored"), tmp_path, f"SELECT v AS `The Value`, last FROM t{number}"
     )
     assert (header, row) == (["The Value", "last"], [COLUMNS[name][2], "7"])
+
+
+# What the built-in card shows of them, where that is not the text itself.
+ON_THE_CARD = {
+    "date": "29 Feb 2024",
+    "fraction": "1 Jan 2024",
+    "timestamp": "1 Jan 2024",
+    "null": None,
+    "empty": None,
+    "spaces": "ab",
+    "longtext": "é" * MAX_TEXT + "…",
+    "lines and quotes": "a&quot;b<br>c,d",
+    "carriage return": "a<br>b",
+}
+
+
+def test_columns_on_the_card(stored: MariaDB, tmp_path: Path) -> None:
+    tables = {name: f"t{number}" for number, name in enumerate(COLUMNS)}
+    columns = ", ".join(f"{table}.v AS `{name}`" for name, table in tables.items())
+    statement = f"SELECT 'ann@example.com' AS email, {columns} FROM {', '.join(tables.values())}"
+    assert on_the_card(DatabaseTable(stored.server(database="stored"), query(statement), fetch), tmp_path) == {
+        name.lower(): text
+        for name, (_, _, value) in COLUMNS.items()
+        if (text := ON_THE_CARD.get(name, html.escape(value))) is not None
+    }
 
 
 def test_the_names_that_expressions_have(maria: MariaDB, tmp_path: Path) -> None:

@@ -6,9 +6,7 @@ import csv
 import hashlib
 import html
 import io
-import json
 import os
-import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +21,8 @@ from appliance.ingest.sources.postgres_session import quote_name
 from appliance.ingest.sources.remote import Fetched
 from appliance.ingest.spec import ImportSpec, RelatedSpec
 from tests.daemon import until
-from tests.factory import body_for, make_app, open_snapshot, run_import, signed
+from tests.factory import open_snapshot, run_import
+from tests.system.databases.cards import on_the_card
 from tests.system.databases.postgres_server import Postgres, pgbouncer, postgres
 
 pytestmark = pytest.mark.system
@@ -131,11 +130,8 @@ ON_THE_CARD = {
 def test_values_on_the_card(database: Postgres, tmp_path: Path) -> None:
     columns = ", ".join(f'{expression} AS "{name}"' for name, (expression, _) in VALUES.items())
     statement = f"SELECT 'ann@example.com' AS email, {columns}"
-    spec = ImportSpec(source=DatabaseTable(database.server(), query(statement), fetch))
-    run_import(spec, tmp_path)
-    card = json.loads(make_app(open_snapshot(tmp_path, spec)).answer(signed(body_for("ann@example.com"))).response.body)
-    shown = dict(re.findall(r"label\">([^<]*)<span [^>]*>(.*?)</span></span></li>", card["html"]))
-    assert {name.lower(): text for name, text in shown.items() if name != "Email"} == {
+    shown = on_the_card(DatabaseTable(database.server(), query(statement), fetch), tmp_path)
+    assert shown == {
         name.lower(): text
         for name, (_, value) in VALUES.items()
         if (text := ON_THE_CARD.get(name, html.escape(value))) is not None
