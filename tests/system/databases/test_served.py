@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -194,6 +195,22 @@ def test_the_last_snapshot_serves_while_there_is_no_server(database: Database, t
         assert daemon.healthy()["fetch"]["error"] == ""
         daemon.stop()
     assert [*(tmp_path / "state").rglob("*.tmp")] == []
+
+
+def test_a_first_fetch_that_fails_is_made_good_by_the_next(database: Database, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        database.stop()
+        try:
+            daemon = stack.enter_context(Shop(tmp_path, customers=False))
+            why = daemon.wait_for("import_refused")["why"]
+            assert database.address in why
+            until(lambda: daemon.health()["fetch"]["error"] == why, "the reason in the health")
+            assert [*(tmp_path / "state").rglob("*.tmp")] == []
+        finally:
+            database.start()
+        daemon.wait_for("serving")
+        until(lambda: "Ann Lee" in daemon.ask(), "the first card")
+        daemon.stop()
 
 
 def test_a_changed_row_is_shown_soon(database: Database, tmp_path: Path) -> None:
