@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.ingest.sources import mysql
 from appliance.ingest.sources.base import SourceError, SourceSettingError
 from appliance.ingest.sources.database import Query, Server, parse_server
 from appliance.ingest.sources.database_faults import Fault, fault_of
@@ -77,14 +78,31 @@ def test_address(address: str, host: str, port: int, user: str, database: str, t
         ),
         ("postgresql://reader@db/shop?x", "source is not the address of a database"),
         ("postgresql://reader@db/shop#hunter2", "source has more than user, host and database"),
-        ("postgresql://reader@db/shop?host=/run", "source does not name the folder of a Unix socket"),
-        ("postgresql://reader@/shop?host=run", "source does not name the folder of a Unix socket"),
-        ("postgresql://reader@/shop?host=/run:x", "source does not name the folder of a Unix socket"),
+        ("postgresql://reader@db/shop?host=/run", "source does not name a Unix socket"),
+        ("postgresql://reader@/shop?host=run", "source does not name a Unix socket"),
+        ("postgresql://reader@/shop?host=/run:x", "source does not name a Unix socket"),
     ],
 )
 def test_address_refused(address: str, reason: str) -> None:
     with pytest.raises(SourceSettingError) as caught:
         parse(address)
+    assert str(caught.value).startswith(reason)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("mysql://reader@a,b/shop", "source names several hosts; write"),
+        ("mysql://reader@db/shop?target_session_attrs=standby", "source has more than user, host and database"),
+        ("mariadb://reader:hunter2@db/shop", "source must not hold a password"),
+        ("mysql://reader@/shop?host=mysqld.sock", 'source does not name a Unix socket; write "mysql://USER@/DATABASE'),
+    ],
+)
+def test_address_of_mysql_refused(address: str, reason: str) -> None:
+    with pytest.raises(SourceSettingError) as caught:
+        mysql.parse(address, "customers", query="SELECT 1", table="", tls="", ca=None, timeout=60.0, password=None,
+                    changed="")  # fmt: skip
     assert str(caught.value).startswith(reason)
     assert "hunter2" not in str(caught.value)
 

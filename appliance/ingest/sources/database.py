@@ -136,6 +136,8 @@ def parse_server(
         raise SourceSettingError("source", "has more than user, host and database", f"{form}; TLS is set by tls and ca")
     if folder := parameters.get(_SOCKET, [""])[0]:
         host, port = _socket(parts.scheme, host, folder, port)
+    if "," in host and not targets:
+        raise SourceSettingError("source", "names several hosts", f"{form}; only PostgreSQL's may be several")
     target = parameters.get(_TARGET, [""])[0]
     if target and target not in targets:
         raise SourceSettingError("source", f"has an unknown {_TARGET}", f"write one of {', '.join(targets)}")
@@ -166,7 +168,7 @@ def _socket(scheme: str, host: str, folder: str, port: int | None) -> tuple[str,
     folder, _, number = folder.partition(":")
     if host or not folder.startswith("/") or (number and not (number.isascii() and number.isdigit())):
         hint = f'write "{scheme}://USER@/DATABASE?{_SOCKET}=/PATH"'
-        raise SourceSettingError("source", "does not name the folder of a Unix socket", hint)
+        raise SourceSettingError("source", "does not name a Unix socket", hint)
     return folder, int(number) if number else port
 
 

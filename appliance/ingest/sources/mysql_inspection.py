@@ -52,7 +52,7 @@ def inspect(server: Server, queries: Sequence[Query], files: Sequence[Path], row
         remarks = [welcome(server, _product(current.version), user.name), *remarks_on_tls(server)]
         named = _tables(server, queries)
         if not _enters(current):
-            return conclude([*remarks, _of_grants(server, user, named)], [], is_grant_missing=True)
+            return conclude([*remarks, _of_grants(server, user, named or [_all(server)])], [], is_grant_missing=True)
         current.begin()
         tried = [_try(current, query, file, rows) for query, file in zip(queries, files, strict=True)]
         refused = [query for query, each in zip(queries, tried, strict=True) if needs_grant(each)]
@@ -119,8 +119,12 @@ def _is_closed(current: Session, table: str) -> bool:
 def _of_grants(server: Server, user: _User, closed: Sequence[str]) -> Remark:
     """Return what a user needs that cannot read the tables, as statements."""
     statements = " ".join(f"GRANT SELECT ON {table} TO {user};" for table in closed)
-    named = ", ".join(closed) or server.database
-    return Remark("fault", f"{server}: {user.name} may not read {named}; run: {statements}")
+    return Remark("fault", f"{server}: {user.name} may not read {', '.join(closed)}; run: {statements}")
+
+
+def _all(server: Server) -> str:
+    """Return how SQL names all tables of the database."""
+    return f"{_short(server.database)}.*"
 
 
 def _of_powers(current: Session, user: _User, tables: Sequence[str]) -> Iterator[Remark]:
