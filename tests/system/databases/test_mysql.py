@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import gc
 import hashlib
 import html
-import io
 import os
 import signal
 import socket
@@ -19,42 +17,27 @@ from typing import Any
 import pytest
 
 from appliance.cards.markup import MAX_TEXT
-from appliance.customers.record import related_of
 from appliance.ingest.sources import mysql, mysql_session
 from appliance.ingest.sources.base import SourceError
-from appliance.ingest.sources.database import DatabaseTable, Query, Server
+from appliance.ingest.sources.database import Server
 from appliance.ingest.sources.mysql import fetch
-from appliance.ingest.sources.mysql_session import quote_name
 from appliance.ingest.sources.remote import Fetched
-from appliance.ingest.spec import ImportSpec, RelatedSpec
 from tests.daemon import until
-from tests.factory import open_snapshot, run_import
-from tests.system.databases.cards import on_the_card
+from tests.system.databases.fetching import (
+    fetched,
+    kill_while,
+    on_the_card,
+    orders_of_ann,
+    query,
+    refusal,
+    refused_for_its_certificate,
+    table_of,
+)
 from tests.system.databases.mariadb_server import MariaDB
 
 pytestmark = pytest.mark.system
 CUSTOMERS = """CREATE TABLE customers (id int PRIMARY KEY, email varchar(99) NOT NULL, plan varchar(9));
 INSERT INTO customers VALUES (1, 'ann@example.com', 'Pro'), (2, 'bob@example.com', NULL);"""
-
-
-def query(statement: str, section: str = "customers") -> Query:
-    return Query.parse(section, statement, "", quote_name)
-
-
-def fetched(server: Server, folder: Path, *statements: str) -> list[list[list[str]]]:
-    """Return the rows of each statement, the header first."""
-    files = [folder / f"{number}.csv" for number in range(len(statements))]
-    found = fetch(server, [*map(query, statements)], files)
-    assert [each.size for each in found] == [file.stat().st_size for file in files]
-    rows = [list(csv.reader(io.StringIO(file.read_bytes().decode(), newline=""), strict=True)) for file in files]
-    assert [each.rows for each in found] == [len(each) - 1 for each in rows]
-    return rows
-
-
-def refusal(server: Server, folder: Path, statement: str = "SELECT 1 AS one") -> SourceError:
-    with pytest.raises(SourceError) as caught:
-        fetched(server, folder, statement)
-    return caught.value
 
 
 def test_rows_and_what_is_said_of_them(maria: MariaDB, tmp_path: Path) -> None:
@@ -155,7 +138,7 @@ def test_columns_on_the_card(stored: MariaDB, tmp_path: Path) -> None:
     tables = {name: f"t{number}" for number, name in enumerate(COLUMNS)}
     columns = ", ".join(f"{table}.v AS `{name}`" for name, table in tables.items())
     statement = f"SELECT 'ann@example.com' AS email, {columns} FROM {', '.join(tables.values())}"
-    assert on_the_card(DatabaseTable(stored.server(database="stored"), query(statement), fetch), tmp_path) == {
+    assert on_the_card(table_of(stored.server(database="stored"), statement), tmp_path) == {
         name.lower(): text
         for name, (_, _, value) in COLUMNS.items()
         if (text := ON_THE_CARD.get(name, html.escape(value))) is not None
@@ -412,16 +395,12 @@ def test_tls(maria: MariaDB, tmp_path: Path) -> None:
 
 
 def test_a_certificate_of_another_authority(maria: MariaDB, tmp_path: Path) -> None:
-    error = refusal(maria.server(tls="verify"), tmp_path)
-    assert "the server's certificate is not trusted (" in str(error)
-    assert "set customers.ca" in str(error)
-    assert not error.transient
+    refused_for_its_certificate(maria.server(tls="verify"), tmp_path, "")
 
 
 def test_a_certificate_of_another_name(maria: MariaDB, tmp_path: Path) -> None:
     address = f"mysql://reader@localhost:{maria.port}/shop"
-    error = refusal(maria.server(address=address, tls="verify", ca=maria.ca), tmp_path)
-    assert "the server's certificate is not trusted (Hostname mismatch" in str(error)
+    refused_for_its_certificate(maria.server(address=address, tls="verify", ca=maria.ca), tmp_path, "Hostname mismatch")
 
 
 def test_a_user_that_must_use_tls(maria: MariaDB, tmp_path: Path) -> None:
@@ -455,33 +434,12 @@ def test_a_nul_byte_is_refused_with_its_row(maria: MariaDB, tmp_path: Path) -> N
 
 def test_imported_with_the_orders_of_the_same_moment(maria: MariaDB, tmp_path: Path) -> None:
     maria.sql(CUSTOMERS)
-
-    def table(section: str, statement: str) -> DatabaseTable:
-        return DatabaseTable(maria.server(), query(statement, section), fetch)
-
-    orders = table("related.orders", "SELECT 1 AS customer, 9.50 AS total UNION ALL SELECT 1, 30 UNION ALL SELECT 2, 7")
-    spec = ImportSpec(
-        source=table("customers", "SELECT * FROM customers ORDER BY id"),
-        related=(RelatedSpec(name="orders", source=orders, key="customer", on="id", order_by="-total"),),
-    )
-    assert (run_import(spec, tmp_path).rows, [*tmp_path.glob("*.tmp")]) == (2, [])
-    snapshot = open_snapshot(tmp_path, spec)
-    assert snapshot is not None
-    (ann,) = snapshot.find(("ann@example.com",))
-    assert (ann["plan"], [order["total"] for order in related_of(ann, "orders")]) == ("Pro", ["30.00", "9.50"])
+    assert orders_of_ann(maria.server(), tmp_path) == ("Pro", ["30.00", "9.50"])
 
 
 def test_the_server_ends_a_query_whose_reader_was_killed(maria: MariaDB, tmp_path: Path) -> None:
-    child = os.fork()
-    if child == 0:
-        try:
-            fetched(maria.server(timeout=60.0), tmp_path, "SELECT SLEEP(60) AS a FROM seq_1_to_2")
-        finally:
-            os._exit(1)
-    until(lambda: maria.connections() == 1, "the query")
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    until(lambda: maria.connections() == 0, "the end of the query", patience=5)
+    sleeping = "SELECT SLEEP(60) AS a FROM seq_1_to_2"
+    kill_while(maria.server(timeout=60.0), tmp_path, sleeping, lambda: maria.connections() == 1)
 
 
 # A greeting of MySQL's protocol 10: version, connection 1, salt, capabilities without TLS, and how to log in.
