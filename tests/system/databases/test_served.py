@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -258,3 +259,26 @@ def test_imported_and_checked(database: Database, tmp_path: Path) -> None:
     said = f"{database.address} (related.orders): there is no such table ({missing}"
     assert shown.returncode == 1
     assert said in shown.stderr
+
+
+def test_previewed(database: Database, tmp_path: Path) -> None:
+    with Shop(tmp_path, customers=False) as daemon:  # it writes the files
+        daemon.wait_for("serving")
+        daemon.stop()
+    command = [
+        sys.executable,
+        "-m",
+        "appliance",
+        "preview",
+        "--no-browser",
+        "--config",
+        str(tmp_path / "sidebard.toml"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as preview:
+        assert preview.stdout is not None
+        try:
+            page = preview.stdout.readline().strip()
+            search = f"{page.rpartition('/')[0]}/customers?search=ann"
+            until(lambda: b"Ann Lee" in urllib.request.urlopen(search).read(), "the customer")
+        finally:
+            preview.terminate()
