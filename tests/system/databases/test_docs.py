@@ -12,8 +12,10 @@ import pytest
 from appliance.bootstrap.wiring import import_spec_of
 from appliance.config.loader import load
 from appliance.customers.record import related_of, values_of
+from appliance.ingest.sources import mysql_inspection, postgres_inspection
 from tests.daemon import ROOT
 from tests.factory import open_snapshot, run_import
+from tests.system.databases.fetching import query
 from tests.system.databases.mariadb_server import MariaDB
 from tests.system.databases.postgres_server import Postgres
 
@@ -153,6 +155,23 @@ def test_example(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> N
     assert {key: found[key] for key in fields} == fields
     for of, rows in related.items():
         assert [tuple(values_of(row))[1:] for row in related_of(found, of)] == rows
+
+
+@pytest.mark.parametrize("fixture", ["server", "mariadb_server"], ids=["postgresql", "mariadb"])
+def test_the_reader_of_the_document_may_read_and_nothing_else(
+    request: pytest.FixtureRequest, tmp_path: Path, fixture: str
+) -> None:
+    running: Postgres | MariaDB = request.getfixturevalue(fixture)
+    statements = re.findall(r"```sql\n(CREATE (?:ROLE|USER).*?)```", DOCS, re.DOTALL)[fixture == "mariadb_server"]
+    for name, ours in (("sidebard", "keeper"), ("shop", "kept"), ("192.0.2.7", "127.0.0.1")):
+        statements = statements.replace(name, ours)
+    running.sql("CREATE DATABASE kept", "postgres" if fixture == "server" else "")
+    running.sql(f"CREATE TABLE users (id int); CREATE TABLE orders (id int); {statements}", "kept")
+    inspect = postgres_inspection.inspect if fixture == "server" else mysql_inspection.inspect
+    queries = [query("SELECT id FROM users"), query("SELECT id FROM orders")]
+    reader = running.server("keeper", database="kept", password=lambda: "...")
+    found = inspect(reader, queries, [tmp_path / "0.csv", tmp_path / "1.csv"], 1)
+    assert [remark.level for remark in found.remarks] == ["ok"] * 3
 
 
 def test_the_readme_leads_from_a_database_to_a_card(server: Postgres, tmp_path: Path) -> None:
