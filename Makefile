@@ -46,7 +46,7 @@ lint: $(BIN)/.installed ## check style and types
 	$(BIN)/mypy
 
 ROWS := 1000000
-bench-import: $(BIN)/.installed ## compare the import with sqlite3's own; ROWS=10000000 for ten million
+bench-import: $(BIN)/.installed ## compare the import with sqlite3's own, and that from databases with a file's; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
 	$(BIN)/python -m tests.bench.import_database $(ROWS)
 
