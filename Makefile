@@ -48,6 +48,7 @@ lint: $(BIN)/.installed ## check style and types
 ROWS := 1000000
 bench-import: $(BIN)/.installed ## compare the import with sqlite3's own; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
+	$(BIN)/python -m tests.bench.import_database $(ROWS)
 
 bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 	$(BIN)/python -m tests.bench.card
@@ -63,6 +64,7 @@ package: $(BIN)/.installed deb ## build and try the packages in real Debian 12 a
 
 reference: $(BIN)/.installed ## write the commands' options into docs/cli.md
 	$(BIN)/python packaging/reference.py
+	$(BIN)/python packaging/form_pictures.py
 
 requirements: $(BIN)/.installed ## update the pinned versions of everything that goes into the executable
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --custom-compile-command 'make requirements' \

@@ -10,6 +10,7 @@
     edge/        from socket to request: TLS, HTTP, the Tornado application
     replay/      load tests: a corpus of signed requests, the processes that send it, the result
     ingest/      import time: from the operator's sources to a snapshot
+    inbox_api/   Help Scout's Inbox API: which addresses an id stands for
     sidebar/     from an inquiry to an answer: `app.answer`, and the protocols of help desks
     cards/       from records to HTML: the built-in card, templates
     customers/   request time: addresses, records, the snapshot and its cache

@@ -74,6 +74,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     """What `customer` is made of, if the audit trail is to name it; for nothing else."""
     taught: object = None
     """What the request says of an id and is not known yet: a Change, to be stored after the answer has gone."""
+    unknown_id: int | None = None
+    """The help desk's id of which nothing is known, so that it is worth to ask somebody else."""
     fault: str = ""
     """What is wrong with the operator's card, for an event; never for the client."""
 

@@ -26,6 +26,9 @@ class NoCounters:
     def accept_rejected(self) -> None:
         """See Counters."""
 
+    def header_refused(self) -> None:
+        """See Counters."""
+
     def connection_dropped(self) -> None:
         """See Counters."""
 
@@ -56,6 +59,10 @@ class RecordingCounters(NoCounters):
     def accept_rejected(self) -> None:
         """Keep the event."""
         self.events.append("accept_rejected")
+
+    def header_refused(self) -> None:
+        """Keep the event."""
+        self.events.append("header_refused")
 
     def connection_dropped(self) -> None:
         """Keep the event."""

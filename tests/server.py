@@ -26,7 +26,7 @@ from appliance.config.schema import Limits
 from appliance.edge.listener import Listener
 from appliance.edge.site import Site, by_path
 from appliance.edge.tls import server_context
-from appliance.edge.web import make_application
+from appliance.edge.web import AskAbout, make_application
 from appliance.observe.logs import RequestLine, RequestLog
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.helpscout_webhook import StoreChange
@@ -128,7 +128,10 @@ def make_pair(folder: Path) -> tuple[Path, Path, trustme.CA]:
 
 @contextlib.contextmanager
 def serving(
-    make_apps: Callable[[], dict[str, SidebarApp]], folder: Path, store_change: StoreChange | None = None
+    make_apps: Callable[[], dict[str, SidebarApp]],
+    folder: Path,
+    store_change: StoreChange | None = None,
+    ask_about: AskAbout | None = None,
 ) -> Iterator[Server]:
     """Serve each app at its path over TLS, in a thread, which makes them, until the block ends."""
     certificate, key, authority = make_pair(folder)
@@ -144,7 +147,9 @@ def serving(
         log = RequestLog(lines, count(1_790_000_000.0).__next__)  # no second has too many refusals
         site = Site(
             mounts=by_path(mounts),
-            application=make_application(mounts, log, time.perf_counter, NoCounters(), ignore_refusal, store_change),
+            application=make_application(
+                mounts, log, time.perf_counter, NoCounters(), ignore_refusal, store_change, ask_about=ask_about
+            ),
             request_log=log,
             counters=NoCounters(),
             sample_refusal=ignore_refusal,

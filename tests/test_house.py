@@ -17,6 +17,7 @@ ROOMS = {
     "customers": ("errors",),
     "cards": ("config", "customers", "errors"),
     "sidebar": ("cards", "config", "customers", "outcomes"),
+    "inbox_api": ("customers", "errors", "http_client", "sidebar", "system"),
     "ingest": ("customers", "errors", "sidebar", "system"),
     "replay": ("customers", "errors", "http_client", "observe", "outcomes", "sidebar"),
     "edge": ("config", "errors", "observe", "outcomes", "sidebar", "system"),

@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from appliance.bootstrap import certificates
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of, make_mounts, prepare_trail
+from appliance.config.files import read_api_credentials
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
 from appliance.edge.site import Mount
 from appliance.edge.tls import load_libraries
+from appliance.inbox_api.client import Credentials
 from appliance.ingest.spec import ImportSpec
 from appliance.observe.health import CertificateInfo
 from appliance.observe.logs import log
@@ -36,6 +38,7 @@ class Deployment:
     certificates: tuple[CertificateInfo, ...]  # the first to expire first
     counters: SharedCounters
     log_key: bytes
+    api_credentials: Credentials | None = None  # of Help Scout's Inbox API, if it is to be asked
 
     @property
     def workers(self) -> int:
@@ -71,6 +74,7 @@ def make_deployment(
         log_key = prepare_state(settings, previous.log_key if previous is not None else b"")
         prepare_trail(settings)
     mounts = make_mounts(settings, environ, log_key)
+    api_credentials = read_api_credentials(settings, environ)
     shape = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     counters = previous.counters if previous is not None else None
     fingerprint = certificates.fingerprint(settings)
@@ -93,6 +97,7 @@ def make_deployment(
         certificates=loaded,
         counters=counters if counters is not None and counters.shape == shape else SharedCounters(*shape),
         log_key=log_key,
+        api_credentials=Credentials(*api_credentials) if api_credentials is not None else None,
     )
 
 

@@ -17,6 +17,7 @@ from appliance.config.reader import ConfigError, Fault
 from appliance.config.schema import App, Settings, Subject
 from appliance.customers.address import normalise_domain
 from appliance.customers.id_map import IdMap
+from appliance.customers.ids import Ids
 from appliance.customers.keys import split
 from appliance.edge.site import Mount
 from appliance.errors import StartError
@@ -90,7 +91,7 @@ def make_app(
     log_key: bytes = b"",
     clock: Callable[[], float] = time.time,
     page: HelpDesk | None = None,
-    ids: IdMap | None = None,
+    ids: Ids | None = None,
 ) -> SidebarApp:
     """Make one app, with its caches still empty and no data. Raises ConfigError if its card cannot be used."""
     cache, customers = settings.cache, settings.customers

@@ -40,7 +40,7 @@ def page(context: CheckContext) -> Iterator[Finding]:
         yield from _of_app(app)
     if column:
         yield from _ids(context, column)
-    else:
+    elif context.settings.helpscout.api_id is None:
         yield warning(
             "no customer can be found for a page, which is told Help Scout's id and no address; name the column of the"
             " customers that holds it in helpscout.column"

@@ -16,7 +16,7 @@ from appliance.bootstrap.state_folder import ids_folder
 from appliance.cli import common, counted
 from appliance.customers.address import normalise
 from appliance.customers.id_map import IdMap
-from appliance.customers.ids import MAX_ID, Change, Kind, Known
+from appliance.customers.ids import MAX_ID, Change, Kind, Known, Source
 from appliance.errors import FAILURE
 from appliance.service.id_channel import PATIENCE, store
 
@@ -84,7 +84,7 @@ def _line(customer: int, known: Known) -> str:
 def _forget(folder: Path, customers: Iterable[int]) -> None:
     """Have the steward forget these ids. Raises CommandError if it does not confirm."""
     for customer in customers:
-        if not asyncio.run(store(folder, Change(customer, Kind.DELETE, (), time.time()))):
+        if not asyncio.run(store(folder, Change(customer, Kind.DELETE, (), time.time(), Source.OPERATOR))):
             raise common.CommandError(
                 f"{customer}: not forgotten: the service has not confirmed it within {PATIENCE:.0f} seconds; start it,"
                 " with [app.page] in its config, and run this as root or as its user"

@@ -16,10 +16,12 @@ import msgspec
 
 from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import common
+from appliance.cli.progress import progress_bar
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.site import Mount
 from appliance.errors import FAILURE
 from appliance.http_client import Url, UrlError, parse_url
-from appliance.outcomes import Response
+from appliance.outcomes import Reply, Response
 from appliance.replay.corpus_line import CorpusError, CorpusRequest, read_lines
 from appliance.replay.load_profile import LoadProfile, PreparedRequest, prepare_requests
 from appliance.replay.report import as_page
@@ -29,6 +31,8 @@ from appliance.replay.text import as_text
 from appliance.replay.timeline import Timeline, TimelinePoint
 from appliance.replay.worker_pool import WorkerPool
 from appliance.sidebar.protocols.base import Message
+from appliance.sidebar.protocols.helpscout_webhook import NOTED, SIGNATURE
+from appliance.sidebar.protocols.query_signed import QuerySigned
 from appliance.system.frozen import keep_unpacked
 
 _FILE = click.Path(path_type=Path)
@@ -171,16 +175,28 @@ def _answerer(
         mount.app.use(snapshot)
 
     def answer(request: CorpusRequest) -> Response:
-        mount = mounts.get((request.path or url.path or "/").partition("?")[0])
-        if mount is None:
-            return Refusal.NOT_FOUND.reply.response
-        if len(request.body) > MAX_BODY_BYTES:
-            return Refusal.BODY_TOO_LARGE.reply.response
-        is_signed = request.signature is not None and request.header.lower() == mount.signature_header.lower()
-        signature = request.signature.encode() if is_signed and request.signature else None
-        return mount.app.answer(Message(request.body, signature)).response
+        path, _, query = (request.path or url.path or "/").partition("?")
+        mount = mounts.get(path)
+        return (_answer(mount, request, query) if mount is not None else Refusal.NOT_FOUND.reply).response
 
     return answer
+
+
+def _answer(mount: Mount, request: CorpusRequest, query: str) -> Reply:
+    """Return the reply of a service that stores what webhooks say."""
+    if request.method == "GET":
+        page = next((one for one in mount.app.protocols if isinstance(one, QuerySigned)), None)
+        return mount.app.answer(page.visit(query), page) if page is not None else Refusal.BAD_METHOD.reply
+    if len(request.body) > MAX_BODY_BYTES:
+        return Refusal.BODY_TOO_LARGE.reply
+    is_webhook = mount.webhook is not None and request.event
+    header = SIGNATURE if is_webhook else mount.signature_header
+    is_signed = request.signature is not None and request.header.lower() == header.lower()
+    message = Message(request.body, request.signature.encode() if is_signed and request.signature else None)
+    if mount.webhook is None or not request.event:
+        return mount.app.answer(message)
+    said = mount.webhook.read(request.event, message, time.time())
+    return said if isinstance(said, Reply) else NOTED
 
 
 def _run(
@@ -206,21 +222,17 @@ def _live(profile: LoadProfile) -> Iterator[Callable[[TimelinePoint, Timeline], 
     if not sys.stderr.isatty():
         yield lambda point, timeline: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.completed:.0f} of {task.total:g} s"), BarColumn(), TextColumn("{task.fields[now]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("", total=profile.duration, now="")
+    with progress_bar("replay") as bar:
 
         def show(point: TimelinePoint, timeline: Timeline) -> None:
             counts = timeline.counts
             now = (
-                f"{point.answers / profile.step:,.0f}/s  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
+                f"{point.at:.0f} of {profile.duration:g} s  {point.answers / profile.step:,.0f}/s"
+                f"  p50 {show_ms(point.p50)}  p99 {show_ms(point.p99)} ms"
                 f"  wrong {sum(wrong.count for wrong in counts.wrong.values()):,}"
                 f"  failed {sum(counts.failures.values()):,}"
             )
-            bar.update(task, completed=min(point.at, profile.duration), now=now, refresh=True)
+            bar(point.at / profile.duration, now)
 
         yield show
 

@@ -10,7 +10,7 @@ from typing import Final
 from appliance.config.lines import KeyPath
 from appliance.config.loader import read_text
 from appliance.config.reader import ConfigError, Fault, dotted, locate
-from appliance.config.schema import App
+from appliance.config.schema import App, Settings
 from appliance.config.secret_source import SecretSource
 from appliance.config.values import InvalidValueError
 
@@ -37,6 +37,26 @@ def read_webhook_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, .
     if app.page is None or not app.page.webhook_secrets:
         return read_secrets(app, environ)
     return _read_secrets(app, app.page.webhook_secrets, ("app", app.index, "page", "webhook_secrets"), environ)
+
+
+def read_api_credentials(settings: Settings, environ: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    """Read the id and the secret of the Inbox API in the same way; None if there are none. Raises ConfigError."""
+    given = settings.helpscout
+    if given.api_id is None or given.api_secret is None:
+        return None
+    read: list[bytes] = []
+    faults: list[tuple[KeyPath, Fault]] = []
+    for key, source in (("api_id", given.api_id), ("api_secret", given.api_secret)):
+        path, what = ("helpscout", key), key.removeprefix("api_")
+        try:
+            read.append(read_secret(source, environ, f"the {what}", " from Your Profile > My Apps"))
+        except InvalidValueError as error:
+            faults.append(
+                (path, Fault(settings.file, None, dotted(path), f"{source} {error.reason}", None, error.hint))
+            )
+    if faults:
+        raise ConfigError(with_line_numbers(settings.file, faults))
+    return read[0], read[1]
 
 
 def _read_secrets(

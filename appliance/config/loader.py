@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance.config import values
-from appliance.config.lines import syntax_hint
+from appliance.config.lines import KeyPath, syntax_hint
 from appliance.config.reader import ConfigError, Fault, Reader, locate, rules
 from appliance.config.schema import Server, Settings
 
@@ -114,9 +114,12 @@ def _check(settings: Settings, reader: Reader) -> None:
                     f"must be true, because {endpoint} can be reached from outside",
                     'listen on "127.0.0.1:8080" or "unix:/path", behind a proxy of your own, or leave TLS on',
                 )
-    if clean(("tls", "certificate"), ("tls", "key")) and (tls.certificate is None) != (tls.key is None):
-        given, other = ("key", "certificate") if tls.certificate is None else ("certificate", "key")
-        fault(("tls", given), f"is given without tls.{other}", f"add {other} under [tls], or remove both")
+    _check_both(reader, ("tls",), {"certificate": tls.certificate, "key": tls.key})
+    api = settings.helpscout
+    _check_both(reader, ("helpscout",), {"api_id": api.api_id, "api_secret": api.api_secret})
+    if clean(("helpscout",)) and api.fill and api.api_id is None:
+        hint = "add api_id and api_secret under [helpscout], or remove fill"
+        fault(("helpscout", "fill"), "is for the Inbox API, which is not configured", hint)
     customers = settings.customers
     columns = {"addresses": customers.addresses or (), "on": tuple(each.on for each in settings.related if each.on)}
     seen: dict[str, str] = {}
@@ -135,6 +138,15 @@ def _check(settings: Settings, reader: Reader) -> None:
             if own is not None and first.setdefault(own, index) != index:
                 hint = f"give each [[app]] a {what} of its own"
                 fault(("app", index, what), f"is also that of app[{first[own]}]", hint, values.shown(own))
+
+
+def _check_both(reader: Reader, table: KeyPath, pair: Mapping[str, object]) -> None:
+    """Check that both of a pair are given, or none."""
+    given = [key for key, found in pair.items() if found is not None]
+    if len(given) == 1 and reader.clean(*((*table, key) for key in pair)):
+        other = next(key for key in pair if key not in given)
+        hint = f"add {other} under [{table[0]}], or remove both"
+        reader.fault((*table, given[0]), f"is given without {table[0]}.{other}", hint)
 
 
 def _default_state(environ: Mapping[str, str], user: object) -> str:

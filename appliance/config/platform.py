@@ -1,5 +1,7 @@
 """The settings of Help Scout's current platform."""
 
+# ruff: noqa: RUF009  (`value` is dataclasses.field with a rule)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -35,3 +37,6 @@ class HelpScout:
 
     column: str = value(values.or_empty(values.parse_text), "")
     learn: bool = value(values.parse_bool, True)
+    api_id: SecretSource | None = value(values.optional(parse_secret), "")
+    api_secret: SecretSource | None = value(values.optional(parse_secret), "")
+    fill: bool = value(values.parse_bool, False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from appliance.config import values
@@ -48,6 +49,7 @@ class Server(Limits):
     drain: float = value(values.parse_duration_or_zero, "10s")
     timezone: tzinfo = value(values.parse_zone, "UTC")
     user: str = value(values.or_empty(values.parse_text), "")
+    proxy_protocol_from: tuple[IPv4Network | IPv6Network, ...] = value(values.list_of(values.parse_network), [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,9 @@ class Customers:
     tls: str = value(values.or_empty(values.one_of("verify", "encrypt", "off")), "")
     ca: Path | None = value(values.optional(values.parse_path), "")
     timeout: float = value(values.parse_duration, "60s")
+    changed: str = value(values.parse_query, "")
     addresses: tuple[str, ...] = value(values.list_of(values.parse_text, minimum=1), example='["email"]')
-    refresh: float = value(values.parse_duration, "60s")
+    refresh: float | None = value(values.optional(values.parse_duration), "")
     max_shrink: float = value(values.parse_share, "20%")
     max_bad_rows: float = value(values.parse_share, "1%")
     max_age: float | None = value(values.optional(values.parse_duration), "")
@@ -101,12 +104,20 @@ class Customers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Related:
-    """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-"."""
+    """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-".
+
+    No `source` is that of the customers.
+    """
 
     name: str
-    source: SourceLocation = value(values.parse_source, example='"orders.csv"')
+    source: SourceLocation | None = value(values.optional(values.parse_source), "")
     table: str = value(values.or_empty(values.parse_text), "")
     query: str = value(values.parse_query, "")
+    password: SecretSource | None = value(values.optional(parse_secret), "")
+    tls: str = value(values.or_empty(values.one_of("verify", "encrypt", "off")), "")
+    ca: Path | None = value(values.optional(values.parse_path), "")
+    timeout: float | None = value(values.optional(values.parse_duration), "")
+    changed: str = value(values.parse_query, "")
     key: str = value(values.parse_text, example='"customer_id"')
     on: str = value(values.parse_text, example='"id"')
     order_by: str = value(values.or_empty(values.parse_text), "")

@@ -87,6 +87,13 @@ def journal_of(folder: Path, generation: int) -> Path:
     return folder / f"{generation:08}.journal"
 
 
+def changed_at(folder: Path) -> float | None:
+    """Return when the map was written last, in seconds since 1970; None if it is empty. Raises OSError."""
+    generation = newest(folder)
+    files = [file for file in (base_of(folder, generation), journal_of(folder, generation)) if file.exists()]
+    return max((status.st_mtime for status in map(Path.stat, files) if status.st_size), default=None)
+
+
 def open_base(file: Path) -> sqlite3.Connection:
     """Open a base for reading, without locks, for nobody writes to it. Raises sqlite3.Error."""
     database = sqlite3.connect(  # one thread at a time uses it

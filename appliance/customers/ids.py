@@ -16,7 +16,7 @@ A mark keeps a late delivery from bringing back what was deleted. When it has ex
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -38,7 +38,17 @@ class Kind(enum.StrEnum):
     DELETE = "delete"
 
 
-class Change(msgspec.Struct, frozen=True, gc=False):
+class Source(enum.StrEnum):
+    """Who has said something of an id."""
+
+    WEBHOOK = "webhook"
+    MESSAGE = "message"
+    API = "api"
+    FILL = "fill"
+    OPERATOR = "operator"
+
+
+class Change(msgspec.Struct, frozen=True, gc=False, tag=True):
     """One thing that was said about an id. `as_of` is of when, in seconds since 1970."""
 
     customer: int
@@ -46,6 +56,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     addresses: tuple[str, ...]
     """In normal form."""
     as_of: float
+    source: Source = Source.WEBHOOK
 
 
 class Known(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -54,6 +65,13 @@ class Known(msgspec.Struct, frozen=True, gc=False, array_like=True):
     addresses: tuple[str, ...] | None
     """In normal form; empty: it has none; None: it was deleted."""
     as_of: float
+
+
+class Ids(Protocol):
+    """Knows ids: the map on the disk, or what stands in for it."""
+
+    def find(self, customer: int) -> Known | None:
+        """Return what is held of an id; None: nothing."""
 
 
 class Result(enum.StrEnum):

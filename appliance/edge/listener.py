@@ -1,10 +1,10 @@
-"""Accepting connections: how many, from whom, and what their first byte tells.
+"""Accepting connections: how many, and from whom.
 
 asyncio's own servers accept as long as they can, spin when there are no descriptors left, and begin TLS, at 50 KB a
 connection, for clients that never send a byte. Here the first byte is awaited, and at capacity the connection that has
 been idle longest is evicted. From accept() to HTTP:
 
-    accept() -> PendingConnection, silent -- first byte --> in its handshake -- done --> Connection
+    accept() -> PendingConnection, silent -- first_bytes.py --> in its handshake -- done --> Connection
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from typing import Any, Final
 from appliance.config.schema import Limits
 from appliance.edge.connection import Connection
 from appliance.edge.connections import GRACE, SWEEP_SECONDS, ConnectionRegistry
+from appliance.edge.first_bytes import Balancers, Continuation, FirstBytes
 from appliance.edge.memory import CrowdWatch, raise_mmap_threshold, return_memory
 from appliance.edge.overhead import RECEIVE_BUFFER, InputMeter
-from appliance.edge.pending_connection import PendingConnection
-from appliance.edge.refusals import Refusal
+from appliance.edge.pending_connection import HEADER, SILENT, PendingConnection
 from appliance.edge.site import Site
+from appliance.edge.sources import Sources, by_text, peer_and_source
+from appliance.edge.validation import ValidationConnection, Validations
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
-_TLS_HANDSHAKE: Final = 0x16  # RFC 8446, 5.1: the record type of a ClientHello
 _PAUSE: Final = 0.1
 _BEAT: Final = 0.05
 _LATE: Final = 0.005
+_NO_BALANCERS: Final = Balancers()
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -46,16 +48,21 @@ class Listener:
         site: Site,
         limits: Limits,
         loop: asyncio.AbstractEventLoop,
+        balancers: Balancers = _NO_BALANCERS,
+        validations: Validations | None = None,
     ) -> None:
         """`sockets` are bound and listening; `context` is None for plain HTTP."""
         self._sockets = list(sockets)
-        self._context = context
         self._site = site
         self._limits = limits
         self._loop = loop
         self._registry = ConnectionRegistry(site, limits, loop.call_later, loop.call_soon, self._release)
         self._capacity = min(limits.max_connections, _descriptors_left())
-        self._by_source: dict[str, int] = {}
+        self._balancers = balancers
+        self._sources = Sources()
+        self._first_bytes = FirstBytes(
+            context, validations, site.counters, loop, identify=self._identify, proceed=self._begin_handshake
+        )
         self._handshakes: set[asyncio.Task[None]] = set()
         self._crowd = CrowdWatch()
         self._accepting = False
@@ -156,65 +163,64 @@ class Listener:
             self._admit(sock, address)
 
     def _admit(self, sock: socket.socket, address: Any) -> None:
-        peer, source = _peer_and_source(address)
-        limit = self._limits.max_per_source
-        if source is not None and limit is not None:
-            if self._by_source.get(source, 0) >= limit:
-                self._site.counters.accept_rejected()
-                sock.close()
-                return
-            self._by_source[source] = self._by_source.get(source, 0) + 1
-        else:
+        peer, source = peer_and_source(address)
+        state, limit = SILENT, self._limits.max_per_source
+        if self._balancers.include(peer):
+            state, source = HEADER, None
+        elif source is None or limit is None:
             source = None
+        elif not self._sources.add(source, limit):
+            self._site.counters.accept_rejected()
+            sock.close()
+            return
         self._site.counters.connection_opened()
         sock.setblocking(False)
         pending = PendingConnection(
             sock,
             peer,
             source,
+            state,
             timer=self._site.timer,
             handshake_timeout=self._limits.handshake_timeout,
             drop=self._drop_pending,
         )
         self._registry.clients.add(pending)
         self._crowd.connected(len(self._registry.clients))
-        self._loop.add_reader(sock.fileno(), self._first_byte, pending)
+        self._first_bytes.begin(pending)
+
+    def _identify(self, pending: PendingConnection, address: str) -> bool:
+        """Take the address of a balancer's client; return False, and close, if it has too many connections."""
+        pending.peer, source = by_text(address)
+        limit = self._balancers.max_per_source
+        if limit is None:
+            return True
+        if not self._sources.add(source, limit):
+            self._site.counters.accept_rejected()
+            pending.drop()
+            return False
+        pending.source = source
+        return True
 
     def _release(self, source: str | None) -> None:
         """Note that a client of `source` has gone."""
         self._site.counters.connection_closed()
         if source is not None:
-            left = self._by_source[source] - 1
-            if left:
-                self._by_source[source] = left
-            else:
-                del self._by_source[source]
+            self._sources.remove(source)
 
-    # From the first byte to HTTP.
+    # From the first bytes to HTTP.
 
-    def _first_byte(self, pending: PendingConnection) -> None:
-        try:
-            first = pending.sock.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            first = b""
-        if not first:
-            pending.drop()
-            return
-        self._loop.remove_reader(pending.sock.fileno())
-        context, refusal = self._context, None
-        if context is not None and first[0] != _TLS_HANDSHAKE:
-            context, refusal = None, Refusal.NOT_TLS
-        pending.handshake = handshake = self._loop.create_task(self._connect(pending, context, refusal))
+    def _begin_handshake(self, pending: PendingConnection, continuation: Continuation) -> None:
+        pending.handshake = handshake = self._loop.create_task(self._connect(pending, continuation))
         self._handshakes.add(handshake)
         handshake.add_done_callback(self._handshakes.discard)
 
-    async def _connect(
-        self, pending: PendingConnection, context: ssl.SSLContext | None, refusal: Refusal | None
-    ) -> None:
-        sock = pending.sock
-        connection = Connection(self._registry, pending.peer, pending.source, refusal, InputMeter(sock))
+    async def _connect(self, pending: PendingConnection, continuation: Continuation) -> None:
+        sock, (context, refusal, is_validation) = pending.sock, continuation
+        connection: Connection | ValidationConnection
+        if is_validation:
+            connection = ValidationConnection(self._registry, pending.source)
+        else:
+            connection = Connection(self._registry, pending.peer, pending.source, refusal, InputMeter(sock))
         timeouts = {
             "ssl_handshake_timeout": self._limits.handshake_timeout,
             "ssl_shutdown_timeout": self._limits.write_timeout,
@@ -239,7 +245,7 @@ class Listener:
         if pending.handshake is not None:
             pending.handshake.cancel()
             return
-        self._loop.remove_reader(pending.sock.fileno())
+        self._first_bytes.end(pending)
         pending.sock.close()
         self._release(pending.source)
 
@@ -270,20 +276,3 @@ def _descriptors_left() -> int:
     """Return how many connections the limit of descriptors leaves room for."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, soft - len(os.listdir("/proc/self/fd")) - _SPARE_DESCRIPTORS)
-
-
-def _peer_and_source(address: Any) -> tuple[str, str | None]:
-    """Return an address as the log has it, and the source that it counts for; None for a Unix socket.
-
-    Whoever has one IPv6 address has 2^64 of them: a source is a /64 (RFC 4291, 2.5.4).
-    """
-    if not isinstance(address, tuple):
-        return "", None
-    peer = str(address[0]).partition("%")[0]
-    if ":" not in peer:
-        return peer, peer
-    packed = socket.inet_pton(socket.AF_INET6, peer)
-    if packed[:12] == bytes(10) + b"\xff\xff":  # an IPv4 client of a dual-stack socket (RFC 4291, 2.5.5.2)
-        peer = socket.inet_ntop(socket.AF_INET, packed[12:])
-        return peer, peer
-    return peer, packed[:8].hex()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -10,10 +11,35 @@ from typing import Final
 from appliance.edge.connection import LINGER_SECONDS
 
 
+class State(enum.Enum):
+    """What a pending connection waits for; first_bytes.py says what may happen in each."""
+
+    HEADER = enum.auto()
+    SILENT = enum.auto()
+    HELLO = enum.auto()
+
+
+HEADER: Final = State.HEADER
+SILENT: Final = State.SILENT
+HELLO: Final = State.HELLO
+
+
 class PendingConnection:
     """A client that was accepted and has not reached HTTP: it has sent nothing yet, or is in its TLS handshake."""
 
-    __slots__ = ("_drop", "_handshake_timeout", "_timer", "handshake", "peer", "since", "sock", "source")
+    __slots__ = (
+        "_drop",
+        "_handshake_timeout",
+        "_timer",
+        "handshake",
+        "header",
+        "peer",
+        "seen",
+        "since",
+        "sock",
+        "source",
+        "state",
+    )
 
     evictable: Final = True  # no response is lost with it
 
@@ -22,6 +48,7 @@ class PendingConnection:
         sock: socket.socket,
         peer: str,
         source: str | None,
+        state: State,
         *,
         timer: Callable[[], float],
         handshake_timeout: float,
@@ -29,8 +56,11 @@ class PendingConnection:
     ) -> None:
         """`peer` and `source` are those of a Connection; `drop` ends this one."""
         self.sock: Final = sock
-        self.peer: Final = peer
-        self.source: Final = source
+        self.peer = peer
+        self.source = source
+        self.state = state
+        self.header = b""  # what has been taken of a PROXY header
+        self.seen = 0  # how many bytes of a ClientHello were there at the last look
         self.since: Final = timer()
         self.handshake: asyncio.Task[None] | None = None
         self._timer = timer
@@ -40,12 +70,17 @@ class PendingConnection:
     @property
     def running(self) -> bool:
         """Whether its handshake is running, or may be about to begin: nobody connects to send nothing."""
-        return self.handshake is not None or self._timer() - self.since < LINGER_SECONDS
+        return not self.silent or self._timer() - self.since < LINGER_SECONDS
 
     @property
     def silent(self) -> bool:
-        """Whether it has not sent a byte yet."""
-        return self.handshake is None
+        """Whether the client has not sent a byte yet; a header is its balancer's."""
+        return self.handshake is None and self.state is not HELLO
+
+    @property
+    def late(self) -> bool:
+        """Whether its time is over."""
+        return self._timer() - self.since >= self._handshake_timeout
 
     def check_overhead(self) -> None:
         """Do nothing: a handshake is bounded by OpenSSL, which refuses any other record."""

@@ -60,6 +60,9 @@ class Counters(Protocol):
     def accept_rejected(self) -> None:
         """Count a connection that was closed at once because its source has too many."""
 
+    def header_refused(self) -> None:
+        """Count a connection that was closed because it did not begin with a good PROXY header."""
+
     def connection_dropped(self) -> None:
         """Count a connection that was evicted, did not read its responses, or sent records without requests."""
 

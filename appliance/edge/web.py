@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
@@ -18,6 +18,9 @@ from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Message
 from appliance.sidebar.protocols.helpscout_webhook import EVENT, NOT_STORED, NOTED, SIGNATURE, StoreChange
 from appliance.sidebar.protocols.query_signed import Visit
 
+AskAbout = Callable[[int], Awaitable[bool]]
+"""Asks about an id, for a few seconds at most; returns whether something is known of it now."""
+
 
 def make_application(
     mounts: Sequence[Mount],
@@ -27,17 +30,20 @@ def make_application(
     sample_refusal: RefusalSampler,
     store_change: StoreChange | None = None,
     clock: Callable[[], float] = time.time,
+    ask_about: AskAbout | None = None,
 ) -> Application:
     """Return the application that serves `mounts`. `timer` returns seconds for measuring.
 
-    `store_change` stores what webhooks say; without it nothing can be. `clock` returns seconds since 1970.
+    `store_change` stores what webhooks say; without it nothing can be. `clock` returns seconds since 1970. `ask_about`
+    asks somebody else about an id that a page does not know; without it nobody is asked.
     """
     shared: dict[str, Any] = {"request_log": request_log, "timer": timer, "counters": counters}
 
     def route(mount: Mount) -> tuple[str, type[RequestHandler], dict[str, Any]]:
         given = {"mount": mount, "sample_refusal": sample_refusal, **shared}
         if len(mount.app.protocols) > 1:
-            return re.escape(mount.path), PageHandler, {"store_change": store_change, "clock": clock, **given}
+            of_page = {"store_change": store_change, "clock": clock, "ask_about": ask_about}
+            return re.escape(mount.path), PageHandler, {**of_page, **given}
         return re.escape(mount.path), SidebarHandler, given
 
     return Application(
@@ -166,10 +172,11 @@ class PageHandler(SidebarHandler):
     wrong_method = Refusal.BAD_PAGE_METHOD
 
     def initialize(  # type: ignore[override]
-        self, store_change: StoreChange | None, clock: Callable[[], float], **shared: Any
+        self, store_change: StoreChange | None, clock: Callable[[], float], ask_about: AskAbout | None, **shared: Any
     ) -> None:
         """Set the app of this path."""
         super().initialize(**shared)
+        self._ask_about = ask_about
         self._store_change = store_change
         self._clock = clock
 
@@ -188,7 +195,7 @@ class PageHandler(SidebarHandler):
         if said is BAD_SIGNATURE:
             self._sample_refusal(self.app_name, message, webhook)
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Answer a visit by a browser. A body means nothing (RFC 9110, 9.3.1)."""
         if self._finished:
             return
@@ -201,6 +208,9 @@ class PageHandler(SidebarHandler):
             ", ".join(destinations) if destinations else None,
         )
         reply = self._mount.app.answer(visit, protocol)
+        unknown = reply.unknown_id
+        if unknown is not None and self._ask_about is not None and await self._ask_about(unknown):
+            reply = self._mount.app.answer(visit, protocol)
         self.send(reply)
         if reply is BAD_SIGNATURE:
             self._sample_refusal(self.app_name, visit, protocol)

@@ -29,6 +29,11 @@ class _Collector(Collector):
         for name, words, value in (
             ("connections_opened", "Connections accepted.", totals.opened),
             ("handshake_failures", "TLS handshakes that failed.", totals.handshakes_failed),
+            (
+                "proxy_headers_refused",
+                "Connections from a balancer closed for their PROXY header.",
+                totals.headers_refused,
+            ),
             ("connections_rejected", "Connections closed as soon as they were accepted.", totals.rejected),
             (
                 "connections_dropped",
@@ -41,7 +46,8 @@ class _Collector(Collector):
             ("steward_restarts", "Stewards started to replace one that died.", supervisor.steward_restarts),
         ):
             yield CounterMetricFamily(f"sidebard_{name}", words, value=value)
-        data, last = health.data, health.last_import
+        yield from self._of_ids()
+        data, last, fetch = health.data, health.last_import, health.fetch
         for name, words, number in (
             ("connections", "Connections open now.", totals.open),
             ("workers_ready", "Workers that are ready.", totals.ready),
@@ -64,11 +70,50 @@ class _Collector(Collector):
             ),
             ("data_age_seconds", "Seconds since the customer data was read.", data.age_seconds if data else None),
             ("data_rows", "Customers in the newest snapshot.", data.rows if data else None),
-            ("ids_known", "Customers' ids of which addresses are known.", health.ids.known if health.ids else None),
             ("data_generation", "Number of the newest snapshot.", data.generation if data else None),
+            ("import_seconds", "Seconds of the last import, without a fetch.", last.seconds if last else None),
+            ("fetch_seconds", "Seconds of the last fetch from a server that worked.", fetch.seconds if fetch else None),
         ):
             if number is not None:
                 yield GaugeMetricFamily(f"sidebard_{name}", words, value=number)
+
+    def _of_ids(self) -> Iterator[Metric]:
+        ids = self._health.ids
+        if ids is None:
+            return
+        changes = CounterMetricFamily(
+            "sidebard_ids_changes", "Changes of what is known of ids, by who said them.", labels=("source",)
+        )
+        for source, number in ids.changes.items():
+            changes.add_metric((source,), number)
+        yield changes
+        api, fill = ids.api, ids.fill
+        if api is not None:
+            words = "Requests to Help Scout's Inbox API."
+            yield CounterMetricFamily("sidebard_inbox_api_requests", words, value=api.requests)
+        for name, words, gauge in (
+            ("ids_known", "Customers' ids of which addresses are known.", ids.known),
+            ("ids_newest_age_seconds", "Seconds since something of an id was stored.", ids.newest_age_seconds),
+            (
+                "inbox_api_works",
+                "1 if the last request to Help Scout's Inbox API had an answer, else 0.",
+                float(not api.fault) if api is not None else None,
+            ),
+            (
+                "inbox_api_requests_left",
+                "Requests that Help Scout's Inbox API has left this minute, by its last answer.",
+                api.remaining if api is not None else None,
+            ),
+            ("inbox_api_waiting", "Ids that wait for Help Scout's Inbox API.", api.waiting if api else None),
+            ("ids_listed", "Customers of the list of all customers so far.", fill.customers if fill else None),
+            (
+                "ids_list_finished",
+                "1 if the list of all customers is finished, else 0.",
+                float(bool(fill.finished)) if fill is not None else None,
+            ),
+        ):
+            if gauge is not None:
+                yield GaugeMetricFamily(f"sidebard_{name}", words, value=gauge)
 
     def _of_requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("sidebard_requests", "Requests answered.", labels=("app", "outcome"))

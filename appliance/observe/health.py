@@ -67,11 +67,46 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class ApiInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Help Scout's Inbox API, which is asked for ids of which nothing is known. Times are seconds since 1970."""
+
+    fault: str = ""  # why the last request had no answer, and what to do; "": it had one
+    next_try: float | None = None  # before that it is not asked; None: it may be asked now
+    requests: int = 0  # since the steward started
+    limit: int  # of the account, in a minute
+    remaining: int | None = None  # of them, at the last answer
+    waiting: int = 0  # ids that wait for an answer
+
+
+class FillInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The list of all customers: how far it is. Times are seconds since 1970, 0 if it has not come to that."""
+
+    pages: int = 0
+    customers: int = 0
+    started: float = 0.0
+    finished: float = 0.0
+    why: str = ""  # why the last page could not be listed; "": it could
+
+
+class FetchInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The fetches from servers: the last that worked, why the last did not, and when the next one is."""
+
+    at: float | None = None
+    seconds: float | None = None
+    unchanged: bool = False  # the server said so; nothing was fetched
+    error: str = ""
+    next: float | None = None  # None: only when the password or the config has changed
+
+
 class IdsInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the help desk's ids of customers: of how many, and why nothing more can be stored."""
 
     known: int
     fault: str = ""  # "": it can
+    newest_age_seconds: float | None = None  # since something was stored; None: nothing ever was
+    changes: dict[str, int] = {}  # stored since the steward started, by who said it
+    api: ApiInfo | None = None  # None: it is not asked
+    fill: FillInfo | None = None  # None: the customers are not listed
 
 
 class Workers(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +128,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     version: str = __version__
     data: SnapshotInfo | None
     last_import: Import | None
+    fetch: FetchInfo | None = None
+    """None if all sources are files."""
     certificate_days_left: float | None
     certificate_near_end: bool | None = None
     """Whether a certificate in use, or one of its chain, should have been renewed by now; None without TLS."""
@@ -114,6 +151,7 @@ def examine(
     trail_error: int = 0,
     more_reasons: Sequence[str] = (),
     ids: IdsInfo | None = None,
+    fetch: FetchInfo | None = None,
 ) -> Health:
     """Return the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
 
@@ -141,12 +179,14 @@ def examine(
     expired = dict.fromkeys(_expired(one) for one in certificates if one.ends <= now)
     reasons = [*more_reasons, *(reason for applies, reason in rules if applies), *expired]
     near = [_near_end(one, now) for one in certificates if one.is_near_end(now) and one.ends > now]
+    api = [ids.api.fault] if ids is not None and ids.api is not None and ids.api.fault else []
     return Health(
         status="degraded" if reasons else "ok",
         reasons=reasons,
-        warnings=[*(_distrusted(one) for one in certificates if one.distrust), *near],
+        warnings=[*(_distrusted(one) for one in certificates if one.distrust), *near, *api],
         data=data,
         last_import=last_import,
+        fetch=fetch,
         certificate_days_left=days_left,
         certificate_near_end=any(one.is_near_end(now) for one in certificates) if certificates else None,
         workers=workers,

@@ -67,7 +67,8 @@ _REJECTED: Final = 9
 _DROPPED: Final = 10
 _LINES_DROPPED: Final = 11
 _TRAIL_LOST: Final = 12
-_FIRST_REQUEST: Final = 13
+_HEADERS_REFUSED: Final = 13
+_FIRST_REQUEST: Final = 14
 
 _WORDS_PER_CACHE_LINE: Final = 8  # of 64 bytes
 
@@ -184,6 +185,10 @@ class WorkerCounters:
         """Count a connection that was closed as soon as it was accepted."""
         self._words[_REJECTED] += 1
 
+    def header_refused(self) -> None:
+        """Count a connection that did not begin with a good PROXY header."""
+        self._words[_HEADERS_REFUSED] += 1
+
     def connection_dropped(self) -> None:
         """Count a connection that was closed to make room, or for being too slow."""
         self._words[_DROPPED] += 1
@@ -254,6 +259,7 @@ class Totals(msgspec.Struct, frozen=True):
     open: int
     opened: int
     handshakes_failed: int
+    headers_refused: int
     rejected: int
     dropped: int
     lines_dropped: int
@@ -302,6 +308,7 @@ class SharedCounters:
             open=total(_OPEN),
             opened=total(_OPENED),
             handshakes_failed=total(_HANDSHAKES_FAILED),
+            headers_refused=total(_HEADERS_REFUSED),
             rejected=total(_REJECTED),
             dropped=total(_DROPPED),
             lines_dropped=total(_LINES_DROPPED),

@@ -12,7 +12,16 @@ from tornado.template import DictLoader
 
 from appliance.observe import chart
 from appliance.observe.chart import Series, latency, short
-from appliance.observe.health import DAY, NOT_ACCEPTED, CertificateInfo, Health, SupervisorStatus, days_until
+from appliance.observe.health import (
+    DAY,
+    NOT_ACCEPTED,
+    ApiInfo,
+    CertificateInfo,
+    FillInfo,
+    Health,
+    SupervisorStatus,
+    days_until,
+)
 from appliance.observe.history import MINUTES, Interval, total
 from appliance.observe.shared_counters import Totals
 from appliance.outcomes import ADVICE, Cause, Outcome
@@ -215,6 +224,7 @@ def _sections(data: PageData) -> Iterator[TableSection]:
     yield _outcomes(data)
     yield _refusals(data.health)
     yield from _customers(data)
+    yield from _ids(data)
     supervisor, totals, health = data.supervisor, data.totals, data.health
     certificates = [
         (
@@ -272,8 +282,11 @@ def _advice(cause: Cause) -> str:
     return f"{why}; {todo}"
 
 
+_UNCHANGED: Final = ", nothing has changed"
+
+
 def _customers(data: PageData) -> Iterator[TableSection]:
-    snapshot, last = data.health.data, data.health.last_import
+    snapshot, last, fetch = data.health.data, data.health.last_import, data.health.fetch
     if snapshot is not None:
         yield TableSection(
             "Customers",
@@ -284,6 +297,12 @@ def _customers(data: PageData) -> Iterator[TableSection]:
                 ("snapshot", f"{snapshot.generation}"),
             ],
         )
+    if fetch is not None:
+        took = "" if fetch.seconds is None else f", {fetch.seconds:.1f} seconds{_UNCHANGED if fetch.unchanged else ''}"
+        rows = [("last that worked", _maybe(fetch.at, _time) + took)]
+        rows += [("last error", fetch.error)] if fetch.error else []
+        rows.append(("next", _time(fetch.next) if fetch.next else "when the password or the config has changed"))
+        yield TableSection("Fetch from the database", rows)
     if last is None:
         return
     rows = [("finished", _time(last.at)), ("outcome", f"refused: {last.refused}" if last.refused else "imported")]
@@ -296,6 +315,53 @@ def _customers(data: PageData) -> Iterator[TableSection]:
             ("bad rows", f"{last.bad_rows:,}"),
         ]
     yield TableSection("Last import", rows + [("bad row", bad) for bad in last.bad])
+
+
+_SOURCES: Final = {
+    "webhook": "from webhooks",
+    "message": "from messages to the legacy app",
+    "api": "from the Inbox API",
+    "fill": "from the list of all customers",
+    "operator": "by sidebard ids",
+}
+"""Who has changed what is known of ids."""
+
+
+def _ids(data: PageData) -> Iterator[TableSection]:
+    ids = data.health.ids
+    if ids is None:
+        return
+    age = ids.newest_age_seconds
+    rows = [("known", f"{ids.known:,}"), ("newest", "none yet" if age is None else f"{_duration(age)} ago")]
+    rows += [
+        (words, f"{number:,} since start") for name, words in _SOURCES.items() if (number := ids.changes.get(name))
+    ]
+    if ids.fault:
+        rows.append(("not stored", ids.fault))
+    yield TableSection("Ids of customers", rows)
+    if ids.api is not None:
+        yield TableSection("Inbox API", list(_api(ids.api)))
+    if ids.fill is not None:
+        yield TableSection("List of all customers", list(_fill(ids.fill)))
+
+
+def _api(api: ApiInfo) -> Iterator[tuple[str, str]]:
+    state = "answers" if api.requests else "not asked yet"
+    yield "state", api.fault or state
+    if api.next_try is not None:
+        yield "asked again", _time(api.next_try)
+    yield "requests since start", f"{api.requests:,}"
+    yield "left of a minute's requests", f"{_maybe(api.remaining, short)} of {api.limit:,}"
+    yield "ids that wait", f"{api.waiting:,}"
+
+
+def _fill(fill: FillInfo) -> Iterator[tuple[str, str]]:
+    yield "listed", f"{fill.customers:,} customers, {fill.pages:,} pages"
+    for name, moment in (("begun", fill.started), ("finished", fill.finished)):
+        if moment:
+            yield name, _time(moment)
+    if fill.why:
+        yield "waits", fill.why
 
 
 # Words for numbers

@@ -20,6 +20,8 @@ class DataState(enum.StrEnum):
     LIVE = "live"
     NOT_LOADED = "not_loaded"
     OLD = "old"
+    UNKNOWN_ID = "unknown_id"
+    """Nothing is known of the id that a page is told; to a message with an address that makes no difference."""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -47,7 +49,9 @@ def message(protocol: HelpDesk, name: str, addresses: Sequence[str], *, draft: b
         return body.decode()
 
 
-def examples(protocol: HelpDesk, matches: Sequence[CustomerMatch], company: str | None) -> tuple[Example, ...]:
+def examples(
+    protocol: HelpDesk, matches: Sequence[CustomerMatch], company: str | None, *, has_page: bool = False
+) -> tuple[Example, ...]:
     """Return the special states; `matches` are some customers, if possible two, `company` is a company's domain."""
     known = matches[0] if matches else UNKNOWN_CUSTOMER
     several = [address for match in matches[:2] for address in match.addresses]
@@ -66,4 +70,6 @@ def examples(protocol: HelpDesk, matches: Sequence[CustomerMatch], company: str 
         found.append(
             Example("Colleague of a customer", message(protocol, UNKNOWN_CUSTOMER.name, (f"{local}@{company}",)))
         )
+    if has_page:
+        found.append(Example("Id not known", message(protocol, known.name, known.addresses), DataState.UNKNOWN_ID))
     return tuple(found)

@@ -1,6 +1,7 @@
 """The server of the page: for one person on this machine, who has the URL with the token.
 
-Whatever the operator's card contains, it is shown in a frame of its own that runs no script and loads nothing.
+Whatever the operator's card contains, it is shown in a frame of its own that runs no script and loads nothing. The page
+of Help Scout's current platform, where the app has one, is in a frame that runs the page's own script alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tornado.web import Application
 
 from appliance.observe.local_page import LocalPage
 from appliance.preview.examples import DataState
+from appliance.preview.page_form import FRAME
 from appliance.preview.session import Session
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,6 +47,7 @@ _FILES: Final = {
     "preview.css": ("preview.css", "text/css", _PAGE_POLICY),
     "sidebar.css": ("sidebar.css", "text/css", _PAGE_POLICY),
     "preview.js": ("preview.js", "text/javascript", _PAGE_POLICY),
+    "desk.js": ("desk.js", "text/javascript", _PAGE_POLICY),
     "card.js": ("card.js", "text/javascript", _PAGE_POLICY),
     "customers.js": ("customers.js", "text/javascript", _PAGE_POLICY),
     "icon.svg": ("icon.svg", "image/svg+xml", _PAGE_POLICY),
@@ -145,6 +148,20 @@ class _Answer(_PreviewPage):
         self.finish_json(self.broker.session.answer(question.body.encode("utf-8", "replace"), question.data))
 
 
+class _Framed(_PreviewPage):
+    """The page of a conversation, in the frame beside the card."""
+
+    def get(self, data: str) -> None:
+        """Send it as it is served, but for whose frame it is in."""
+        document = self.broker.session.page(self.request.query, DataState(data))
+        if document is None:
+            self.send_error(404)  # made before the config, and with it the secret, was read anew
+            return
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Security-Policy", FRAME.policy)
+        self.finish(document)
+
+
 class _Events(_PreviewPage):
     """The state, now and whenever it changes, as server-sent events."""
 
@@ -186,6 +203,7 @@ def make_application(broker: EventBroker) -> Application:
             (rf"/[^/]*/({names})", _File, given),
             (r"/[^/]*/customers", _Customers, given),
             (r"/[^/]*/answer", _Answer, given),
+            (rf"/[^/]*/page/({'|'.join(DataState)})", _Framed, given),
             (r"/[^/]*/events", _Events, given),
         ],
         default_handler_class=_Nothing,

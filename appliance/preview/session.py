@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from appliance.bootstrap.state_folder import snapshot_folder
-from appliance.bootstrap.wiring import import_spec_of, make_app, make_protocol
+from appliance.bootstrap.wiring import import_spec_of, make_app, make_page, make_protocol
 from appliance.cards.help_scout_html import clean, removals_of, sentences
 from appliance.config.files import read_card
 from appliance.config.reader import ConfigError
@@ -33,6 +33,7 @@ from appliance.outcomes import CARD_STATUS, Outcome
 from appliance.preview.customer_search import CustomerMatch, search
 from appliance.preview.examples import DataState, Example, examples, message
 from appliance.preview.fault_view import FaultView, view_fault
+from appliance.preview.page_form import PageForm, PretendedIds, framed, page_form
 from appliance.service.import_child import ImportChild, ImportFailed, ImportResult
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import HelpDesk, Message
@@ -55,6 +56,8 @@ class PreviewAnswer(msgspec.Struct, frozen=True):
 
     faults: tuple[FaultView, ...]
     warnings: tuple[FaultView, ...]
+    page: PageForm | None
+    """The same conversation as a page, if the app has one."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -90,6 +93,7 @@ class Session:
         """
         self._settings, self._app, self._read, self._folder = settings, app, read, folder
         self._protocol = self._make_protocol(app)
+        self._ids = PretendedIds()
         self._settings_faults: tuple[FaultView, ...] = ()
         self._data_faults: tuple[FaultView, ...] = ()
         self._apps: dict[DataState, SidebarApp] = {}
@@ -117,7 +121,7 @@ class Session:
             importing=self.child is not None,
             faults=self._settings_faults + self._data_faults,
             warnings=tuple(view_fault(sentence, self._app.card) for sentence in self._removed()),
-            examples=examples(self._protocol, self._matches(""), self._company()),
+            examples=examples(self._protocol, self._matches(""), self._company(), has_page=self._app.page is not None),
         )
 
     def _company(self) -> str | None:
@@ -129,9 +133,7 @@ class Session:
 
     def answer(self, body: bytes, data: DataState) -> PreviewAnswer:
         """Return the answer to a message that is signed and sent as by the help desk."""
-        app = self._apps[DataState.OLD if data is DataState.OLD else DataState.LIVE]
-        # This empties its cache: the time that is shown is that of a first request.
-        app.use(None if data is DataState.NOT_LOADED else self._snapshot)
+        app = self._fresh(data)
         protocol = app.protocol
         request = Message(body, protocol.sign(body).encode())
         started = time.perf_counter()
@@ -152,7 +154,18 @@ class Session:
             shown=shown,
             faults=(view_fault(reply.fault, self._app.card),) if reply.fault and is_current else (),
             warnings=warnings,
+            page=page_form(app, self._app.path, body, data, self._ids) if card is not None else None,
         )
+
+    def page(self, query: str, data: DataState) -> bytes | None:
+        """Return the document that a visit with this query gets; None if it is refused."""
+        return framed(self._fresh(data), query)
+
+    def _fresh(self, data: DataState) -> SidebarApp:
+        """Return the app for this state of the data, its cache empty: the time shown is of a first request."""
+        app = self._apps[DataState.OLD if data is DataState.OLD else DataState.LIVE]
+        app.use(None if data is DataState.NOT_LOADED else self._snapshot)
+        return app
 
     def _removed(self) -> tuple[str, ...]:
         """Return what the help desk removes from the template as it is in its file."""
@@ -262,9 +275,10 @@ class Session:
         customers = replace(settings.customers, max_age=settings.customers.max_age or _DAY)
         old, ahead = replace(settings, customers=customers), (customers.max_age or 0) + _DAY
         protocol = self._make_protocol(app)
+        page = make_page(app, [secrets.token_bytes(20)])
         made = {
-            DataState.LIVE: make_app(settings, app, protocol),
-            DataState.OLD: make_app(old, app, protocol, clock=lambda: time.time() + ahead),
+            DataState.LIVE: make_app(settings, app, protocol, page=page, ids=self._ids),
+            DataState.OLD: make_app(old, app, protocol, clock=lambda: time.time() + ahead, page=page, ids=self._ids),
         }
         self._protocol = protocol
         return made

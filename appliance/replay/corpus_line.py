@@ -1,4 +1,4 @@
-"""One line of a corpus: a signed request, and the status of the response that is expected."""
+"""One line of a corpus: a signed request of a help desk or a browser, and the status that is expected."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from appliance.sidebar.protocols import DEFAULT
 
 HEADER: Final = DEFAULT.header
 """Of a line that names none."""
+METHODS: Final = ("POST", "GET")
 MAX_ERRORS: Final = 20
 
 _PATH: Final = re.compile(r"/[!-~]*")
@@ -27,10 +28,12 @@ class CorpusLine(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     """
 
     path: str = ""
+    method: str = "POST"
     body: str | None = None
     body_base64: str | None = None  # for bytes that are not text
     header: str = ""
     signature: str | None = None  # None: the request has no such header
+    event: str = ""  # of a webhook
     expect: int | None = None
 
 
@@ -44,6 +47,9 @@ class CorpusRequest(msgspec.Struct, frozen=True):
     expect: int | None
     number: int
     """Its line in the file, from 1."""
+
+    method: str = "POST"
+    event: str = ""
 
 
 class CorpusError(ValueError):
@@ -93,16 +99,25 @@ def _read(raw: bytes, number: int) -> CorpusRequest:
         raise _LineError(f'is not a request: {why}; write {{"path", "body", "signature", "expect"}} as JSON') from None
     if line.path and not _PATH.fullmatch(line.path):
         raise _LineError('"path" is not a path; begin it with "/" and use visible ASCII, with %XX for other bytes')
+    if line.method not in METHODS:
+        raise _LineError('"method" is neither GET, for a page, nor POST; write one of them, or leave it out')
+    if line.method == "GET" and not (line.body is line.body_base64 is line.signature is None):
+        raise _LineError('has both "method" GET and a body or signature; a page is signed in the query of its "path"')
     if line.header and not _NAME.fullmatch(line.header):
         raise _LineError(f'"header" is not the name of a header; write one such as {HEADER}')
     if line.signature is not None and not _VALUE.fullmatch(line.signature):
         raise _LineError('"signature" cannot be sent in a header; write it in visible ASCII')
+    if line.event and not _NAME.fullmatch(line.event):
+        raise _LineError('"event" is not the name of an event; write one such as customer.updated')
     if line.expect is not None and not 100 <= line.expect <= 599:
         raise _LineError('"expect" is not a status; write a number such as 200')
-    return CorpusRequest(line.path, _body(line), line.header or HEADER, line.signature, line.expect, number)
+    header = line.header or HEADER
+    return CorpusRequest(line.path, _body(line), header, line.signature, line.expect, number, line.method, line.event)
 
 
 def _body(line: CorpusLine) -> bytes:
+    if line.method == "GET":
+        return b""
     if (line.body is None) == (line.body_base64 is None):
         raise _LineError('must have either "body" or "body_base64"')
     if line.body is not None:

@@ -12,6 +12,8 @@ import msgspec
 from appliance.http_client import Url
 from appliance.outcomes import Response
 from appliance.replay.corpus_line import CorpusRequest
+from appliance.sidebar.protocols.helpscout_webhook import EVENT
+from appliance.sidebar.protocols.query_signed import IN_A_FRAME
 
 MAX_STEP: Final = 1.0
 _STEPS: Final = 20
@@ -68,12 +70,13 @@ def prepare_requests(
 
 
 def _prepare(request: CorpusRequest, url: Url, close: bool, response: Response | None) -> PreparedRequest:
-    lines = [
-        f"POST {request.path or url.path or '/'} HTTP/1.1",
-        f"Host: {url.authority}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(request.body)}",
-    ]
+    lines = [f"{request.method} {request.path or url.path or '/'} HTTP/1.1", f"Host: {url.authority}"]
+    if request.method == "GET":
+        lines += ["Accept: text/html", *(f"{name}: {value}" for name, value in IN_A_FRAME)]
+    else:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(request.body)}"]
+    if request.event:
+        lines.append(f"{EVENT}: {request.event}")
     if request.signature is not None:
         lines.append(f"{request.header}: {request.signature}")
     if close:

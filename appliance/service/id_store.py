@@ -80,6 +80,12 @@ class IdStore:
         """The map, for reading."""
         return self._map
 
+    def find(self, customer: int) -> Known | None:
+        """Return what is held of an id; None: nothing, or it cannot be read."""
+        with suppress(IdMapError, OSError):
+            return self._map.find(customer)
+        return None
+
     def apply(self, changes: Sequence[Change], now: float) -> list[Result]:
         """Apply some changes in their order; return what each has led to. When this returns, all are on the disk.
 

@@ -29,6 +29,7 @@ from appliance.bootstrap.state_folder import ids_folder, snapshot_folder
 from appliance.bootstrap.wiring import trail_file
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
+from appliance.edge.first_bytes import Balancers
 from appliance.edge.listener import Listener
 from appliance.edge.site import Site, by_path
 from appliance.edge.web import make_application
@@ -65,6 +66,7 @@ class Worker:
         store = partial(id_channel.store, ids_folder(settings))
         learns = settings.helpscout.learn and any(mount.webhook is not None for mount in mounts)
         learner = Learner(partial(store, patience=_LEARN_WITHIN)) if learns else None
+        asks = context.deployment.api_credentials is not None
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail, learner) if sink is not None])
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
         self._site = Site(
@@ -76,6 +78,7 @@ class Worker:
                 self._counters,
                 sampler,
                 store,
+                ask_about=partial(id_channel.ask, ids_folder(settings)) if asks else None,
             ),
             request_log=sinks,
             counters=self._counters,
@@ -84,6 +87,7 @@ class Worker:
             clock=time.time,
         )
         limits = settings.server
+        self._balancers = Balancers(limits.proxy_protocol_from, limits.max_per_source)
         groups = ((limits, False), (replace(limits, max_per_source=None), True))
         self._groups = [
             (group, its_limits)
@@ -102,7 +106,9 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
         self._tick(loop)
         tls_context = self._context.deployment.tls_context
-        listeners = [Listener(group, tls_context, self._site, limits, loop) for group, limits in self._groups]
+        listeners = [
+            Listener(group, tls_context, self._site, limits, loop, self._balancers) for group, limits in self._groups
+        ]
         for listener in listeners:
             listener.start()
         # All objects up to here stay: they are excluded from collections, which would copy their pages.

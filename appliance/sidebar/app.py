@@ -21,8 +21,8 @@ from appliance.cards.vary import Vary
 from appliance.config.schema import Display
 from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
-from appliance.customers.id_map import IdMap, IdMapError
-from appliance.customers.ids import Change, Kind, normal_forms, says_more
+from appliance.customers.id_map import IdMapError
+from appliance.customers.ids import Change, Ids, Kind, Source, normal_forms, says_more
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotError
@@ -99,7 +99,7 @@ class SidebarApp:
         rules: Rules | None = None,
         card: Card | None = None,
         names_addresses: bool = False,
-        ids: IdMap | None = None,
+        ids: Ids | None = None,
     ) -> None:
         """The first of `protocols` is the one that `protocol` of the `[[app]]` names.
 
@@ -183,6 +183,7 @@ class SidebarApp:
             customer=answer.customer,
             address=answer.address,
             taught=self._taught(protocol, signed) if self._ids is not None and cache != CacheState.HIT else None,
+            unknown_id=inquiry.customer if answer.outcome is Outcome.UNKNOWN_ID else None,
             fault=answer.fault if cache != CacheState.HIT else "",  # said once, not for as long as it is cached
         )
 
@@ -231,7 +232,7 @@ class SidebarApp:
         own = normalise(taught.own_address) if taught.own_address else None
         addresses = tuple(one for one in normal_forms(taught.addresses[:_MAX_TEXTS]) if one != own)
         kind = Kind.REPLACE if taught.is_whole and addresses else Kind.ADD
-        change = Change(taught.customer, kind, addresses, self._clock())
+        change = Change(taught.customer, kind, addresses, self._clock(), Source.MESSAGE)
         try:
             return change if says_more(change, self._ids.find(taught.customer)) else None
         except (IdMapError, OSError):

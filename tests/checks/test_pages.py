@@ -54,6 +54,11 @@ def test_a_column_that_holds_no_ids(ids: tuple[str, ...], sentence: str, tmp_pat
     assert "cus_" not in said
 
 
+def test_a_page_without_a_column_that_asks_the_inbox_api(tmp_path: Path) -> None:
+    api = '[helpscout]\napi_id = "file:id"\napi_secret = "file:api-secret"\n'
+    assert found(tmp_path, "1", more=api) == [("ok", "helpscout: GET /helpscout is the page")]
+
+
 def test_a_page_without_a_column(tmp_path: Path) -> None:
     [_, (status, said)] = found(tmp_path, "1", more="")
     assert (status, "name the column of the customers that holds it in helpscout.column" in said) == ("warning", True)

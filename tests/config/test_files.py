@@ -47,6 +47,23 @@ def test_useless_secret_file(content: bytes | None, tmp_path: Path) -> None:
     assert "hunter2" not in repr(caught.value.faults)
 
 
+def test_the_id_and_the_secret_of_the_inbox_api(tmp_path: Path) -> None:
+    text = '[helpscout]\napi_id = "file:id"\napi_secret = "env:HS"\n'
+    assert files.read_api_credentials(load(tmp_path), {}) is None
+    settings = load(tmp_path, text + MINIMAL)
+    with pytest.raises(reader.ConfigError) as caught:
+        files.read_api_credentials(settings, {})
+    assert [(fault.line, fault.key) for fault in caught.value.faults] == [
+        (2, "helpscout.api_id"),
+        (3, "helpscout.api_secret"),
+    ]
+    (tmp_path / "id").write_text("an id\n")
+    assert files.read_api_credentials(settings, {"HS": "hunter2"}) == (b"an id", b"hunter2")
+    with pytest.raises(reader.ConfigError, match="put nothing but the secret into") as caught:
+        files.read_api_credentials(settings, {"HS": "hunter2" * 1000})
+    assert "hunter2" not in str(caught.value)
+
+
 def test_useless_secret_file_of_a_flag(tmp_path: Path) -> None:
     app = loader.from_flags(Path("c.csv"), Path("s"), ENVIRON, tmp_path).apps[0]
     with pytest.raises(reader.ConfigError, match=r"^--secret-file: file:s cannot be read"):

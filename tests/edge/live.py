@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 import uvloop
 
 from appliance.config.schema import Limits
+from appliance.edge.first_bytes import Balancers
 from appliance.edge.listener import Listener
 from appliance.edge.response import CONTINUE
 from appliance.edge.tls import server_context
+from appliance.edge.validation import Validations
 from tests.edge.wire import Apps, RecordingSite, make_site, split
 from tests.server import make_pair
 
@@ -79,7 +81,13 @@ class Live:
 
 
 @contextlib.contextmanager
-def live(make_apps: MakeApps, folder: Path | None, limits: Limits | None = None) -> Iterator[Live]:
+def live(
+    make_apps: MakeApps,
+    folder: Path | None,
+    limits: Limits | None = None,
+    balancers: Balancers | None = None,
+    validations: Validations | None = None,
+) -> Iterator[Live]:
     """Serve these apps until the block ends; over TLS if there is a folder for its certificate."""
     context = client = None
     if folder is not None:
@@ -94,7 +102,8 @@ def live(make_apps: MakeApps, folder: Path | None, limits: Limits | None = None)
 
     async def serve() -> None:
         site = replace(make_site(make_apps()), timer=time.perf_counter, clock=time.time)
-        listener = Listener([listening], context, site, limits or Limits(max_per_source=None), loop)
+        own = limits or Limits(max_per_source=None)
+        listener = Listener([listening], context, site, own, loop, balancers or Balancers(), validations)
         port = listening.getsockname()[1]
         listener.start()
         made.append(Live(listener, site, port, client, loop))

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.customers.id_map import IdMap
+from appliance.customers.ids import Change, Kind, Source
 from appliance.edge.refusals import Refusal
 from appliance.outcomes import Reply
+from appliance.service.id_store import IdStore
 from appliance.sidebar.app import Rules, SidebarApp
 from appliance.sidebar.protocols.base import BAD_SIGNATURE
 from appliance.sidebar.protocols.helpscout_page import HelpScoutPage
 from appliance.sidebar.protocols.page_document import HEADERS
 from appliance.sidebar.protocols.query_signed import NOT_FRAMED, OTHER_NETWORK
 from tests.edge.wire import Apps
-from tests.factory import SECRET, body_for, make_app, make_snapshot, sign, visit_for
+from tests.factory import NOW, SECRET, body_for, make_app, make_snapshot, sign, visit_for
 from tests.server import Response, Server, serving
 from tests.vectors import PAGE_QUERIES
 
@@ -94,6 +98,49 @@ def test_head(server: Server) -> None:
     assert (head.status, head.body) == (200, b"")
     assert {**head.headers, "Date": ""} == {**whole.headers, "Date": ""}
     assert server.request("HEAD", "/helpscout").status == 403
+
+
+ASKED: list[int] = []
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Server]:
+    """Serve with an answer for each id: of 7 somebody else knows the address, and of no other."""
+    ASKED.clear()
+    ids = IdStore(tmp_path / "ids", NOW)
+
+    async def ask_about(customer: int) -> bool:
+        ASKED.append(customer)
+        if customer == 7:
+            ids.apply([Change(7, Kind.REPLACE, ("ida@nord.example",), NOW, Source.API)], NOW)
+        return customer == 7
+
+    def make_apps() -> Apps:
+        snapshot = make_snapshot(tmp_path, ROWS, keys=("id",))
+        rules = Rules(id_column="id", address_columns=("email",))
+        return {"/helpscout": make_app(snapshot, others=[PAGE], rules=rules, ids=IdMap(tmp_path / "ids"))}
+
+    with serving(make_apps, tmp_path, ask_about=ask_about) as running:
+        yield running
+    ids.close()
+
+
+def test_somebody_else_is_asked_about_an_id_that_nobody_knows(asking: Server) -> None:
+    def shown(customer: int) -> str:
+        query = visit_for(PAGE, customer_id=customer).body.decode()
+        return PAGE.read_card(asking.request("GET", f"/helpscout?{query}").body)
+
+    assert "<h4>Ida Møller</h4>" in shown(7)
+    assert asking.lines.last()["outcome"] == "found"
+    assert "not known yet" in shown(8)
+    assert "<h4>Ida Møller</h4>" in shown(604417723)  # by the column
+    assert "<h4>Ida Møller</h4>" in shown(7)  # by what was learned
+    assert ASKED == [7, 8]
+    refused(asking.request("GET", "/helpscout?customer-id=9&X-HelpScout-Signature=x"), BAD_SIGNATURE)
+    asking.request("GET", f"/helpscout?{visit_for(PAGE, mailbox_id=5).body.decode()}")
+    body = body_for("nobody@nord.example")
+    asking.post(body, sign(body))
+    assert ASKED == [7, 8]
 
 
 def test_the_legacy_app_at_the_same_path(server: Server) -> None:

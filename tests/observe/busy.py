@@ -8,7 +8,18 @@ from collections.abc import Sequence
 
 import msgspec
 
-from appliance.observe.health import CertificateInfo, Health, Import, SnapshotInfo, SupervisorStatus, Workers, examine
+from appliance.observe.health import (
+    ApiInfo,
+    CertificateInfo,
+    FillInfo,
+    Health,
+    IdsInfo,
+    Import,
+    SnapshotInfo,
+    SupervisorStatus,
+    Workers,
+    examine,
+)
 from appliance.observe.history import EVERY, History
 from appliance.observe.shared_counters import CauseCount, SharedCounters
 from appliance.observe.status_page import PageData
@@ -42,8 +53,20 @@ IMPORT = Import(
 )
 
 
+IDS = IdsInfo(
+    known=48_113,
+    newest_age_seconds=75.0,
+    changes={"webhook": 412, "message": 90, "api": 31, "fill": 47_600},
+    api=ApiInfo(requests=1_031, limit=400, remaining=211, waiting=2, next_try=NOW + 17, fault="it is slow; wait"),
+    fill=FillInfo(pages=952, customers=47_600, started=NOW - 700, finished=NOW - 90, why="the disk is full"),
+)
+
+
 def health(
-    reasons: Sequence[str] = (), supervisor: SupervisorStatus = SUPERVISOR, last: Import | None = IMPORT
+    reasons: Sequence[str] = (),
+    supervisor: SupervisorStatus = SUPERVISOR,
+    last: Import | None = IMPORT,
+    ids: IdsInfo | None = None,
 ) -> Health:
     """Return a health with these reasons."""
     data = SnapshotInfo(generation=17, rows=104_211, addresses=131_870, as_of=NOW - 42, age_seconds=42.0)
@@ -52,7 +75,7 @@ def health(
         ("helpscout", Cause.UNKNOWN): CauseCount(3, int(NOW - 900)),
         ("helpscout", Cause.HEX): CauseCount(1, int(NOW)),
     }
-    found = examine(NOW, supervisor, workers, data, last, None, refusals)
+    found = examine(NOW, supervisor, workers, data, last, None, refusals, ids=ids)
     return msgspec.structs.replace(found, status="degraded" if reasons else "ok", reasons=list(reasons))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.observe.health import CertificateInfo, Import, SupervisorStatus, Workers
+from appliance.observe.health import ApiInfo, CertificateInfo, IdsInfo, Import, SupervisorStatus, Workers
 from tests.observe.examined import health
 
 REASONS = {
@@ -42,6 +42,13 @@ REASONS = {
         ["1 of 2 workers are ready"],
     ),
 }
+
+
+def test_an_inbox_api_that_fails_is_a_warning() -> None:
+    api = ApiInfo(fault="it refuses the id; enter another", limit=200)
+    examined = health(ids=IdsInfo(known=1, api=api))
+    assert (examined.status, examined.reasons, examined.warnings) == ("ok", [], [api.fault])
+    assert health(ids=IdsInfo(known=1, api=ApiInfo(limit=200))).warnings == []
 
 
 @pytest.mark.parametrize(("facts", "reasons"), REASONS.values(), ids=REASONS)

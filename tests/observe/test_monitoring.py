@@ -7,14 +7,16 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.observe.exposition import expose
+from appliance.observe.health import FetchInfo
 from appliance.observe.shared_counters import SharedCounters
 from appliance.outcomes import Outcome
-from tests.observe.busy import SUPERVISOR, health
+from tests.observe.busy import IDS, SUPERVISOR, health
 
 FOLDER = Path(__file__).parents[2] / "conf" / "monitoring"
 RULES = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
@@ -30,7 +32,8 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     shared = SharedCounters(["helpscout"], 1)
     shared.worker(0).counters.request("helpscout", Outcome.FOUND, "hit", 0.0002)
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    text = expose(shared.totals(), health(), SUPERVISOR).decode()
+    everything = msgspec.structs.replace(health(ids=IDS), fetch=FetchInfo(at=0.0, seconds=1.0))
+    text = expose(shared.totals(), everything, SUPERVISOR).decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             for label, value in sample.labels.items():
@@ -74,6 +77,7 @@ def test_there_is_an_alert_for_each_thing_that_goes_wrong() -> None:
         "sidebard_import_refused",
         "sidebard_certificate_near_end",
         "sidebard_certificate_not_accepted",
+        "sidebard_inbox_api_works",
         "sidebard_worker_restarts_total",
         "sidebard_log_lines_dropped_total",
         "sidebard_trail_lines_lost_total",

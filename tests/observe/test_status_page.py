@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from appliance.observe.health import CertificateInfo, Import, SupervisorStatus
+from appliance.observe.health import ApiInfo, CertificateInfo, FetchInfo, IdsInfo, Import, SupervisorStatus
 from appliance.observe.history import MINUTES, Interval
 from appliance.observe.status_page import OUTCOME_GROUPS, PageData, _duration, _rates, render
 from appliance.outcomes import Outcome
 from tests.factory import NOW
-from tests.observe.busy import busy_status, health
+from tests.observe.busy import IDS, busy_status, health
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "br"}
@@ -131,6 +131,31 @@ def test_without_data_and_tls() -> None:
     assert "none: TLS is off" in shown.texts
 
 
+FETCHES = {
+    "worked": (
+        FetchInfo(at=0.0, seconds=2.34, next=60.0),
+        [["last that worked", "1970-01-01 00:00:00 UTC, 2.3 seconds"], ["next", "1970-01-01 00:01:00 UTC"]],
+    ),
+    "unchanged": (
+        FetchInfo(at=0.0, seconds=0.1, unchanged=True, next=60.0),
+        [["last that worked", "1970-01-01 00:00:00 UTC, 0.1 seconds, nothing has changed"]],
+    ),
+    "never worked": (
+        FetchInfo(error="db: cannot be reached; <look>", next=60.0),
+        [["last that worked", "–"], ["last error", "db: cannot be reached; <look>"]],
+    ),
+    "login refused": (FetchInfo(error="no"), [["next", "when the password or the config has changed"]]),
+}
+
+
+@pytest.mark.parametrize("fetch", FETCHES)
+def test_fetches(fetch: str) -> None:
+    info, rows = FETCHES[fetch]
+    shown = page(busy_status(health=msgspec.structs.replace(health(), fetch=info)))
+    assert [row for row in rows if row not in shown.rows] == []
+    assert "Fetch from the database" not in page(busy_status()).texts
+
+
 def test_reasons_and_a_refused_import_are_told_in_their_words() -> None:
     refused = Import(at=0.0, refused="half is gone; export it again", bad=("a.csv:3: has no address",))
     shown = page(busy_status(health=health(["the disk is full"], last=refused)))
@@ -182,6 +207,30 @@ def test_a_certificate_that_help_scout_does_not_accept() -> None:
     )
     assert figures["Certificate"] == "not accepted"
     assert ["localhost", "2286-11-20", "made here; Help Scout does not accept it"] in shown.rows
+
+
+def test_what_is_known_of_ids() -> None:
+    shown = page(busy_status(health=health(ids=IDS)))
+    for row in (
+        ["known", "48,113"],
+        ["newest", "75 s ago"],
+        ["from webhooks", "412 since start"],
+        ["from the Inbox API", "31 since start"],
+        ["state", "it is slow; wait"],
+        ["asked again", "2026-09-21 14:13:37 UTC"],
+        ["left of a minute's requests", "211 of 400"],
+        ["ids that wait", "2"],
+        ["listed", "47,600 customers, 952 pages"],
+        ["finished", "2026-09-21 14:11:50 UTC"],
+        ["waits", "the disk is full"],
+    ):
+        assert row in shown.rows, row
+    shown = page(busy_status(health=health(ids=IdsInfo(known=0, api=ApiInfo(limit=200), fault="the disk is full"))))
+    assert ["newest", "none yet"] in shown.rows
+    assert ["state", "not asked yet"] in shown.rows
+    assert ["not stored", "the disk is full"] in shown.rows
+    assert ["left of a minute's requests", "– of 200"] in shown.rows
+    assert "Ids of customers" not in page(busy_status()).texts
 
 
 def test_hostile_names_stay_names() -> None:

@@ -28,8 +28,13 @@ from appliance.replay.corpus_line import (
             '{"path":"/h?a=b","body":"x","header":"X-FreeScout-Signature","signature":"abc=","expect":403}',
             CorpusRequest("/h?a=b", b"x", "X-FreeScout-Signature", "abc=", 403, 1),
         ),
+        ('{"method":"GET","path":"/h?a=b"}', CorpusRequest("/h?a=b", b"", HEADER, None, None, 1, method="GET")),
+        (
+            '{"method":"POST","body":"{}","event":"customer.updated","signature":"abc="}',
+            CorpusRequest("", b"{}", HEADER, "abc=", None, 1, event="customer.updated"),
+        ),
     ],
-    ids=["body", "not ASCII", "empty", "bytes", "all"],
+    ids=["body", "not ASCII", "empty", "bytes", "all", "page", "webhook"],
 )
 def test_read(line, request_):
     assert read_lines("file", [line.encode()]) == (request_,)
@@ -53,6 +58,12 @@ def test_read(line, request_):
         ('{"body":"x","header":"X: y"}', '"header" is not the name of a header'),
         ('{"body":"x","signature":"a\\r\\nb"}', '"signature" cannot be sent in a header'),
         ('{"body":"x","signature":"ä"}', '"signature" cannot be sent in a header'),
+        ('{"body":"x","method":"HEAD"}', '"method" is neither GET, for a page, nor POST; write one of them'),
+        ('{"body":"x","method":"GET /"}', '"method" is neither GET'),
+        ('{"body":"","method":"GET"}', 'has both "method" GET and a body or signature; a page is signed in the query'),
+        ('{"body_base64":"","method":"GET"}', 'has both "method" GET and a body'),
+        ('{"signature":"x","method":"GET"}', 'has both "method" GET and a body or signature'),
+        ('{"body":"x","event":"a\\r\\nb: c"}', '"event" is not the name of an event; write one such as customer.up'),
         ('{"body":"x","expect":99}', '"expect" is not a status; write a number such as 200'),
     ],
 )
@@ -92,7 +103,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-nearly = st.dictionaries(st.sampled_from(["path", "body", "body_base64", "header", "signature", "expect"]), json_values)
+nearly = st.dictionaries(
+    st.sampled_from(["path", "body", "body_base64", "header", "signature", "expect", "method", "event"]), json_values
+)
 
 
 @given(st.one_of(st.binary(), nearly.map(lambda value: json.dumps(value).encode())))
@@ -102,6 +115,6 @@ def test_any_bytes_are_read_or_refused(line):
         requests = read_lines("f", [line])
     except CorpusError:
         return
-    head = f"{requests[0].path}{requests[0].header}{requests[0].signature}"
+    head = f"{requests[0].path}{requests[0].header}{requests[0].signature}{requests[0].method}{requests[0].event}"
     assert head.isascii()
     assert head.isprintable()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from appliance.customers.id_map import IdMap
+from appliance.customers.id_map import IdMap, changed_at
 from appliance.customers.ids import Change, Kind
+from appliance.inbox_api.client import Credentials, InboxApi
 from appliance.service import id_channel
-from appliance.service.id_channel import IdService, store
+from appliance.service.id_channel import IdService, ask, store
 from tests.conftest import Logged
+from tests.inbox_api.help_scout import API_ID, API_SECRET, HelpScout
 
 NOW = 1_790_000_000.0
 
@@ -25,8 +28,8 @@ def change(customer: int) -> Change:
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[IdService]:
-    service = IdService(folder, lambda: NOW)
+async def serving(folder: Path, api: InboxApi | None = None) -> AsyncIterator[IdService]:
+    service = IdService(folder, lambda: NOW, api)
     task = asyncio.create_task(service.run())
     try:
         yield service
@@ -57,6 +60,62 @@ def test_many_at_once_are_stored_and_synced_together(tmp_path: Path, monkeypatch
     assert len(dict(reader.all())) == 59
     assert (folder / "steward.sock").stat().st_mode & 0o777 == 0o600
     reader.close()
+
+
+def test_what_is_answered_to_a_question(tmp_path: Path) -> None:
+    folder = tmp_path / "ids"
+    help_scout = HelpScout({7: ("ida@nord.example",)})
+    api = InboxApi(
+        Credentials(API_ID.encode(), API_SECRET.encode()),
+        help_scout.exchange,
+        timer=lambda: 0.0,
+        clock=lambda: NOW,
+        random=lambda: 0.0,
+    )
+
+    async def work() -> None:
+        assert await ask(folder, 7) is False  # nobody is there
+        async with serving(folder):
+            assert await stored(folder, 1) == [True]
+            assert await ask(folder, 7) is False  # no API is asked
+        async with serving(folder, api) as service:
+            while service.info.newest_age_seconds is None:
+                await asyncio.sleep(0)
+            assert await asyncio.gather(*(ask(folder, 7) for _ in range(20))) == [True] * 20
+            assert await ask(folder, 1) is True  # it was stored before: the page did not know yet
+            assert await ask(folder, 9) is False
+            assert await store(folder, Change(7, Kind.DELETE, (), NOW))
+            assert await ask(folder, 7) is False
+            assert help_scout.paths == ["token", "/v2/customers/7", "/v2/customers/9"]
+            assert service.info.changes == {"api": 1, "webhook": 1}
+            assert (service.info.known, service.info.newest_age_seconds) == (1, 0.0)
+
+    asyncio.run(work())
+
+
+def test_questions_go_on_when_the_folder_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(id_channel, "_REOPEN", 0.01)
+    folder = tmp_path / "ids"
+    api = InboxApi(
+        Credentials(API_ID.encode(), API_SECRET.encode()),
+        HelpScout({7: ("ida@nord.example",), 8: ()}).exchange,
+        timer=lambda: 0.0,
+        clock=lambda: NOW,
+        random=lambda: 0.0,
+    )
+
+    async def work() -> None:
+        async with serving(folder, api):
+            assert await stored(folder, 1) == [True]
+            assert await ask(folder, 7) is True
+            shutil.rmtree(folder)
+            assert await stored(folder, 2) == [True]
+            while not await ask(folder, 8):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(work())
+    assert changed_at(folder) is not None
+    assert changed_at(tmp_path / "none") is None
 
 
 def test_a_change_waits_for_the_next_steward(tmp_path: Path) -> None:

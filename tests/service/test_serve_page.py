@@ -83,7 +83,9 @@ def test_a_webhook_is_on_the_next_page_of_every_worker(tmp_path: Path) -> None:
         assert (said["cause"], said["secret_of"]) == ("other_app", "helpscout")
         assert deliver(daemon, "customer.created", updated(604417723, "ann@example.com")) == 200
         assert all("<h4>Ann Lee</h4>" in look(daemon, visit)[1] for _ in range(8))
-        assert json.loads(daemon.admin("/healthz")[1])["ids"] == {"known": 1, "fault": ""}
+        ids = daemon.health()["ids"]
+        assert (ids["known"], ids["fault"], ids["changes"], ids["api"]) == (1, "", {"webhook": 1}, None)
+        assert "1 since start" in daemon.admin("/")[1]
         assert "sidebard_ids_known 1.0" in daemon.admin("/metrics")[1]
         os.kill(daemon.steward(), signal.SIGKILL)
         assert deliver(daemon, "customer.updated", updated(604417723, "x@x.example", at="2026-01-02T00:00:00Z")) == 200

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.customers.id_map import IdMap
-from appliance.customers.ids import Change, Kind
+from appliance.customers.ids import Change, Kind, Source
 from appliance.service.id_store import IdStore
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import Message
@@ -52,11 +52,11 @@ def test_vector(case: dict[str, Any], tmp_path: Path) -> None:
 
 def test_only_what_says_something_new_is_taught(app: SidebarApp, store: IdStore) -> None:
     taught = app.answer(message("a@x.example", "b@x.example")).taught
-    assert taught == Change(5, Kind.REPLACE, ("a@x.example", "b@x.example"), NOW)
+    assert taught == Change(5, Kind.REPLACE, ("a@x.example", "b@x.example"), NOW, Source.MESSAGE)
     store.apply([taught], NOW)
     for again in (message("a@x.example", "b@x.example"), message("b@x.example", "a@x.example")):
         assert app.answer(again).taught is None
-    assert app.answer(message("a@x.example")).taught == Change(5, Kind.REPLACE, ("a@x.example",), NOW)
+    assert app.answer(message("a@x.example")).taught == Change(5, Kind.REPLACE, ("a@x.example",), NOW, Source.MESSAGE)
 
 
 def test_one_address_alone_removes_no_other(app: SidebarApp, store: IdStore) -> None:
@@ -64,7 +64,7 @@ def test_one_address_alone_removes_no_other(app: SidebarApp, store: IdStore) -> 
     body = b'{"customer": {"id": 5, "email": "a@x.example"}}'
     assert app.answer(Message(body, sign(body))).taught is None
     body = b'{"customer": {"id": 5, "email": "c@x.example"}}'
-    assert app.answer(Message(body, sign(body))).taught == Change(5, Kind.ADD, ("c@x.example",), NOW)
+    assert app.answer(Message(body, sign(body))).taught == Change(5, Kind.ADD, ("c@x.example",), NOW, Source.MESSAGE)
 
 
 @pytest.mark.parametrize("customer", [0, -5, "abc", None, True, 5.5, "9" * 30])

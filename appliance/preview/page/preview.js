@@ -2,6 +2,7 @@
 
 import { Card } from "./card.js";
 import { Customers } from "./customers.js";
+import { Desk } from "./desk.js";
 
 export function element(name, attributes, children) {
   const made = document.createElement(name);
@@ -20,6 +21,7 @@ export function debounced(milliseconds, call) {
 
 const $ = (id) => document.getElementById(id);
 const card = new Card($("card"));
+const desk = new Desk($("page-place"), (text) => { $("page-outcome").textContent = text || pageFacts(); });
 const customers = new Customers($("search"), $("customers"), ({ body }) => ask(body, "live"));
 let state = null;
 let answer = null;
@@ -58,6 +60,21 @@ function drawAnswer() {
   $("refusal").hidden = html !== null;
   if (html === null) $("refusal").textContent = `${text.trim()} Agents would see an error message of the help desk instead of this text.`;
   else card.show(shown);
+  drawPage();
+}
+
+function drawPage() {
+  const { page } = answer;
+  $("platform").hidden = page === null;
+  document.querySelector("main").classList.toggle("both", page !== null);
+  if (page === null) return desk.hide();
+  $("visit").textContent = page.request;
+  desk.show(page.url);
+}
+
+function pageFacts() {
+  const { outcome, size } = answer.page;
+  return `${outcome} · ${size.toLocaleString("en")} bytes`;
 }
 
 function drawFaults() {

@@ -62,12 +62,19 @@ class RequestRefused(Exception):
         self.reply: Final = reply
 
 
+SAMPLE_CUSTOMERS: Final = 900_000_000_000_000_000
+"""From here on ids of customers are those of samples: no help desk has ever counted so far, and none is learned."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """What a sample is about. `addresses` are the customer's, the main one first."""
 
     number: int = 1
     addresses: tuple[str, ...] = ()
+    customer: int | None = None
+    """The help desk's id of the customer, for protocols that send no address; None: one that nobody has."""
+
     name: str = "Ann Lee"
     subject: str = "Learning the basics"
     agent: int = 1
@@ -79,6 +86,31 @@ class Shape(NamedTuple):
 
     name: str
     percent: int
+
+
+class SampleRequest(NamedTuple):
+    """A sample as it is sent to the path of an app."""
+
+    method: str = "POST"
+    query: str = ""
+    body: bytes = b""
+    header: str = ""
+    signature: str | None = None
+    """The value of `header`; None if another part of the request is signed."""
+
+    event: str = ""
+    """The name of a webhook's event."""
+
+
+class Sampled(Protocol):
+    """Makes signed requests as they are known to come."""
+
+    @property
+    def shapes(self) -> Sequence[Shape]:
+        """The forms of requests."""
+
+    def request(self, conversation: Conversation, shape: int = 0) -> SampleRequest:
+        """Return a request about a conversation, in the shape of this index."""
 
 
 class Authenticator(Protocol):
@@ -142,6 +174,11 @@ class HelpDesk(abc.ABC):
     @abc.abstractmethod
     def sample(self, conversation: Conversation, shape: int = 0) -> bytes:
         """Return the body of a request about a conversation, in the shape of this index."""
+
+    def request(self, conversation: Conversation, shape: int = 0) -> SampleRequest:
+        """Return such a request, signed."""
+        body = self.sample(conversation, shape)
+        return SampleRequest(body=body, header=self.header, signature=self.sign(body))
 
     def diagnose(self, request: SignedRequest) -> Diagnosis:
         """Return why a refused request may be wrong: for the operator, never for the client."""

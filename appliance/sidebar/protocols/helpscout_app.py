@@ -17,7 +17,7 @@ import msgspec
 
 from appliance.outcomes import CARD_STATUS, Outcome, Response
 from appliance.sidebar.inquiry import Answer, Inquiry, Taught
-from appliance.sidebar.protocols.base import Conversation, InquiryError, Shape
+from appliance.sidebar.protocols.base import SAMPLE_CUSTOMERS, Conversation, InquiryError, Shape
 from appliance.sidebar.protocols.body_signed import BodySigned
 from appliance.sidebar.protocols.json_repair import repair
 
@@ -182,7 +182,7 @@ def _main(one: Conversation) -> str | None:
 def _customer(one: Conversation, **more: object) -> Object:
     first, _, last = one.name.rpartition(" ")
     return {
-        "id": str(95_000_000 + one.number),
+        "id": str(SAMPLE_CUSTOMERS + one.number),
         "fname": first or last,
         "lname": last if first else "",
         "email": _main(one),
@@ -217,7 +217,7 @@ def _full(one: Conversation) -> Object:
 def _numbers(one: Conversation) -> Object:
     return {
         "ticket": {"id": 250_000_000 + one.number, "number": one.number, "subject": "Re: l'été / 夏 😀"},
-        "customer": _customer(one, id=95_000_000 + one.number),
+        "customer": _customer(one, id=SAMPLE_CUSTOMERS + one.number),
         "user": _user(one),
         "mailbox": {"id": 85001, "email": _MAILBOX},
     }
@@ -230,7 +230,7 @@ def _minimal(one: Conversation) -> Object:
 def _freescout(one: Conversation) -> Object:
     return {
         "ticket": {"id": one.number, "number": one.number, "subject": "Order"},
-        "customer": _customer(one, id=one.number, lname=None, channel=None, channel_id=None),
+        "customer": _customer(one, id=SAMPLE_CUSTOMERS + one.number, lname=None, channel=None, channel_id=None),
         "mailbox": {"id": 1, "email": _MAILBOX},
     }
 
@@ -330,11 +330,11 @@ class HelpScoutApp(BodySigned):
         )
 
     def teaches(self, signed: bytes) -> Taught | None:
-        """Return the addresses of the customer's id. FreeScout numbers its customers by itself."""
+        """Return the addresses of the customer's id. FreeScout's ids are its own, and those of samples nobody's."""
         payload = decode(signed)
         customer, mailbox = payload.customer, payload.mailbox
         number = _number(customer.id) if customer is not None and self.removes_html else None
-        if customer is None or number is None or number <= 0:
+        if customer is None or number is None or not 0 < number < SAMPLE_CUSTOMERS:
             return None
         return Taught(
             number,

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from appliance.outcomes import CARD_STATUS, Outcome, Response
 from appliance.sidebar.inquiry import Answer, Inquiry
 from appliance.sidebar.protocols import page_document
-from appliance.sidebar.protocols.base import Conversation
+from appliance.sidebar.protocols.base import SAMPLE_CUSTOMERS, Conversation, Shape
 from appliance.sidebar.protocols.query_signed import QuerySigned
 
 _HTML: Final = "text/html; charset=utf-8"
@@ -23,12 +23,17 @@ _CUSTOMER: Final = re.compile(r"[1-9][0-9]{0,19}")
 _PARAMETERS: Final = {"user.id": "user-id", "mailbox.id": "mailbox-id", "ticket.number": "conversation-number"}
 """What of `vary` a page knows; the rest is "" here."""
 
+_MAILBOX: Final = 85001
+_SHAPES: Final = (Shape("a conversation", 95), Shape("a new conversation: no customer yet", 5))
+_NEW: Final = 1
+
 
 class HelpScoutPage(QuerySigned):
     """The protocol. The customer is named by id alone."""
 
     name = "helpscout_page"
     vary = tuple(_PARAMETERS)
+    shapes = _SHAPES
 
     def parse(self, signed: Mapping[str, str]) -> Inquiry:
         """Return whom the signed parameters ask about."""
@@ -53,20 +58,40 @@ class HelpScoutPage(QuerySigned):
 
     def sample(self, conversation: Conversation, shape: int = 0) -> bytes:
         """Return a query without its signature, in the order in which live requests have their parameters."""
+        customer = conversation.customer
+        is_new = conversation.is_draft or shape == _NEW
+        # A new one is in any inbox: so a check sees whether the service that it asks takes other inboxes.
+        inbox = _MAILBOX if is_new else min(self._inboxes, default=_MAILBOX)
         of_customer = {
             "conversation-id": 250_000_000 + conversation.number,
             "conversation-number": conversation.number,
-            "customer-id": 95_000_000 + conversation.number,
+            "customer-id": SAMPLE_CUSTOMERS + conversation.number if customer is None else customer,
         }
         everything = {
-            **({} if conversation.is_draft else of_customer),
-            "mailbox-id": 85001,
+            **({} if is_new else of_customer),
+            "mailbox-id": inbox,
             "user-id": 140_000 + conversation.agent,
             "installation-ids": "AbCdEfGhIjKl",
             "application-id": "MnOpQrStUvWx",
             "application-slug": "85001-customer-card",
         }
         return urlencode(everything).encode()
+
+    def query_like(self, inquiry: Inquiry, customer: int | None) -> bytes:
+        """Return the same parameters, as far as they are known."""
+        number = dict(zip(self._varied, inquiry.varied, strict=False)).get("ticket.number", "")
+        of_customer = {
+            "conversation-id": inquiry.conversation,
+            "conversation-number": number if _ID.fullmatch(number) else None,
+            "customer-id": customer,
+        }
+        is_ours = not self._inboxes or inquiry.mailbox in self._inboxes
+        everything = {
+            **(of_customer if customer is not None else {}),
+            "mailbox-id": inquiry.mailbox if is_ours else min(self._inboxes),
+            "user-id": inquiry.agent,
+        }
+        return urlencode({name: value for name, value in everything.items() if value is not None}).encode()
 
 
 def _id(signed: Mapping[str, str], name: str, pattern: re.Pattern[str] = _ID) -> int | None:

@@ -14,6 +14,7 @@ is in a header that nobody signs, so a body must look like what its event says: 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -23,7 +24,17 @@ import msgspec
 
 from appliance.customers.ids import MAX_ID, Change, Kind, normal_forms
 from appliance.outcomes import TEXT_TYPE, Advice, Outcome, Reply, Response, refusal
-from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Diagnosis, InquiryError, SignedRequest
+from appliance.sidebar.protocols.base import (
+    BAD_PAYLOAD,
+    BAD_SIGNATURE,
+    SAMPLE_CUSTOMERS,
+    Conversation,
+    Diagnosis,
+    InquiryError,
+    SampleRequest,
+    Shape,
+    SignedRequest,
+)
 from appliance.sidebar.protocols.diagnosis import Diagnoser
 from appliance.sidebar.protocols.json_repair import repair
 from appliance.sidebar.protocols.signature import Secret, Verifier
@@ -41,21 +52,70 @@ _FAULTS: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+SAMPLE_ADDRESS: Final = "sample@nobody.invalid"
+"""What samples say of every customer, so that one command forgets all that they have taught."""
+
+_SAMPLE_IDS: Final = 100  # so many at most are left in the map of the service that was tested
+
 StoreChange = Callable[[Change], Awaitable[bool]]
 """Stores what an event says; returns whether it is on the disk."""
+
+
+def _customer(conversation: Conversation) -> Mapping[str, object]:
+    """Return the body of a customer's event. It has no updatedAt: a replay days later must not be out of date."""
+    first, _, last = conversation.name.rpartition(" ")
+    emails = [{"id": 1, "value": SAMPLE_ADDRESS, "type": "work"}]
+    customer = {"id": _sample_id(conversation), "firstName": first, "lastName": last, "draft": False}
+    return {**customer, "background": f"/{conversation.number}", "_embedded": {"emails": emails}}
+
+
+def _conversation(conversation: Conversation) -> Mapping[str, object]:
+    primary = {"id": _sample_id(conversation), "type": "customer", "email": SAMPLE_ADDRESS}
+    return {"id": conversation.number, "subject": conversation.subject, "primaryCustomer": primary}
+
+
+def _deleted(conversation: Conversation) -> Mapping[str, object]:
+    return {"id": _sample_id(conversation)}
+
+
+def _tag(conversation: Conversation) -> Mapping[str, object]:
+    return {"id": conversation.number, "name": "vip"}
+
+
+def _sample_id(conversation: Conversation) -> int:
+    return SAMPLE_CUSTOMERS + conversation.number % _SAMPLE_IDS
+
+
+_SAMPLES: Final[tuple[tuple[Shape, Callable[[Conversation], Mapping[str, object]]], ...]] = (
+    (Shape("customer.created", 20), _customer),
+    (Shape("customer.updated", 40), _customer),
+    (Shape("customer.deleted", 5), _deleted),
+    (Shape("convo.created", 25), _conversation),
+    (Shape("tag.created", 10), _tag),
+)
 
 
 class HelpScoutWebhook:
     """The webhooks of one app, with their secrets."""
 
+    shapes = tuple(shape for shape, _ in _SAMPLES)
+
     def __init__(self, secrets: Sequence[bytes], others: Mapping[str, Sequence[bytes]] | None = None) -> None:
         """`others` are other secrets by what they are for, to tell whose secret a wrong signature was made with."""
-        self._verify = Verifier(tuple(map(Secret, secrets))).verify
+        self._secrets = tuple(map(Secret, secrets))
+        self._verify = Verifier(self._secrets).verify
         self._diagnoser = Diagnoser(secrets, others or {})
 
     def authenticate(self, request: SignedRequest) -> bytes | None:
         """Return the body if the signature is the body's."""
         return request.body if self._verify(request.body, request.signature) else None
+
+    def request(self, conversation: Conversation, shape: int = 0) -> SampleRequest:
+        r"""Return an event as PHP writes it, ASCII alone and \/ for a slash, about a customer whom nobody has."""
+        (event, _), make = _SAMPLES[shape]
+        body = json.dumps(make(conversation), separators=(",", ":")).replace("/", "\\/").encode()
+        signature = self._secrets[0].sign(body).decode("ascii")
+        return SampleRequest(body=body, header=SIGNATURE, signature=signature, event=event)
 
     def explain(self, request: SignedRequest) -> tuple[Diagnosis, Advice]:
         """Return why a signature may be wrong, and what to say of it."""
@@ -88,7 +148,7 @@ def change_of(event: str, body: bytes, received: float) -> Change | None:
         except _FAULTS:
             raise InquiryError from None
     if event in ("customer.created", "customer.updated"):
-        return _of_customer(message, received)
+        return read_customer(message, received)
     if event == "customer.deleted" and not {"_embedded", "primaryCustomer"} & message.keys():
         customer = _id(message)
         return Change(customer, Kind.DELETE, (), received) if customer is not None else None
@@ -97,7 +157,8 @@ def change_of(event: str, body: bytes, received: float) -> Change | None:
     return None
 
 
-def _of_customer(message: Mapping[str, Any], received: float) -> Change | None:
+def read_customer(message: Mapping[str, Any], received: float) -> Change | None:
+    """Return what Help Scout's JSON of a customer says of the addresses; None: nothing."""
     emails = _object(message.get("_embedded")).get("emails")
     customer = _id(message)
     if customer is None or not isinstance(emails, list):

@@ -15,8 +15,8 @@ DESK: Final = "https://secure.helpscout.net"
 """The only origin that may have a page in a frame, and that the script writes to."""
 
 _FOLDER: Final = Path(__file__).parents[1] / "page"
+_DESK_IN_SCRIPT: Final = f'"{DESK}"'
 STYLE: Final = (_FOLDER / "card.css").read_text("utf-8")
-SCRIPT: Final = (_FOLDER / "card.js").read_text("utf-8")
 
 HEAD: Final = f"""<!doctype html>
 <html lang="en">
@@ -29,27 +29,43 @@ HEAD: Final = f"""<!doctype html>
 </head>
 <body>
 """
-FOOT: Final = f"""
-<script>{SCRIPT}</script>
+
+
+class Frame:
+    """Who has the page in a frame: what stands around a card, and what a browser may do with it."""
+
+    def __init__(self, desk: str, source: str) -> None:
+        """`desk` is the origin that the script writes to, in JavaScript; `source` the same for the policy."""
+        self.script: Final = (_FOLDER / "card.js").read_text("utf-8").replace(_DESK_IN_SCRIPT, desk)
+        self.foot: Final = f"""
+<script>{self.script}</script>
 </body>
 </html>
 """
+        self.policy: Final = "; ".join(
+            (
+                "default-src 'none'",
+                f"style-src 'sha256-{_hash(STYLE)}'",
+                f"script-src 'sha256-{_hash(self.script)}'",
+                "base-uri 'none'",
+                "form-action 'none'",
+                f"frame-ancestors {source}",
+            )
+        )
+
+    def document(self, card: str) -> bytes:
+        """Return the whole document with a card in it, which is HTML."""
+        return f"{HEAD}{card}{self.foot}".encode("utf-8", "replace")
 
 
 def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        f"style-src 'sha256-{_hash(STYLE)}'",
-        f"script-src 'sha256-{_hash(SCRIPT)}'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        f"frame-ancestors {DESK}",
-    )
-)
+_SERVED: Final = Frame(_DESK_IN_SCRIPT, DESK)
+SCRIPT: Final = _SERVED.script
+FOOT: Final = _SERVED.foot
+POLICY: Final = _SERVED.policy
 
 HEADERS: Final = (
     ("Content-Security-Policy", POLICY),
@@ -58,10 +74,7 @@ HEADERS: Final = (
 )
 """Of every page. No X-Frame-Options, which cannot name an origin, and no cookie."""
 
-
-def document(card: str) -> bytes:
-    """Return the whole document with a card in it, which is HTML."""
-    return f"{HEAD}{card}{FOOT}".encode("utf-8", "replace")
+document = _SERVED.document
 
 
 def card_in(body: bytes) -> str:

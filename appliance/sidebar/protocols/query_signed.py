@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from appliance.outcomes import Advice, Outcome, Reply, refusal
-from appliance.sidebar.protocols.base import Diagnosis, HelpDesk, RequestRefused, SignedRequest
+from appliance.sidebar.inquiry import Inquiry
+from appliance.sidebar.protocols.base import (
+    Conversation,
+    Diagnosis,
+    HelpDesk,
+    RequestRefused,
+    SampleRequest,
+    SignedRequest,
+)
 from appliance.sidebar.protocols.query_diagnosis import QueryDiagnoser
 from appliance.sidebar.protocols.query_signature import PARAMETER, parse_query, php_json, signed_parameters
 from appliance.sidebar.protocols.signature import Secret, Verifier
@@ -17,6 +26,15 @@ Network = IPv4Network | IPv6Network
 
 OTHER_NETWORK: Final[Reply] = refusal(Outcome.OTHER_NETWORK, 403, "This page is not served to your network.")
 NOT_FRAMED: Final[Reply] = refusal(Outcome.NOT_FRAMED, 403, "This page opens in Help Scout's sidebar only.")
+
+
+IN_A_FRAME: Final = (
+    ("Sec-Fetch-Dest", "iframe"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Site", "cross-site"),
+    ("Referer", "https://secure.helpscout.net/"),
+)
+"""What a browser sends with a visit, as far as sidebard might look at it."""
 
 
 class Visit(NamedTuple):
@@ -99,6 +117,22 @@ class QuerySigned(HelpDesk):
         parameters = parse_query(body.decode("utf-8"))
         signed = {name: value for name, value in parameters.items() if name not in self._own and name != PARAMETER}
         return self._secrets[secret].sign(php_json(signed).encode("ascii")).decode("ascii")
+
+    @abc.abstractmethod
+    def query_like(self, inquiry: Inquiry, customer: int | None) -> bytes:
+        """Return the query, without its signature, of a visit that asks the same as an inquiry of another protocol.
+
+        `customer` is the id that stands for the inquiry's addresses; None: there is no customer yet.
+        """
+
+    def request(self, conversation: Conversation, shape: int = 0) -> SampleRequest:
+        """Return a visit about a conversation."""
+        return SampleRequest(method="GET", query=self.signed_query(self.sample(conversation, shape)))
+
+    def visit(self, query: str) -> Visit:
+        """Return a visit with this query as it is served: from a network of the page's, into a frame."""
+        peer = str(self._networks[0][0]) if self._networks else ""
+        return Visit(query.encode("utf-8", "replace"), peer, "iframe")
 
     def signed_query(self, body: bytes, secret: int = 0) -> str:
         """Return this query with its signature behind it."""
