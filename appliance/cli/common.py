@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import click
 
+from appliance.bootstrap.installation import PACKAGED, find_config
 from appliance.bootstrap.settings import from_flags, load
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
+from appliance.config.reader import ConfigError, Fault
 from appliance.config.schema import App, Settings
 from appliance.config.values import InvalidValueError, parse_duration
 from appliance.customers.snapshot import Snapshot
@@ -23,12 +25,15 @@ from appliance.errors import SidebardError
 from appliance.ingest.importer import import_customers
 from appliance.ingest.spec import ImportRefused, ImportSpec
 
-DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
+DEFAULT_CONFIG: Final = str(PACKAGED)
 
 _FILE: Final = click.Path(path_type=Path, readable=False)  # whether it can be read is checked when it is opened
 
 config_option: Final = click.option(
-    "--config", type=_FILE, metavar="FILE", help=f"The config file (default: {DEFAULT_CONFIG})."
+    "--config",
+    type=_FILE,
+    metavar="FILE",
+    help=f"The config file (default: ./sidebard.toml, or else {DEFAULT_CONFIG}; for root the other way round).",
 )
 customers_option: Final = click.option(
     "--customers",
@@ -85,10 +90,24 @@ def find_settings(config: Path | None, customers: Path | None = None, secret_fil
     if config is not None and (customers or secret_file):
         raise click.UsageError("--config cannot be combined with --customers or --secret-file")
     if customers is None:
-        return load(config or Path(DEFAULT_CONFIG), os.environ)
+        return load(config or _find_config(), os.environ)
     if secret_file is None:
         raise click.UsageError("--customers requires --secret-file FILE, with the secret that the help desk signs with")
     return from_flags(customers, secret_file, os.environ, Path.cwd())
+
+
+def _find_config() -> Path:
+    """Return the config of a command for which none is named. Raises ConfigError if there is none."""
+    file = find_config()
+    try:
+        file.lstat()
+    except FileNotFoundError:
+        reason = f"there is no {DEFAULT_CONFIG}, and no {file.name} in this folder"
+        hint = "make one with sidebard init, or name another with --config"
+        raise ConfigError([Fault(None, None, "", reason, None, hint)]) from None
+    except OSError:  # the loader says why
+        pass
+    return file
 
 
 def settings_without_secret(config: Path | None, customers: Path | None) -> Settings:

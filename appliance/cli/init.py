@@ -1,55 +1,72 @@
-"""`sidebard init`: from a file of customers to a config, a secret and the first card."""
+"""`sidebard init`: from a list of customers to a config, a secret and the first card.
+
+look       the source, what is beside it, and where things go     nothing is written
+ask        five questions, or their options                       nothing is written
+try        import by the config, render the first card            in a temporary folder
+write      copies for the service, the secret, the config         all or none
+say        what check finds, the card, Help Scout's forms, the next command
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
-import string
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
 
-from appliance.bootstrap.proposal import Proposal, look, render
+from appliance.bootstrap.installation import PACKAGED, Installation, example_cards, find_installation, writing
+from appliance.bootstrap.proposal import Choice, Proposal, choose
 from appliance.bootstrap.settings import load
 from appliance.bootstrap.wiring import make_app, make_protocol
+from appliance.checks.registry import all_checks
 from appliance.cli import check, common
+from appliance.cli import init_questions as questions
 from appliance.cli.card import as_text
+from appliance.cli.init_report import Made, as_document, say
 from appliance.config.reader import ConfigError
 from appliance.config.schema import Settings
-from appliance.config.values import shown
-from appliance.customers.address_cell import read_cell
-from appliance.ingest.sources.base import SourceError
+from appliance.config.secret_source import parse_secret
+from appliance.config.values import InvalidValueError
+from appliance.ingest import sources
+from appliance.ingest.sources.base import SourceError, SourceSettingError
+from appliance.ingest.survey import survey, survey_beside
 from appliance.sidebar.protocols.base import Conversation, Message
 
-_PACKAGED: Final = Path("/usr/share/doc/sidebard/etc-sidebard.toml")
-_LETTERS: Final = string.ascii_letters + string.digits
-_SECRET_LENGTH: Final = 40
-_ADMIN: Final = "127.0.0.1:9180"
-_HIDDEN: Final = (Path("/home"), Path("/root"), Path("/run/user"))
-"""Folders that the packaged unit cannot see (ProtectHome)."""
+_STATE: Final = "/var/lib/sidebard"
+_FOR_TRYING: Final = "127.0.0.1:8443"
+_CARD: Final = "card.html"
 
 
-@click.command("init", short_help="Write a config for a file of customers.")
+@click.command("init", short_help="Make a config for a list of customers.")
 @click.argument("source", required=False)
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The config to write.")
-@click.option("--table", default="customers", metavar="NAME", help="The table of an SQLite file (default: customers).")
+@click.option("--table", metavar="NAME", help="The table or view of a database; of an SQLite file, found by itself.")
+@click.option("--password", metavar="WHERE", help="Where a database's password is: file:PATH, env:NAME.")
 @click.option("--server-name", metavar="NAME", help="The name under which Help Scout reaches this server.")
-@click.option("--certificate", metavar="FILE", help="The certificate's chain, PEM; without it: later.")
-@click.option("--key", metavar="FILE", help="The certificate's private key, PEM.")
-@click.option("--card", metavar="FILE", help="A card of your own (default: the built-in one).")
-@click.option("--admin", metavar="ADDRESS", help=f"Where the status page listens (default: {_ADMIN}).")
+@click.option(
+    "--certificate",
+    metavar="itself|later|FILE",
+    help="Where the certificate comes from: by itself (the default with --server-name), later, or a PEM file.",
+)
+@click.option("--key", metavar="FILE", help="The certificate's private key, PEM; by default found beside it.")
+@click.option("--card", metavar="NAME|FILE", help="The card: built-in (the default), an example's name, or a template.")
+@click.option("--admin", metavar="ADDRESS", help=f"Where the status page listens (default: {questions.DEFAULT_ADMIN}).")
 @click.option("--yes", is_flag=True, help="Ask nothing, and take the default of what no option says.")
-@click.option("--force", is_flag=True, help="Replace a config that exists, and keep a copy of it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--force", is_flag=True, help="Replace files that exist, and keep copies of them.")
+@click.option("--json", "as_json", is_flag=True, help="Ask nothing, and print the result as one JSON object.")
 def command(
     source: str | None,
     config: Path | None,
-    table: str,
+    table: str | None,
+    password: str | None,
     server_name: str | None,
     certificate: str | None,
     key: str | None,
@@ -59,153 +76,193 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Look at SOURCE, a file of customers, and write a config and a secret for it; then check them, and show a card.
+    """Look at SOURCE, a file of customers or the address of a database, and make a config and a secret for it.
 
-    On a terminal, it asks for what no option says. Nothing is written until everything is known, and never over a file
-    that exists. The exit code is 1, and nothing is written, if nothing can be made of SOURCE.
+    On a terminal, it asks for what no option says. Nothing is written before the customers could be imported, and never
+    over a file that exists. Then the config is checked, and the first customer's card shown. If nothing can be made of
+    SOURCE, the exit code is 1, and nothing is written.
     """
     asks = not yes and not as_json
     if asks and not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on; add --yes")
-    if source is None and not asks:
-        raise click.UsageError("name a SOURCE, the file of customers")
-    if (certificate is None) != (key is None):
-        raise click.UsageError("--certificate and --key belong together")
-    source = source or click.prompt("File of customers", default="customers.csv", err=True)
-    file, is_packaged = _config_file(config)
-    _refuse_existing(file, force=force)
-    customers = Path(source).absolute()
-    if is_packaged and any(customers.resolve().is_relative_to(folder) for folder in _HIDDEN):
-        raise common.CommandError(
-            f"{customers}: the service cannot see this folder; run"
-            f" install --group=sidebard --mode=640 {customers} /var/lib/sidebard-data, and name the copy"
-        )
+    installation = find_installation(config)
+    installation.refuse_existing(force=force)
+
+    def look_at(text: str) -> Choice:
+        return _look(text, table, password)
+
+    if source is None:
+        question = "Customers (a CSV, TSV or SQLite file, or a database's address)"
+        choice = questions.answer(None, question, questions.likely_source(Path.cwd()), look_at, asks=asks)
+    else:
+        choice = look_at(source)
+    name = questions.answer(
+        server_name,
+        "Name of this server, as Help Scout will call it (empty: not known yet)",
+        questions.likely_server_name() if asks else "",
+        questions.parse_server_name,
+        asks=asks,
+    )
+    pair = questions.answer(
+        certificate,
+        f"Certificate ({questions.ITSELF}, {questions.LATER}, or a PEM file)",
+        questions.ITSELF if name else questions.LATER,
+        lambda text: questions.parse_certificate(text, name, key),
+        asks=asks,
+    )
+    examples = "".join(f", {example}" for example in example_cards())
+    template = questions.answer(
+        card,
+        f"Card ({questions.BUILT_IN}{examples}, or a template file)",
+        questions.BUILT_IN,
+        questions.parse_card,
+        asks=asks,
+    )
+    status_page = questions.answer(
+        admin, "Status page (an address of this machine)", questions.DEFAULT_ADMIN, questions.parse_admin, asks=asks
+    )
+    proposal = Proposal(
+        choice=choice,
+        secret=installation.secret.name,
+        password=password or "",
+        state=_STATE if installation.is_packaged else "",
+        listen="" if name or installation.is_packaged else _FOR_TRYING,
+        domains=(name,) if pair.by_itself else (),
+        certificate=(str(pair.files[0]), str(pair.files[1])) if pair.files else None,
+        card=str(template.template) if template.template else "",
+        vary=template.vary,
+        admin=None if status_page == questions.DEFAULT_ADMIN else status_page,
+    )
+    proposal, first_card = _try(proposal)
+    made = _write(installation, proposal, is_example=template.is_example, force=force)
+    made = replace(made, server_name=name, first_card=first_card)
+    settings = load(installation.config, os.environ)
+    if as_json:
+        click.echo(msgspec.json.encode(as_document(made, check.run(settings, all_checks(), quiet=True, silent=True))))
+    else:
+        say(made, lambda: check.run(settings, all_checks(), quiet=True))
+
+
+def _look(source: str, table: str | None, password: str | None) -> Choice:
+    """Look at a source and what is beside it. Raises CommandError."""
+    path = Path(source).expanduser().absolute()
+    settings: dict[str, Any] = {
+        "table": table or "", "query": "", "changed": "", "tls": "", "ca": None, "timeout": 60.0, "encoding": "",
+        "password": _password(password) if password else None,
+    }  # fmt: skip
     try:
-        found = look(customers, table)
+        is_file = bool(sources.kind_of(source).suffixes)
+        if not is_file and not table:
+            raise SourceError(f"{source} is a server; name its table or view with --table")
+        tables = survey(str(path) if is_file else source, path, settings)
+        beside = survey_beside(path) if is_file and not tables[0].name else ()
+        return choose(tables, beside)
+    except SourceSettingError as fault:
+        raise common.CommandError(f"{source} {fault.reason}; {fault.hint}") from None
     except SourceError as fault:
         raise common.CommandError(str(fault)) from None
-    if asks and server_name is None:
-        server_name = click.prompt("Name of this server", default="", show_default=False, err=True)
-    if asks and certificate is None:
-        certificate = click.prompt("Certificate (a PEM file; empty: later)", default="", show_default=False, err=True)
-        key = click.prompt("Its private key", err=True) if certificate else None
-    if asks and card is None:
-        card = click.prompt("Card (a template; empty: built-in)", default="", show_default=False, err=True)
-    if asks and admin is None:
-        admin = click.prompt("Address of the status page", default=_ADMIN, err=True)
-    proposal = Proposal(
-        found=found,
-        secret="secret",  # noqa: S106  (the name of its file)
-        state="/var/lib/sidebard" if is_packaged else "",
-        certificate=(str(Path(certificate).absolute()), str(Path(key).absolute())) if certificate and key else None,
-        card=str(Path(card).absolute()) if card else "",
-        admin=admin or "",
-    )
-    text = render(proposal)
-    first_card = _try(text)
-    secret = _write(file, proposal.secret, text, force=force, shared=is_packaged)
-    url = f"https://{server_name or 'your.name'}/helpscout"
-    start = (
-        "systemctl enable --now sidebard.socket sidebard.service" if is_packaged else f"sidebard serve --config {file}"
-    )
-    if as_json:
-        said = {"config": str(file), "secret_file": str(secret), "source": str(customers)}
-        click.echo(msgspec.json.encode({**said, "addresses": found.addresses, "url": url, "next": start}))
-        return
-    click.echo(f"Wrote {file} and its secret.\nAddresses: {', '.join(map(shown, found.addresses))}")
-    if found.encoding:
-        click.echo(f"The file is not UTF-8; it is read as {found.encoding}.")
-    click.echo(f"\nThe first customer's card:\n\n{first_card}\n")
-    with suppress(SystemExit):
-        click.get_current_context().invoke(check.command, config=file, quiet=True)
-    click.echo(f"\nIn Help Scout, for the app:\n  URL:    {url}\n  Secret: {secret.read_text().strip()}\nNext: {start}")
 
 
-def _config_file(config: Path | None) -> tuple[Path, bool]:
-    """Return the config to write, and whether it is the installed package's."""
-    packaged = Path(common.DEFAULT_CONFIG)
-    file = config or (packaged if os.geteuid() == 0 and packaged.parent.is_dir() else Path("sidebard.toml"))
-    return file.absolute(), file.absolute() == packaged
-
-
-def _refuse_existing(file: Path, *, force: bool) -> None:
-    """Raise CommandError if the config must not be written: only the package's own may be replaced."""
-    if not file.parent.is_dir():
-        raise common.CommandError(f"{file.parent} is not a folder; create it, or name another file with --config")
-    if os.path.lexists(file) and not force and not _is_untouched(file):
-        raise common.CommandError(f"{file} exists; add --force to replace it and keep a copy, or name another file")
-
-
-def _is_untouched(file: Path) -> bool:
+def _password(text: str) -> Callable[[], str]:
     try:
-        return file.read_bytes() == _PACKAGED.read_bytes()
-    except OSError:
-        return False
+        where = parse_secret(text)
+    except InvalidValueError as fault:
+        raise click.UsageError(f"--password {fault.reason}; {fault.hint}") from None
+    from appliance.config.files import read_secret
 
-
-def _try(text: str) -> str:
-    """Return the card of the first customer by this config. Raises CommandError if there can be none."""
-    with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
-        tried = Path(folder, "sidebard.toml")
-        tried.write_text(text, "utf-8")
+    def read() -> str:
         try:
-            settings = load(tried, {**os.environ, "STATE_DIRECTORY": folder})
+            return read_secret(where, os.environ, "the password").decode("utf-8", "replace")
+        except InvalidValueError as fault:
+            raise SourceError(f"--password: {where} {fault.reason}; {fault.hint}") from None
+
+    return read
+
+
+def _try(proposal: Proposal) -> tuple[Proposal, str]:
+    """Return a proposal by which the customers can be imported, and the first one's card. Raises CommandError.
+
+    If it is a related table that cannot be imported, the proposal is without.
+    """
+    try:
+        return proposal, _import_and_render(proposal)
+    except common.CommandError as fault:
+        bare = replace(proposal, choice=replace(proposal.choice, related=()))
+        if bare == proposal:
+            raise
+        with suppress(common.CommandError):
+            return bare, _import_and_render(bare)
+        raise fault from None
+
+
+def _import_and_render(proposal: Proposal) -> str:
+    """Return the first customer's card by this config, as text. Raises CommandError with one sentence."""
+    with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
+        tried = Path(folder, PACKAGED.name)
+        # Certificates are none of the customers' business, and the state folder of a service is its own.
+        tried.write_text(replace(proposal, state=folder, domains=(), certificate=None).render(), "utf-8")
+        try:
+            settings = load(tried, os.environ)
+            return _first_card(settings, proposal.choice.first_address)
         except ConfigError as error:
             raise common.CommandError(error.sentences[0].replace(f"{tried}:", "the config, line ", 1)) from None
-        return _first_card(settings)
+        except common.CommandError as error:
+            raise common.CommandError(str(error).splitlines()[0]) from None
 
 
-def _first_card(settings: Settings) -> str:
-    try:
-        opened = common.open_customers(settings)
-    except common.CommandError as error:
-        raise common.CommandError(str(error).splitlines()[0]) from None
+def _first_card(settings: Settings, address: str) -> str:
     app = settings.apps[0]
     made = make_app(settings, app, make_protocol(app, [secrets.token_bytes(20)]))
-    made.use(opened)
-    addresses = (
-        address
-        for record in opened.sample(100)
-        for name in settings.customers.addresses
-        for address in read_cell(record[name]).addresses
-    )
-    address = next(addresses, "")
+    made.use(common.open_customers(settings))
+    if not address:
+        return ""
     body = made.protocol.sample(Conversation(addresses=(address,), subject=""))
     reply = made.answer(Message(body, made.protocol.sign(body).encode()))
+    if reply.fault:
+        return f"The card failed, so this is the built-in card: {reply.fault}\n" + as_text(
+            made.protocol.read_card(reply.response.body)
+        )
     return as_text(made.protocol.read_card(reply.response.body))
 
 
-def _write(file: Path, secret_name: str, text: str, *, force: bool, shared: bool) -> Path:
-    """Write the secret, unless there is one, and the config; return the secret's file. Raises CommandError.
+def _write(installation: Installation, proposal: Proposal, *, is_example: bool, force: bool) -> Made:
+    """Write everything, with copies of what the service cannot read. Raises InstallationError."""
+    choice, config = proposal.choice, installation.config
+    copies: dict[Path, Path] = {}
+    tables = [choice.customers, *(each.table for each in choice.related)]
+    for file in dict.fromkeys(Path(table.source) for table in tables if table.source.startswith("/")):
+        if not installation.can_be_read(file):
+            copies[file] = installation.data / file.name
+    if proposal.card and (is_example or not installation.can_be_read(Path(proposal.card))):
+        copies[Path(proposal.card)] = config.with_name(_CARD)
+    for each in map(Path, proposal.certificate or ()):
+        if not installation.can_be_read(each):
+            copies[each] = config.with_name(each.name)
+    place = {str(file): _named(copies.get(file, file), config.parent) for file in map(Path, _files(proposal))}
+    if proposal.certificate:
+        certificate, key = proposal.certificate
+        proposal = replace(proposal, certificate=(place[certificate], place[key]))
+    with writing(installation, force=force) as files:
+        for file, copy in copies.items():
+            files.copy(file, copy)
+        is_new = files.write_secret()
+        files.write_config(proposal.render(place))
+    return Made(
+        installation=installation,
+        choice=choice,
+        copies=copies,
+        is_new_secret=is_new,
+        has_certificate=bool(proposal.domains or proposal.certificate),
+        listen=proposal.listen,
+    )
 
-    What is `shared` belongs to the group of the config's folder, which is the service's.
-    """
-    secret = file.with_name(secret_name)
-    made = False
-    try:
-        if not os.path.lexists(secret):
-            value = "".join(secrets.choice(_LETTERS) for _ in range(_SECRET_LENGTH))
-            _create(secret, value + "\n", 0o640 if shared else 0o600, shared=shared)
-            made = True
-        if os.path.lexists(file):
-            if force and not _is_untouched(file):
-                os.replace(file, file.with_name(f"{file.name}.old"))
-            else:
-                file.unlink()
-        _create(file, text, 0o640 if shared else 0o644, shared=shared)
-    except OSError as error:
-        if made:
-            secret.unlink(missing_ok=True)
-        raise common.CommandError(f"{file} cannot be written: {error.strerror}; correct its folder") from None
-    return secret
+
+def _files(proposal: Proposal) -> list[str]:
+    tables = [proposal.choice.customers, *(each.table for each in proposal.choice.related)]
+    sources_of_files = [table.source for table in tables if table.source.startswith("/")]
+    return [*sources_of_files, *([proposal.card] if proposal.card else []), *(proposal.certificate or ())]
 
 
-def _create(file: Path, text: str, mode: int, *, shared: bool) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        if shared:
-            os.fchown(descriptor, 0, file.parent.stat().st_gid)
-        os.fchmod(descriptor, mode)
-        stream.write(text)
-        stream.flush()
-        os.fsync(descriptor)
+def _named(file: Path, folder: Path) -> str:
+    """Return how a config in this folder names a file."""
+    return file.name if file.parent == folder else str(file)
