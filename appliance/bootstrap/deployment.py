@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from appliance.bootstrap import certificates
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of, make_mounts, prepare_trail
-from appliance.config.files import read_api_credentials
+from appliance.config.files import read_acme_secret, read_api_credentials
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
 from appliance.edge.site import Mount
 from appliance.edge.tls import load_libraries
+from appliance.errors import StartError
 from appliance.inbox_api.client import Credentials
 from appliance.ingest.spec import ImportSpec
 from appliance.observe.health import CertificateInfo
@@ -38,6 +39,8 @@ class Deployment:
     certificates: tuple[CertificateInfo, ...]  # the first to expire first
     counters: SharedCounters
     log_key: bytes
+    acme_secrets: tuple[bytes, bytes] = (b"", b"")
+    """What acme.eab and acme.account_key name."""
     api_credentials: Credentials | None = None  # of Help Scout's Inbox API, if it is to be asked
 
     @property
@@ -85,8 +88,10 @@ def make_deployment(
     ):
         context, loaded = previous.tls_context, previous.certificates
     else:
+        with as_owner(owner):
+            certificates.make_placeholders(settings)
         with as_owner(owner if not certificates.named_pairs(settings) else None):
-            context, loaded = certificates.load(settings)
+            context, loaded = certificates.load(settings, at_start=previous is None)
         fingerprint = fingerprint if previous is not None else certificates.fingerprint(settings)
     return Deployment(
         settings=settings,
@@ -97,6 +102,10 @@ def make_deployment(
         certificates=loaded,
         counters=counters if counters is not None and counters.shape == shape else SharedCounters(*shape),
         log_key=log_key,
+        acme_secrets=(
+            read_acme_secret(settings, "eab", environ),
+            read_acme_secret(settings, "account_key", environ),
+        ),
         api_credentials=Credentials(*api_credentials) if api_credentials is not None else None,
     )
 
@@ -104,6 +113,8 @@ def make_deployment(
 def with_new_certificate(deployment: Deployment) -> Deployment:
     """Return the deployment with the certificates that are in the files now. Raises StartError if they are unusable."""
     settings = deployment.settings
+    if why := certificates.lost(settings, deployment.certificate_fingerprint):
+        raise StartError(why)
     fingerprint = certificates.fingerprint(settings)  # first: a change while they are read is seen at the next poll
     context, loaded = certificates.load(settings)
     if not certificates.named_pairs(settings):
@@ -119,8 +130,10 @@ def _with_fixed_settings(settings: Settings, previous: Settings) -> Settings:
         "server.state": new.state != old.state,
         "server.user": new.user != old.user,
         "admin.listen": settings.admin != previous.admin,
+        "acme.http": settings.acme.http != previous.acme.http,
     }
     if any(fixed.values()):
         log.warning("needs_restart", keys=[key for key, changed in fixed.items() if changed])
     server = replace(new, listen=old.listen, state=old.state, user=old.user)
-    return replace(settings, server=server, admin=previous.admin)
+    acme = replace(settings.acme, http=previous.acme.http)
+    return replace(settings, server=server, acme=acme, admin=previous.admin)

@@ -15,6 +15,7 @@ from appliance.config.secret_source import SecretSource
 from appliance.config.values import InvalidValueError
 
 MAX_SECRET_BYTES: Final = 4096
+ACME_SECRETS: Final = {"eab": "the key id and the key", "account_key": "the account's key"}
 
 
 def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
@@ -73,6 +74,18 @@ def _read_secrets(
     if faults:
         raise ConfigError(with_line_numbers(app.file, [(path, fault) for fault in faults]))
     return tuple(secrets)
+
+
+def read_acme_secret(settings: Settings, key: str, environ: Mapping[str, str]) -> bytes:
+    """Read the secret that `key` of [acme] names; b"" if it names none. Raises ConfigError."""
+    source: SecretSource | None = getattr(settings.acme, key)
+    if source is None:
+        return b""
+    try:
+        return read_secret(source, environ, ACME_SECRETS[key])
+    except InvalidValueError as error:
+        fault = Fault(settings.file, None, f"acme.{key}", f"{source} {error.reason}", None, error.hint)
+        raise ConfigError(with_line_numbers(settings.file, [(("acme", key), fault)])) from None
 
 
 def with_line_numbers(file: Path | None, faults: Sequence[tuple[KeyPath, Fault]]) -> tuple[Fault, ...]:

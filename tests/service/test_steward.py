@@ -44,7 +44,7 @@ class World:
         self.imports = 0
         server = SimpleNamespace(state=Path("/nowhere"))
         deployment: Any = SimpleNamespace(
-            settings=SimpleNamespace(server=server, apps=()),
+            settings=SimpleNamespace(server=server, apps=(), acme=SimpleNamespace(enabled=False)),
             import_spec=SimpleNamespace(is_fetched=False),
             snapshot_metadata=lambda: self.snapshot,
         )
@@ -54,7 +54,7 @@ class World:
         monkeypatch.setattr(module, "fingerprint", lambda _spec: self.source)
         monkeypatch.setattr(self.steward, "_run_import", self._run_import)
 
-    async def _run_import(self, _known: object) -> ImportResult:
+    async def _run_import(self, _known: object = None) -> ImportResult:
         self.imports += 1
         if isinstance(self.result, ImportDone):
             self.snapshot.fingerprint = self.source
