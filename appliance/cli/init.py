@@ -106,7 +106,7 @@ def command(
     pair = questions.answer(
         certificate,
         f"Certificate ({questions.ITSELF}, {questions.LATER}, or a PEM file)",
-        questions.ITSELF if name else questions.LATER,
+        questions.likely_certificate(name),
         lambda text: questions.parse_certificate(text, name, key),
         asks=asks,
     )
@@ -199,8 +199,8 @@ def _import_and_render(proposal: Proposal) -> str:
     """Return the first customer's card by this config, as text. Raises CommandError with one sentence."""
     with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
         tried = Path(folder, PACKAGED.name)
-        # Certificates are none of the customers' business, and the state folder of a service is its own.
-        tried.write_text(replace(proposal, state=folder, domains=(), certificate=None).render(), "utf-8")
+        # The state folder of a service is its own.
+        tried.write_text(replace(proposal, state=folder, certificate=None).render(), "utf-8")
         try:
             settings = load(tried, os.environ)
             return _first_card(settings, proposal.choice.first_address)

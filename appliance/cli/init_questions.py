@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import tomllib
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from appliance.bootstrap.installation import example_cards
+from appliance.config import acme
 from appliance.config.endpoint import parse_local_endpoint
 from appliance.config.values import InvalidValueError
 from appliance.edge.certificate import CertificateError
@@ -29,7 +29,6 @@ LATER: Final = "later"
 BUILT_IN: Final = "built-in"
 DEFAULT_ADMIN: Final = "127.0.0.1:9180"
 _USUAL_SOURCE: Final = "customers.csv"
-_LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _KEYS: Final = ("privkey.pem", "key.pem", "server.key")
 
 T = TypeVar("T")
@@ -87,20 +86,21 @@ def likely_source(folder: Path) -> str:
 def likely_server_name() -> str:
     """Return the name of this machine, if it is one of the DNS."""
     name = socket.gethostname().lower()
-    return name if "." in name and not name.endswith((".local", ".localdomain", ".internal", ".lan")) else ""
+    with suppress(InvalidValueError):
+        return "" if acme.is_local(acme.parse_server_name(name)) else name
+    return ""
 
 
 def parse_server_name(text: str) -> str:
     """Parse the name of the server, which may be in a URL; "" is not known yet."""
-    name = (urlsplit(text).hostname or "") if "://" in text else text.lower().removesuffix(".")
     if not text:
         return ""
-    if not name.isascii():
-        with suppress(UnicodeError):
-            name = name.encode("idna").decode()
-    if "." not in name or not all(map(_LABEL.fullmatch, name.split("."))) or name.replace(".", "").isdigit():
-        raise InvalidValueError("is not the name of a server", "write, for example, sidebar.example.com")
-    return name
+    return acme.parse_server_name(urlsplit(text).hostname if "://" in text else text)
+
+
+def likely_certificate(server_name: str) -> str:
+    """Return that it comes by itself, if an authority issues certificates for this name."""
+    return ITSELF if server_name and not acme.is_local(server_name) else LATER
 
 
 def parse_certificate(text: str, server_name: str, key: str | None = None) -> Certificate:
@@ -108,6 +108,8 @@ def parse_certificate(text: str, server_name: str, key: str | None = None) -> Ce
     if text == ITSELF:
         if not server_name:
             raise InvalidValueError("needs the name of the server", f"name it, or write {LATER}")
+        if acme.is_local(server_name):
+            raise InvalidValueError(f"is for names that the DNS knows, and {server_name} is none", f"write {LATER}")
         return Certificate(by_itself=True)
     if text in (LATER, ""):
         return Certificate()

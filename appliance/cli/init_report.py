@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Made:
         if self.installation.is_packaged:
             return "systemctl enable --now sidebard.socket sidebard.service"
         here = [] if config == Path.cwd() / PACKAGED.name else ["--config", str(config)]
+        if not self.listen and os.geteuid() != 0:  # port 443
+            return shlex.join(["sudo", "sidebard", "serve", "--config", str(config)])
         return shlex.join(["sidebard", "serve", *here])
 
 
