@@ -382,7 +382,7 @@ def test_remove_purge_reinstall(machine):
     assert not re.search(":01BB [0-9A-F:]+ 0A", machine.run("cat /proc/net/tcp /proc/net/tcp6")), "443 is open"
     assert config.read_text().endswith("# mine\n")
     assert (machine.root / "var/lib/sidebard").is_dir()
-    machine.run("dpkg --install ./sidebard_0.1.0_amd64.deb")
+    machine.run("dpkg --install ./sidebard_*_amd64.deb")
     assert config.read_text().endswith("# mine\n")
     machine.run("systemctl enable --now sidebard.socket")
     with machine.asked() as outcome:
