@@ -30,11 +30,12 @@ from appliance.checks.registry import all_checks
 from appliance.cli import check, common
 from appliance.cli import init_questions as questions
 from appliance.cli.card import as_text
-from appliance.cli.init_report import Made, as_document, say
+from appliance.cli.init_report import Made, Tried, as_document, say
 from appliance.config.reader import ConfigError
 from appliance.config.schema import Settings
 from appliance.config.secret_source import parse_secret
 from appliance.config.values import InvalidValueError
+from appliance.customers.snapshot import Snapshot
 from appliance.ingest import sources
 from appliance.ingest.sources.base import SourceError, SourceSettingError
 from appliance.ingest.survey import survey, survey_beside
@@ -91,11 +92,12 @@ def command(
     def look_at(text: str) -> Choice:
         return _look(text, table, password)
 
-    if source is None:
+    likely = questions.likely_source(Path.cwd())
+    if source is None and asks:
         question = "Customers (a CSV, TSV or SQLite file, or a database's address)"
-        choice = questions.answer(None, question, questions.likely_source(Path.cwd()), look_at, asks=asks)
+        choice = questions.answer(None, question, likely, look_at, asks=True)
     else:
-        choice = look_at(source)
+        choice = look_at(likely if source is None else source)
     name = questions.answer(
         server_name,
         "Name of this server, as Help Scout will call it (empty: not known yet)",
@@ -133,9 +135,9 @@ def command(
         vary=template.vary,
         admin=None if status_page == questions.DEFAULT_ADMIN else status_page,
     )
-    proposal, first_card = _try(proposal)
+    proposal, tried = _try(proposal)
     made = _write(installation, proposal, is_example=template.is_example, force=force)
-    made = replace(made, server_name=name, first_card=first_card)
+    made = replace(made, server_name=name, tried=tried)
     settings = load(installation.config, os.environ)
     if as_json:
         click.echo(msgspec.json.encode(as_document(made, check.run(settings, all_checks(), quiet=True, silent=True))))
@@ -179,8 +181,8 @@ def _password(text: str) -> Callable[[], str]:
     return read
 
 
-def _try(proposal: Proposal) -> tuple[Proposal, str]:
-    """Return a proposal by which the customers can be imported, and the first one's card. Raises CommandError.
+def _try(proposal: Proposal) -> tuple[Proposal, Tried]:
+    """Return a proposal by which the customers can be imported, and what came of it. Raises CommandError.
 
     If it is a related table that cannot be imported, the proposal is without.
     """
@@ -195,25 +197,26 @@ def _try(proposal: Proposal) -> tuple[Proposal, str]:
         raise fault from None
 
 
-def _import_and_render(proposal: Proposal) -> str:
-    """Return the first customer's card by this config, as text. Raises CommandError with one sentence."""
+def _import_and_render(proposal: Proposal) -> Tried:
+    """Import the customers by this config, and render the first one's card. Raises CommandError with one sentence."""
     with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
         tried = Path(folder, PACKAGED.name)
         # The state folder of a service is its own.
         tried.write_text(replace(proposal, state=folder, certificate=None).render(), "utf-8")
         try:
             settings = load(tried, os.environ)
-            return _first_card(settings, proposal.choice.first_address)
+            snapshot = common.open_customers(settings)
+            return Tried(snapshot.metadata.rows, _first_card(settings, snapshot, proposal.choice.first_address))
         except ConfigError as error:
             raise common.CommandError(error.sentences[0].replace(f"{tried}:", "the config, line ", 1)) from None
         except common.CommandError as error:
             raise common.CommandError(str(error).splitlines()[0]) from None
 
 
-def _first_card(settings: Settings, address: str) -> str:
+def _first_card(settings: Settings, snapshot: Snapshot, address: str) -> str:
     app = settings.apps[0]
     made = make_app(settings, app, make_protocol(app, [secrets.token_bytes(20)]))
-    made.use(common.open_customers(settings))
+    made.use(snapshot)
     if not address:
         return ""
     body = made.protocol.sample(Conversation(addresses=(address,), subject=""))

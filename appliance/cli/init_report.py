@@ -18,6 +18,14 @@ from appliance.cli import check, counted
 from appliance.cli.card import for_terminal
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of trying the config: how many customers there are, and the first one's card as text."""
+
+    rows: int = 0
+    first_card: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """What was made, for what is said at the end."""
@@ -29,7 +37,7 @@ class Made:
     has_certificate: bool
     listen: str
     server_name: str = ""
-    first_card: str = ""
+    tried: Tried = Tried()
 
     @property
     def url(self) -> str:
@@ -57,9 +65,8 @@ def say(made: Made, run_checks: Callable[[], list[Result]]) -> None:
     """Print it for a person; `run_checks` prints what it finds."""
     choice, config = made.choice, made.installation.config
     table = choice.customers
-    more = "" if table.whole else " and more"
     named = f", table {table.name}" if table.name else ""
-    click.echo(f"{table.source}{named}: {counted(len(table.rows), 'customer')}{more}")
+    click.echo(f"{table.source}{named}: {counted(made.tried.rows, 'customer')}")
     click.echo(f"  addresses: {_quoted(choice.addresses)}")
     for line in _remarks(choice):
         click.echo(f"  {line}")
@@ -67,8 +74,8 @@ def say(made: Made, run_checks: Callable[[], list[Result]]) -> None:
         click.echo(f"Copied {file} to {copy}, where the service can read it: put updates there")
     kept = "" if made.is_new_secret else ", with the secret that was there"
     click.echo(f"Wrote {config}{f' and {made.installation.secret}' if made.is_new_secret else kept}")
-    if made.first_card:
-        card = "\n".join(f"    {line}" for line in for_terminal(made.first_card).splitlines())
+    if made.tried.first_card:
+        card = "\n".join(f"    {line}" for line in for_terminal(made.tried.first_card).splitlines())
         click.echo(f"\nThe card of the first customer, {for_terminal(choice.first_address)}:\n\n{card}")
     click.echo("\nsidebard check:")
     results = run_checks()
@@ -124,12 +131,13 @@ def as_document(made: Made, results: list[Result]) -> dict[str, Any]:
         "secret_file": str(made.installation.secret),
         "source": choice.customers.source,
         "table": choice.customers.name,
+        "customers": made.tried.rows,
         "addresses": choice.addresses,
         "id_column": choice.id_column,
         "encoding": choice.customers.encoding,
         "related": {each.name: each.table.source for each in choice.related},
         "copied": {str(file): str(copy) for file, copy in made.copies.items()},
-        "card": made.first_card,
+        "card": made.tried.first_card,
         "check": check.as_document(results),
         "url": made.url,
         "next": made.next_command,

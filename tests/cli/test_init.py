@@ -149,6 +149,11 @@ def test_sources_of_which_nothing_can_be_made(source, init_in, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_a_source_or_a_file_it_says_so(init_in, tmp_path):
+    code, said = init_in("--yes")
+    assert (code, said.partition(";")[0]) == (1, f"{tmp_path}/customers.csv does not exist")
+
+
 def test_the_only_file_of_a_folder_is_the_source(init_in, tmp_path):
     (tmp_path / "export.csv").write_bytes(GOOD)
     code, said = init_in("--yes")
