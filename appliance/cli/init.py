@@ -22,7 +22,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from appliance.bootstrap.installation import PACKAGED, Installation, example_cards, find_installation, writing
+from appliance.bootstrap.installation import PACKAGED, Installation, find_installation, writing
 from appliance.bootstrap.proposal import Choice, Proposal, choose
 from appliance.bootstrap.settings import load
 from appliance.bootstrap.wiring import make_app, make_protocol
@@ -98,31 +98,10 @@ def command(
         choice = questions.answer(None, question, likely, look_at, asks=True)
     else:
         choice = look_at(likely if source is None else source)
-    name = questions.answer(
-        server_name,
-        "Name of this server, as Help Scout will call it (empty: not known yet)",
-        questions.likely_server_name() if asks else "",
-        questions.parse_server_name,
-        asks=asks,
+    answers = questions.ask_rest(
+        server_name=server_name, certificate=certificate, key=key, card=card, admin=admin, asks=asks
     )
-    pair = questions.answer(
-        certificate,
-        f"Certificate ({questions.ITSELF}, {questions.LATER}, or a PEM file)",
-        questions.likely_certificate(name),
-        lambda text: questions.parse_certificate(text, name, key),
-        asks=asks,
-    )
-    examples = "".join(f", {example}" for example in example_cards())
-    template = questions.answer(
-        card,
-        f"Card ({questions.BUILT_IN}{examples}, or a template file)",
-        questions.BUILT_IN,
-        questions.parse_card,
-        asks=asks,
-    )
-    status_page = questions.answer(
-        admin, "Status page (an address of this machine)", questions.DEFAULT_ADMIN, questions.parse_admin, asks=asks
-    )
+    name, pair, template = answers.server_name, answers.certificate, answers.card
     proposal = Proposal(
         choice=choice,
         secret=installation.secret.name,
@@ -133,7 +112,7 @@ def command(
         certificate=(str(pair.files[0]), str(pair.files[1])) if pair.files else None,
         card=str(template.template) if template.template else "",
         vary=template.vary,
-        admin=None if status_page == questions.DEFAULT_ADMIN else status_page,
+        admin=None if answers.admin == questions.DEFAULT_ADMIN else answers.admin,
     )
     proposal, tried = _try(proposal)
     made = _write(installation, proposal, is_example=template.is_example, force=force)
@@ -257,6 +236,7 @@ def _write(installation: Installation, proposal: Proposal, *, is_example: bool, 
         is_new_secret=is_new,
         has_certificate=bool(proposal.domains or proposal.certificate),
         listen=proposal.listen,
+        admin=proposal.admin,
     )
 
 

@@ -61,6 +61,48 @@ def answer(given: str | None, question: str, default: str, parse: Callable[[str]
     return _told(parse)(default if given is None else given)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What is to be known besides the source."""
+
+    server_name: str
+    certificate: Certificate
+    card: CardChoice
+    admin: str
+
+
+def ask_rest(
+    *,
+    server_name: str | None,
+    certificate: str | None,
+    key: str | None,
+    card: str | None,
+    admin: str | None,
+    asks: bool,
+) -> Answers:
+    """Ask for what no option says, one after the other: an answer may depend on the one before. Raises UsageError."""
+    examples = "".join(f", {example}" for example in example_cards())
+    name = answer(
+        server_name,
+        "Name of this server, as Help Scout will call it (empty: not known yet)",
+        likely_server_name() if asks else "",
+        parse_server_name,
+        asks=asks,
+    )
+    return Answers(
+        server_name=name,
+        certificate=answer(
+            certificate,
+            f"Certificate ({ITSELF}, {LATER}, or a PEM file)",
+            likely_certificate(name),
+            lambda text: parse_certificate(text, name, key),
+            asks=asks,
+        ),
+        card=answer(card, f"Card ({BUILT_IN}{examples}, or a template file)", BUILT_IN, parse_card, asks=asks),
+        admin=answer(admin, "Status page (an address of this machine)", DEFAULT_ADMIN, parse_admin, asks=asks),
+    )
+
+
 def _told(parse: Callable[[str], T]) -> Callable[[str], T]:
     def parse_and_tell(text: str) -> T:
         try:

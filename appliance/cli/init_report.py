@@ -36,6 +36,7 @@ class Made:
     is_new_secret: bool
     has_certificate: bool
     listen: str
+    admin: str | None = None
     server_name: str = ""
     tried: Tried = Tried()
 
@@ -92,7 +93,7 @@ def _remarks(choice: Choice) -> list[str]:
     """Return what else was seen in the source."""
     table, said = choice.customers, []
     if choice.left_out:
-        said.append(f"left out: {_quoted(choice.left_out)}, also of addresses; add what is the customer's own")
+        said.append(f"left out: {_quoted(choice.left_out)}; add to addresses what is the customer's own")
     if choice.id_column:
         said.append(f"Help Scout's id: {_quoted([choice.id_column])}")
     if table.encoding:
@@ -116,6 +117,8 @@ def _unknown(made: Made) -> list[str]:
         said.append("Not known: the name of this server, for the URL and acme.domains (docs/certificates.md)")
     elif not made.has_certificate:
         said.append("Not known: the certificate; set acme.domains, or tls.certificate and tls.key")
+    if made.admin and made.installation.is_packaged:
+        said.append(f"The unit must allow {made.admin}: SocketBindAllow= in docs/operations.md")
     if not made.choice.id_column:
         said.append(
             "Not known: Help Scout's ids of customers; webhooks tell them to pages, or a column (docs/helpscout.md)"

@@ -10,6 +10,7 @@ esac
 
 systemd-sysusers sidebard.conf
 systemd-tmpfiles --create sidebard.conf
+test -n "$before" || echo "sidebard: next, make a config for your list of customers: sidebard init customers.csv"
 test -d /run/systemd/system || exit 0
 systemctl daemon-reload
 # The socket holds what comes while the service restarts. What the new version cannot use is not started: the old
