@@ -44,7 +44,7 @@ class World:
         self.imports = 0
         server = SimpleNamespace(state=Path("/nowhere"))
         deployment: Any = SimpleNamespace(
-            settings=SimpleNamespace(server=server, apps=()),
+            settings=SimpleNamespace(server=server, apps=(), acme=SimpleNamespace(enabled=False)),
             import_spec=SimpleNamespace(is_fetched=False),
             snapshot_metadata=lambda: self.snapshot,
         )
