@@ -29,7 +29,7 @@ class AcmeChild:
     """A look at one name in a forked child. `descriptor` becomes readable when it ends; then call `result`."""
 
     def __init__(self, job: Job, name: str) -> None:
-        """Start it. The calling process must have no other threads. Raises OSError if it cannot be started."""
+        """Start it. No other thread of the calling process may be at work. Raises OSError if it cannot be started."""
         parent = os.getpid()
         self.descriptor, write_end = os.pipe()
         try:

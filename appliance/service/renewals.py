@@ -32,6 +32,7 @@ from appliance.service.acme_child import MAX_SECONDS, AcmeChild
 from appliance.service.child_context import ChildContext
 from appliance.service.child_end import ends_within
 from appliance.system.fork import fork_failure
+from appliance.system.work_thread import WorkThread
 
 _POLL: Final = 1.0
 _FINISH: Final = 1.5
@@ -57,8 +58,9 @@ def make_job(deployment: Deployment, *, has_http: bool) -> Job:
 class Renewals:
     """Looks at every name of [acme], for ever."""
 
-    def __init__(self, context: ChildContext, http: Sequence[socket.socket]) -> None:
-        """`http` are the sockets for HTTP-01, which listen already."""
+    def __init__(self, context: ChildContext, http: Sequence[socket.socket], thread: WorkThread) -> None:
+        """`http` are the sockets for HTTP-01, which listen already. `thread` stands still while a child is forked."""
+        self._thread = thread
         settings = context.deployment.settings
         self._names = settings.acme.domains
         self._status = context.row.status
@@ -144,7 +146,8 @@ class Renewals:
 
     async def _run_child(self, name: str) -> Outcome | str:
         try:
-            child = AcmeChild(self._job, name)
+            async with self._thread.still():
+                child = AcmeChild(self._job, name)
         except OSError as error:
             return fork_failure(error)
         is_late = False

@@ -101,7 +101,7 @@ class Steward:
         if context.deployment.settings.acme.enabled:  # without it nothing of it is imported
             from appliance.service.renewals import Renewals
 
-            self._renewals = Renewals(context, http)
+            self._renewals = Renewals(context, http, self._thread)
         self._history = history.History()
         self._since = Since()
         self._state_fault = self._stability_warning = ""

@@ -22,6 +22,7 @@ from appliance.acme.storage import Storage
 from appliance.config.loader import load
 from appliance.service import renewals as module
 from appliance.service.renewals import Renewals
+from appliance.system.work_thread import WorkThread
 from tests.acme.authority import Authority
 from tests.checks.running import write_home
 from tests.conftest import Logged
@@ -41,7 +42,7 @@ class World:
         deployment = SimpleNamespace(settings=load(config, {}), acme_secrets=(b"", account_key))
         self.status = SimpleNamespace(challenged=False)
         context: Any = SimpleNamespace(deployment=deployment, row=SimpleNamespace(status=self.status))
-        self.renewals = Renewals(context, ())
+        self.renewals = Renewals(context, (), WorkThread("test"))
         self.storage = Storage(folder / "state" / "acme")
         self.answer: Outcome | str = Outcome()
         if ca is None:
