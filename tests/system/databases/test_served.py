@@ -25,6 +25,10 @@ INSERT INTO customers VALUES (1, 'ann@example.com', 'Ann Lee');
 INSERT INTO orders VALUES (1, 30), (1, 9.50);"""
 
 
+# What does not depend on the kind of database is tried with one.
+with_one = pytest.mark.parametrize("database", ["server"], ids=["postgresql"], indirect=True)
+
+
 def of_kind(database: Database, postgres: str, mariadb: str) -> str:
     """Return what is of this kind of database."""
     return postgres if isinstance(database, Postgres) else mariadb
@@ -98,6 +102,7 @@ def test_served_and_a_changed_row_is_seen(database: Database, tmp_path: Path) ->
     assert [*(tmp_path / "state").rglob("*.tmp")] == []
 
 
+@with_one
 def test_unchanged_rows_are_not_imported_again_and_stay_new(database: Database, tmp_path: Path) -> None:
     with Shop(tmp_path, customers=False) as daemon:
         daemon.wait_for("serving")
@@ -214,6 +219,7 @@ def test_a_first_fetch_that_fails_is_made_good_by_the_next(database: Database, t
         daemon.stop()
 
 
+@with_one
 def test_a_changed_row_is_shown_soon(database: Database, tmp_path: Path) -> None:
     """Within refresh and a tenth, and two seconds for fetch, import and workers."""
     with Shop(tmp_path, customers=False) as daemon:
@@ -261,6 +267,7 @@ def test_imported_and_checked(database: Database, tmp_path: Path) -> None:
     assert said in shown.stderr
 
 
+@with_one
 def test_previewed(database: Database, tmp_path: Path) -> None:
     with Shop(tmp_path, customers=False) as daemon:  # it writes the files
         daemon.wait_for("serving")
