@@ -6,7 +6,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card binary deb package reference requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card bench-page bench-peers binary deb package reference requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,12 +47,19 @@ lint: $(BIN)/.installed ## check style and types
 	$(BIN)/mypy
 
 ROWS := 1000000
-bench-import: $(BIN)/.installed ## compare the import with sqlite3's own; ROWS=10000000 for ten million
+bench-import: $(BIN)/.installed ## compare the import with sqlite3's own, and that from databases with a file's; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
 	$(BIN)/python -m tests.bench.import_database $(ROWS)
 
 bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 	$(BIN)/python -m tests.bench.card
+
+bench-page: $(BIN)/.installed ## measure pages, webhooks and the map of ids; needs wrk and two cores
+	$(BIN)/python -m tests.bench.page
+
+TURNS := 9
+bench-peers: $(BIN)/.installed ## compare requests with Go, nginx and a ceiling for ten minutes, on an idle machine; TURNS=3
+	$(BIN)/python -m tests.bench.peers --turns $(TURNS)
 
 binary: .venv-build/.installed ## build, test and hash the one executable, dist/sidebard
 	.venv-build/bin/python packaging/build.py
@@ -72,7 +79,7 @@ requirements: $(BIN)/.installed ## update the pinned versions of everything that
 	  --output-file packaging/requirements.txt setup.cfg packaging/requirements.in
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 # What the service needs, which is little; and on top of it what the tests need.
 $(BIN)/.runnable: setup.cfg pyproject.toml

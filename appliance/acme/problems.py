@@ -49,7 +49,7 @@ KINDS: Final[dict[str, Kind]] = {
     "accountDoesNotExist": Kind("nothing needs to be done; the account is registered again"),
     "serverInternal": Kind("nothing needs to be done; it is tried again"),
     # Of our own:
-    "network": Kind("let this service reach the authority's port 443"),
+    "network": Kind("let this service reach it, by DNS and through the firewall"),
     "trust": Kind("install ca-certificates, or name the authority's own certificate in acme.ca; and check the clock"),
     "no_address": Kind("add an A or AAAA record that leads to this machine"),
     "protocol": Kind("name the directory of an ACME authority in acme.directory"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import ssl
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from appliance.bootstrap import certificates
 from appliance.bootstrap.state_folder import prepare_state, snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of, make_mounts, prepare_trail
-from appliance.config.files import read_acme_secret, read_api_credentials
+from appliance.config.files import read_acme_secret, read_api_credentials, read_hash_key
 from appliance.config.schema import Settings
 from appliance.customers.snapshot import SnapshotMetadata
 from appliance.customers.snapshot_store import newest
@@ -38,7 +39,7 @@ class Deployment:
     certificate_fingerprint: str
     certificates: tuple[CertificateInfo, ...]  # the first to expire first
     counters: SharedCounters
-    log_key: bytes
+    log_key: bytes  # the one of the state folder, whatever key the hashes in the log have
     acme_secrets: tuple[bytes, bytes] = (b"", b"")
     """What acme.eab and acme.account_key name."""
     api_credentials: Credentials | None = None  # of Help Scout's Inbox API, if it is to be asked
@@ -76,7 +77,7 @@ def make_deployment(
     with as_owner(owner):
         log_key = prepare_state(settings, previous.log_key if previous is not None else b"")
         prepare_trail(settings)
-    mounts = make_mounts(settings, environ, log_key)
+    mounts = make_mounts(settings, environ, _hash_key(settings, environ) or log_key)
     api_credentials = read_api_credentials(settings, environ)
     shape = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     counters = previous.counters if previous is not None else None
@@ -120,6 +121,12 @@ def with_new_certificate(deployment: Deployment) -> Deployment:
     if not certificates.named_pairs(settings):
         fingerprint = certificates.fingerprint(settings)  # the self-signed one, if it was missing, was made just now
     return replace(deployment, tls_context=context, certificate_fingerprint=fingerprint, certificates=loaded)
+
+
+def _hash_key(settings: Settings, environ: Mapping[str, str]) -> bytes | None:
+    """Return the key of the log's hashes that `log.hash_key` makes, or None without one. Raises ConfigError."""
+    secret = read_hash_key(settings, environ)
+    return hashlib.blake2b(secret, digest_size=32).digest() if secret is not None else None
 
 
 def _with_fixed_settings(settings: Settings, previous: Settings) -> Settings:

@@ -58,6 +58,9 @@ def acme(context: CheckContext) -> Iterator[Finding]:
     yield from _secrets(context)
     is_public = not all(directory.is_own for directory in settings.directory)
     yield from _ports(context, network, is_public=is_public)
+    if "INVOCATION_ID" in context.environ:  # a reload, which no name server may hold up
+        yield not_checked("the authority and the names: the service asks for them itself; see acme in /healthz")
+        return
     issuers: set[str] = set()
     for directory in settings.directory:
         yield from _directory(context, directory, issuers)

@@ -85,9 +85,9 @@ def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:
     settings = context.settings
     if settings.file is not None:
         yield "config", settings.file
-    yield from (("secret", source.path) for source in passwords(settings).values() if source.path is not None)
-    of_api = (settings.helpscout.api_id, settings.helpscout.api_secret)
-    yield from (("secret", source.path) for source in of_api if source is not None and source.path is not None)
+    others = (settings.helpscout.api_id, settings.helpscout.api_secret, settings.log.hash_key)
+    secrets = [*passwords(settings).values(), *(source for source in others if source is not None)]
+    yield from (("secret", source.path) for source in secrets if source.path is not None)
     for app in settings.apps:
         yield from (("secret", source.path) for source in app.all_secrets if source.path is not None)
         if app.card is not None:

@@ -151,6 +151,9 @@ def check_acme(settings: Settings, reader: Reader) -> None:
             "needs TLS, and tls.enabled is false",
             "remove it, for the proxy in front needs the certificate, or set tls.enabled = true",
         )
+    for index, name in enumerate(acme.domains):
+        if name in acme.domains[:index]:
+            reader.fault(("acme", "domains", index), "is listed twice", "remove one", values.shown(name))
     if reader.clean(("acme", "directory")) and not all(each.is_own for each in acme.directory):
         for index, name in enumerate(acme.domains):
             if reader.clean(("acme", "domains", index)) and is_local(name):

@@ -16,6 +16,7 @@ from appliance.config.values import InvalidValueError
 
 MAX_SECRET_BYTES: Final = 4096
 ACME_SECRETS: Final = {"eab": "the key id and the key", "account_key": "the account's key"}
+MIN_HASH_KEY_BYTES: Final = 32
 
 
 def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
@@ -58,6 +59,28 @@ def read_api_credentials(settings: Settings, environ: Mapping[str, str]) -> tupl
     if faults:
         raise ConfigError(with_line_numbers(settings.file, faults))
     return read[0], read[1]
+
+
+def read_hash_key(settings: Settings, environ: Mapping[str, str]) -> bytes | None:
+    """Read the secret of the log's hashes in the same way; None if there is none. Raises ConfigError.
+
+    A short one could be guessed from the hash of a known address: then whoever has a log could search it for others.
+    """
+    source = settings.log.hash_key
+    if source is None:
+        return None
+    try:
+        secret = read_secret(source, environ, "the key of the log's hashes")
+        if len(secret) < MIN_HASH_KEY_BYTES:
+            raise InvalidValueError(
+                f"has {len(secret)} bytes, and at least {MIN_HASH_KEY_BYTES} are needed",
+                "create one with `openssl rand -hex 32`, the same on every node",
+            )
+    except InvalidValueError as error:
+        path = ("log", "hash_key")
+        fault = Fault(settings.file, None, dotted(path), f"{source} {error.reason}", None, error.hint)
+        raise ConfigError(with_line_numbers(settings.file, [(path, fault)])) from None
+    return secret
 
 
 def _read_secrets(

@@ -144,6 +144,7 @@ class Log:
     level: str = value(values.one_of(*values.LEVELS), "info")
     trail: Path | None = value(values.optional(values.parse_path), "")
     trail_addresses: bool = value(values.parse_bool, False)
+    hash_key: SecretSource | None = value(values.optional(parse_secret), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,7 @@ from appliance.service.import_child import (
     ImportUnchanged,
 )
 from appliance.service.stability import StabilityCheck
+from appliance.system.work_thread import WorkThread
 from appliance.system.write_monitor import WriteMonitor
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class Steward:
         self._last_import: Import | None = None
         self._fetch = FetchInfo() if context.deployment.import_spec.is_fetched else None
         has_page = any(app.page is not None for app in context.deployment.settings.apps)
-        self._api_process = ApiProcess(wire.API)
+        self._thread = WorkThread("ids")
+        self._api_process = ApiProcess(wire.API, still=self._thread.still)
         self._ids = self._make_id_service() if has_page else None
         self._renewals: Renewals | None = None
         if context.deployment.settings.acme.enabled:  # without it nothing of it is imported
@@ -141,9 +143,9 @@ class Steward:
 
     def _make_id_service(self) -> IdService:
         deployment, folder = self._deployment, ids_folder(self._deployment.settings)
-        credentials = deployment.api_credentials
+        credentials, keep = deployment.api_credentials, deployment.settings.helpscout.keep
         if credentials is None:
-            return IdService(folder, time.time)
+            return IdService(folder, time.time, keep=keep, thread=self._thread)
         account = ""
         api = InboxApi(
             credentials,
@@ -155,7 +157,7 @@ class Steward:
         )
         if deployment.settings.helpscout.fill:
             account = hashlib.blake2b(credentials.api_id, key=deployment.log_key, digest_size=8).hexdigest()
-        return IdService(folder, time.time, api, account)
+        return IdService(folder, time.time, api, account, keep, thread=self._thread)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)
@@ -299,7 +301,8 @@ class Steward:
 
     async def _run_import(self, known: Known) -> ImportResult:
         try:
-            child = ImportChild(self._deployment.import_spec, self._folder, known)
+            async with self._thread.still():
+                child = ImportChild(self._deployment.import_spec, self._folder, known)
         except ImportRefused as refused:
             return ImportFailed(str(refused), transient=refused.transient)
         try:

@@ -206,6 +206,13 @@ def test_what_the_config_and_the_directory_say(
     assert all(says in each for each in warnings)
 
 
+def test_a_reload_asks_nobody(tmp_path: Path, authority: Authority, network: Network) -> None:
+    config = f'[acme]\ndomains = ["{NAME}"]\ndirectory = "{authority.url}"\nca = "{authority.ca}"\n'
+    found = told(run_check("acme", context(tmp_path, {"INVOCATION_ID": "1"}, more=config)))
+    assert [status for status, _sentence in found] == ["warning", "not_checked"]
+    assert authority.requests == []
+
+
 def test_a_clock_that_is_wrong(tmp_path: Path, authority: Authority, network: Network) -> None:
     authority.date = "Tue, 21 Sep 2060 13:33:20 GMT"
     assert any("minutes slow; set it" in sentence for _status, sentence in found(tmp_path, authority, network))

@@ -295,6 +295,7 @@ def pebble(machine, tmp_path):
     assert MISSING == [], "apt-get install pebble"
     with Pebble(tmp_path / "pebble", tls_port=443, http_port=80, within=machine.network) as pebble:
         shutil.copy(pebble.ca, machine.root / "etc/sidebard/pebble.pem")
+        machine.run("echo '127.0.0.1 localhost' >> /etc/hosts")
         yield pebble
     (machine.root / "etc/sidebard/pebble.pem").unlink()
 
