@@ -25,7 +25,7 @@ def test_the_config_of_this_folder(folder):
 
 
 def test_without_any_it_says_how_to_make_one(folder):
-    with pytest.raises(ConfigError, match="no sidebard.toml in this folder; make one with sidebard init, or name"):
+    with pytest.raises(ConfigError, match=r"no sidebard\.toml in this folder; make one with sidebard init, or name"):
         common.find_settings(None)
 
 
