@@ -79,6 +79,25 @@ def test_the_core_is_pure():
     ] == []
 
 
+def test_a_proposal_is_made_of_values_alone():
+    """What `init` proposes depends on nothing but the columns that it is handed."""
+    values = ("appliance.customers.address_cell", "appliance.customers.column_name", "appliance.ingest.table")
+    others = (
+        "json.",
+        "keyword.",
+        "re.",
+        "collections.abc.",
+        "dataclasses.",
+        "typing.",
+        "__future__.",
+        "json",
+        "keyword",
+    )
+    allowed = (*values, *others, "re", "pathlib.PurePath", "appliance.ingest.sources.base.SourceError")
+    names = imports(ROOT / "appliance/bootstrap/proposal.py")
+    assert [name for name in names if not name.startswith(allowed)] == []
+
+
 def test_one_idea_a_module():
     lengths = {file: len(file.read_text("utf-8").splitlines()) for file in MODULES}
     assert [f"{file.relative_to(ROOT)}: {length}" for file, length in lengths.items() if length > 400] == []

@@ -11,7 +11,7 @@ import keyword
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import Final
 
 from appliance.customers.address_cell import read_cell
@@ -127,7 +127,7 @@ def _is_help_scout_id(table: Table, name: str) -> bool:
 
 def _relation(customers: Table, other: Table) -> Related | None:
     """Return how the rows of another table belong to customers, by the names and contents of its columns."""
-    name = re.sub(r"[^a-z0-9]+", "_", (other.name or Path(other.source).stem).lower()).strip("_")
+    name = re.sub(r"[^a-z0-9]+", "_", (other.name or PurePath(other.source).stem).lower()).strip("_")
     taken = set(map(name_key, customers.columns))
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name in taken or not _is_read_alike(customers, other):
         return None
@@ -147,7 +147,7 @@ def _is_read_alike(customers: Table, other: Table) -> bool:
 def _is_called_for(key: str, on: str, customers: Table) -> bool:
     """Return whether the name of a key says that it holds what is in the customers' column `on`."""
     key, on = _letters(key), _letters(on)
-    table = _letters(customers.name or Path(customers.source).stem)
+    table = _letters(customers.name or PurePath(customers.source).stem)
     words = {*_CUSTOMER_WORDS, table, table.removesuffix("s")}
     return key in words or key in {f"{word}{on}" for word in words} or (key == on and on != "id")
 

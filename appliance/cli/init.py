@@ -86,6 +86,8 @@ def command(
     asks = not yes and not as_json
     if asks and not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on; add --yes")
+    if password and password.startswith("file:"):  # the config may be elsewhere
+        password = f"file:{Path(password.removeprefix('file:')).absolute()}"
     installation = find_installation(config)
     installation.refuse_existing(force=force)
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from sqlite3 import connect
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 from appliance.bootstrap.settings import load
@@ -108,7 +109,7 @@ def init_in(tmp_path, monkeypatch):
     """Give a function that runs the command in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    checks = tuple(each for each in all_checks() if each.name != "sockets")  # another test may have the ports
+    checks = tuple(each for each in all_checks() if each.name not in ("acme", "sockets"))  # not of this folder
     monkeypatch.setattr("appliance.cli.init.all_checks", lambda: checks)
 
     def invoke(*words):
@@ -159,6 +160,36 @@ def test_the_only_file_of_a_folder_is_the_source(init_in, tmp_path):
     code, said = init_in("--yes")
     assert code == 0
     assert "export.csv: 2 customers" in said
+
+
+NAMES = {
+    "a public name": ("Sidebar.Example.com", ("sidebar.example.com",)),
+    "a name in other letters": ("bücher.de", ("xn--bcher-kva.de",)),
+    "a name of this network": ("sidebar.local", ()),
+    "no name": ("", ()),
+}
+
+
+@pytest.mark.parametrize(("name", "domains"), NAMES.values(), ids=NAMES)
+def test_with_a_public_name_the_certificate_comes_by_itself(name, domains, init_in, tmp_path):
+    (tmp_path / "customers.csv").write_bytes(GOOD)
+    code, said = init_in("customers.csv", "--yes", "--server-name", name)
+    assert code == 0, said
+    settings = load(tmp_path / "sidebard.toml", os.environ)
+    assert settings.acme.domains == domains
+    assert [str(each) for each in settings.server.listen] == ["0.0.0.0:443" if name else "127.0.0.1:8443"]
+
+
+def test_a_certificate_and_the_key_beside_it(init_in, tmp_path):
+    (tmp_path / "customers.csv").write_bytes(GOOD)
+    certificate = trustme.CA().issue_cert("sidebar.example.com")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "fullchain.pem")
+    (tmp_path / "key.pem").write_text("of something else")
+    certificate.private_key_pem.write_to_path(tmp_path / "fullchain.key")
+    code, said = init_in("customers.csv", "--yes", "--certificate", "fullchain.pem")
+    assert code == 0, said
+    settings = load(tmp_path / "sidebard.toml", os.environ)
+    assert (settings.tls.certificate, settings.tls.key) == (tmp_path / "fullchain.pem", tmp_path / "fullchain.key")
 
 
 def test_an_example_card_is_copied_to_be_changed(init_in, tmp_path):
