@@ -21,7 +21,7 @@ import asyncio
 from typing import Any, Final
 
 from appliance.edge.connections import ConnectionRegistry
-from appliance.edge.overhead import READ_AHEAD, RECEIVE_BUFFER, InputMeter
+from appliance.edge.overhead import RECEIVE_BUFFER, InputMeter
 from appliance.edge.phases import (
     BLOCKED,
     CLOSING,
@@ -128,10 +128,8 @@ class Connection(asyncio.Protocol):
         self.established = True
         self._transport = transport
         transport.set_write_buffer_limits(_WRITE_BUFFER)  # type: ignore[attr-defined]
-        if self._is_tls():
-            transport.set_read_buffer_limits(READ_AHEAD)  # type: ignore[attr-defined]
-            if self._meter is not None:
-                self._meter.begin()
+        if self._is_tls() and self._meter is not None:
+            self._meter.begin()
         self.since = self._registry.site.timer()
         self._registry.clients.add(self)
         if self._refusal is not None:
@@ -152,10 +150,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """End the connection, but not before every request that was received is answered."""
-        self._registry.flush()  # TLS sends nothing more after this
+        self._registry.flush()  # the transport sends nothing more if it is not kept open
         if self._phase in OPEN and (self._adapter or self._parser.kept):
             self._got_eof = True
-            return not self._is_tls()  # asyncio's TLS has no half-closed connections, and warns of a True here
+            return True
         if self._phase in OPEN or self._phase is LINGERING:
             self._enter(CLOSING)
         return False
@@ -316,12 +314,9 @@ class Connection(asyncio.Protocol):
     # 5. The end.
 
     def _end(self) -> None:
-        """End the connection after the last response. TLS says so at once, and waits for the client to say so."""
+        """End the connection after the last response."""
         self._registry.flush()
-        if self._transport.can_write_eof():
-            self._linger()
-        else:
-            self._close()
+        self._linger()
 
     def _linger(self) -> None:
         """End the connection, but read on for a while, so that the client can read its response.
@@ -331,8 +326,7 @@ class Connection(asyncio.Protocol):
         """
         self._enter(LINGERING)
         self._parser.end()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        self._transport.write_eof()
         self._linger_timer = self._registry.call_later(LINGER_SECONDS, self._close)
 
     def _close(self) -> None:

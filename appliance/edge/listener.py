@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import os
 import resource
 import socket
@@ -27,6 +28,8 @@ from appliance.edge.overhead import RECEIVE_BUFFER, InputMeter
 from appliance.edge.pending_connection import HEADER, SILENT, PendingConnection
 from appliance.edge.site import Site
 from appliance.edge.sources import Sources, by_text, peer_and_source
+from appliance.edge.tls_session import Pipes
+from appliance.edge.tls_transport import TLSTransport
 from appliance.edge.validation import ValidationConnection, Validations
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
@@ -61,9 +64,10 @@ class Listener:
         self._balancers = balancers
         self._sources = Sources()
         self._first_bytes = FirstBytes(
-            context, validations, site.counters, loop, identify=self._identify, proceed=self._begin_handshake
+            context, validations, site.counters, loop, identify=self._identify, proceed=self._continue
         )
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._pipes = Pipes.new()
         self._crowd = CrowdWatch()
         self._accepting = False
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -118,8 +122,8 @@ class Listener:
         for timer in (self._sweep_timer, self._beat_timer):
             if timer is not None:
                 timer.cancel()
-        if self._handshakes:
-            await asyncio.wait(tuple(self._handshakes))
+        if self._connecting:
+            await asyncio.wait(tuple(self._connecting))
         await asyncio.sleep(0)  # the loop closes what was aborted at its next turn
         return cut
 
@@ -209,41 +213,49 @@ class Listener:
 
     # From the first bytes to HTTP.
 
-    def _begin_handshake(self, pending: PendingConnection, continuation: Continuation) -> None:
-        pending.handshake = handshake = self._loop.create_task(self._connect(pending, continuation))
-        self._handshakes.add(handshake)
-        handshake.add_done_callback(self._handshakes.discard)
-
-    async def _connect(self, pending: PendingConnection, continuation: Continuation) -> None:
+    def _continue(self, pending: PendingConnection, continuation: Continuation) -> None:
         sock, (context, refusal, is_validation) = pending.sock, continuation
         connection: Connection | ValidationConnection
         if is_validation:
             connection = ValidationConnection(self._registry, pending.source)
         else:
             connection = Connection(self._registry, pending.peer, pending.source, refusal, InputMeter(sock))
-        timeouts = {
-            "ssl_handshake_timeout": self._limits.handshake_timeout,
-            "ssl_shutdown_timeout": self._limits.write_timeout,
-        }
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: connection, sock, ssl=context, **(timeouts if context else {})
+        if context is None:
+            task = self._loop.create_task(self._connect(pending, connection))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+            pending.end_handshake = task.cancel
+        else:
+            transport = TLSTransport(
+                self._loop, sock, context, self._pipes, connection, functools.partial(self._on_shaken, pending)
             )
-        except (OSError, asyncio.CancelledError):  # ssl.SSLError and TimeoutError are OSErrors
-            sock.close()
-            if not connection.established:
-                self._site.counters.handshake_failed()
-                self._release(pending.source)
+            pending.end_handshake = transport.abort
+
+    async def _connect(self, pending: PendingConnection, connection: asyncio.Protocol) -> None:
+        """Let the loop have the transport of a connection without TLS."""
+        succeeded = False
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, pending.sock)
+            succeeded = True
+        except (OSError, asyncio.CancelledError):
+            pending.sock.close()
         finally:
-            self._registry.clients.discard(pending)
-            pending.handshake = None
+            self._on_shaken(pending, succeeded)
+
+    def _on_shaken(self, pending: PendingConnection, succeeded: bool) -> None:
+        """Forget a pending connection: it is a client's connection now, or has failed."""
+        self._registry.clients.discard(pending)
+        pending.end_handshake = None
+        if not succeeded:
+            self._site.counters.handshake_failed()
+            self._release(pending.source)
 
     def _drop_pending(self, pending: PendingConnection) -> None:
         if pending not in self._registry.clients:
             return
         self._registry.clients.discard(pending)
-        if pending.handshake is not None:
-            pending.handshake.cancel()
+        if pending.end_handshake is not None:
+            pending.end_handshake()
             return
         self._first_bytes.end(pending)
         pending.sock.close()

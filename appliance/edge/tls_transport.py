@@ -1,0 +1,392 @@
+"""A transport for TLS on the descriptor of a socket, in the place of uvloop's, which costs 48 KB a connection.
+
+What it reads goes through tls_session.py, which keeps nothing but an incomplete record; what it writes is encrypted at
+once, and kept only as far as the kernel does not take it. The protocol above is told what asyncio says that it is told.
+
+    SHAKING ---- the handshake is over ----> OPEN ---- write_eof() ----> ENDED ---- close() ---.
+       |                                      '------- close() --------> CLOSING <-------------'
+       '-- it failed, or took too long -----------------> CLOSED <-- all is sent, and the client has ended ---'
+
+    SHAKING  nothing is known of the client; the protocol does not know of the connection yet
+    OPEN     reads and writes
+    ENDED    our side has ended, the client's has not: what it sends is still passed on
+    CLOSING  our side has ended; what the client sends is discarded
+    CLOSED   the descriptor is closed in the next turn of the loop, and the protocol told so
+
+                     SHAKING                OPEN                 ENDED                CLOSING               CLOSED
+    bytes            the handshake goes on  data_received        data_received        discarded, 1 MiB at   -
+                                                                                      most: then CLOSED
+    a fault in TLS   an alert, then failed  an alert, CLOSED     CLOSED               discarded             -
+    the client's     failed                 eof_received; unless eof_received, then   CLOSED once all is    -
+    end                                     kept open: close()   close()              sent
+    a reset          failed                 CLOSED               CLOSED               CLOSED                -
+    write()          -                      encrypted and sent   ignored              ignored               ignored
+    write_eof()      -                      close_notify, FIN    ignored              ignored               ignored
+    close()          failed                 close_notify, FIN    CLOSED once all is   -                     -
+                                                                 sent
+    abort()          failed                 CLOSED               CLOSED               CLOSED                -
+
+How a connection ends. Our end is a close_notify (RFC 8446, 6.1), and once it and all before it are with the kernel, a
+FIN. Then what the client still sends is read on, for a closed socket with unread bytes resets the connection, and the
+client's system may throw the response away (RFC 9112, 9.6). In CLOSING that needs no TLS: the client's own close_notify
+counts as little as any other byte, and its FIN is waited for. After write_eof() the protocol is the one that reads on,
+so close() waits for nothing but what is unsent. How long either lasts is for the protocol to say, with abort(): a
+transport has no timers.
+
+The client's end is its close_notify or its FIN, whichever comes first. A FIN alone might be forged, but cannot make a
+short request of a longer one, which says how long it is (RFC 9112, 9.8). After it the client may still be reading, so
+what was asked is answered.
+
+A reset that comes with the last bytes would go unnoticed: on an error libuv calls back once more and then watches the
+descriptor no longer, and that one read returns the bytes. So the error is asked for after each read.
+
+Backpressure. Reading: pause_reading() costs nothing until the client sends more, which most do not. One turn reads
+READ_SIZE bytes, and decrypts what they complete: a client that floods us with records that carry nothing takes no more
+than those of a turn. Writing: above `high` bytes that the kernel has not taken the protocol is told to pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, cast
+
+from appliance.edge.overhead import RECEIVE_BUFFER
+from appliance.edge.tls_session import Pipes, TLSSession
+
+READ_SIZE: Final = RECEIVE_BUFFER
+DISCARDED_BYTES: Final = 1024 * 1024
+"""How much is read on after the end."""
+_HIGH: Final = 64 * 1024
+
+
+class State(enum.Enum):
+    """What the transport is doing."""
+
+    SHAKING = enum.auto()
+    OPEN = enum.auto()
+    ENDED = enum.auto()
+    CLOSING = enum.auto()
+    CLOSED = enum.auto()
+
+
+SHAKING, OPEN, ENDED, CLOSING, CLOSED = State
+
+
+class TLSTransport(asyncio.Transport):
+    """The server's end of a TLS connection, for an asyncio.Protocol."""
+
+    __slots__ = (
+        "_blocked",
+        "_client_ended",
+        "_context",
+        "_descriptor",
+        "_discarded",
+        "_high",
+        "_loop",
+        "_low",
+        "_on_shaken",
+        "_paused",
+        "_protocol",
+        "_reading",
+        "_sent_fin",
+        "_session",
+        "_sock",
+        "_state",
+        "_unsent",
+        "_waits_for_end",
+        "_writing",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        pipes: Pipes,
+        protocol: asyncio.Protocol,
+        on_shaken: Callable[[bool], None],
+    ) -> None:
+        """Begin the handshake on this socket, which must not block, and is closed at the end.
+
+        `on_shaken` is told once whether the handshake has succeeded; if it has, the protocol is told in the same turn.
+        """
+        self._loop = loop
+        self._sock = sock
+        self._descriptor = sock.fileno()
+        self._context = context
+        self._session = TLSSession(context, pipes)
+        self._protocol = protocol
+        self._on_shaken: Callable[[bool], None] | None = on_shaken
+        self._state = SHAKING
+        self._unsent: bytes | bytearray = b""  # encrypted
+        self._high, self._low = _HIGH, _HIGH // 4
+        self._blocked = False  # the protocol was told to pause writing
+        self._paused = False  # the protocol wants nothing more to read
+        self._reading = self._writing = False  # the loop watches the descriptor for us
+        self._client_ended = False
+        self._sent_fin = False
+        self._waits_for_end = False
+        self._discarded = 0
+        self._watch()
+
+    # Reading.
+
+    def _watch(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._descriptor, self._on_readable)
+
+    def _unwatch(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._descriptor)
+
+    def _on_readable(self) -> None:
+        if self._paused and self._state is not CLOSING:
+            self._unwatch()
+            return
+        try:
+            raw = self._sock.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        try:
+            if self._state is CLOSING:
+                self._discard(raw)
+            elif raw:
+                self._receive(raw)
+            else:
+                self._on_client_end()
+        except Exception as error:  # a bug of the protocol's: the loop logs it
+            self._lose(error)
+            raise
+
+    def _receive(self, raw: bytes) -> None:
+        session = self._session
+        try:
+            data = session.receive(raw)
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        if self._state is SHAKING:
+            self._go_on_shaking()
+        elif session.output:
+            self._send_output()
+        if data and (self._state is OPEN or self._state is ENDED):
+            self._protocol.data_received(data)
+        if session.ended:
+            self._on_client_end()
+        elif self._state is not CLOSED and (code := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            self._lose(OSError(code, os.strerror(code)))
+
+    def _go_on_shaking(self) -> None:
+        session = self._session
+        if not session.established:
+            self._send_output()
+            return
+        # The tickets: they go with the first response if that is ready within this turn.
+        self._unsent, session.output = bytearray(session.output), b""
+        self._loop.call_soon(self._send_tickets)
+        self._state = OPEN
+        on_shaken, self._on_shaken = self._on_shaken, None
+        cast(Callable[[bool], None], on_shaken)(True)
+        self._protocol.connection_made(self)
+
+    def _discard(self, raw: bytes) -> None:
+        self._discarded += len(raw)
+        if not raw or self._discarded > DISCARDED_BYTES:
+            self._lose(None)
+
+    def _on_client_end(self) -> None:
+        """Note that the client sends nothing more."""
+        if self._client_ended or self._state is CLOSED:
+            return
+        self._client_ended = True
+        self._unwatch()
+        if self._state is SHAKING:
+            self._lose(None)
+        elif self._state is CLOSING:
+            self._close_if_over()
+        elif not self._protocol.eof_received() or self._state is ENDED:
+            self.close()
+
+    def pause_reading(self) -> None:
+        """Read no more until `resume_reading`."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._paused = False
+        if not self._client_ended and (self._state is OPEN or self._state is ENDED):
+            self._watch()
+
+    def is_reading(self) -> bool:
+        """Return whether the protocol is passed what is received."""
+        return not self._paused and not self.is_closing()
+
+    # Writing.
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """Send this to the client, or keep what the kernel does not take."""
+        if self._state is not OPEN or not data:
+            return
+        try:
+            output = self._session.encrypt(cast(bytes, data))
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        self._send(output)
+        if len(self._unsent) > self._high and not self._blocked:
+            self._blocked = True
+            self._protocol.pause_writing()
+
+    def _send(self, output: bytes | bytearray) -> None:
+        if self._unsent:
+            self._unsent = output = self._unsent + output
+            if self._writing:
+                return
+        try:
+            sent = self._sock.send(output)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._lose(error)
+            return
+        if sent == len(output):
+            self._unsent = b""
+            return
+        self._unsent = bytearray(memoryview(output)[sent:])
+        self._writing = True
+        self._loop.add_writer(self._descriptor, self._on_writable)
+
+    def _send_output(self) -> None:
+        output, self._session.output = self._session.output, b""
+        self._send(output)
+
+    def _send_tickets(self) -> None:
+        if self._unsent and not self._writing:
+            self._send(b"")
+            self._close_if_over()
+
+    def _on_writable(self) -> None:
+        try:
+            sent = self._sock.send(self._unsent)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        self._unsent = self._unsent[sent:]
+        if not self._unsent:
+            self._stop_writing()
+        if self._blocked and len(self._unsent) <= self._low:
+            self._blocked = False
+            self._protocol.resume_writing()
+        self._close_if_over()
+
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._descriptor)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Say above how many unsent bytes the protocol is to pause, and at how many it resumes."""
+        self._high = _HIGH if high is None else high
+        self._low = self._high // 4 if low is None else low
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the kernel has not taken yet."""
+        return len(self._unsent)
+
+    # The end.
+
+    def can_write_eof(self) -> bool:
+        """Return True: TLS has a half-closed connection, too."""
+        return True
+
+    def write_eof(self) -> None:
+        """Say to the client that this was all, and read on."""
+        if self._state is OPEN:
+            self._state = ENDED
+            self._send(self._session.end())
+            self._close_if_over()
+
+    def close(self) -> None:
+        """Send what is unsent, end the connection, and discard what still comes."""
+        if self._state is SHAKING:
+            self._lose(None)
+            return
+        if self._state is OPEN:
+            self._waits_for_end = not self._client_ended
+            self.write_eof()
+        if self._state is ENDED:
+            self._state = CLOSING
+            self._unwatch()
+            self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        """Go on with the end as far as what is unsent allows."""
+        if self._unsent or not (self._state is ENDED or self._state is CLOSING):
+            return
+        if self._state is CLOSING and (self._client_ended or not self._waits_for_end):
+            self._lose(None)
+            return
+        if not self._sent_fin:
+            self._sent_fin = True
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError as error:  # the client has reset it
+                self._lose(error)
+                return
+        if self._state is CLOSING:
+            self._watch()
+
+    def abort(self) -> None:
+        """End the connection at once; what is unsent is lost."""
+        self._lose(None)
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """Tell the client by OpenSSL's alert what it did wrong, and end the connection."""
+        if self._state is not ENDED:
+            self._send_output()
+        with suppress(OSError):
+            # What is unread would make the kernel reset the connection, and the client not see the alert.
+            self._sock.shutdown(socket.SHUT_WR)
+            self._sock.recv(64 * 1024)
+        self._lose(error)
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._state is CLOSED:
+            return
+        self._state = CLOSED
+        self._unsent = b""
+        self._unwatch()
+        self._stop_writing()
+        self._loop.call_soon(self._release, error)
+
+    def _release(self, error: Exception | None) -> None:
+        """Close the descriptor and let go of all that this holds: it would be a cycle."""
+        self._sock.close()
+        protocol, on_shaken = self._protocol, self._on_shaken
+        del self._session, self._protocol
+        self._on_shaken = None
+        if on_shaken is not None:
+            on_shaken(False)
+        else:
+            protocol.connection_lost(error)
+
+    def is_closing(self) -> bool:
+        """Return whether `close` or `abort` was called, or the connection is lost."""
+        return self._state is CLOSING or self._state is CLOSED
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return the context, as `sslcontext`; there is nothing else."""
+        return self._context if name == "sslcontext" else default
