@@ -124,7 +124,7 @@ class TLSTransport(asyncio.Transport):
         self._protocol = protocol
         self._on_shaken: Callable[[bool], None] | None = on_shaken
         self._state = SHAKING
-        self._unsent: bytes | bytearray = b""  # encrypted
+        self._unsent = bytearray()  # encrypted
         self._high, self._low = _HIGH, _HIGH // 4
         self._blocked = False  # the protocol was told to pause writing
         self._paused = False  # the protocol wants nothing more to read
@@ -193,7 +193,8 @@ class TLSTransport(asyncio.Transport):
             self._send_output()
             return
         # The tickets: they go with the first response if that is ready within this turn.
-        self._unsent, session.output = bytearray(session.output), b""
+        self._unsent += session.output
+        session.output = b""
         self._loop.call_soon(self._send_tickets)
         self._state = OPEN
         on_shaken, self._on_shaken = self._on_shaken, None
@@ -248,11 +249,12 @@ class TLSTransport(asyncio.Transport):
             self._blocked = True
             self._protocol.pause_writing()
 
-    def _send(self, output: bytes | bytearray) -> None:
+    def _send(self, output: bytes) -> None:
         if self._unsent:
-            self._unsent = output = self._unsent + output
-            if self._writing:
-                return
+            self._unsent += output
+            if not self._writing:
+                self._send_unsent()
+            return
         try:
             sent = self._sock.send(output)
         except (BlockingIOError, InterruptedError):
@@ -260,12 +262,23 @@ class TLSTransport(asyncio.Transport):
         except OSError as error:
             self._lose(error)
             return
-        if sent == len(output):
-            self._unsent = b""
+        if sent < len(output):
+            self._unsent += memoryview(output)[sent:]
+            self._start_writing()
+
+    def _send_unsent(self) -> None:
+        try:
+            sent = self._sock.send(self._unsent)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._lose(error)
             return
-        self._unsent = bytearray(memoryview(output)[sent:])
-        self._writing = True
-        self._loop.add_writer(self._descriptor, self._on_writable)
+        del self._unsent[:sent]
+        if self._unsent:
+            self._start_writing()
+        else:
+            self._stop_writing()
 
     def _send_output(self) -> None:
         output, self._session.output = self._session.output, b""
@@ -273,24 +286,20 @@ class TLSTransport(asyncio.Transport):
 
     def _send_tickets(self) -> None:
         if self._unsent and not self._writing:
-            self._send(b"")
+            self._send_unsent()
             self._close_if_over()
 
     def _on_writable(self) -> None:
-        try:
-            sent = self._sock.send(self._unsent)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._lose(error)
-            return
-        self._unsent = self._unsent[sent:]
-        if not self._unsent:
-            self._stop_writing()
-        if self._blocked and len(self._unsent) <= self._low:
+        self._send_unsent()
+        if self._state is not CLOSED and self._blocked and len(self._unsent) <= self._low:
             self._blocked = False
             self._protocol.resume_writing()
         self._close_if_over()
+
+    def _start_writing(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._descriptor, self._on_writable)
 
     def _stop_writing(self) -> None:
         if self._writing:
@@ -367,7 +376,7 @@ class TLSTransport(asyncio.Transport):
         if self._state is CLOSED:
             return
         self._state = CLOSED
-        self._unsent = b""
+        self._unsent.clear()
         self._unwatch()
         self._stop_writing()
         self._loop.call_soon(self._release, error)
