@@ -21,7 +21,9 @@ once, and kept only as far as the kernel does not take it. The protocol above is
     end                                     kept open: close()   close()              sent
     a reset          failed                 CLOSED               CLOSED               CLOSED                -
     write()          -                      encrypted and sent   ignored              ignored               ignored
-    write_eof()      -                      close_notify, FIN    ignored              ignored               ignored
+    write_eof()      -                      close_notify, FIN;   ignored              ignored               ignored
+                                            close() if the
+                                            client has ended
     close()          failed                 close_notify, FIN    CLOSED once all is   -                     -
                                                                  sent
     abort()          failed                 CLOSED               CLOSED               CLOSED                -
@@ -322,11 +324,13 @@ class TLSTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        """Say to the client that this was all, and read on."""
+        """Say to the client that this was all, and read on; if it has said the same, close."""
         if self._state is OPEN:
             self._state = ENDED
             self._send(self._session.end())
             self._close_if_over()
+            if self._client_ended:
+                self.close()
 
     def close(self) -> None:
         """Send what is unsent, end the connection, and discard what still comes."""
