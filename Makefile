@@ -48,6 +48,7 @@ lint: $(BIN)/.installed ## check style and types
 ROWS := 1000000
 bench-import: $(BIN)/.installed ## compare the import with sqlite3's own; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
+	$(BIN)/python -m tests.bench.import_database $(ROWS)
 
 bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 	$(BIN)/python -m tests.bench.card

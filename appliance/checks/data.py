@@ -13,12 +13,12 @@ from appliance.cards.template import CardTemplate
 from appliance.cards.template_check import faults_of, is_always_blank
 from appliance.cards.vary import Vary
 from appliance.checks.context import CheckContext
-from appliance.checks.finding import Finding, fault, not_checked, ok, warning
+from appliance.checks.finding import Finding, Status, fault, not_checked, ok, warning
 from appliance.checks.registry import check
 from appliance.config.files import read_card
 from appliance.config.reader import ConfigError
 from appliance.config.schema import App
-from appliance.ingest.dry_run import DryRun
+from appliance.ingest.dry_run import DryRun, DryRunRefused
 from appliance.ingest.spec import ImportRefused
 
 _LISTED = 5
@@ -29,7 +29,7 @@ def customers(context: CheckContext) -> Iterator[Finding]:
     """The customers and related rows can be imported.
 
     They are read as an import would read them, and compared with the last good copy: missing columns, bad rows, a file
-    that is cut off, too few rows.
+    that is cut off, too few rows. A database is asked for its first rows, and whether its user may only read.
     """
     dry_run = context.dry_run
     if isinstance(context.last_import, OSError):
@@ -37,8 +37,11 @@ def customers(context: CheckContext) -> Iterator[Finding]:
             f"{context.last_import.filename}: this user cannot read the last good copy, so nothing was compared with"
             " it; run this as root, or as the service's user"
         )
+    if isinstance(dry_run, DryRun | DryRunRefused):
+        yield from (Finding(Status(remark.level), remark.sentence) for remark in dry_run.remarks)
     if isinstance(dry_run, ImportRefused):
-        yield fault(str(dry_run))
+        if not (isinstance(dry_run, DryRunRefused) and any(remark.level == "fault" for remark in dry_run.remarks)):
+            yield fault(str(dry_run))
         yield from (fault(str(row)) for row in dry_run.bad[:_LISTED])
         return
     source = context.spec.source
@@ -69,6 +72,11 @@ def _read(context: CheckContext, dry_run: DryRun) -> Finding:
     if dry_run.whole:
         noun = "customer" if dry_run.rows == 1 else "customers"
         return ok(f"{source}: {dry_run.rows:,} {noun}, {dry_run.with_address:,} with an address")
+    if context.spec.is_fetched:
+        return ok(
+            f"{source}: the first {dry_run.rows:,} customers are good. The rest was neither fetched nor compared with"
+            " the last good copy; `sidebard import` does that"
+        )
     return ok(
         f"{source}: the first {dry_run.rows:,} customers and the end of the file are good. The file is large, so the"
         " rest was neither read nor compared with the last good copy; `sidebard import` does that"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.bootstrap import certificates
+from appliance.bootstrap.sources import passwords
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Status, fault, ok, warning
 from appliance.checks.registry import check
@@ -82,9 +83,7 @@ def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:
     settings = context.settings
     if settings.file is not None:
         yield "config", settings.file
-    password = settings.customers.password
-    if password is not None and password.path is not None:
-        yield "secret", password.path
+    yield from (("secret", source.path) for source in passwords(settings).values() if source.path is not None)
     of_api = (settings.helpscout.api_id, settings.helpscout.api_secret)
     yield from (("secret", source.path) for source in of_api if source is not None and source.path is not None)
     for app in settings.apps:

@@ -22,6 +22,7 @@ from appliance.ingest.spec import MAX_LISTED, BadRow, ImportRefused, ImportSpec,
 from appliance.service.import_child import limit
 
 _MANY: Final = 100_000
+_LARGE: Final = 10_000_000
 
 
 @click.command("import", short_help="Read the customers file now.")
@@ -38,8 +39,10 @@ def command(config: Path | None, as_json: bool) -> None:
         become_owner(settings.server)
         folder = snapshot_folder(settings)
         limit(spec, folder)
-        with _progress(spec) as progress:
-            report = import_customers(spec, folder, clock=time.time, timer=time.monotonic, progress=progress)
+        with _progress(spec) as (progress, fetching):
+            report = import_customers(
+                spec, folder, clock=time.time, timer=time.monotonic, progress=progress, fetching=fetching
+            )
     except ImportRefused as refused:
         if as_json:
             _print_json({"refused": str(refused), "bad": refused.bad})
@@ -49,19 +52,24 @@ def command(config: Path | None, as_json: bool) -> None:
         sys.exit(FAILURE)
     if as_json:
         numbers = {name: value for name, value in msgspec.structs.asdict(report).items() if value is not None}
+        if (fetch := numbers.pop("fetch", None)) is not None:
+            numbers["fetch_seconds"] = fetch.seconds
         _print_json({**numbers, "rows_per_second": report.rows_per_second})
     else:
         _print(spec, report)
 
 
 @contextmanager
-def _progress(spec: ImportSpec) -> Iterator[Callable[[int, float], None]]:
-    """Show a bar on a terminal, nothing elsewhere."""
+def _progress(spec: ImportSpec) -> Iterator[tuple[Callable[[int, float], None], Callable[[int], None]]]:
+    """Show a bar on a terminal, lines elsewhere; and how much was fetched before."""
     if not sys.stderr.isatty():
-        yield _lines(spec)
+        yield _lines(spec), _fetched_lines(spec)
         return
     with progress_bar(spec.source.name) as show:
-        yield lambda rows, share: show(share, f"{rows:,} rows")
+        yield (
+            lambda rows, share: show(share, f"{rows:,} rows"),
+            lambda size: show(0.0, f"{size / 1e6:,.1f} MB fetched"),
+        )
 
 
 def _lines(spec: ImportSpec) -> Callable[[int, float], None]:
@@ -77,6 +85,19 @@ def _lines(spec: ImportSpec) -> Callable[[int, float], None]:
     return print_progress
 
 
+def _fetched_lines(spec: ImportSpec) -> Callable[[int], None]:
+    """Return a function that prints how much was fetched, each time that it is twice as much."""
+    printed = _LARGE
+
+    def print_progress(size: int) -> None:
+        nonlocal printed
+        if size >= printed:
+            printed = 2 * size
+            click.echo(f"{spec.source.name}: {size / 1e6:,.0f} MB fetched", err=True)
+
+    return print_progress
+
+
 def _print_json(values: dict[str, object]) -> None:
     click.echo(msgspec.json.encode(values).decode())
 
@@ -85,6 +106,7 @@ def _print(spec: ImportSpec, report: Report) -> None:
     lines = [
         f"{spec.source}: {counted(report.rows, 'customer')} with {counted(report.addresses, 'address', 'addresses')}"
         f" in {report.seconds:.1f} s, {report.rows_per_second:,} rows/s",
+        *([f"fetched before, in {report.fetch.seconds:.1f} s"] if report.fetch is not None else []),
         *(f"{name}: {counted(rows, 'row')}" for name, rows in report.related.items()),
         f"without an address: {report.without_address:,}",
         f"addresses of more than one customer: {report.shared_addresses:,}",

@@ -84,8 +84,9 @@ class Customers:
     tls: str = value(values.or_empty(values.one_of("verify", "encrypt", "off")), "")
     ca: Path | None = value(values.optional(values.parse_path), "")
     timeout: float = value(values.parse_duration, "60s")
+    changed: str = value(values.parse_query, "")
     addresses: tuple[str, ...] = value(values.list_of(values.parse_text, minimum=1), example='["email"]')
-    refresh: float = value(values.parse_duration, "60s")
+    refresh: float | None = value(values.optional(values.parse_duration), "")
     max_shrink: float = value(values.parse_share, "20%")
     max_bad_rows: float = value(values.parse_share, "1%")
     max_age: float | None = value(values.optional(values.parse_duration), "")
@@ -103,12 +104,20 @@ class Customers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Related:
-    """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-"."""
+    """[related.NAME]: rows whose column `key` equals the customers' column `on`. `order_by` may begin with "-".
+
+    No `source` is that of the customers.
+    """
 
     name: str
-    source: SourceLocation = value(values.parse_source, example='"orders.csv"')
+    source: SourceLocation | None = value(values.optional(values.parse_source), "")
     table: str = value(values.or_empty(values.parse_text), "")
     query: str = value(values.parse_query, "")
+    password: SecretSource | None = value(values.optional(parse_secret), "")
+    tls: str = value(values.or_empty(values.one_of("verify", "encrypt", "off")), "")
+    ca: Path | None = value(values.optional(values.parse_path), "")
+    timeout: float | None = value(values.optional(values.parse_duration), "")
+    changed: str = value(values.parse_query, "")
     key: str = value(values.parse_text, example='"customer_id"')
     on: str = value(values.parse_text, example='"id"')
     order_by: str = value(values.or_empty(values.parse_text), "")

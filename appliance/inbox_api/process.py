@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 
 import msgspec
@@ -137,7 +137,8 @@ def _run(end: socket.socket, parent: int, connect: Callable[[], Connection]) -> 
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         most = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-        serve(end, connect())
+        with closing(connect()) as connection:
+            serve(end, connection)
         code = 0
     finally:
         os._exit(code)  # without a trace: a request holds the secret

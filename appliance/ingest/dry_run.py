@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,18 @@ from appliance.customers.snapshot import Relation, SnapshotMetadata
 from appliance.customers.snapshot_store import open_newest
 from appliance.ingest import marks
 from appliance.ingest.encode import EncodedBatch, Header, batches_of, open_related, read_customers, usable_rows
+from appliance.ingest.fetch import inspect
 from appliance.ingest.importer import import_customers
 from appliance.ingest.sources.base import Source, SourceError
+from appliance.ingest.sources.remote import FetchedTable, Remark
 from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec
 from appliance.ingest.stats import RejectedRows
 
 WHOLE: Final = 64 * 1024 * 1024
 """Sources of at most this many bytes in total are read completely. Of larger ones, the first rows and the end."""
+
+FIRST_ROWS: Final = 2000
+"""How many rows of each table of a server are read."""
 
 SAMPLE: Final = 100
 """How many customers cards are tried on."""
@@ -55,6 +60,17 @@ class DryRun:
     unread: tuple[Source, ...] = ()
     """Sources that were not read at all, because they are large and cannot be read in part."""
 
+    remarks: tuple[Remark, ...] = ()
+    """What was seen of the servers."""
+
+
+class DryRunRefused(ImportRefused):
+    """An import would be refused; `remarks` is what was seen of the servers, with the reason if it is there."""
+
+    def __init__(self, refused: ImportRefused, remarks: tuple[Remark, ...]) -> None:
+        super().__init__(str(refused), refused.bad, transient=refused.transient)
+        self.remarks = remarks
+
 
 def dry_run(
     spec: ImportSpec,
@@ -69,12 +85,56 @@ def dry_run(
     `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
     the sentence that an import would give.
     """
+    if spec.is_fetched:
+        return _of_servers(spec, folder, clock=clock, timer=timer, last=last)
     if spec.size() > WHOLE:
         try:
             marks.check(spec)
             return _first_rows(spec, folder / "unused.tmp")
         except SourceError as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
+    return _whole(spec, folder, clock=clock, timer=timer, last=last)
+
+
+def _of_servers(
+    spec: ImportSpec,
+    folder: Path,
+    *,
+    clock: Callable[[], float],
+    timer: Callable[[], float],
+    last: SnapshotMetadata | None,
+) -> DryRun:
+    """Inspect the servers, and read the first rows of each source; if it has no more, all. Raises ImportRefused."""
+    fetched = folder / "fetched"
+    fetched.mkdir()
+    try:
+        inspected, remarks = inspect(spec, fetched, FIRST_ROWS)
+    except SourceError as fault:
+        raise ImportRefused(str(fault), transient=fault.transient) from fault
+    if inspected is None:
+        faults = "\n".join(remark.sentence for remark in remarks if remark.level == "fault")
+        raise DryRunRefused(ImportRefused(faults), remarks)
+    is_cut = any(isinstance(source, FetchedTable) and source.fetched.rows >= FIRST_ROWS for source in inspected.sources)
+    try:
+        if not is_cut:
+            return replace(_whole(inspected, folder, clock=clock, timer=timer, last=last), remarks=remarks)
+        marks.check(inspected)
+        return replace(_first_rows(inspected, folder / "unused.tmp"), remarks=remarks)
+    except SourceError as fault:
+        raise DryRunRefused(ImportRefused(str(fault), transient=fault.transient), remarks) from fault
+    except ImportRefused as refused:
+        raise DryRunRefused(refused, remarks) from refused
+
+
+def _whole(
+    spec: ImportSpec,
+    folder: Path,
+    *,
+    clock: Callable[[], float],
+    timer: Callable[[], float],
+    last: SnapshotMetadata | None,
+) -> DryRun:
+    """Import everything. Raises ImportRefused."""
     report = import_customers(spec, folder, clock=clock, timer=timer, last=last)
     made = open_newest(folder, spec.digest())
     if made is None:

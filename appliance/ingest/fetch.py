@@ -4,6 +4,7 @@ A process of its own, because a driver may start threads, and the import forks; 
 client; and because a killed process has closed its connection, so that the server gives up the query.
 
     fetched       the import reads the files
+    unchanged     as its server says: there are no files
     refused       SourceError with the server's reason
     killed        by its deadline, or by a limit: SourceError
                   with the import: nothing is left but *.tmp files, which the next import removes
@@ -15,15 +16,18 @@ import os
 import resource
 import select
 import signal
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 import msgspec
 
 from appliance.ingest.sources.base import Source, SourceError
-from appliance.ingest.sources.remote import Fetched, FetchedTable, RemoteSource
+from appliance.ingest.sources.remote import Fetched, FetchedTable, Remark, RemoteSource
 from appliance.ingest.spec import ImportSpec
 from appliance.system.fork import die_with_parent, fork_failure
 
@@ -33,6 +37,7 @@ _SHARE_OF_DISK: Final = 3
 
 class _Done(msgspec.Struct, frozen=True, tag=True):
     fetched: tuple[Fetched, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 class _Refused(msgspec.Struct, frozen=True, tag=True):
@@ -51,26 +56,98 @@ class _Broken(msgspec.Struct, frozen=True, tag=True):
 _DECODER: Final = msgspec.msgpack.Decoder(_Done | _Refused | _Broken)
 
 
-def fetch(spec: ImportSpec, folder: Path) -> ImportSpec:
-    """Return `spec` with fetched files in `folder` in place of its remote sources.
+_PROGRESS: Final = 0.5
+"""Seconds between two looks at how much was fetched."""
 
-    Raises SourceError, and OSError of the folder. The calling process must have no other threads. The caller removes
-    the files: they are called *.tmp.
+Known = Mapping[str, Fetched]
+"""What was fetched of each source the last time, by its name."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """What a fetch found: the spec with files in place of remote sources, and what was fetched of each."""
+
+    spec: ImportSpec
+    tables: dict[str, Fetched]
+    is_whole: bool
+    """Whether all files are there; otherwise some server said that nothing has changed."""
+
+
+def fetch(
+    spec: ImportSpec,
+    folder: Path,
+    known: Known = MappingProxyType({}),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Fetch:
+    """Fetch the remote sources of `spec` into `folder`, but not those that have not changed since they were `known`.
+
+    `progress` is called from time to time with the number of bytes. Raises SourceError, and OSError of the folder. The
+    calling process must have no other threads. The caller removes the files: they are called *.tmp.
     """
+    found: dict[Source, FetchedTable] = {}
+    for group in _groups(spec, folder):
+        before = [known[source.describe()] for source in group if source.describe() in known]
+        body = partial(_fetch_group, group, before if len(before) == len(group) else [])
+        done = _in_child(group, body, folder, progress)
+        found |= _tables(group, done.fetched)
+    return Fetch(
+        _replaced(spec, found),
+        {table.describe(): table.fetched for table in found.values()},
+        all(table.file.exists() for table in found.values()),
+    )
+
+
+def inspect(spec: ImportSpec, folder: Path, rows: int) -> tuple[ImportSpec | None, tuple[Remark, ...]]:
+    """Return what was seen of the servers, and `spec` with the first `rows` rows of each remote source in `folder`.
+
+    It is None if a remark is of a fault. Otherwise as `fetch`.
+    """
+    found: dict[Source, FetchedTable] = {}
+    remarks: list[Remark] = []
+    for group in _groups(spec, folder):
+        done = _in_child(group, partial(_inspect_group, group, rows), folder)
+        remarks += done.remarks
+        found |= _tables(group, done.fetched) if done.fetched else {}
+    is_good = all(remark.level != "fault" for remark in remarks)
+    return _replaced(spec, found) if is_good else None, tuple(remarks)
+
+
+def _fetch_group(group: Mapping[RemoteSource, Path], known: Sequence[Fetched]) -> _Done:
+    return _Done(next(iter(group)).fetch(tuple(group), tuple(group.values()), known))
+
+
+def _inspect_group(group: Mapping[RemoteSource, Path], rows: int) -> _Done:
+    found = next(iter(group)).inspect(tuple(group), tuple(group.values()), rows)
+    return _Done(found.fetched, found.remarks)
+
+
+def _groups(spec: ImportSpec, folder: Path) -> list[dict[RemoteSource, Path]]:
+    """Return the sources of each server, with their files."""
     groups: dict[Hashable, dict[RemoteSource, Path]] = {}
     for number, source in enumerate(spec.sources):
         if isinstance(source, RemoteSource):
             groups.setdefault(source.group, {}).setdefault(source, folder / f"fetched-{number}.tmp")
-    found: dict[Source, Source] = {}
-    for group in groups.values():
-        results = _in_child(tuple(group), tuple(group.values()), folder)
-        for (source, file), fetched in zip(group.items(), results, strict=True):
-            found[source] = FetchedTable(source, file, fetched)
+    return [*groups.values()]
+
+
+def _tables(group: Mapping[RemoteSource, Path], fetched: Sequence[Fetched]) -> dict[Source, FetchedTable]:
+    return {
+        source: FetchedTable(source, file, each) for (source, file), each in zip(group.items(), fetched, strict=True)
+    }
+
+
+def _replaced(spec: ImportSpec, found: Mapping[Source, FetchedTable]) -> ImportSpec:
     related = tuple(replace(each, source=found.get(each.source, each.source)) for each in spec.related)
     return replace(spec, source=found.get(spec.source, spec.source), related=related)
 
 
-def _in_child(group: Sequence[RemoteSource], files: Sequence[Path], folder: Path) -> tuple[Fetched, ...]:
+def _in_child(
+    group: Mapping[RemoteSource, Path],
+    body: Callable[[], _Done],
+    folder: Path,
+    progress: Callable[[int], None] = lambda _: None,
+) -> _Done:
+    first, files = next(iter(group)), tuple(group.values())
     parent = os.getpid()
     read_end, write_end = os.pipe()
     try:
@@ -81,21 +158,24 @@ def _in_child(group: Sequence[RemoteSource], files: Sequence[Path], folder: Path
         raise SourceError(fork_failure(error), transient=True) from None
     if child == 0:
         os.close(read_end)
-        _run(lambda: group[0].fetch(group, files), folder, write_end, parent)
+        _run(body, folder, write_end, parent)
     os.close(write_end)
-    answer, is_late = b"", False
+    answer, is_late, deadline = b"", False, time.monotonic() + first.timeout
     try:
         with os.fdopen(read_end, "rb") as pipe:
-            is_late = not select.select([pipe], [], [], group[0].timeout)[0]
+            while not select.select([pipe], [], [], max(0.0, min(_PROGRESS, deadline - time.monotonic())))[0]:
+                progress(sum(file.stat().st_size for file in files if file.exists()))
+                if is_late := time.monotonic() >= deadline:
+                    break
             answer = b"" if is_late else pipe.read()
     finally:
         os.kill(child, signal.SIGKILL)  # it has exited, unless it is late or the import is interrupted
         _, status = os.waitpid(child, 0)
-    return _result(answer, status, is_late=is_late, source=group[0])
+    return _result(answer, status, is_late=is_late, source=first)
 
 
-def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) -> tuple[Fetched, ...]:
-    """Return what the child has fetched. Raises SourceError or OSError, as it did."""
+def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) -> _Done:
+    """Return what the child has found. Raises SourceError or OSError, as it did."""
     if is_late:
         raise SourceError(f"{source}: there was no end in {source.timeout:g} s; check the network", transient=True)
     try:
@@ -108,10 +188,10 @@ def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) 
         raise SourceError(result.sentence, transient=result.transient, login_refused=result.login_refused)
     if isinstance(result, _Broken):
         raise OSError(result.code, result.text)
-    return result.fetched
+    return result
 
 
-def _run(body: Callable[[], tuple[Fetched, ...]], folder: Path, write_end: int, parent: int) -> NoReturn:
+def _run(body: Callable[[], _Done], folder: Path, write_end: int, parent: int) -> NoReturn:
     """Fetch, write the result to the pipe, and exit: none of the parent's code may run in this process."""
     code = 1
     try:
@@ -125,7 +205,7 @@ def _run(body: Callable[[], tuple[Fetched, ...]], folder: Path, write_end: int, 
         _limit_files(folder)
         result: _Done | _Refused | _Broken
         try:
-            result = _Done(body())
+            result = body()
         except SourceError as fault:
             result = _Refused(str(fault), fault.transient, fault.login_refused)
         except OSError as error:

@@ -17,19 +17,22 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from appliance.customers import snapshot, snapshot_store
 from appliance.customers.snapshot import Snapshot, SnapshotError, SnapshotMetadata
 from appliance.ingest import marks, resources, validation
-from appliance.ingest.fetch import fetch
+from appliance.ingest.fetch import Known, fetch
 from appliance.ingest.fingerprint import fingerprint, versions
 from appliance.ingest.locked_folder import locked
 from appliance.ingest.snapshot_builder import Builder
 from appliance.ingest.sources.base import SourceError
-from appliance.ingest.spec import ImportRefused, ImportSpec, Report
+from appliance.ingest.spec import FetchReport, ImportRefused, ImportSpec, Report
 from appliance.ingest.stats import ImportStats
 from appliance.system.files import open_private, sync
 
@@ -64,6 +67,8 @@ def import_customers(
     progress: Callable[[int, float], None] = lambda rows, share: None,
     last: SnapshotMetadata | None = None,
     only_if_changed: bool = False,
+    known: Known = MappingProxyType({}),
+    fetching: Callable[[int], None] = lambda size: None,
 ) -> Report:
     """Read what `spec` names and make the next generation in `folder`.
 
@@ -71,16 +76,25 @@ def import_customers(
     number of customers and the share of the source that have been read. `last` is what to compare with if `folder` has
     no snapshot by this spec.
     Raises ImportRefused; the newest snapshot is then what it was. With `only_if_changed`, raises Unchanged if it has
-    the same data, whose age then counts from now.
+    the same data, whose age then counts from now; `known`, from the report of before, may then save the fetch.
+    `fetching` is called with the number of bytes that have been fetched.
     """
     started = timer()
     with locked(folder):
         generation = max(snapshot.generations(folder), default=0) + 1
         try:
             remove_unfinished(folder)
-            running = Import(fetch(spec, folder), folder, generation, clock, progress, last)
-            if only_if_changed:
-                _confirm(running)
+            if spec.is_fetched:
+                resources.check_room_to_fetch(folder)
+            fetched = fetch(spec, folder, known if only_if_changed else {}, fetching)
+            seconds = timer() - started
+            running = Import(fetched.spec, folder, generation, clock, progress, last)
+            if only_if_changed and _confirm(running):
+                raise Unchanged(FetchReport(round(seconds, 3), fetched.tables, fetched.is_whole))
+            if not fetched.is_whole:  # something else has changed, or the snapshot is gone
+                fetched = fetch(spec, folder, {}, fetching)
+                running = replace(running, spec=fetched.spec)
+                seconds = timer() - started
             for step in STEPS:
                 step(running)
         except SourceError as fault:
@@ -92,27 +106,34 @@ def import_customers(
         finally:
             with suppress(OSError):  # the folder may be gone, or may not be a folder any more
                 remove_unfinished(folder)
-    return running.stats.report(generation, timer() - started)
+    report = running.stats.report(generation, timer() - started - seconds)
+    if not spec.is_fetched:
+        return report
+    return msgspec.structs.replace(report, fetch=FetchReport(round(seconds, 3), fetched.tables, whole=True))
 
 
 class Unchanged(Exception):
     """The newest snapshot has the same data."""
 
+    def __init__(self, fetch: FetchReport) -> None:
+        super().__init__()
+        self.fetch = fetch
 
-def _confirm(running: Import) -> None:
-    """Raise Unchanged if the newest snapshot has the same data, after recording when it was read this time."""
+
+def _confirm(running: Import) -> bool:
+    """Return whether the newest snapshot has the same data, after recording when it was read this time."""
     known = snapshot_store.open_newest(running.folder, running.spec.digest())
     if known is None:
-        return
+        return False
     known.close()
     if known.metadata.fingerprint != fingerprint(running.spec):
-        return
+        return False
     as_of = min(each.as_of for each in versions(running.spec, known.metadata, running.clock()).values())
     new = running.unfinished
     with os.fdopen(open_private(new, os.O_WRONLY | os.O_EXCL), "w") as output:
         output.write(repr(as_of))
     new.rename(snapshot.confirmation_of(snapshot.file_of(running.folder, known.generation)))
-    raise Unchanged
+    return True
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from appliance.customers import snapshot
 from appliance.ingest.spec import ImportRefused, ImportSpec
 
 _ROOM: Final = 16 * 1024 * 1024
@@ -20,6 +21,22 @@ def check_room(spec: ImportSpec, folder: Path) -> None:
     if free < needed:
         raise ImportRefused(
             f"{folder} has {_mib(free)} free, and the import needs {_mib(needed)}; make room there", transient=True
+        )
+
+
+def check_room_to_fetch(folder: Path) -> None:
+    """Raise ImportRefused if there is no room for the rows of a server and a snapshot of them.
+
+    How many there are is unknown; the newest snapshot was made of about as many.
+    """
+    files = [snapshot.file_of(folder, generation) for generation in snapshot.generations(folder)[:1]]
+    disk = os.statvfs(folder)
+    free, needed = disk.f_bavail * disk.f_frsize, 2 * sum(file.stat().st_size for file in files) + _ROOM
+    if free < needed:
+        raise ImportRefused(
+            f"{folder} has {_mib(free)} free, and a fetch as large as the last one needs {_mib(needed)}; make room"
+            " there",
+            transient=True,
         )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from appliance.errors import SidebardError
 from appliance.ingest.sources.base import Source
-from appliance.ingest.sources.remote import RemoteSource
+from appliance.ingest.sources.remote import Fetched, RemoteSource
 
 MAX_LISTED: Final = 20
 
@@ -108,6 +108,15 @@ class BadRow(msgspec.Struct, frozen=True):
         return f"{self.file}:{self.line}: {self.why}"
 
 
+class FetchReport(msgspec.Struct, frozen=True):
+    """A fetch: its seconds, and what was fetched of each source, by its name."""
+
+    seconds: float
+    tables: dict[str, Fetched]
+    whole: bool
+    """Whether all rows were fetched; otherwise a server said that nothing has changed."""
+
+
 class Report(msgspec.Struct, frozen=True):
     """What one import found and made."""
 
@@ -124,8 +133,13 @@ class Report(msgspec.Struct, frozen=True):
     unclear: tuple[BadRow, ...]  # the first MAX_LISTED
     related: dict[str, int]
     seconds: float
+    """Without those of the fetch."""
+
     companies: int | None = None
     """Different domains of companies; None if no column names any."""
+
+    fetch: FetchReport | None = None
+    """None if all sources are files."""
 
     @property
     def rows_per_second(self) -> int:

@@ -47,7 +47,7 @@ class _Collector(Collector):
         ):
             yield CounterMetricFamily(f"sidebard_{name}", words, value=value)
         yield from self._of_ids()
-        data, last = health.data, health.last_import
+        data, last, fetch = health.data, health.last_import, health.fetch
         for name, words, number in (
             ("connections", "Connections open now.", totals.open),
             ("workers_ready", "Workers that are ready.", totals.ready),
@@ -71,6 +71,8 @@ class _Collector(Collector):
             ("data_age_seconds", "Seconds since the customer data was read.", data.age_seconds if data else None),
             ("data_rows", "Customers in the newest snapshot.", data.rows if data else None),
             ("data_generation", "Number of the newest snapshot.", data.generation if data else None),
+            ("import_seconds", "Seconds of the last import, without a fetch.", last.seconds if last else None),
+            ("fetch_seconds", "Seconds of the last fetch from a server that worked.", fetch.seconds if fetch else None),
         ):
             if number is not None:
                 yield GaugeMetricFamily(f"sidebard_{name}", words, value=number)

@@ -88,6 +88,16 @@ class FillInfo(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""  # why the last page could not be listed; "": it could
 
 
+class FetchInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The fetches from servers: the last that worked, why the last did not, and when the next one is."""
+
+    at: float | None = None
+    seconds: float | None = None
+    unchanged: bool = False  # the server said so; nothing was fetched
+    error: str = ""
+    next: float | None = None  # None: only when the password or the config has changed
+
+
 class IdsInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the help desk's ids of customers: of how many, and why nothing more can be stored."""
 
@@ -118,6 +128,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     version: str = __version__
     data: SnapshotInfo | None
     last_import: Import | None
+    fetch: FetchInfo | None = None
+    """None if all sources are files."""
     certificate_days_left: float | None
     certificate_near_end: bool | None = None
     """Whether a certificate in use, or one of its chain, should have been renewed by now; None without TLS."""
@@ -139,6 +151,7 @@ def examine(
     trail_error: int = 0,
     more_reasons: Sequence[str] = (),
     ids: IdsInfo | None = None,
+    fetch: FetchInfo | None = None,
 ) -> Health:
     """Return the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
 
@@ -173,6 +186,7 @@ def examine(
         warnings=[*(_distrusted(one) for one in certificates if one.distrust), *near, *api],
         data=data,
         last_import=last_import,
+        fetch=fetch,
         certificate_days_left=days_left,
         certificate_near_end=any(one.is_near_end(now) for one in certificates) if certificates else None,
         workers=workers,

@@ -282,8 +282,11 @@ def _advice(cause: Cause) -> str:
     return f"{why}; {todo}"
 
 
+_UNCHANGED: Final = ", nothing has changed"
+
+
 def _customers(data: PageData) -> Iterator[TableSection]:
-    snapshot, last = data.health.data, data.health.last_import
+    snapshot, last, fetch = data.health.data, data.health.last_import, data.health.fetch
     if snapshot is not None:
         yield TableSection(
             "Customers",
@@ -294,6 +297,12 @@ def _customers(data: PageData) -> Iterator[TableSection]:
                 ("snapshot", f"{snapshot.generation}"),
             ],
         )
+    if fetch is not None:
+        took = "" if fetch.seconds is None else f", {fetch.seconds:.1f} seconds{_UNCHANGED if fetch.unchanged else ''}"
+        rows = [("last that worked", _maybe(fetch.at, _time) + took)]
+        rows += [("last error", fetch.error)] if fetch.error else []
+        rows.append(("next", _time(fetch.next) if fetch.next else "when the password or the config has changed"))
+        yield TableSection("Fetch from the database", rows)
     if last is None:
         return
     rows = [("finished", _time(last.at)), ("outcome", f"refused: {last.refused}" if last.refused else "imported")]

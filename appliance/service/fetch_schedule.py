@@ -6,6 +6,9 @@
     failed, because of the login       once the password, or the config, has changed: servers lock accounts
 
 Every pause is up to a tenth longer, at random, so that several nodes do not ask at the same moment.
+
+What the last fetch found may save the next one, if the server says that nothing has changed since (`changed`). After
+FULL seconds all is fetched in any case: what the server is asked may not cover everything.
 """
 
 from __future__ import annotations
@@ -13,6 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from appliance.ingest.fetch import Known
+from appliance.ingest.spec import FetchReport
+
+FULL: Final = 6 * 3600.0
 LONGEST: Final = 3600.0
 _SPREAD: Final = 0.1
 
@@ -26,6 +33,18 @@ class FetchSchedule:
         self._random = random
         self._failures = 0
         self._refused: str | None = None
+        self._known: Known = {}
+        self._full_until = 0.0
+
+    def known(self, now: float) -> Known:
+        """Return what was found before, if not all has to be fetched now; `now` never goes back."""
+        return self._known if now < self._full_until else {}
+
+    def record_found(self, fetch: FetchReport, now: float) -> None:
+        """Record what a fetch, begun at `now`, has found and is in use."""
+        self._known = {name: table for name, table in fetch.tables.items() if table.mark}
+        if fetch.whole:
+            self._full_until = now + FULL
 
     def is_due(self, login: str) -> bool:
         """Return whether to fetch now that a pause is over; `login` stands for the passwords that would be used."""
@@ -35,6 +54,11 @@ class FetchSchedule:
         """Record how a fetch with this login ended."""
         self._failures = self._failures + 1 if failed else 0
         self._refused = login if login_refused else None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing is fetched before the password or the config has changed."""
+        return self._refused is not None
 
     @property
     def pause(self) -> float:

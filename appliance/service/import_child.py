@@ -9,15 +9,17 @@ import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
 from appliance.errors import INTERNAL_ERROR
 from appliance.ingest import resources
+from appliance.ingest.fetch import Known
 from appliance.ingest.importer import Unchanged, import_customers, remove_unfinished
 from appliance.ingest.locked_folder import locked
-from appliance.ingest.spec import BadRow, ImportRefused, ImportSpec, Report
+from appliance.ingest.spec import BadRow, FetchReport, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
 from appliance.system.fork import die_with_parent, fork_failure
 
@@ -44,7 +46,9 @@ class ImportDone(msgspec.Struct, frozen=True, tag=True):
 
 
 class ImportUnchanged(msgspec.Struct, frozen=True, tag=True):
-    """A server returned the rows of the newest snapshot again."""
+    """A server returned the rows of the newest snapshot again, or said that they are the same."""
+
+    fetch: FetchReport
 
 
 ImportResult = ImportDone | ImportFailed | ImportUnchanged
@@ -53,8 +57,11 @@ ImportResult = ImportDone | ImportFailed | ImportUnchanged
 class ImportChild:
     """An import in a forked child. `descriptor` becomes readable when it ends; then call `result`."""
 
-    def __init__(self, spec: ImportSpec, folder: Path) -> None:
-        """Start it. The calling process must have no other threads. Raises ImportRefused if it cannot be started."""
+    def __init__(self, spec: ImportSpec, folder: Path, known: Known = MappingProxyType({})) -> None:
+        """Start it; `known` is what was fetched before. The calling process must have no other threads.
+
+        Raises ImportRefused if it cannot be started.
+        """
         parent = os.getpid()
         self._folder = folder
         try:
@@ -69,7 +76,7 @@ class ImportChild:
             raise ImportRefused(fork_failure(error), transient=True) from None
         if self.pid == 0:
             os.close(self.descriptor)
-            _run(spec, folder, write_end, parent)
+            _run(spec, folder, known, write_end, parent)
         os.close(write_end)
 
     def result(self) -> ImportResult:
@@ -93,7 +100,7 @@ class ImportChild:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _run(spec: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
+def _run(spec: ImportSpec, folder: Path, known: Known, write_end: int, parent: int) -> None:
     code = INTERNAL_ERROR
     try:
         die_with_parent(parent)
@@ -102,7 +109,7 @@ def _run(spec: ImportSpec, folder: Path, write_end: int, parent: int) -> None:
         signal.set_wakeup_fd(-1)
         os.nice(10)
         limit(spec, folder)
-        os.write(write_end, msgspec.json.encode(run_import(spec, folder)))
+        os.write(write_end, msgspec.json.encode(run_import(spec, folder, known)))
         code = 0
     except Exception as error:
         log.critical("crash", **describe(error))
@@ -123,14 +130,16 @@ def limit(spec: ImportSpec, folder: Path) -> None:
     os.environ["SQLITE_TMPDIR"] = str(folder)
 
 
-def run_import(spec: ImportSpec, folder: Path) -> ImportResult:
+def run_import(spec: ImportSpec, folder: Path, known: Known = MappingProxyType({})) -> ImportResult:
     """Import in this process, and return the result."""
     try:
         return ImportDone(
-            import_customers(spec, folder, clock=time.time, timer=time.monotonic, only_if_changed=spec.is_fetched)
+            import_customers(
+                spec, folder, clock=time.time, timer=time.monotonic, only_if_changed=spec.is_fetched, known=known
+            )
         )
-    except Unchanged:
-        return ImportUnchanged()
+    except Unchanged as unchanged:
+        return ImportUnchanged(unchanged.fetch)
     except ImportRefused as refused:
         return ImportFailed(str(refused), refused.bad, refused.transient, refused.login_refused)
     except (OSError, sqlite3.Error, MemoryError) as error:

@@ -28,9 +28,13 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Final
 
+import msgspec
+
 from appliance.bootstrap.column_faults import column_faults
+from appliance.bootstrap.sources import refresh_of
 from appliance.bootstrap.state_folder import ids_folder, prepare_state, snapshot_folder, state_fault
 from appliance.customers.since import Since
 from appliance.customers.snapshot import SnapshotMetadata
@@ -39,10 +43,11 @@ from appliance.errors import StartError
 from appliance.inbox_api import wire
 from appliance.inbox_api.client import InboxApi, Trouble
 from appliance.inbox_api.process import ApiProcess
+from appliance.ingest.fetch import Known
 from appliance.ingest.fingerprint import fingerprint
 from appliance.ingest.spec import ImportRefused
 from appliance.observe import admin, exposition, history, status_page
-from appliance.observe.health import Health, Import, SnapshotInfo, Workers, examine
+from appliance.observe.health import FetchInfo, Health, Import, SnapshotInfo, Workers, examine
 from appliance.observe.logs import log
 from appliance.service.change_detector import ChangeDetector
 from appliance.service.child_context import ChildContext
@@ -80,6 +85,7 @@ class Steward:
         self._deployment = context.deployment
         self._folder = snapshot_folder(context.deployment.settings)
         self._last_import: Import | None = None
+        self._fetch = FetchInfo() if context.deployment.import_spec.is_fetched else None
         has_page = any(app.page is not None for app in context.deployment.settings.apps)
         self._api_process = ApiProcess(wire.API)
         self._ids = self._make_id_service() if has_page else None
@@ -153,7 +159,7 @@ class Steward:
         spec = self._deployment.import_spec
         changes = ChangeDetector(snapshot.fingerprint if snapshot else "")
         stability = StabilityCheck(spec, WriteMonitor(spec.files), time.monotonic, time.time)
-        refresh = self._deployment.settings.customers.refresh
+        refresh = refresh_of(self._deployment.settings, spec)
         fetches = FetchSchedule(refresh, random.random)
         if snapshot is not None:
             self._warn_of_missing_columns()
@@ -165,7 +171,11 @@ class Steward:
                 else:
                     await self._poll_source(changes, stability)
             self._report_initial_import()
-            await self._wait_for_next_poll(changes, stability, fetches.pause if spec.is_fetched else refresh)
+            pause = fetches.pause if spec.is_fetched else refresh
+            if self._fetch is not None:
+                upcoming = None if fetches.is_refused else time.time() + pause
+                self._fetch = msgspec.structs.replace(self._fetch, next=upcoming)
+            await self._wait_for_next_poll(changes, stability, pause)
 
     async def _wait_for_next_poll(self, changes: ChangeDetector, stability: StabilityCheck, every: float) -> None:
         """Wait for `every` seconds; less if something is awaited, or the snapshot was removed."""
@@ -197,9 +207,19 @@ class Steward:
         """Fetch and import if it is time to: a server's rows may have changed at any time."""
         self._check_clock(self._deployment.snapshot_metadata())
         login = self._deployment.import_spec.login()
-        if fetches.is_due(login):
-            failed = await self._import()
-            fetches.record(login, failed=failed is not None, login_refused=failed is not None and failed.login_refused)
+        if not fetches.is_due(login):
+            return
+        began = time.monotonic()
+        result = await self._import(fetches.known(began))
+        if isinstance(result, ImportFailed):
+            fetches.record(login, failed=True, login_refused=result.login_refused)
+            self._fetch = msgspec.structs.replace(self._fetch or FetchInfo(), error=result.sentence)
+            return
+        fetches.record(login, failed=False, login_refused=False)
+        found = result.report.fetch if isinstance(result, ImportDone) else result.fetch
+        if found is not None:
+            fetches.record_found(found, began)
+            self._fetch = FetchInfo(at=time.time(), seconds=found.seconds, unchanged=not found.whole)
 
     async def _poll_source(self, changes: ChangeDetector, stability: StabilityCheck) -> None:
         """Import if it is time to."""
@@ -215,8 +235,8 @@ class Steward:
             if self._last_import is not None and self._last_import.refused:
                 self._last_import = None
         elif changes.due(seen, stable=is_stable):
-            failed = await self._import()
-            changes.finished(seen, retry=failed is not None and failed.transient)
+            result = await self._import()
+            changes.finished(seen, retry=isinstance(result, ImportFailed) and result.transient)
         if stability.warning and stability.warning != self._stability_warning:
             log.warning("import_waits", why=stability.warning)
         self._stability_warning = stability.warning
@@ -233,15 +253,15 @@ class Steward:
             self._context.row.status.initial_import_done = True
             self._context.wake()
 
-    async def _import(self) -> ImportFailed | None:
-        """Import in a child process; return why not, if it failed."""
-        result = await self._run_import()
+    async def _import(self, known: Known = MappingProxyType({})) -> ImportResult:
+        """Import in a child process; `known` is what was fetched before."""
+        result = await self._run_import(known)
         now = time.time()
         if isinstance(result, ImportUnchanged):
             if self._last_import is not None and self._last_import.refused:
                 self._last_import = None
-            log.debug("unchanged")
-            return None
+            log.debug("unchanged", fetch_seconds=result.fetch.seconds)
+            return result
         if isinstance(result, ImportDone):
             report = result.report
             self._last_import = Import(
@@ -253,17 +273,18 @@ class Steward:
                 shared_addresses=report.shared_addresses,
                 seconds=report.seconds,
             )
-            log.info("import", rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds)
+            fetched = {"fetch_seconds": report.fetch.seconds} if report.fetch is not None else {}
+            log.info("import", rows=report.rows, bad_rows=report.bad_rows, seconds=report.seconds, **fetched)
             self._warn_of_missing_columns()
-            return None
+            return result
         if self._last_import is None or result.sentence != self._last_import.refused:  # logged once, not at every poll
             log.error("import_refused", why=result.sentence, bad=[str(row) for row in result.bad])
         self._last_import = Import(at=now, refused=result.sentence, bad=tuple(map(str, result.bad)))
         return result
 
-    async def _run_import(self) -> ImportResult:
+    async def _run_import(self, known: Known) -> ImportResult:
         try:
-            child = ImportChild(self._deployment.import_spec, self._folder)
+            child = ImportChild(self._deployment.import_spec, self._folder, known)
         except ImportRefused as refused:
             return ImportFailed(str(refused), transient=refused.transient)
         ended = asyncio.Event()
@@ -314,6 +335,7 @@ class Steward:
             totals.trail_error,
             [trouble for trouble in troubles if trouble],
             self._ids.info if self._ids is not None else None,
+            self._fetch,
         )
 
     def metrics(self) -> bytes:

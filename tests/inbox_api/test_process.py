@@ -52,7 +52,9 @@ def test_requests_share_a_connection(server: Server) -> None:
             assert second.status == 401
             pid = api.pid
             assert alive(pid)
-            assert {int(each) for each in os.listdir(f"/proc/{pid}/fd")} <= {0, 1, 2, *range(3, 20)}
+            assert (
+                len({int(each) for each in os.listdir(f"/proc/{pid}/fd")} - {0, 1, 2}) == 2
+            )  # its end, and the connection
         assert not alive(pid)
 
     asyncio.run(work())
@@ -147,12 +149,11 @@ def test_one_that_never_answers_is_given_up(tmp_path: Path) -> None:
         async def work() -> None:
             with closing(ApiProcess(origin, deadline=0.2)) as api:
                 asking = asyncio.create_task(exchanged(api, ASKED))
-                accepted, _ = await asyncio.to_thread(silent.accept)
-                with accepted:
-                    pid = api.pid
-                    [said] = await asking
-                    assert str(said).startswith("no answer within")
-                    assert (api.pid, alive(pid)) == (0, False)
+                while not (pid := api.pid):
+                    await asyncio.sleep(0)
+                [said] = await asking
+                assert str(said).startswith("no answer within")
+                assert (api.pid, alive(pid)) == (0, False)
 
         asyncio.run(work())
 

@@ -11,11 +11,13 @@ import pytest
 
 from appliance.ingest.sources.base import SourceError, SourceSettingError
 from appliance.ingest.sources.database import Fault, Query, Server, fault_of, parse_server
-from appliance.ingest.sources.postgres import quote_name
+from appliance.ingest.sources.postgres import TARGETS
+from appliance.ingest.sources.postgres_session import quote_name
 
 
 def parse(address: str, **changes: object) -> Server:
     given: dict[str, object] = {"tls": "", "ca": None, "timeout": 60.0, "encoding": "", "password": None}
+    given["targets"] = TARGETS
     return parse_server(address, default_port=5432, **{**given, **changes})  # type: ignore[arg-type]
 
 
@@ -28,11 +30,25 @@ def parse(address: str, **changes: object) -> Server:
         ("postgresql://reader@127.0.0.1/shop", "127.0.0.1", 5432, "reader", "shop", "off"),
         ("postgresql://reader@[::1]:5433/shop", "::1", 5433, "reader", "shop", "off"),
         ("postgresql://reader@[2001:db8::1]/shop", "2001:db8::1", 5432, "reader", "shop", "verify"),
+        ("postgresql://reader@one,two:6543/shop", "one,two", 6543, "reader", "shop", "verify"),
+        ("postgresql://reader@a,b/shop?target_session_attrs=standby", "a,b", 5432, "reader", "shop", "verify"),
         ("postgresql://a%40b@db/my%2Fshop", "db", 5432, "a@b", "my/shop", "verify"),
         ("postgresql://reader@/shop?host=/run/postgresql", "/run/postgresql", 5432, "reader", "shop", "off"),
         ("postgresql://reader@/shop?host=/run/postgresql:5433", "/run/postgresql", 5433, "reader", "shop", "off"),
     ],
-    ids=["name", "port", "localhost", "loopback", "loopback 6", "address 6", "escaped", "socket", "socket and port"],
+    ids=[
+        "name",
+        "port",
+        "localhost",
+        "loopback",
+        "loopback 6",
+        "address 6",
+        "hosts",
+        "standby",
+        "escaped",
+        "socket",
+        "socket and port",
+    ],
 )
 def test_address(address: str, host: str, port: int, user: str, database: str, tls: str) -> None:
     server = parse(address)
@@ -54,6 +70,10 @@ def test_address(address: str, host: str, port: int, user: str, database: str, t
         ("postgresql://reader@[db/shop", "source is not the address of a database"),
         ("postgresql://reader@db/shop?sslmode=require", "source has more than user, host and database"),
         ("postgresql://reader@db/shop?password=hunter2", "source has more than user, host and database"),
+        (
+            "postgresql://reader@db/shop?target_session_attrs=best",
+            "source has an unknown target_session_attrs; write one",
+        ),
         ("postgresql://reader@db/shop?x", "source is not the address of a database"),
         ("postgresql://reader@db/shop#hunter2", "source has more than user, host and database"),
         ("postgresql://reader@db/shop?host=/run", "source does not name the folder of a Unix socket"),

@@ -7,11 +7,13 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.observe.exposition import expose
+from appliance.observe.health import FetchInfo
 from appliance.observe.shared_counters import SharedCounters
 from appliance.outcomes import Outcome
 from tests.observe.busy import IDS, SUPERVISOR, health
@@ -30,7 +32,8 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     shared = SharedCounters(["helpscout"], 1)
     shared.worker(0).counters.request("helpscout", Outcome.FOUND, "hit", 0.0002)
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    text = expose(shared.totals(), health(ids=IDS), SUPERVISOR).decode()
+    everything = msgspec.structs.replace(health(ids=IDS), fetch=FetchInfo(at=0.0, seconds=1.0))
+    text = expose(shared.totals(), everything, SUPERVISOR).decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             for label, value in sample.labels.items():

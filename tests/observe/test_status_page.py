@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from appliance.observe.health import ApiInfo, CertificateInfo, IdsInfo, Import, SupervisorStatus
+from appliance.observe.health import ApiInfo, CertificateInfo, FetchInfo, IdsInfo, Import, SupervisorStatus
 from appliance.observe.history import MINUTES, Interval
 from appliance.observe.status_page import OUTCOME_GROUPS, PageData, _duration, _rates, render
 from appliance.outcomes import Outcome
@@ -129,6 +129,31 @@ def test_without_data_and_tls() -> None:
     shown = page(busy_status(health=nothing, supervisor=SupervisorStatus()))
     assert {"Customers", "Last import", "Certificates"} & set(shown.texts) == set()
     assert "none: TLS is off" in shown.texts
+
+
+FETCHES = {
+    "worked": (
+        FetchInfo(at=0.0, seconds=2.34, next=60.0),
+        [["last that worked", "1970-01-01 00:00:00 UTC, 2.3 seconds"], ["next", "1970-01-01 00:01:00 UTC"]],
+    ),
+    "unchanged": (
+        FetchInfo(at=0.0, seconds=0.1, unchanged=True, next=60.0),
+        [["last that worked", "1970-01-01 00:00:00 UTC, 0.1 seconds, nothing has changed"]],
+    ),
+    "never worked": (
+        FetchInfo(error="db: cannot be reached; <look>", next=60.0),
+        [["last that worked", "–"], ["last error", "db: cannot be reached; <look>"]],
+    ),
+    "login refused": (FetchInfo(error="no"), [["next", "when the password or the config has changed"]]),
+}
+
+
+@pytest.mark.parametrize("fetch", FETCHES)
+def test_fetches(fetch: str) -> None:
+    info, rows = FETCHES[fetch]
+    shown = page(busy_status(health=msgspec.structs.replace(health(), fetch=info)))
+    assert [row for row in rows if row not in shown.rows] == []
+    assert "Fetch from the database" not in page(busy_status()).texts
 
 
 def test_reasons_and_a_refused_import_are_told_in_their_words() -> None:

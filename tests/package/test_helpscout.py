@@ -15,7 +15,7 @@ from tests.package.machine import Machine
 from tests.package.test_debian import NAME, make_pair, readme_commands
 
 TEXT = (ROOT / "docs/helpscout.md").read_text("utf-8")
-(TOML,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+(TOML,) = (text for text in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL) if "[app.page]" in text)
 (SIGN,) = re.findall(r"`(sidebard sign --page '\S+')`", TEXT)
 ROWS = [("email", "name", "helpscout_id"), ("ada@example.com", "Ada", "604417723"), ("bo@example.com", "Bo", "")]
 EVENT = {"id": 7, "_embedded": {"emails": [{"value": "bo@example.com"}]}}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.service.fetch_schedule import FetchSchedule
+from appliance.ingest.sources.remote import Fetched
+from appliance.ingest.spec import FetchReport
+from appliance.service.fetch_schedule import FULL, FetchSchedule
 
 
 def schedule(refresh: float = 60.0, random: float = 0.0) -> FetchSchedule:
@@ -51,3 +53,22 @@ def test_a_refused_login_is_tried_again_only_when_it_differs() -> None:
     assert (fetches.is_due("wrong"), fetches.is_due("right"), fetches.pause) == (False, True, 60)
     fetches.record("right", failed=False, login_refused=False)
     assert fetches.is_due("right")
+
+
+MARKED = {"db (customers)": Fetched(3, 30, "rows", "mark")}
+
+
+def test_what_was_found_is_known_for_six_hours() -> None:
+    fetches = schedule()
+    assert fetches.known(0.0) == {}
+    fetches.record_found(FetchReport(1.0, MARKED, whole=True), 100.0)
+    fetches.record_found(FetchReport(1.0, MARKED, whole=False), 4000.0)  # it does not count as a full one
+    assert (fetches.known(100.0), fetches.known(99.0 + FULL), fetches.known(100.0 + FULL)) == (MARKED, MARKED, {})
+    fetches.record_found(FetchReport(1.0, MARKED, whole=True), 100.0 + FULL)
+    assert fetches.known(101.0 + FULL) == MARKED
+
+
+def test_without_a_mark_nothing_is_known() -> None:
+    fetches = schedule()
+    fetches.record_found(FetchReport(1.0, {"db (customers)": Fetched(3, 30, "rows")}, whole=True), 0.0)
+    assert fetches.known(1.0) == {}

@@ -13,7 +13,7 @@ from tests.daemon import ROOT, Daemon
 from tests.factory import SECRET, body_for, sign, write_csv
 
 TEXT = (ROOT / "docs/helpscout.md").read_text("utf-8")
-(TOML,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+(TOML,) = (text for text in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL) if "[app.page]" in text)
 (URL,) = set(re.findall(r"`(https://your\.name/\w+)`", TEXT))
 (COMMAND,) = re.findall(r"`sidebard (sign --page '\S+')`", TEXT)
 ROWS = [("email", "name", "helpscout_id"), ("ida@nord.example", "Ida", "604417723"), ("bo@nord.example", "Bo", "")]

@@ -45,7 +45,7 @@ class World:
         server = SimpleNamespace(state=Path("/nowhere"))
         deployment: Any = SimpleNamespace(
             settings=SimpleNamespace(server=server, apps=()),
-            import_spec=None,
+            import_spec=SimpleNamespace(is_fetched=False),
             snapshot_metadata=lambda: self.snapshot,
         )
         context: Any = SimpleNamespace(deployment=deployment)
@@ -54,7 +54,7 @@ class World:
         monkeypatch.setattr(module, "fingerprint", lambda _spec: self.source)
         monkeypatch.setattr(self.steward, "_run_import", self._run_import)
 
-    async def _run_import(self) -> ImportResult:
+    async def _run_import(self, _known: object) -> ImportResult:
         self.imports += 1
         if isinstance(self.result, ImportDone):
             self.snapshot.fingerprint = self.source

@@ -27,6 +27,7 @@ LENGTHS = {
     "slow": (200, 900),
     "never_read": (20, 100),
     "faults": (200, 500),  # of each kind
+    "database_cuts": (60, 1000),  # of connections to a database, at random bytes
     "stall": (0.5, 5),  # seconds in which a peer does not go on
     "load_seconds": (20, 600),  # of new connections
     "busy_seconds": (3, 20),  # of requests on kept connections

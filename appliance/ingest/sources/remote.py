@@ -12,7 +12,7 @@ import abc
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -29,6 +29,22 @@ class Fetched(msgspec.Struct, frozen=True):
     rows: int
     size: int
     sha256: str
+    mark: str = ""
+    """Stands for the data of its server at that moment, if the server can say so without all of its rows."""
+
+
+class Remark(msgspec.Struct, frozen=True):
+    """What was seen of a server or one of its tables: a sentence, and whether something should be done."""
+
+    level: Literal["ok", "warning", "fault"]
+    sentence: str
+
+
+class Inspection(msgspec.Struct, frozen=True):
+    """What an inspection found: remarks, and the first rows of each source; none if there is a fault among them."""
+
+    remarks: tuple[Remark, ...]
+    fetched: tuple[Fetched, ...]
 
 
 class RemoteSource(Source):
@@ -50,11 +66,22 @@ class RemoteSource(Source):
         """Seconds after which a fetch of its group, with connecting, is ended from outside."""
 
     @abc.abstractmethod
-    def fetch(self, group: Sequence[RemoteSource], files: Sequence[Path]) -> tuple[Fetched, ...]:
+    def fetch(
+        self, group: Sequence[RemoteSource], files: Sequence[Path], known: Sequence[Fetched] = ()
+    ) -> tuple[Fetched, ...]:
         """Write the rows of each source of the group into its file. Raises SourceError, and OSError of the files.
 
+        `known` is what was fetched the last time, with marks. If the server says that nothing has changed since, it is
+        returned, and no file is written.
         It is called in a process of its own, which may be killed at any time.
         """
+
+    def inspect(self, group: Sequence[RemoteSource], files: Sequence[Path], rows: int) -> Inspection:
+        """Look whether the group can be fetched, and write the first `rows` rows of each source into its file.
+
+        It is called as `fetch` is, and raises the same. A source that cannot do less fetches everything.
+        """
+        return Inspection((), self.fetch(group, files))
 
     def login(self) -> str:
         """Return what stands for the password that a fetch would use, and is not it. Raises nothing."""

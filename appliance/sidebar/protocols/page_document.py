@@ -17,6 +17,7 @@ DESK: Final = "https://secure.helpscout.net"
 _FOLDER: Final = Path(__file__).parents[1] / "page"
 _DESK_IN_SCRIPT: Final = f'"{DESK}"'
 STYLE: Final = (_FOLDER / "card.css").read_text("utf-8")
+_SCRIPT: Final = (_FOLDER / "card.js").read_text("utf-8")
 
 HEAD: Final = f"""<!doctype html>
 <html lang="en">
@@ -36,7 +37,7 @@ class Frame:
 
     def __init__(self, desk: str, source: str) -> None:
         """`desk` is the origin that the script writes to, in JavaScript; `source` the same for the policy."""
-        self.script: Final = (_FOLDER / "card.js").read_text("utf-8").replace(_DESK_IN_SCRIPT, desk)
+        self.script: Final = _SCRIPT.replace(_DESK_IN_SCRIPT, desk)
         self.foot: Final = f"""
 <script>{self.script}</script>
 </body>

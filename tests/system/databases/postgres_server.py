@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ import trustme
 
 from appliance.ingest.sources.database import Server, parse_server
 from appliance.ingest.sources.postgres import DEFAULT_PORT
-from tests.daemon import until
+from tests.daemon import alive, until
 
 OWNER = "postgres"  # initdb refuses to run as root
 PASSWORD = "p@ss'word\\"
@@ -41,6 +42,36 @@ def program(name: str) -> str:
     return str(found[-1])
 
 
+class Session:
+    """A psql that stays open, for transactions that do."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._psql = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PGPASSWORD": PASSWORD},
+        )
+
+    def run(self, statements: str) -> None:
+        """Run statements, and wait for their end."""
+        assert self._psql.stdin is not None
+        assert self._psql.stdout is not None
+        self._psql.stdin.write(f"{statements};\n\\echo done\n")
+        self._psql.stdin.flush()
+        while self._psql.stdout.readline() != "done\n":
+            assert self._psql.poll() is None
+
+    def close(self) -> None:
+        """End it, with what it has not committed."""
+        assert self._psql.stdin is not None
+        assert self._psql.stdout is not None
+        self._psql.stdin.close()
+        self._psql.wait()
+        self._psql.stdout.close()
+
+
 @dataclass(frozen=True)
 class Postgres:
     folder: Path
@@ -54,6 +85,46 @@ class Postgres:
         given = {"tls": "", "ca": None, "timeout": 20.0, "encoding": "", "password": lambda: PASSWORD, **changes}
         address = given.pop("address", f"postgresql://{user}@127.0.0.1:{self.port}/{database}")
         return parse_server(address, default_port=DEFAULT_PORT, **given)  # type: ignore[arg-type]
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it; "immediate" is without a word to its clients."""
+        _run(_owner(), "pg_ctl", "-D", self.folder / "data", "-w", "-m", mode, "stop")
+
+    def start(self) -> None:
+        """Start it, once the processes of one that was killed have ended."""
+
+        def starts() -> bool:
+            try:
+                _run(_owner(), "pg_ctl", "-D", self.folder / "data", "-l", self.folder / "log", "-w", "start")
+            except subprocess.CalledProcessError:
+                return False
+            return True
+
+        until(starts, "PostgreSQL")
+
+    def kill(self) -> None:
+        """Kill the postmaster, whose children then end."""
+        pid = int((self.folder / "data/postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive(pid), "its end")
+
+    def psql(self) -> Session:
+        """Return a session of the superuser that stays open."""
+        command = [
+            "psql",
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-h",
+            str(self.folder),
+            "-p",
+            f"{self.port}",
+            "-U",
+            "postgres",
+            "shop",
+        ]
+        return Session(command)
 
     def sql(self, statements: str, database: str = "shop") -> str:
         """Run as the superuser; return what psql prints, without headers."""
@@ -86,7 +157,7 @@ class Postgres:
 def postgres() -> Iterator[Postgres]:
     """Run one, with an empty database `shop` and a role `reader`."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    owner = OWNER if os.geteuid() == 0 else None
+    owner = _owner()
     try:
         with socket.create_server(("127.0.0.1", 0)) as free:
             running = Postgres(folder, free.getsockname()[1])
@@ -105,14 +176,14 @@ def postgres() -> Iterator[Postgres]:
         _run(owner, "initdb", "-D", data, "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={folder}/password", "-N",
              "-E", "UTF8", "--locale=C")  # fmt: skip
         (data / "postgresql.auto.conf").write_text(CONFIG.format(port=running.port, folder=folder))
-        _run(owner, "pg_ctl", "-D", data, "-l", folder / "log", "-w", "start")
+        running.start()
         try:
             running.sql("CREATE DATABASE shop", "postgres")
             password = PASSWORD.replace("'", "''")
             running.sql(f"SET standard_conforming_strings = on; CREATE ROLE reader LOGIN PASSWORD '{password}'")
             yield running
         finally:
-            _run(owner, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+            running.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -142,7 +213,7 @@ def pgbouncer(behind: Postgres) -> Iterator[int]:
     config, users = behind.folder / "pgbouncer.ini", behind.folder / "users"
     config.write_text(POOLER.format(server=behind.port, port=port, folder=behind.folder))
     users.write_text(f'"reader" "{PASSWORD}"')
-    owner = OWNER if os.geteuid() == 0 else None
+    owner = _owner()
     process = subprocess.Popen([found, "-q", str(config)], user=owner, cwd="/", stderr=subprocess.DEVNULL)
     try:
         until(lambda: _listens(port), "PgBouncer")
@@ -160,8 +231,13 @@ def _listens(port: int) -> bool:
     return True
 
 
+def _owner() -> str | None:
+    return OWNER if os.geteuid() == 0 else None
+
+
 def _run(owner: str | None, name: str, *arguments: object) -> None:
     subprocess.run(
         [program(name), *map(str, arguments)], user=owner, cwd="/", check=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env={"PATH": os.environ["PATH"], "LANG": "C"},
     )  # fmt: skip

@@ -11,18 +11,19 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from appliance.customers.record import related_of
 from appliance.ingest.sources.database import DatabaseTable, Query, Server
-from appliance.ingest.sources.postgres import fetch, quote_name
+from appliance.ingest.sources.postgres import fetch
+from appliance.ingest.sources.postgres_session import quote_name
 from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
 from tests.factory import open_snapshot, run_import
 from tests.system.databases.postgres_server import Postgres
 
 pytestmark = pytest.mark.system
-CUTS = 60
 LONGEST = 24_000  # bytes; the server sends about 20,000 for one fetch, so that some are not cut
 RESET = struct.pack("ii", 1, 0)
 
@@ -81,14 +82,14 @@ def attempt(spec: ImportSpec, folder: Path) -> ImportRefused | None:
     return None
 
 
-def test_connections_cut_at_random_bytes(server: Postgres, tmp_path: Path) -> None:
+def test_connections_cut_at_random_bytes(server: Postgres, tmp_path: Path, length: SimpleNamespace) -> None:
     server.sql(
         """CREATE TABLE customers AS SELECT n AS id, format('c%s@example.com', n) AS email, 0 AS version
             FROM generate_series(1, 200) AS n;
         CREATE TABLE orders AS SELECT id, version FROM customers; GRANT SELECT ON customers, orders TO reader"""
     )
     chosen = random.Random(7)
-    cuts = [LONGEST * 10, *(chosen.randrange(LONGEST) for _ in range(CUTS))]
+    cuts = [LONGEST * 10, *(chosen.randrange(LONGEST) for _ in range(length.database_cuts))]
     imported, served = 0, -1
     with cutting(server.port, cuts) as port:
         spec = spec_of(server.server(address=f"postgresql://reader@127.0.0.1:{port}/shop"))
@@ -108,4 +109,4 @@ def test_connections_cut_at_random_bytes(server: Postgres, tmp_path: Path) -> No
             found = snapshot.find(("c1@example.com", "c100@example.com", "c200@example.com"))
             versions = [(each["version"], [order["version"] for order in related_of(each, "orders")]) for each in found]
             assert versions == [(f"{served}", [f"{served}"])] * 3, cut
-    assert 1 < imported < CUTS
+    assert 1 < imported < length.database_cuts

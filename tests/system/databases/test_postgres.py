@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import html
 import io
+import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +18,12 @@ import pytest
 from appliance.customers.record import related_of
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import DatabaseTable, Query, Server
-from appliance.ingest.sources.postgres import fetch, quote_name
+from appliance.ingest.sources.postgres import fetch
+from appliance.ingest.sources.postgres_session import quote_name
 from appliance.ingest.sources.remote import Fetched
 from appliance.ingest.spec import ImportSpec, RelatedSpec
 from tests.daemon import until
-from tests.factory import open_snapshot, run_import
+from tests.factory import body_for, make_app, open_snapshot, run_import, signed
 from tests.system.databases.postgres_server import Postgres, pgbouncer, postgres
 
 pytestmark = pytest.mark.system
@@ -110,6 +114,34 @@ def test_value(database: Postgres, tmp_path: Path, value: str) -> None:
     assert (header, row) == (["The Value", "last"], [text, "7"])
 
 
+# What the built-in card shows of them, where that is not the text itself.
+ON_THE_CARD = {
+    "null": None,
+    "empty": None,
+    "binary null": None,
+    "padded": "ab",
+    "date": "29 Feb 2024",
+    "timestamp": "1 Jan 2024",
+    "timestamp with a zone": "1 Jan 2024",
+    "citext": '<a href="mailto:Ann@Example.com">Ann@Example.com</a>',
+    "lines and quotes": "a&quot;b<br>c,d",
+}
+
+
+def test_values_on_the_card(database: Postgres, tmp_path: Path) -> None:
+    columns = ", ".join(f'{expression} AS "{name}"' for name, (expression, _) in VALUES.items())
+    statement = f"SELECT 'ann@example.com' AS email, {columns}"
+    spec = ImportSpec(source=DatabaseTable(database.server(), query(statement), fetch))
+    run_import(spec, tmp_path)
+    card = json.loads(make_app(open_snapshot(tmp_path, spec)).answer(signed(body_for("ann@example.com"))).response.body)
+    shown = dict(re.findall(r"label\">([^<]*)<span [^>]*>(.*?)</span></span></li>", card["html"]))
+    assert {name.lower(): text for name, text in shown.items() if name != "Email"} == {
+        name.lower(): text
+        for name, (_, value) in VALUES.items()
+        if (text := ON_THE_CARD.get(name, html.escape(value))) is not None
+    }
+
+
 def test_settings_of_the_role_change_nothing(database: Postgres, tmp_path: Path) -> None:
     database.sql(
         """CREATE ROLE odd LOGIN PASSWORD 'p@ss''word\\';
@@ -156,12 +188,12 @@ def test_all_queries_see_one_moment(database: Postgres, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "said", "transient"),
     [
-        ("TABLE nowhere", 'there is no such table (relation "nowhere" does not exist, at character 7 of', True),
-        ("SELECT nothing FROM customers", "there is no such column (", True),
-        ("SELECT FROM WHERE", "the query is not one statement of valid SQL (", True),
-        ("SELECT 1 AS one; DELETE FROM customers", "the query is not one statement of valid SQL (", True),
-        ("SELECT 1) TO STDOUT; DELETE FROM customers; --", "the query is not one statement of valid SQL (", True),
-        ("SELECT * FROM secrets", "this user may not read that (permission denied for table secrets); GRANT", True),
+        ("TABLE nowhere", 'there is no such table (relation "nowhere" does not exist, at character 7 of', False),
+        ("SELECT nothing FROM customers", "there is no such column (", False),
+        ("SELECT FROM WHERE", "the query is not one statement of valid SQL (", False),
+        ("SELECT 1 AS one; DELETE FROM customers", "the query is not one statement of valid SQL (", False),
+        ("SELECT 1) TO STDOUT; DELETE FROM customers; --", "the query is not one statement of valid SQL (", False),
+        ("SELECT * FROM secrets", "this user may not read that (permission denied for table secrets); GRANT", False),
         ("SELECT 1 / 0 AS one", "the query cannot compute a value of some row (22012); correct", True),
         ("SELECT 'hunter2'::text::int AS one", "the query cannot compute a value of some row (22P02); correct", True),
         ("SELECT 1", "column 1 of the query has no name; name it with AS", False),
