@@ -21,7 +21,9 @@ import asyncio
 from typing import Any, Final
 
 from appliance.edge.connections import ConnectionRegistry
+from appliance.edge.deadlines import LINGER_SECONDS, Overdue, find_overdue
 from appliance.edge.overhead import RECEIVE_BUFFER, InputMeter
+from appliance.edge.persistence import Persistence
 from appliance.edge.phases import (
     BLOCKED,
     CLOSING,
@@ -37,17 +39,15 @@ from appliance.edge.phases import (
     transition,
 )
 from appliance.edge.refusals import Refusal
-from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser, SignedPost
-from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
+from appliance.edge.request_parser import BODY, RequestParser
+from appliance.edge.requests import Request, SignedPost
+from appliance.edge.response import CLOSE, CONTINUE
 from appliance.edge.tornado_adapter import Context, TornadoConnectionAdapter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import CARD_STATUS
 from appliance.sidebar.protocols.base import BAD_SIGNATURE
 
-LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
-MAX_REFUSALS: Final = 10
-"""Refused requests after which a connection ends: whoever goes on then pays for a new handshake."""
 _WRITE_BUFFER: Final = 64 * 1024
 
 
@@ -63,10 +63,10 @@ class Connection(asyncio.Protocol):
         "_lingered",
         "_meter",
         "_parser",
+        "_persistence",
         "_phase",
         "_plaintext",
         "_refusal",
-        "_refusals",
         "_registry",
         "_transport",
         "_unused",
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         self._adapter: TornadoConnectionAdapter | None = None  # of the request that the application is answering
         self._unused = True  # no request has begun yet
         self._got_eof = False
-        self._refusals = 0
+        self._persistence = Persistence()
         self._meter = meter
         self._plaintext = 0  # bytes received, above TLS
         self._blocked_since: float | None = None  # the client is not reading its responses
@@ -245,10 +245,7 @@ class Connection(asyncio.Protocol):
             self.send_internal_error(error, route.name)
             return
         response = reply.response
-        if response.status == CARD_STATUS and request.keeps and request.version == "1.1" and not registry.stopping:
-            connection = KEEP  # the common case
-        else:
-            connection = CLOSE if response.closes else self.connection_field(request, response.status)
+        connection = self._persistence.field(request, response.status, response.closes, registry.stopping)
         registry.send(self._transport, registry.encoder.encode(response, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:
@@ -266,21 +263,17 @@ class Connection(asyncio.Protocol):
         self._adapter = TornadoConnectionAdapter(self, request, context, self._registry.encoder)
         self._adapter.start(self._registry.site.application)
 
-    def connection_field(self, request: Request | SignedPost, status: int) -> bytes:
-        """Return the Connection field of a response with this status, which is sent now."""
-        if status != CARD_STATUS:
-            self._refusals += 1
-        if not request.keeps or self._registry.stopping or self._refusals >= MAX_REFUSALS:
-            return CLOSE
-        return KEEP if request.version == "1.1" else KEEP_ALIVE
+    def connection_field(self, request: Request, status: int, closes: bool) -> bytes:
+        """Return the Connection field of the application's response; `closes` if the handler says so."""
+        return self._persistence.field(request, status, closes, self._registry.stopping)
 
-    def send_response(self, response: bytes, closes: bool) -> None:
+    def send_response(self, response: bytes, connection: bytes) -> None:
         """Send the application's response, and continue with the next request."""
         adapter, self._adapter = self._adapter, None
         if adapter is None or self._phase is not RUNNING:
             return
         self._write(response)
-        if closes or self._registry.stopping:
+        if connection is CLOSE or self._registry.stopping:
             self._end()
         else:
             self._enter_next()
@@ -374,21 +367,19 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """End it if a deadline has passed."""
         self.check_overhead()
-        limits = self._registry.limits
+        blocked = now - self._blocked_since if self._blocked_since is not None else None
+        unsent = self._phase is CLOSING and self._transport.get_write_buffer_size() > 0
         age = now - self.since
-        if self._blocked_since is not None and now - self._blocked_since >= limits.write_timeout:
+        overdue = find_overdue(self._registry.limits, self._phase, self._parser.part, age, blocked, unsent)
+        if overdue is Overdue.RESPONSES_UNREAD:
             self._registry.site.counters.connection_dropped()
             self.drop()
-        elif self._phase is CLOSING:
-            # The client need not answer the end of TLS, but may still be reading what is unsent.
-            if age >= (limits.write_timeout if self._transport.get_write_buffer_size() else LINGER_SECONDS):
-                self.drop()
-        elif self._phase is READING:
-            part = self._parser.part
-            if part is BETWEEN and age >= limits.idle_timeout:
-                self._close()
-            elif (part is HEAD and age >= limits.header_timeout) or (part is BODY and age >= limits.body_timeout):
-                self._refuse(Refusal.TOO_SLOW)
+        elif overdue is Overdue.END_UNANSWERED:
+            self.drop()
+        elif overdue is Overdue.IDLE:
+            self._close()
+        elif overdue is Overdue.REQUEST_UNFINISHED:
+            self._refuse(Refusal.TOO_SLOW)
 
     def _is_tls(self) -> bool:
         return self._transport.get_extra_info("sslcontext") is not None

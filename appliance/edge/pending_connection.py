@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from appliance.edge.connection import LINGER_SECONDS
+from appliance.edge.deadlines import LINGER_SECONDS
 
 
 class State(enum.Enum):

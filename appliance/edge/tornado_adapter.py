@@ -22,8 +22,9 @@ from tornado.web import Application
 
 from appliance.edge.http_rules import HttpRefused, split_absolute
 from appliance.edge.refusals import Refusal
-from appliance.edge.request_parser import Request
-from appliance.edge.response import CLOSE, ResponseEncoder
+from appliance.edge.requests import Request
+from appliance.edge.response import ResponseEncoder
+from appliance.sidebar.protocols.signature import BodyCheck
 
 
 class Context(NamedTuple):
@@ -36,11 +37,11 @@ class Context(NamedTuple):
 class ResponseSink(Protocol):
     """Sends the response to the request that was dispatched last."""
 
-    def connection_field(self, request: Request, status: int) -> bytes:
-        """Return the Connection field of the response with this status, unless the handler closes."""
+    def connection_field(self, request: Request, status: int, closes: bool) -> bytes:
+        """Return the Connection field of the response with this status; `closes` if the handler says so."""
 
-    def send_response(self, response: bytes, closes: bool) -> None:
-        """Send it."""
+    def send_response(self, response: bytes, connection: bytes) -> None:
+        """Send it. `connection` is its Connection field."""
 
     def send_refusal(self, refusal: Refusal) -> None:
         """Refuse the request instead."""
@@ -98,6 +99,11 @@ class TornadoConnectionAdapter(HTTPConnection):
         if on_close is not None:
             on_close()
 
+    @property
+    def check(self) -> BodyCheck | None:
+        """What has hashed a webhook's body that is too large to be held."""
+        return self._request.check
+
     # What Tornado calls.
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
@@ -129,9 +135,9 @@ class TornadoConnectionAdapter(HTTPConnection):
         status, reason = self._start_line.code, self._start_line.reason
         length = int(headers["Content-Length"]) if "Content-Length" in headers else len(body)
         closes = headers.get("Connection", "").lower() == "close"
-        connection = CLOSE if closes else sink.connection_field(self._request, status)
+        connection = sink.connection_field(self._request, status, closes)
         response = self._encoder.encode_fields(status, reason, headers.get_all(), length, connection, body)
-        sink.send_response(response, connection == CLOSE)
+        sink.send_response(response, connection)
 
 
 def _translate(request: Request) -> tuple[RequestStartLine, HTTPHeaders]:

@@ -11,8 +11,8 @@ import ssl
 from typing import Any, Final, Protocol
 
 from appliance.edge.client_hello import parse
-from appliance.edge.connection import LINGER_SECONDS
 from appliance.edge.connections import ConnectionRegistry
+from appliance.edge.deadlines import LINGER_SECONDS
 
 VALIDATION_PROTOCOL: Final = b"acme-tls/1"
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final, cast
 
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from appliance.edge.http_rules import content_encoding
-from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.refusals import Refusal
 from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
+from appliance.edge.tornado_adapter import TornadoConnectionAdapter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Message
-from appliance.sidebar.protocols.helpscout_webhook import EVENT, NOT_STORED, NOTED, SIGNATURE, StoreChange
+from appliance.sidebar.protocols.helpscout_webhook import EVENT, NOT_STORED, NOTED, OVERSIZED, SIGNATURE, StoreChange
 from appliance.sidebar.protocols.query_signed import Visit
+
+# The name of an event is in a header that is not signed.
+_NOT_IN_EVENTS: Final = re.compile(r"[^a-z.-]")
+_MAX_EVENT: Final = 40
 
 AskAbout = Callable[[int], Awaitable[bool]]
 """Asks about an id, for a few seconds at most; returns whether something is known of it now."""
@@ -127,21 +132,9 @@ class SidebarHandler(ReplyHandler):
         self.app_name = mount.app.name
         self._body = bytearray()
 
-    def prepare(self) -> None:
-        """Refuse a body that is too large before it is read."""
-        length = self.request.headers.get("Content-Length", "")
-        # Tornado refuses what is not a number as soon as it reads on.
-        if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
-            self.send(Refusal.BODY_TOO_LARGE.reply)
-
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body, up to its limit."""
-        if self._finished:
-            return
+        """Collect the body. Its limit was kept while it came (body.py)."""
         self._body += chunk
-        if len(self._body) > MAX_BODY_BYTES:
-            self._body.clear()
-            self.send(Refusal.BODY_TOO_LARGE.reply)
 
     def _only_field(self, name: str) -> bytes | None:
         """Return the value of a header field; None if there is none, or two.
@@ -153,8 +146,6 @@ class SidebarHandler(ReplyHandler):
 
     def post(self) -> None:
         """Answer a signed message."""
-        if self._finished:
-            return
         signature = self._only_field(self._mount.signature_header)
         encodings = self.request.headers.get_list("Content-Encoding")
         fields = [(b"content-encoding", value.encode("latin-1", "replace")) for value in encodings]
@@ -183,10 +174,14 @@ class PageHandler(SidebarHandler):
     async def post(self) -> None:  # type: ignore[override]
         """Answer a signed message, or a webhook: that one once what it says is on the disk."""
         webhook, event = self._mount.webhook, self._only_field(EVENT)
-        if self._finished or webhook is None or EVENT not in self.request.headers:
+        if webhook is None or EVENT not in self.request.headers:
             super().post()
             return
         message = Message(bytes(self._body), self._only_field(SIGNATURE))
+        check = cast(TornadoConnectionAdapter, self.request.connection).check
+        if check is not None:
+            self._answer_oversized(webhook.read_oversized(check, message), check.size)
+            return
         said = webhook.read((event or b"").decode("latin-1"), message, self._clock())
         if not isinstance(said, Reply):
             is_stored = self._store_change is not None and await self._store_change(said)
@@ -195,10 +190,15 @@ class PageHandler(SidebarHandler):
         if said is BAD_SIGNATURE:
             self._sample_refusal(self.app_name, message, webhook)
 
+    def _answer_oversized(self, reply: Reply, size: int) -> None:
+        """Answer an event whose body was not held. There is nothing to find out about a wrong signature."""
+        self.send(reply)
+        if reply is OVERSIZED:
+            event = _NOT_IN_EVENTS.sub("?", self.request.headers[EVENT])[:_MAX_EVENT]
+            log.warning("webhook_oversized", app=self.app_name, webhook=event, bytes=size)
+
     async def get(self) -> None:
         """Answer a visit by a browser. A body means nothing (RFC 9110, 9.3.1)."""
-        if self._finished:
-            return
         request = self.request
         protocol = next(one for one in self._mount.app.protocols if request.method in one.methods)
         destinations = request.headers.get_list("Sec-Fetch-Dest")

@@ -43,7 +43,7 @@ class OutcomeGroup(NamedTuple):
 
 
 OUTCOME_GROUPS: Final = (
-    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY, Outcome.NOTED, Outcome.IGNORED)),
+    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY, Outcome.NOTED, Outcome.IGNORED, Outcome.OVERSIZED)),
     OutcomeGroup(
         "no customer",
         "nobody",

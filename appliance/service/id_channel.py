@@ -14,6 +14,7 @@ together.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import time
@@ -27,7 +28,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.customers.id_map import changed_at
+from appliance.customers.id_map import IdMapError, changed_at
 from appliance.customers.ids import Change, Known, Result, has_expired
 from appliance.inbox_api.client import InboxApi
 from appliance.observe.health import ApiInfo, IdsInfo
@@ -42,6 +43,7 @@ PATIENCE: Final = 5.0
 _ANSWERED_WITHIN: Final = id_questions.PATIENCE + 0.5
 _AGAIN: Final = 0.1
 _REOPEN: Final = 1.0
+_FORGET_EVERY: Final = 3600.0
 _NAME: Final = "steward.sock"
 _STORED: Final = b"stored\n"
 _FAILED: Final = b"failed\n"
@@ -116,14 +118,17 @@ class IdService:
         clock: Callable[[], float],
         api: InboxApi | None = None,
         fill_account: str = "",
+        keep: float = math.inf,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` returns seconds since 1970, `timer` seconds.
 
         `api` is asked what is not known. `fill_account` tells its account from others: then all customers are listed.
+        An id that was not seen for `keep` seconds is forgotten.
         """
         self._folder = folder
         self._clock = clock
+        self._keep = keep
         self._api = api
         self._questions = IdQuestions(api, self.store, timer) if api is not None else None
         self._fill = None
@@ -197,7 +202,7 @@ class IdService:
     async def _work(self) -> None:
         """Ask the API what is to be asked, until the folder is removed. Raises what only a bug raises."""
         watching = asyncio.create_task(self._watch())
-        working = {watching}
+        working = {watching, asyncio.create_task(self._forget_unseen())}
         if self._questions is not None:
             working.add(asyncio.create_task(self._questions.run()))
         if self._fill is not None:
@@ -212,6 +217,18 @@ class IdService:
                 task.cancel()
             if working:
                 await asyncio.wait(working)
+
+    async def _forget_unseen(self) -> None:
+        """Forget what nobody speaks of any more. An hour after the start the clock has been set."""
+        while True:
+            await asyncio.sleep(_FORGET_EVERY)
+            store, now = self._store, self._clock()
+            if store is None or math.isinf(self._keep):
+                continue
+            with suppress(OSError, IdMapError):  # what is wrong with the disk is said with the next change
+                count = await self._in_thread(partial(store.forget_unseen, now - self._keep, now))
+                if count:
+                    log.info("ids_forgotten", count=count)
 
     async def _watch(self) -> None:
         """Return when the socket has lost its name: the folder was removed."""

@@ -126,9 +126,9 @@ class Steward:
 
     def _make_id_service(self) -> IdService:
         deployment, folder = self._deployment, ids_folder(self._deployment.settings)
-        credentials = deployment.api_credentials
+        credentials, keep = deployment.api_credentials, deployment.settings.helpscout.keep
         if credentials is None:
-            return IdService(folder, time.time)
+            return IdService(folder, time.time, keep=keep)
         account = ""
         api = InboxApi(
             credentials,
@@ -140,7 +140,7 @@ class Steward:
         )
         if deployment.settings.helpscout.fill:
             account = hashlib.blake2b(credentials.api_id, key=deployment.log_key, digest_size=8).hexdigest()
-        return IdService(folder, time.time, api, account)
+        return IdService(folder, time.time, api, account, keep)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)

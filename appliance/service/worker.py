@@ -64,8 +64,8 @@ class Worker:
         self._trail = AuditTrail(file, self._counters, time.time) if file is not None else None
         mounts = context.deployment.mounts
         store = partial(id_channel.store, ids_folder(settings))
-        learns = settings.helpscout.learn and any(mount.webhook is not None for mount in mounts)
-        learner = Learner(partial(store, patience=_LEARN_WITHIN)) if learns else None
+        has_page = any(mount.webhook is not None for mount in mounts)
+        learner = Learner(partial(store, patience=_LEARN_WITHIN), settings.helpscout.learn) if has_page else None
         asks = context.deployment.api_credentials is not None
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail, learner) if sink is not None])
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)

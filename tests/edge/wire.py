@@ -20,6 +20,7 @@ from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import Authenticator, SignedRequest
 from appliance.sidebar.protocols.helpscout_webhook import HelpScoutWebhook
+from appliance.sidebar.protocols.signature import BodyCheck, Verifier
 from tests.factory import Timer
 from tests.fakes import RecordingCounters, RecordingSink
 
@@ -57,6 +58,9 @@ class AppSigned(HelpScoutWebhook):
 
     def authenticate(self, request: SignedRequest) -> bytes | None:
         return self._app.protocol.authenticate(request)  # type: ignore[no-any-return]
+
+    def begin(self) -> BodyCheck:
+        return Verifier(self._app.protocol._secrets).begin()  # type: ignore[attr-defined]
 
 
 def make_site(
