@@ -47,7 +47,8 @@ from appliance.observe.logs import describe, log
 from appliance.outcomes import CARD_STATUS
 from appliance.sidebar.protocols.base import BAD_SIGNATURE
 
-LINGER_BYTES: Final = 1024 * 1024
+LINGER_BYTES: Final = 8 * 1024 * 1024
+"""More than a webhook that is refused for its size usually has: many a sender reads only when it has sent all."""
 _WRITE_BUFFER: Final = 64 * 1024
 
 
