@@ -24,7 +24,7 @@ from appliance.edge.connection import Connection
 from appliance.edge.connections import GRACE, SWEEP_SECONDS, ConnectionRegistry
 from appliance.edge.first_bytes import Balancers, Continuation, FirstBytes
 from appliance.edge.memory import CrowdWatch, raise_mmap_threshold, return_memory
-from appliance.edge.overhead import RECEIVE_BUFFER, InputMeter
+from appliance.edge.overhead import READ_SIZE, ReceiveBuffer
 from appliance.edge.pending_connection import HEADER, SILENT, PendingConnection
 from appliance.edge.site import Site
 from appliance.edge.sources import Sources, by_text, peer_and_source
@@ -35,8 +35,6 @@ from appliance.edge.validation import ValidationConnection, Validations
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
 _PAUSE: Final = 0.1
-_BEAT: Final = 0.05
-_LATE: Final = 0.005
 _NO_BALANCERS: Final = Balancers()
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -71,7 +69,6 @@ class Listener:
         self._crowd = CrowdWatch()
         self._accepting = False
         self._sweep_timer: asyncio.TimerHandle | None = None
-        self._beat_timer: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
@@ -89,7 +86,7 @@ class Listener:
         self._loop.set_exception_handler(self._on_loop_error)
         for listening in self._sockets:
             listening.setblocking(False)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)  # inherited, as those below
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_SIZE)  # inherited, as those below
             if listening.family != socket.AF_UNIX:
                 # Accepted sockets inherit both. A peer that acknowledges nothing, or keeps its window shut, is gone
                 # after this, also where a write deadline does not see it.
@@ -98,7 +95,6 @@ class Listener:
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._accept_on()
         self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
-        self._beat_timer = self._loop.call_later(_BEAT, self._beat, self._site.timer() + _BEAT)
 
     def stop(self) -> None:
         """Accept no more and close what is idle; running requests continue, and their connections end with them."""
@@ -119,9 +115,8 @@ class Listener:
         cut = self.running
         for client in tuple(self._registry.clients):
             client.drop()
-        for timer in (self._sweep_timer, self._beat_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
         if self._connecting:
             await asyncio.wait(tuple(self._connecting))
         await asyncio.sleep(0)  # the loop closes what was aborted at its next turn
@@ -219,7 +214,7 @@ class Listener:
         if is_validation:
             connection = ValidationConnection(self._registry, pending.source)
         else:
-            connection = Connection(self._registry, pending.peer, pending.source, refusal, InputMeter(sock))
+            connection = Connection(self._registry, pending.peer, pending.source, refusal, ReceiveBuffer(sock))
         if context is None:
             task = self._loop.create_task(self._connect(pending, connection))
             self._connecting.add(task)
@@ -268,13 +263,6 @@ class Listener:
         self._registry.sweep()
         if self._crowd.swept(self.connections):
             return_memory()
-
-    def _beat(self, due: float) -> None:
-        """Look for clients that keep the loop busy with what is not a request, as soon as the loop is late."""
-        now = self._site.timer()
-        self._beat_timer = self._loop.call_later(_BEAT, self._beat, now + _BEAT)
-        if now - due > _LATE:
-            self._registry.check_overhead()
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Count what clients do to their connections; log what is a bug of our own."""

@@ -81,9 +81,6 @@ class PendingConnection:
         """Whether its time is over."""
         return self._timer() - self.since >= self._handshake_timeout
 
-    def check_overhead(self) -> None:
-        """Do nothing: a handshake is bounded by OpenSSL, which refuses any other record."""
-
     def expire(self, now: float) -> None:
         """Drop it if it takes too long."""
         if now - self.since >= self._handshake_timeout:

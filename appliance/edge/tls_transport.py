@@ -14,7 +14,7 @@ once, and kept only as far as the kernel does not take it. The protocol above is
     CLOSED   the descriptor is closed in the next turn of the loop, and the protocol told so
 
                      SHAKING                OPEN                 ENDED                CLOSING               CLOSED
-    bytes            the handshake goes on  data_received        data_received        discarded, 1 MiB at   -
+    bytes            the handshake goes on  data_received        data_received        discarded, 8 MiB at   -
                                                                                       most: then CLOSED
     a fault in TLS   an alert, then failed  an alert, CLOSED     CLOSED               discarded             -
     the client's     failed                 eof_received; unless eof_received, then   CLOSED once all is    -
@@ -43,8 +43,8 @@ A reset that comes with the last bytes would go unnoticed: on an error libuv cal
 descriptor no longer, and that one read returns the bytes. So the error is asked for after each read.
 
 Backpressure. Reading: pause_reading() costs nothing until the client sends more, which most do not. One turn reads
-READ_SIZE bytes, and decrypts what they complete: a client that floods us with records that carry nothing takes no more
-than those of a turn. Writing: above `high` bytes that the kernel has not taken the protocol is told to pause.
+READ_SIZE bytes, and decrypts what they complete; of records that carry nothing overhead.py says how many there may be.
+Writing: above `high` bytes that the kernel has not taken the protocol is told to pause.
 """
 
 from __future__ import annotations
@@ -58,11 +58,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, cast
 
-from appliance.edge.overhead import RECEIVE_BUFFER
+from appliance.edge.overhead import ALLOWANCE, RATIO, READ_SIZE
 from appliance.edge.tls_session import Pipes, TLSSession
 
-READ_SIZE: Final = RECEIVE_BUFFER
-DISCARDED_BYTES: Final = 1024 * 1024
+DISCARDED_BYTES: Final = 8 * 1024 * 1024
 """How much is read on after the end."""
 _HIGH: Final = 64 * 1024
 
@@ -80,8 +79,17 @@ class State(enum.Enum):
 SHAKING, OPEN, ENDED, CLOSING, CLOSED = State
 
 
+class TLSProtocol(asyncio.Protocol):
+    """What a TLSTransport is for."""
+
+    __slots__ = ()
+
+    def overhead_exceeded(self) -> None:
+        """End the connection: its records carry almost nothing."""
+
+
 class TLSTransport(asyncio.Transport):
-    """The server's end of a TLS connection, for an asyncio.Protocol."""
+    """The server's end of a TLS connection."""
 
     __slots__ = (
         "_blocked",
@@ -93,6 +101,7 @@ class TLSTransport(asyncio.Transport):
         "_loop",
         "_low",
         "_on_shaken",
+        "_overhead",
         "_paused",
         "_protocol",
         "_reading",
@@ -111,7 +120,7 @@ class TLSTransport(asyncio.Transport):
         sock: socket.socket,
         context: ssl.SSLContext,
         pipes: Pipes,
-        protocol: asyncio.Protocol,
+        protocol: TLSProtocol,
         on_shaken: Callable[[bool], None],
     ) -> None:
         """Begin the handshake on this socket, which must not block, and is closed at the end.
@@ -135,6 +144,7 @@ class TLSTransport(asyncio.Transport):
         self._sent_fin = False
         self._waits_for_end = False
         self._discarded = 0
+        self._overhead = 0  # bytes of TLS beyond RATIO times their plaintext
         self._watch()
 
     # Reading.
@@ -180,8 +190,13 @@ class TLSTransport(asyncio.Transport):
             return
         if self._state is SHAKING:
             self._go_on_shaking()
-        elif session.output:
-            self._send_output()
+        else:
+            self._overhead += len(raw) - RATIO * len(data)
+            if self._overhead > ALLOWANCE:
+                self._protocol.overhead_exceeded()
+                return
+            if session.output:
+                self._send_output()
         if data and (self._state is OPEN or self._state is ENDED):
             self._protocol.data_received(data)
         if session.ended:

@@ -13,9 +13,10 @@ from typing import Any, Final
 import pytest
 
 from appliance.edge import tls_transport
+from appliance.edge.overhead import READ_SIZE
 from appliance.edge.tls import server_context
 from appliance.edge.tls_session import Pipes
-from appliance.edge.tls_transport import CLOSED, CLOSING, ENDED, OPEN, SHAKING, State, TLSTransport
+from appliance.edge.tls_transport import CLOSED, CLOSING, ENDED, OPEN, SHAKING, State, TLSProtocol, TLSTransport
 from tests.edge.tls_client import ALERT, CLOSE_NOTIFY, FIN, VERSIONS, Peer, TLSClient
 from tests.server import make_pair
 
@@ -56,7 +57,7 @@ class Turns:
             callback(*given)
 
 
-class Recorder(asyncio.Protocol):
+class Recorder(TLSProtocol):
     """A protocol that notes what it is told."""
 
     def __init__(self) -> None:
@@ -353,7 +354,7 @@ class TestReading:
         both.transport._session = Watched()  # type: ignore[assignment]
         both.send(both.peer.client.records(b"z" * 60_000))
         both.until(lambda: len(both.protocol.received) == 60_000)
-        assert max(shares) <= tls_transport.READ_SIZE
+        assert max(shares) <= READ_SIZE
 
     def test_what_comes_after_the_end_has_a_bound(self, both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tls_transport, "DISCARDED_BYTES", 10_000)
