@@ -23,7 +23,7 @@ from appliance.config.schema import Limits
 from appliance.edge.connection import Connection
 from appliance.edge.connections import GRACE, SWEEP_SECONDS, ConnectionRegistry
 from appliance.edge.first_bytes import Balancers, Continuation, FirstBytes
-from appliance.edge.memory import CrowdWatch, raise_mmap_threshold, return_memory
+from appliance.edge.memory import CrowdWatch, return_memory
 from appliance.edge.overhead import READ_SIZE, ReceiveBuffer
 from appliance.edge.pending_connection import HEADER, SILENT, PendingConnection
 from appliance.edge.site import Site
@@ -82,7 +82,6 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept."""
-        raise_mmap_threshold()
         self._loop.set_exception_handler(self._on_loop_error)
         for listening in self._sockets:
             listening.setblocking(False)

@@ -3,30 +3,7 @@
 What it reads goes through tls_session.py, which keeps nothing but an incomplete record; what it writes is encrypted at
 once, and kept only as far as the kernel does not take it. The protocol above is told what asyncio says that it is told.
 
-    SHAKING ---- the handshake is over ----> OPEN ---- write_eof() ----> ENDED ---- close() ---.
-       |                                      '------- close() --------> CLOSING <-------------'
-       '-- it failed, or took too long -----------------> CLOSED <-- all is sent, and the client has ended ---'
-
-    SHAKING  nothing is known of the client; the protocol does not know of the connection yet
-    OPEN     reads and writes
-    ENDED    our side has ended, the client's has not: what it sends is still passed on
-    CLOSING  our side has ended; what the client sends is discarded
-    CLOSED   the descriptor is closed in the next turn of the loop, and the protocol told so
-
-                     SHAKING                OPEN                 ENDED                CLOSING               CLOSED
-    bytes            the handshake goes on  data_received        data_received        discarded, 8 MiB at   -
-                                                                                      most: then CLOSED
-    a fault in TLS   an alert, then failed  an alert, CLOSED     CLOSED               discarded             -
-    the client's     failed                 eof_received; unless eof_received, then   CLOSED once all is    -
-    end                                     kept open: close()   close()              sent
-    a reset          failed                 CLOSED               CLOSED               CLOSED                -
-    write()          -                      encrypted and sent   ignored              ignored               ignored
-    write_eof()      -                      close_notify, FIN;   ignored              ignored               ignored
-                                            close() if the
-                                            client has ended
-    close()          failed                 close_notify, FIN    CLOSED once all is   -                     -
-                                                                 sent
-    abort()          failed                 CLOSED               CLOSED               CLOSED                -
+Its states, and what each event does in each of them, are the table of tls_states.py.
 
 How a connection ends. Our end is a close_notify (RFC 8446, 6.1), and once it and all before it are with the kernel, a
 FIN. Then what the client still sends is read on, for a closed socket with unread bytes resets the connection, and the
@@ -50,7 +27,6 @@ Writing: above `high` bytes that the kernel has not taken the protocol is told t
 from __future__ import annotations
 
 import asyncio
-import enum
 import os
 import socket
 import ssl
@@ -60,23 +36,11 @@ from typing import Any, Final, cast
 
 from appliance.edge.overhead import ALLOWANCE, RATIO, READ_SIZE
 from appliance.edge.tls_session import Pipes, TLSSession
+from appliance.edge.tls_states import CLOSED, CLOSING, ENDED, OPEN, SHAKING
 
 DISCARDED_BYTES: Final = 8 * 1024 * 1024
 """How much is read on after the end."""
 _HIGH: Final = 64 * 1024
-
-
-class State(enum.Enum):
-    """What the transport is doing."""
-
-    SHAKING = enum.auto()
-    OPEN = enum.auto()
-    ENDED = enum.auto()
-    CLOSING = enum.auto()
-    CLOSED = enum.auto()
-
-
-SHAKING, OPEN, ENDED, CLOSING, CLOSED = State
 
 
 class TLSProtocol(asyncio.Protocol):

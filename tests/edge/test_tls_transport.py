@@ -16,7 +16,8 @@ from appliance.edge import tls_transport
 from appliance.edge.overhead import READ_SIZE
 from appliance.edge.tls import server_context
 from appliance.edge.tls_session import Pipes
-from appliance.edge.tls_transport import CLOSED, CLOSING, ENDED, OPEN, SHAKING, State, TLSProtocol, TLSTransport
+from appliance.edge.tls_states import CLOSED, CLOSING, ENDED, OPEN, SHAKING, State
+from appliance.edge.tls_transport import TLSProtocol, TLSTransport
 from tests.edge.tls_client import ALERT, CLOSE_NOTIFY, FIN, VERSIONS, Peer, TLSClient
 from tests.server import make_pair
 
