@@ -173,9 +173,10 @@ class FirstBytes:
             continuation = self._choose(validations, data)
         else:
             continuation = self._ordinary
-        self._loop.remove_reader(pending.sock.fileno())
         if pending.state is HELLO:
             pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        if continuation.context is None:
+            self._loop.remove_reader(pending.sock.fileno())  # TLS puts its own in the place of this one
         self._proceed(pending, continuation)
 
     def _wait_for_more(self, pending: PendingConnection, data: bytes) -> bool:

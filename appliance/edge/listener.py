@@ -224,6 +224,7 @@ class Listener:
                 self._loop, sock, context, self._pipes, connection, functools.partial(self._on_shaken, pending)
             )
             pending.end_handshake = transport.abort
+            transport.begin()
 
     async def _connect(self, pending: PendingConnection, connection: asyncio.Protocol) -> None:
         """Let the loop have the transport of a connection without TLS."""

@@ -87,7 +87,7 @@ class TLSTransport(asyncio.Transport):
         protocol: TLSProtocol,
         on_shaken: Callable[[bool], None],
     ) -> None:
-        """Begin the handshake on this socket, which must not block, and is closed at the end.
+        """Take a socket, which must not block, and is closed at the end. `begin` begins the handshake.
 
         `on_shaken` is told once whether the handshake has succeeded; if it has, the protocol is told in the same turn.
         """
@@ -109,7 +109,11 @@ class TLSTransport(asyncio.Transport):
         self._waits_for_end = False
         self._discarded = 0
         self._overhead = 0  # bytes of TLS beyond RATIO times their plaintext
+
+    def begin(self) -> None:
+        """Begin the handshake, with what has been received already, and watch the descriptor in the place of others."""
         self._watch()
+        self._on_readable()
 
     # Reading.
 
@@ -307,9 +311,10 @@ class TLSTransport(asyncio.Transport):
         if self._state is OPEN:
             self._state = ENDED
             self._send(self._session.end())
-            self._close_if_over()
             if self._client_ended:
                 self.close()
+            else:
+                self._close_if_over()
 
     def close(self) -> None:
         """Send what is unsent, end the connection, and discard what still comes."""

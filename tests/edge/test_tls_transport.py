@@ -101,6 +101,7 @@ class Both:
         self.shaken: list[bool] = []
         loop: Any = self.loop
         self.transport = TLSTransport(loop, ours, context, self.pipes, self.protocol, self.shaken.append)
+        self.transport.begin()
 
     @property
     def state(self) -> State:
