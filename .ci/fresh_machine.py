@@ -1,9 +1,10 @@
 """README's own words on fresh machines: bare Debian systems with nothing installed but what README names.
 
 For each release: the packages, a clone of the commit, `make run` with its printed request, `make test` while that still
-serves, as root in Debian 12 and as an ordinary user in every other, and `make deb`. What Debian 12 makes is copied into dist/,
-for the tests of the packages, once a second build has given the same bytes. Nothing may come from what this machine
-happens to have, but everything through its settings: apt's archive, pip's configuration, proxies and authorities.
+serves, as root in Debian 12 and as an ordinary user in every other, and `make deb`. What Debian 12 makes is copied
+into dist/, for the tests of the packages, once a second build has given the same bytes. Nothing may come from what
+this machine happens to have, but everything through its settings: apt's archive, pip's configuration, proxies and
+authorities.
 
 Usage: fresh_machine.py RELEASE... (as root; what is not committed is not tried)
 """
