@@ -363,7 +363,9 @@ class Connection(TLSProtocol):
         return self._phase is not RUNNING and self._phase is not DROPPED
 
     def expire(self, now: float) -> None:
-        """End it if a deadline has passed."""
+        """End it if a deadline has passed, or the client has reset it."""
+        if self._is_tls():
+            self._transport.notice_reset()
         blocked = now - self._blocked_since if self._blocked_since is not None else None
         unsent = self._phase is CLOSING and self._transport.get_write_buffer_size() > 0
         age = now - self.since

@@ -17,7 +17,8 @@ short request of a longer one, which says how long it is (RFC 9112, 9.8). After 
 what was asked is answered.
 
 A reset that comes with the last bytes would go unnoticed: on an error libuv calls back once more and then watches the
-descriptor no longer, and that one read returns the bytes. So the error is asked for after each read.
+descriptor no longer, and that one read returns the bytes. If they are answered, sending tells; otherwise the protocol
+calls notice_reset() from time to time, a system call only then.
 
 Backpressure. Reading: pause_reading() costs nothing until the client sends more, which most do not. One turn reads
 READ_SIZE bytes, and decrypts what they complete; of records that carry nothing overhead.py says how many there may be.
@@ -73,6 +74,7 @@ class TLSTransport(asyncio.Transport):
         "_session",
         "_sock",
         "_state",
+        "_unanswered",
         "_unsent",
         "_waits_for_end",
         "_writing",
@@ -99,6 +101,7 @@ class TLSTransport(asyncio.Transport):
         self._protocol = protocol
         self._on_shaken: Callable[[bool], None] | None = on_shaken
         self._state = SHAKING
+        self._unanswered = False  # nothing was sent since the last read
         self._unsent = bytearray()  # encrypted
         self._high, self._low = _HIGH, _HIGH // 4
         self._blocked = False  # the protocol was told to pause writing
@@ -151,6 +154,7 @@ class TLSTransport(asyncio.Transport):
 
     def _receive(self, raw: bytes) -> None:
         session = self._session
+        self._unanswered = True
         try:
             data = session.receive(raw)
         except ssl.SSLError as error:
@@ -169,13 +173,12 @@ class TLSTransport(asyncio.Transport):
             self._protocol.data_received(data)
         if session.ended:
             self._on_client_end()
-        elif self._state is not CLOSED and (code := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
-            self._lose(OSError(code, os.strerror(code)))
 
     def _go_on_shaking(self) -> None:
         session = self._session
         if not session.established:
             self._send_output()
+            self.notice_reset()
             return
         # The tickets: they go with the first response if that is ready within this turn.
         self._unsent += session.output
@@ -185,6 +188,13 @@ class TLSTransport(asyncio.Transport):
         on_shaken, self._on_shaken = self._on_shaken, None
         cast(Callable[[bool], None], on_shaken)(True)
         self._protocol.connection_made(self)
+
+    def notice_reset(self) -> None:
+        """Find out whether the client has reset the connection, if nothing else would have told."""
+        if self._unanswered and self._state is not CLOSED:
+            code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self._lose(OSError(code, os.strerror(code)))
 
     def _discard(self, raw: bytes) -> None:
         self._discarded += len(raw)
@@ -214,10 +224,6 @@ class TLSTransport(asyncio.Transport):
         if not self._client_ended and (self._state is OPEN or self._state is ENDED):
             self._watch()
 
-    def is_reading(self) -> bool:
-        """Return whether the protocol is passed what is received."""
-        return not self._paused and not self.is_closing()
-
     # Writing.
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
@@ -240,6 +246,7 @@ class TLSTransport(asyncio.Transport):
             if not self._writing:
                 self._send_unsent()
             return
+        self._unanswered = False
         try:
             sent = self._sock.send(output)
         except (BlockingIOError, InterruptedError):

@@ -374,9 +374,35 @@ class TestReading:
         both.peer.reset()
         select.select([both.sock], [], [], 5)
         both.loop.turn()
-        assert both.state is CLOSED
+        assert both.state is OPEN
+        both.transport.notice_reset()
         both.loop.turn()
         assert both.protocol.told == ["data", "lost"]
+
+    def test_a_reset_that_comes_with_a_request(self, both: Both) -> None:
+        """Sending the response tells."""
+        both.bring(OPEN)
+        both.send(both.peer.client.records(b"request"))
+        both.peer.reset()
+        select.select([both.sock], [], [], 5)
+        both.loop.turn()
+        both.transport.write(b"response")
+        both.loop.turn()
+        assert both.protocol.told == ["data", "lost"]
+
+    def test_whoever_is_answered_is_asked_nothing(self, both: Both) -> None:
+        both.bring(OPEN)
+        asked: list[object] = []
+        both.transport._sock = Asked(both.sock, asked)  # type: ignore[assignment]
+        for answered in (True, False):
+            both.protocol.received = b""
+            both.send(both.peer.client.records(b"request"))
+            both.until(lambda: both.protocol.received == b"request")
+            if answered:
+                both.transport.write(b"response")
+            both.transport.notice_reset()
+            assert bool(asked) is not answered
+        both.transport._sock = both.sock
 
 
 def test_tickets_go_with_a_response_of_the_same_turn(context: ssl.SSLContext) -> None:
@@ -393,6 +419,20 @@ def test_tickets_go_with_a_response_of_the_same_turn(context: ssl.SSLContext) ->
     both.until(lambda: both.peer.data == b"response")
     assert len(sent) == 1
     both.finish()
+
+
+class Asked:
+    """A socket that notes what it is asked."""
+
+    def __init__(self, sock: socket.socket, asked: list[object]) -> None:
+        self._sock, self._asked = sock, asked
+
+    def getsockopt(self, *given: int) -> int:
+        self._asked.append(given)
+        return self._sock.getsockopt(*given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 class Spy:

@@ -148,6 +148,9 @@ class Wire(asyncio.Transport):
     def write_eof(self) -> None:
         self.eof = True
 
+    def notice_reset(self) -> None:
+        assert self.tls
+
     def is_closing(self) -> bool:
         return self.closed
 
