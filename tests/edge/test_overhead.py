@@ -14,7 +14,7 @@ from appliance.edge.tls import server_context
 from appliance.edge.tls_session import Pipes
 from appliance.edge.tls_states import OPEN
 from appliance.edge.tls_transport import TLSProtocol, TLSTransport
-from tests.edge.test_tls_transport import Turns
+from tests.edge.turns import Turns
 from tests.server import make_pair
 
 

@@ -19,43 +19,10 @@ from appliance.edge.tls_session import Pipes
 from appliance.edge.tls_states import CLOSED, CLOSING, ENDED, OPEN, SHAKING, State
 from appliance.edge.tls_transport import TLSProtocol, TLSTransport
 from tests.edge.tls_client import ALERT, CLOSE_NOTIFY, FIN, VERSIONS, Peer, TLSClient
+from tests.edge.turns import Turns
 from tests.server import make_pair
 
 GARBAGE: Final = b"\x17\x03\x03\x00\x20" + bytes(32)
-
-
-class Turns:
-    """An event loop of which a test makes each turn."""
-
-    def __init__(self) -> None:
-        self.readers: dict[int, Callable[[], object]] = {}
-        self.writers: dict[int, Callable[[], object]] = {}
-        self.soon: list[tuple[Callable[..., object], tuple[object, ...]]] = []
-
-    def add_reader(self, descriptor: int, callback: Callable[[], object]) -> None:
-        self.readers[descriptor] = callback
-
-    def remove_reader(self, descriptor: int) -> None:
-        del self.readers[descriptor]
-
-    def add_writer(self, descriptor: int, callback: Callable[[], object]) -> None:
-        self.writers[descriptor] = callback
-
-    def remove_writer(self, descriptor: int) -> None:
-        del self.writers[descriptor]
-
-    def call_soon(self, callback: Callable[..., object], *given: object) -> None:
-        self.soon.append((callback, given))
-
-    def turn(self) -> None:
-        readable, writable, _ = select.select(list(self.readers), list(self.writers), [], 0)
-        for watched, ready in ((self.readers, readable), (self.writers, writable)):
-            for descriptor in ready:
-                if descriptor in watched:
-                    watched[descriptor]()
-        soon, self.soon = self.soon, []
-        for callback, given in soon:
-            callback(*given)
 
 
 class Recorder(TLSProtocol):
