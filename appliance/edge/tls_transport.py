@@ -274,7 +274,8 @@ class TLSTransport(asyncio.Transport):
 
     def _send_output(self) -> None:
         output, self._session.output = self._session.output, b""
-        self._send(output)
+        if output:
+            self._send(output)
 
     def _send_tickets(self) -> None:
         if self._unsent and not self._writing:

@@ -346,6 +346,16 @@ class TestReading:
         both.loop.turn()
         assert both.protocol.told == ["data", "lost"]
 
+    def test_a_reset_that_comes_with_half_a_hello(self, both: Both) -> None:
+        """It is asked for at once: a connection in its handshake has no sweep."""
+        both.send(both.peer.client.shake()[:40])
+        both.peer.reset()
+        select.select([both.sock], [], [], 5)
+        both.transport._on_readable()
+        assert both.state is CLOSED
+        both.loop.turn()
+        assert both.shaken == [False]
+
     def test_a_reset_that_comes_with_a_request(self, both: Both) -> None:
         """Sending the response tells."""
         both.bring(OPEN)
