@@ -6,7 +6,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card binary deb package reference requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card bench-page bench-peers binary deb package reference requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,13 @@ bench-import: $(BIN)/.installed ## compare the import with sqlite3's own; ROWS=1
 bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 	$(BIN)/python -m tests.bench.card
 
+bench-page: $(BIN)/.installed ## measure pages, webhooks and the map of ids; needs wrk and two cores
+	$(BIN)/python -m tests.bench.page
+
+TURNS := 9
+bench-peers: $(BIN)/.installed ## compare requests with Go, nginx and a ceiling for ten minutes, on an idle machine; TURNS=3
+	$(BIN)/python -m tests.bench.peers --turns $(TURNS)
+
 binary: .venv-build/.installed ## build, test and hash the one executable, dist/sidebard
 	.venv-build/bin/python packaging/build.py
 
@@ -71,7 +78,7 @@ requirements: $(BIN)/.installed ## update the pinned versions of everything that
 	  --output-file packaging/requirements.txt setup.cfg packaging/requirements.in
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 $(BIN)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

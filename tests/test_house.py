@@ -14,6 +14,7 @@ ROOMS = {
     "observe": ("errors", "outcomes"),
     "system": ("errors", "observe"),
     "config": ("errors", "system"),
+    "acme": ("errors", "http_client", "system"),
     "customers": ("errors",),
     "cards": ("config", "customers", "errors"),
     "sidebar": ("cards", "config", "customers", "outcomes"),

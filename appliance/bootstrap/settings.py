@@ -8,6 +8,7 @@ from typing import Final
 
 from appliance.bootstrap.sources import check_sources
 from appliance.config import loader
+from appliance.config.acme import check_acme
 from appliance.config.reader import Reader
 from appliance.config.schema import Settings
 from appliance.config.values import shown
@@ -46,4 +47,4 @@ def _one_of(choices: Iterable[str]) -> tuple[str, str]:
     return "is not one of the choices", f"write one of {words}" if words else "remove it, for this protocol has none"
 
 
-CHECKS: Final[tuple[loader.Check, ...]] = (check_protocols, check_sources)
+CHECKS: Final[tuple[loader.Check, ...]] = (check_protocols, check_sources, check_acme)

@@ -60,7 +60,10 @@ def check_head(
         raise HttpRefused(Refusal.BAD_REQUEST)
     if b"#" in target:  # a fragment is never sent (3.2)
         raise HttpRefused(Refusal.BAD_REQUEST)
-    values = {name: [value for each, value in fields if each.lower() == name] for name in WATCHED}
+    values: dict[bytes, list[bytes]] = {name: [] for name in WATCHED}
+    for each, value in fields:
+        if (name := each.lower()) in values:
+            values[name].append(value)
     host = _host(values[b"host"], version)
     _check_framing(values, version, limit)
     waits = version == "1.1" and any(value.strip().lower() == b"100-continue" for value in values[b"expect"])

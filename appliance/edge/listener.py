@@ -16,7 +16,7 @@ import os
 import resource
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from appliance.config.schema import Limits
@@ -35,6 +35,7 @@ from appliance.edge.validation import ValidationConnection, Validations
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
 _PAUSE: Final = 0.1
+_LAST_REQUEST: Final = 0.25  # for the next request of an idle connection: whoever asks all the time does so within it
 _NO_BALANCERS: Final = Balancers()
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -96,21 +97,25 @@ class Listener:
         self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def stop(self) -> None:
-        """Accept no more and close what is idle; running requests continue, and their connections end with them."""
+        """Accept no more but who has connected already; each connection ends with its running or next request."""
         self._registry.stopping = True
         self._registry.flush()
         self._accept_off()
         for listening in self._sockets:
+            self._accept_waiting(listening)
             listening.close()
         self._sockets.clear()
-        for client in tuple(self._registry.clients):
-            client.finish()
 
     async def drain(self, seconds: float) -> int:
-        """Wait until the running requests are answered, at most `seconds`, then end all; return how many were cut."""
-        end = self._loop.time() + seconds
-        while self.running and self._loop.time() < end:
-            await asyncio.sleep(0.01)
+        """Wait until the running requests are answered, at most `seconds`, then end all; return how many were cut.
+
+        A connection that is idle ends after a moment: its next request may be on its way, and would be lost.
+        """
+        now = self._loop.time()
+        await self._wait_while(lambda: self.connections, now + min(seconds, _LAST_REQUEST))
+        for client in tuple(self._registry.clients):
+            client.finish()
+        await self._wait_while(lambda: self.running, now + seconds)
         cut = self.running
         for client in tuple(self._registry.clients):
             client.drop()
@@ -120,6 +125,10 @@ class Listener:
             await asyncio.wait(tuple(self._connecting))
         await asyncio.sleep(0)  # the loop closes what was aborted at its next turn
         return cut
+
+    async def _wait_while(self, condition: Callable[[], object], end: float) -> None:
+        while condition() and self._loop.time() < end:
+            await asyncio.sleep(0.01)
 
     # Accepting.
 
@@ -159,6 +168,16 @@ class Listener:
             if self.connections >= self._capacity:
                 self._registry.evict_longest_idle()
             self._admit(sock, address)
+
+    def _accept_waiting(self, listening: socket.socket) -> None:
+        """Accept who has connected: the kernel resets them with the socket, and no balancer tries elsewhere then."""
+        while self.connections < self._capacity:
+            try:
+                self._admit(*listening.accept())
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                return
 
     def _admit(self, sock: socket.socket, address: Any) -> None:
         peer, source = peer_and_source(address)

@@ -15,7 +15,7 @@ from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
 from appliance.edge.tornado_adapter import TornadoConnectionAdapter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import Reply
-from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Message
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, HelpDesk, Message
 from appliance.sidebar.protocols.helpscout_webhook import EVENT, NOT_STORED, NOTED, OVERSIZED, SIGNATURE, StoreChange
 from appliance.sidebar.protocols.query_signed import Visit
 
@@ -73,13 +73,16 @@ class ReplyHandler(RequestHandler):
         self._counters = counters
         self._began = timer()
 
-    def set_default_headers(self) -> None:
-        """Do not name the software, and keep every card out of caches."""
-        self.clear_header("Server")
-        self.set_header("Cache-Control", "no-store")
+    @property
+    def _connection(self) -> TornadoConnectionAdapter:
+        return cast(TornadoConnectionAdapter, self.request.connection)
 
-    def compute_etag(self) -> None:
-        """Return none: a response is never to be reused."""
+    def set_etag_header(self) -> None:
+        """Set none: a response is never to be reused."""
+
+    def check_etag_header(self) -> bool:
+        """Look for none."""
+        return False
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """Send the refusal for what Tornado itself refuses."""
@@ -99,15 +102,9 @@ class ReplyHandler(RequestHandler):
 
     def send(self, reply: Reply) -> None:
         """Finish the request with this reply."""
-        response = reply.response
-        self.set_status(response.status)
-        self.set_header("Content-Type", response.content_type)
-        for name, value in response.headers:
-            self.set_header(name, value)
-        if response.closes:
-            self.set_header("Connection", "close")
+        self._connection.response = reply.response
         self._reply = reply
-        self.finish(response.body)
+        self.finish()
 
     def on_finish(self) -> None:
         """Log and count the request."""
@@ -178,7 +175,7 @@ class PageHandler(SidebarHandler):
             super().post()
             return
         message = Message(bytes(self._body), self._only_field(SIGNATURE))
-        check = cast(TornadoConnectionAdapter, self.request.connection).check
+        check = self._connection.check
         if check is not None:
             self._answer_oversized(webhook.read_oversized(check, message), check.size)
             return
@@ -197,23 +194,30 @@ class PageHandler(SidebarHandler):
             event = _NOT_IN_EVENTS.sub("?", self.request.headers[EVENT])[:_MAX_EVENT]
             log.warning("webhook_oversized", app=self.app_name, webhook=event, bytes=size)
 
-    async def get(self) -> None:
-        """Answer a visit by a browser. A body means nothing (RFC 9110, 9.3.1)."""
+    def get(self) -> Awaitable[None] | None:
+        """Answer a visit by a browser; one that waits for nobody is answered at once, without a coroutine.
+
+        A body means nothing (RFC 9110, 9.3.1).
+        """
         request = self.request
         protocol = next(one for one in self._mount.app.protocols if request.method in one.methods)
         destinations = request.headers.get_list("Sec-Fetch-Dest")
         visit = Visit(
-            request.query.encode("latin-1"),
+            self._connection.query,
             request.remote_ip or "",
             ", ".join(destinations) if destinations else None,
         )
         reply = self._mount.app.answer(visit, protocol)
-        unknown = reply.unknown_id
-        if unknown is not None and self._ask_about is not None and await self._ask_about(unknown):
-            reply = self._mount.app.answer(visit, protocol)
+        if reply.unknown_id is not None and self._ask_about is not None:
+            return self._ask(self._ask_about(reply.unknown_id), reply, visit, protocol)
         self.send(reply)
         if reply is BAD_SIGNATURE:
             self._sample_refusal(self.app_name, visit, protocol)
+        return None
+
+    async def _ask(self, answer: Awaitable[bool], reply: Reply, visit: Visit, protocol: HelpDesk) -> None:
+        """Answer a visit once somebody was asked about its id: as before, unless something is known now."""
+        self.send(self._mount.app.answer(visit, protocol) if await answer else reply)
 
     head = get
 

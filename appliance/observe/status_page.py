@@ -246,6 +246,7 @@ def _sections(data: PageData) -> Iterator[TableSection]:
             ("connections open", f"{totals.open:,}"),
             ("connections accepted", f"{totals.opened:,}"),
             ("handshakes failed", f"{totals.handshakes_failed:,}"),
+            ("PROXY headers refused", f"{totals.headers_refused:,}"),
             ("connections rejected", f"{totals.rejected:,}"),
             ("connections dropped", f"{totals.dropped:,}"),
             ("log lines lost", f"{totals.lines_dropped:,}"),

@@ -325,24 +325,43 @@ def test_the_longest_idle_is_evicted_at_capacity(make_apps: MakeApps) -> None:
 
 def test_stopping(make_apps: MakeApps, tmp_path: Path) -> None:
     with live(make_apps, tmp_path) as running, contextlib.ExitStack() as stack:
-        idle, half, silent, late = (
-            stack.enter_context(running.connect(plain=plain)) for plain in (False, False, True, False)
+        idle, kept, half, silent, late = (
+            stack.enter_context(running.connect(plain=plain)) for plain in (False, False, False, True, False)
         )
-        idle.sendall(POST)
-        assert idle.recv(65536).startswith(b"HTTP/1.1 ")
+        for connection in (idle, kept):
+            connection.sendall(POST)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 ")
         half.sendall(HALF)
         running.wait_for(lambda: running.listener.running == 3)  # the two that have said nothing yet may still do so
         running.call(running.listener.stop)
-        assert is_over(idle)
-        late.sendall(POST)
-        assert b"\r\nConnection: close\r\n" in late.recv(65536)
+        for connection in (kept, late):  # a request on its way, on a connection that was idle or new
+            connection.sendall(POST)
+            assert b"\r\nConnection: close\r\n" in connection.recv(65536)
         half.sendall(POST[len(HALF) :])
         assert b"\r\nConnection: close\r\n" in half.recv(65536)
         assert is_over(half)
         with pytest.raises(ConnectionRefusedError):
             running.connect()
-        assert asyncio.run_coroutine_threadsafe(running.listener.drain(5), running.loop).result(10) == 0
+        draining = asyncio.run_coroutine_threadsafe(running.listener.drain(5), running.loop)
+        assert idle.recv(1) == b""  # in good order, and without a request
+        assert draining.result(10) == 0
         assert is_over(silent)
+
+
+def test_stopping_answers_who_has_connected(make_apps: MakeApps, tmp_path: Path) -> None:
+    """The kernel has, though nobody has accepted them yet: closing the socket would reset them."""
+    with live(make_apps, tmp_path) as running, contextlib.ExitStack() as stack:
+
+        def connect_and_stop() -> list[socket.socket]:
+            waiting = [running.connect(plain=True) for _ in range(40)]
+            running.listener.stop()
+            return waiting
+
+        assert running.client is not None
+        for raw in running.call(connect_and_stop):
+            connection = stack.enter_context(running.client.wrap_socket(raw, server_hostname="localhost"))
+            connection.sendall(POST)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_draining_cuts_what_lasts_too_long(make_apps: MakeApps) -> None:

@@ -83,6 +83,11 @@ class Machine:
         assert not check or ended.returncode == 0, f"{script}\nended with {ended.returncode}:\n{ended.stdout}"
         return ended.stdout
 
+    @property
+    def network(self) -> list[str]:
+        """Return how a command of this side begins that is to have its network."""
+        return ["nsenter", f"--target={self.leader}", "--net"]
+
     def property(self, unit: str, name: str) -> str:
         """Return a property of a unit."""
         return self.run(f"systemctl show --value --property={name} {unit}").strip()
@@ -110,15 +115,7 @@ class Machine:
     @contextlib.contextmanager
     def asked(self, sides: int = 2) -> Iterator[dict[str, object]]:
         """Ask for cards on port 443 inside, all the time; the dictionary has the outcome afterwards."""
-        command = [
-            "nsenter",
-            f"--target={self.leader}",
-            "--net",
-            sys.executable,
-            "-m",
-            "tests.package.asking",
-            str(sides),
-        ]
+        command = [*self.network, sys.executable, "-m", "tests.package.asking", str(sides)]
         asking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         outcome: dict[str, object] = {}
         assert asking.stdout is not None

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from appliance.observe.logs import PRIORITIES
+from tests.acme.pebble import MISSING, Pebble
 from tests.daemon import ROOT, until
 from tests.factory import CUSTOMERS, SECRET, write_csv
 from tests.package.machine import MORE, Machine
@@ -75,7 +76,7 @@ def test_install_by_the_words_of_the_readme(machine):
     assert machine.property("sidebard.service", "NotifyAccess") == "all"
 
 
-@pytest.mark.parametrize("unit", ["sidebard.service", "sidebard.socket"])
+@pytest.mark.parametrize("unit", ["sidebard.service", "sidebard.socket", "sidebard-http.socket"])
 def test_the_units_are_sound(machine, unit):
     assert machine.run(f"systemd-analyze verify --man=no /usr/lib/systemd/system/{unit}").strip() == ""
 
@@ -254,6 +255,66 @@ def test_a_secret_for_root_alone_as_a_credential(machine):
     (machine.root / "etc/sidebard/secret").write_text(SECRET)
     machine.run("chgrp sidebard /etc/sidebard/secret && chmod 640 /etc/sidebard/secret")
     machine.run("systemctl restart sidebard.service")
+
+
+@pytest.fixture
+def pebble(machine, tmp_path):
+    """Give an authority that runs in the machine's network."""
+    assert MISSING == [], "apt-get install pebble"
+    with Pebble(tmp_path / "pebble", tls_port=443, http_port=80, within=machine.network) as pebble:
+        shutil.copy(pebble.ca, machine.root / "etc/sidebard/pebble.pem")
+        machine.run("echo '127.0.0.1 localhost' >> /etc/hosts")
+        yield pebble
+    (machine.root / "etc/sidebard/pebble.pem").unlink()
+
+
+def test_certificates_from_an_authority(machine, pebble, measured):
+    """The first one, a renewal and one whose order a reload falls into, while cards are asked for; one by port 80."""
+    config, acme = machine.root / "etc/sidebard/sidebard.toml", machine.root / "var/lib/sidebard/acme"
+    good = config.read_text()
+
+    def write(*names, more=""):
+        section = f'[acme]\ndomains = {json.dumps(names)}\ndirectory = "{pebble.url}"\nca = "pebble.pem"\n{more}'
+        config.write_text(re.sub(r"\[tls\]\n(?:.+\n)+", section, good))
+
+    def issued(number):
+        until(lambda: _count(machine, "certificate_renewed") == number, f"certificate {number}")
+
+    try:
+        write(NAME)
+        machine.run("systemctl restart sidebard.service")
+        with machine.asked() as outcome:
+            issued(1)
+            (acme / NAME / "pair.pem").unlink()
+            issued(2)
+            write(NAME, f"second.{NAME}")
+            supervisor = machine.family().supervisor
+            os.kill(supervisor, signal.SIGHUP)
+            until((acme / f"second.{NAME}" / "order.json").exists, "an order")
+            os.kill(supervisor, signal.SIGHUP)
+            issued(3)
+            until(lambda: "Pebble" in _issuer(machine), "the certificate in use")
+        assert outcome["failed"] == []
+        machine.run("systemctl enable sidebard-http.socket && systemctl restart sidebard.service")
+        said = machine.run(
+            "curl --silent --output /dev/null --write-out '%{http_code} %{redirect_url}' http://localhost/a"
+        )
+        assert said == f"308 https://{NAME}/a"
+        write(NAME, f"third.{NAME}", more='challenges = ["http-01"]\n')
+        machine.run("systemctl reload sidebard.service")
+        issued(4)
+        assert (pebble.issued, list((acme / "challenges").iterdir())) == (4, [])
+        assert _count(machine, "certificate_renewal_failed") == 0
+        assert {file.stat().st_mode & 0o777 for file in acme.rglob("*.pem")} == {0o600}
+    finally:
+        config.write_text(good)
+        machine.run("systemctl disable --now sidebard-http.socket && systemctl restart sidebard.service")
+    measured(answered=outcome["answered"], failed=len(outcome["failed"]), slowest=f"{outcome['slowest']:.2f} s")
+
+
+def _issuer(machine: Machine) -> str:
+    asked = f"echo | openssl s_client -connect localhost:443 -servername {NAME} 2>/dev/null"
+    return machine.run(f"{asked} | openssl x509 -noout -issuer", check=False)
 
 
 def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):
