@@ -45,8 +45,8 @@ from appliance.observe.logs import log
 MAX_HELLO: Final = 4 * 1024
 """Bytes of a ClientHello that are looked at. One with post-quantum key shares has 1.8 KiB, a validation's 0.3."""
 _HELLO_BUFFER: Final = 128 * 1024
-"""SO_RCVBUF meanwhile. If a client sends byte after byte, the kernel keeps each with 800 bytes around it for a while, and
-tells us when the buffer is nearly full, whatever SO_RCVLOWAT says."""
+"""SO_RCVBUF meanwhile. If a client sends byte after byte, the kernel keeps each with 800 bytes around it for a while,
+and tells us when the buffer is nearly full, whatever SO_RCVLOWAT says."""
 _LOG_EVERY: Final = 60.0
 
 

@@ -15,6 +15,7 @@ from appliance.outcomes import Cause
 DAY: float = 86400.0
 NOT_ACCEPTED: Final = "Help Scout does not accept it"
 _REPLACE_IT: Final = "name one from a public authority in tls.certificate and tls.key"
+_ASK_ANOTHER: Final = "name a public authority in acme.directory"
 
 
 class CertificateInfo(msgspec.Struct, frozen=True):
@@ -200,7 +201,7 @@ def examine(
         status="degraded" if reasons else "ok",
         reasons=reasons,
         warnings=[
-            *(_distrusted(one) for one in certificates if one.distrust and not one.is_placeholder),
+            *(_distrusted(one, acme) for one in certificates if one.distrust and not one.is_placeholder),
             *near,
             *late,
             *api,
@@ -227,8 +228,9 @@ def _late(renewal: RenewalInfo) -> str:
     return f"the certificate for {renewal.name} could not be renewed: {renewal.problem}"
 
 
-def _distrusted(certificate: CertificateInfo) -> str:
-    return f"the certificate for {_names(certificate)} is {certificate.distrust}, so {NOT_ACCEPTED}; {_REPLACE_IT}"
+def _distrusted(certificate: CertificateInfo, acme: Sequence[RenewalInfo]) -> str:
+    todo = _ASK_ANOTHER if any(each.name in certificate.names for each in acme) else _REPLACE_IT
+    return f"the certificate for {_names(certificate)} is {certificate.distrust}, so {NOT_ACCEPTED}; {todo}"
 
 
 def _expired(certificate: CertificateInfo) -> str:

@@ -68,6 +68,16 @@ def test_a_certificate_that_comes_by_itself(
     assert (examined.reasons, examined.warnings, examined.acme) == (reasons, warnings, (renewal,))
 
 
+def test_a_private_authority_is_not_accepted() -> None:
+    renewal = RenewalInfo(name=NAME, days_left=30.0, next_attempt=2000.0)
+    private = CertificateInfo((NAME,), 0, 9e9, "from an authority that this machine does not know")
+    examined = health(acme=[renewal], supervisor=SupervisorStatus(workers=2, certificates=(private,)))
+    assert examined.warnings == [
+        "the certificate for a.example is from an authority that this machine does not know, so Help Scout does not"
+        " accept it; name a public authority in acme.directory"
+    ]
+
+
 def test_an_inbox_api_that_fails_is_a_warning() -> None:
     api = ApiInfo(fault="it refuses the id; enter another", limit=200)
     examined = health(ids=IdsInfo(known=1, api=api))
