@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from appliance.edge.connections import ConnectionRegistry
 from appliance.edge.deadlines import LINGER_SECONDS, Overdue, find_overdue
-from appliance.edge.overhead import READ_AHEAD, RECEIVE_BUFFER, InputMeter
+from appliance.edge.overhead import READ_SIZE, ReceiveBuffer
 from appliance.edge.persistence import Persistence
 from appliance.edge.phases import (
     BLOCKED,
@@ -42,16 +42,18 @@ from appliance.edge.refusals import Refusal
 from appliance.edge.request_parser import BODY, RequestParser
 from appliance.edge.requests import Request, SignedPost
 from appliance.edge.response import CLOSE, CONTINUE
+from appliance.edge.tls_transport import TLSProtocol
 from appliance.edge.tornado_adapter import Context, TornadoConnectionAdapter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import CARD_STATUS
 from appliance.sidebar.protocols.base import BAD_SIGNATURE
 
-LINGER_BYTES: Final = 1024 * 1024
+LINGER_BYTES: Final = 8 * 1024 * 1024
+"""More than a webhook that is refused for its size usually has: many a sender reads only when it has sent all."""
 _WRITE_BUFFER: Final = 64 * 1024
 
 
-class Connection(asyncio.Protocol):
+class Connection(TLSProtocol):
     """Reads requests and writes responses until either side ends it."""
 
     silent: Final = False  # its first byte was awaited before it was made
@@ -61,11 +63,11 @@ class Connection(asyncio.Protocol):
         "_got_eof",
         "_linger_timer",
         "_lingered",
-        "_meter",
         "_parser",
         "_persistence",
         "_phase",
-        "_plaintext",
+        "_receive_buffer",
+        "_received",
         "_refusal",
         "_registry",
         "_transport",
@@ -82,11 +84,11 @@ class Connection(asyncio.Protocol):
         peer: str,
         source: str | None,
         refusal: Refusal | None = None,
-        meter: InputMeter | None = None,
+        receive_buffer: ReceiveBuffer | None = None,
     ) -> None:
         """`peer` is the address for the log, `source` the one that counts against a limit.
 
-        A `refusal` is what the client gets, whatever it sends. `meter` is that of the socket.
+        A `refusal` is what the client gets, whatever it sends. `receive_buffer` is that of its socket.
         """
         self._registry = registry
         self.peer: Final = peer
@@ -101,8 +103,8 @@ class Connection(asyncio.Protocol):
         self._unused = True  # no request has begun yet
         self._got_eof = False
         self._persistence = Persistence()
-        self._meter = meter
-        self._plaintext = 0  # bytes received, above TLS
+        self._receive_buffer = receive_buffer
+        self._received = 0  # bytes, above TLS
         self._blocked_since: float | None = None  # the client is not reading its responses
         self._linger_timer: Any = None
         self._lingered = 0
@@ -128,10 +130,6 @@ class Connection(asyncio.Protocol):
         self.established = True
         self._transport = transport
         transport.set_write_buffer_limits(_WRITE_BUFFER)  # type: ignore[attr-defined]
-        if self._is_tls():
-            transport.set_read_buffer_limits(READ_AHEAD)  # type: ignore[attr-defined]
-            if self._meter is not None:
-                self._meter.begin()
         self.since = self._registry.site.timer()
         self._registry.clients.add(self)
         if self._refusal is not None:
@@ -139,7 +137,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what was received, and answer what is complete."""
-        self._plaintext += len(data)
+        self._received += len(data)
         phase = self._phase
         if phase is READING:
             self._parse(data)
@@ -152,10 +150,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """End the connection, but not before every request that was received is answered."""
-        self._registry.flush()  # TLS sends nothing more after this
+        self._registry.flush()  # the transport sends nothing more if it is not kept open
         if self._phase in OPEN and (self._adapter or self._parser.kept):
             self._got_eof = True
-            return not self._is_tls()  # asyncio's TLS has no half-closed connections, and warns of a True here
+            return True
         if self._phase in OPEN or self._phase is LINGERING:
             self._enter(CLOSING)
         return False
@@ -182,7 +180,7 @@ class Connection(asyncio.Protocol):
             self._linger_timer.cancel()
         if self._adapter is not None:
             self._adapter.close()
-        self._transport = self._adapter = self._linger_timer = self._meter = None
+        self._transport = self._adapter = self._linger_timer = self._receive_buffer = None
 
     # 2. From bytes to requests.
 
@@ -215,8 +213,8 @@ class Connection(asyncio.Protocol):
             if parser.part is not before:  # its deadline begins
                 self._unused = False
                 self.since = self._registry.site.timer()
-            elif before is BODY and self._plaintext > RECEIVE_BUFFER and self._meter is not None:
-                self._meter.enlarge_buffer()
+            elif before is BODY and self._received > READ_SIZE and self._receive_buffer is not None:
+                self._receive_buffer.enlarge()
         if self._phase is YIELDING or (self._phase is READING and parser.kept):
             self._enter_next()
 
@@ -309,12 +307,9 @@ class Connection(asyncio.Protocol):
     # 5. The end.
 
     def _end(self) -> None:
-        """End the connection after the last response. TLS says so at once, and waits for the client to say so."""
+        """End the connection after the last response."""
         self._registry.flush()
-        if self._transport.can_write_eof():
-            self._linger()
-        else:
-            self._close()
+        self._linger()
 
     def _linger(self) -> None:
         """End the connection, but read on for a while, so that the client can read its response.
@@ -324,8 +319,7 @@ class Connection(asyncio.Protocol):
         """
         self._enter(LINGERING)
         self._parser.end()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        self._transport.write_eof()
         self._linger_timer = self._registry.call_later(LINGER_SECONDS, self._close)
 
     def _close(self) -> None:
@@ -333,6 +327,11 @@ class Connection(asyncio.Protocol):
         if self._phase in OPEN or self._phase is LINGERING:
             self._enter(CLOSING)
             self._transport.close()
+
+    def overhead_exceeded(self) -> None:
+        """Drop it: it has sent far more than the requests that were in it."""
+        self._registry.site.counters.connection_dropped()
+        self.drop()
 
     def drop(self) -> None:
         """End it at once; what is unsent is lost."""
@@ -363,16 +362,10 @@ class Connection(asyncio.Protocol):
         """Whether it could be dropped without losing a response."""
         return self._phase is not RUNNING and self._phase is not DROPPED
 
-    def check_overhead(self) -> None:
-        """Drop it if it has sent far more than the requests that were in it."""
-        # What waits while reading is paused has not been decrypted yet.
-        if self._meter is not None and self._phase not in PAUSED and self._meter.exceeds(self._plaintext):
-            self._registry.site.counters.connection_dropped()
-            self.drop()
-
     def expire(self, now: float) -> None:
-        """End it if a deadline has passed."""
-        self.check_overhead()
+        """End it if a deadline has passed, or the client has reset it."""
+        if self._is_tls():
+            self._transport.notice_reset()
         blocked = now - self._blocked_since if self._blocked_since is not None else None
         unsent = self._phase is CLOSING and self._transport.get_write_buffer_size() > 0
         age = now - self.since

@@ -38,11 +38,8 @@ class Client(Protocol):
     def silent(self) -> bool:
         """Whether it has not sent a byte yet."""
 
-    def check_overhead(self) -> None:
-        """Drop it if it has sent far more than the requests that were in it."""
-
     def expire(self, now: float) -> None:
-        """End it if a deadline has passed; check its overhead, too."""
+        """End it if a deadline has passed."""
 
     def finish(self) -> None:
         """End it now unless a request is running: the server is stopping."""
@@ -134,11 +131,6 @@ class ConnectionRegistry:
         now = self.site.timer()
         for client in tuple(self.clients):
             client.expire(now)
-
-    def check_overhead(self) -> None:
-        """End every client that has sent far more than the requests that were in it."""
-        for client in tuple(self.clients):
-            client.check_overhead()
 
     # Eviction: at capacity, a new client takes the place of the one that has been idle longest.
 

@@ -80,6 +80,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_COMPRESSION
+    context.num_tickets = 1  # a second costs 10 us of a handshake's 160, and helps who connects twice at once
     context.set_alpn_protocols(["http/1.1"])
     context.sslobject_class = DirectSSLObject
     try:

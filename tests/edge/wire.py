@@ -129,9 +129,6 @@ class Wire(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
-    def set_read_buffer_limits(self, high: int) -> None:
-        assert self.tls
-
     def get_extra_info(self, name: str, default: object = None) -> object:
         return "a context" if self.tls and name == "sslcontext" else None
 
@@ -146,11 +143,13 @@ class Wire(asyncio.Transport):
         return len(self.sent) if self.stuck else 0
 
     def can_write_eof(self) -> bool:
-        return not self.tls
+        return True
 
     def write_eof(self) -> None:
-        assert not self.tls
         self.eof = True
+
+    def notice_reset(self) -> None:
+        assert self.tls
 
     def is_closing(self) -> bool:
         return self.closed
