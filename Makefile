@@ -6,17 +6,18 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-instructions bench-card binary deb package reference requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-instructions bench-card bench-page bench-peers binary deb package reference requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, and print a request to paste
-	@echo 'In another terminal, or with " &" behind "make run":'
+run: $(BIN)/.runnable ## serve the sample customers on https://127.0.0.1:8443, and print a request to paste
+	@install -D --mode=600 conf/demo-secret .state/demo-secret
+	@echo 'A request of Help Scout, for another terminal; here, Ctrl-C ends the service:'
 	@printf '%s' $(DEMO) | STATE_DIRECTORY='$(CURDIR)/.state' $(BIN)/sidebard sign \
-	  --secret-file conf/demo-secret --curl https://$(LISTEN)/helpscout
+	  --secret-file .state/demo-secret --curl https://$(LISTEN)/helpscout
 	@STATE_DIRECTORY='$(CURDIR)/.state' exec $(BIN)/sidebard serve \
-	  --customers conf/customers.csv --secret-file conf/demo-secret --listen $(LISTEN)
+	  --customers conf/customers.csv --secret-file .state/demo-secret --listen $(LISTEN)
 
 test: $(BIN)/.installed ## run every test, on two cores in three minutes, and measure branch coverage
 	@$(BIN)/coverage erase
@@ -46,7 +47,7 @@ lint: $(BIN)/.installed ## check style and types
 	$(BIN)/mypy
 
 ROWS := 1000000
-bench-import: $(BIN)/.installed ## compare the import with sqlite3's own; ROWS=10000000 for ten million
+bench-import: $(BIN)/.installed ## compare the import with sqlite3's own, and that from databases with a file's; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
 	$(BIN)/python -m tests.bench.import_database $(ROWS)
 
@@ -55,6 +56,13 @@ bench-instructions: $(BIN)/.installed ## count the instructions of a request (ne
 
 bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 	$(BIN)/python -m tests.bench.card
+
+bench-page: $(BIN)/.installed ## measure pages, webhooks and the map of ids; needs wrk and two cores
+	$(BIN)/python -m tests.bench.page
+
+TURNS := 9
+bench-peers: $(BIN)/.installed ## compare requests with Go, nginx and a ceiling for ten minutes, on an idle machine; TURNS=3
+	$(BIN)/python -m tests.bench.peers --turns $(TURNS)
 
 binary: .venv-build/.installed ## build, test and hash the one executable, dist/sidebard
 	.venv-build/bin/python packaging/build.py
@@ -74,11 +82,18 @@ requirements: $(BIN)/.installed ## update the pinned versions of everything that
 	  --output-file packaging/requirements.txt setup.cfg packaging/requirements.in
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
-$(BIN)/.installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+# What the service needs, which is little; and on top of it what the tests need.
+$(BIN)/.runnable: setup.cfg pyproject.toml
+	@echo 'Installing into .venv, which takes about half a minute'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(BIN)/.installed: $(BIN)/.runnable
+	@echo 'Installing what the tests need, too'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 .venv-build/.installed: packaging/requirements.txt packaging/bootloader.patch packaging/install_tools.py

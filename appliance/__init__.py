@@ -8,6 +8,7 @@
     checks/      what can be found wrong before an agent finds it: named checks of an installation
     bootstrap/   from settings to objects: the one room that knows everybody
     edge/        from socket to request: TLS, HTTP, the Tornado application
+    acme/        certificates from an authority: client, orders, challenges, when to renew
     replay/      load tests: a corpus of signed requests, the processes that send it, the result
     ingest/      import time: from the operator's sources to a snapshot
     inbox_api/   Help Scout's Inbox API: which addresses an id stands for

@@ -31,6 +31,7 @@ class Outcome(enum.StrEnum):
     NOT_LOADED = "not_loaded"
     NOTED = "noted"
     IGNORED = "ignored"
+    OVERSIZED = "oversized"
     NOT_STORED = "not_stored"
     BAD_SIGNATURE = "bad_signature"
     BAD_PAYLOAD = "bad_payload"

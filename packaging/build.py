@@ -41,6 +41,7 @@ BESIDE = {
     "sidebard.logrotate": "packaging/etc/sidebard.logrotate",
     "sidebard.service": "packaging/systemd/sidebard.service",
     "sidebard.socket": "packaging/systemd/sidebard.socket",
+    "sidebard-http.socket": "packaging/systemd/sidebard-http.socket",
     "sidebard.sysusers": "packaging/systemd/sidebard.sysusers",
     "sidebard.tmpfiles": "packaging/systemd/sidebard.tmpfiles",
 }

@@ -101,7 +101,26 @@ def run(program: Path) -> str:
         finally:
             service.process.kill()
             service.process.wait()
+    with tempfile.TemporaryDirectory() as place:
+        for scheme in ("postgresql", "mysql"):
+            _try_driver(program, Path(place), scheme)
     return version.stdout.strip()
+
+
+def _try_driver(program: Path, folder: Path, scheme: str) -> None:
+    """Have it connect to a database that is not there: only a driver that is inside can find that out."""
+    source = f'source = "{scheme}://reader@127.0.0.1:1/shop"\ntable = "customers"\naddresses = ["email"]\n'
+    (folder / "sidebard.toml").write_text(f'[customers]\n{source}[[app]]\nsecrets = ["file:secret"]\n')
+    (folder / "secret").write_bytes(SECRET)
+    ran = subprocess.run(
+        [program, "import", "--config", folder / "sidebard.toml"],
+        env={"PATH": os.environ["PATH"], "STATE_DIRECTORY": str(folder / "state")},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert "127.0.0.1:1/shop: cannot be reached (" in ran.stderr, f"no driver of {scheme}: {ran.stdout}{ran.stderr}"
 
 
 def _serve(service: Service) -> None:

@@ -102,6 +102,9 @@ def pytest_configure(config: pytest.Config) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, DESCRIPTORS), most))
     config.stash[_TABLE] = []
+    # Coverage's saves all that was measured here in each child that is forked, which takes up to a second towards the
+    # end of the suite. A child that is measured has one of its own.
+    os._exit = posix._exit
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ ROOMS = {
     "observe": ("errors", "outcomes"),
     "system": ("errors", "observe"),
     "config": ("errors", "system"),
+    "acme": ("errors", "http_client", "system"),
     "customers": ("errors",),
     "cards": ("config", "customers", "errors"),
     "sidebar": ("cards", "config", "customers", "outcomes"),
@@ -76,6 +77,25 @@ def test_the_core_is_pure():
         for name in imports(file)
         if name.split(".")[0] in IMPURE and not name.startswith(PURE_PARTS)
     ] == []
+
+
+def test_a_proposal_is_made_of_values_alone():
+    """What `init` proposes depends on nothing but the columns that it is handed."""
+    values = ("appliance.customers.address_cell", "appliance.customers.column_name", "appliance.ingest.table")
+    others = (
+        "json.",
+        "keyword.",
+        "re.",
+        "collections.abc.",
+        "dataclasses.",
+        "typing.",
+        "__future__.",
+        "json",
+        "keyword",
+    )
+    allowed = (*values, *others, "re", "pathlib.PurePath", "appliance.ingest.sources.base.SourceError")
+    names = imports(ROOT / "appliance/bootstrap/proposal.py")
+    assert [name for name in names if not name.startswith(allowed)] == []
 
 
 def test_one_idea_a_module():

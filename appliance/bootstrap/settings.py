@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from appliance.bootstrap.sources import check_sources
 from appliance.config import loader
+from appliance.config.acme import check_acme
 from appliance.config.reader import Reader
 from appliance.config.schema import Settings
 from appliance.config.values import shown
@@ -19,9 +20,11 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
     return loader.load(file, environ, CHECKS)
 
 
-def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path) -> Settings:
+def from_flags(
+    customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path, addresses: Sequence[str] = ("email",)
+) -> Settings:
     """Return the settings that flags say, as `loader.from_flags` does. Raises ConfigError."""
-    return loader.from_flags(customers, secret_file, environ, cwd, CHECKS)
+    return loader.from_flags(customers, secret_file, environ, cwd, CHECKS, addresses)
 
 
 def check_protocols(settings: Settings, reader: Reader) -> None:
@@ -46,4 +49,4 @@ def _one_of(choices: Iterable[str]) -> tuple[str, str]:
     return "is not one of the choices", f"write one of {words}" if words else "remove it, for this protocol has none"
 
 
-CHECKS: Final[tuple[loader.Check, ...]] = (check_protocols, check_sources)
+CHECKS: Final[tuple[loader.Check, ...]] = (check_protocols, check_sources, check_acme)

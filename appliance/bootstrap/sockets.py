@@ -21,41 +21,46 @@ from appliance.system.systemd import passed_sockets
 
 _BACKLOG: Final = 1024
 _ADMIN: Final = "admin"  # FileDescriptorName= in a socket unit; any other name is the public port
-_NOT_SERVED: Final = "http"
+_HTTP: Final = "http"
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """The listening sockets of the public port and of the admin pages."""
+    """The listening sockets of the public port, of the admin pages, and of plain HTTP for an authority's questions."""
 
     public: tuple[socket.socket, ...]
     admin: tuple[socket.socket, ...]
+    http: tuple[socket.socket, ...] = ()
 
     def close(self) -> None:
         """Close them in this process."""
-        for each in (*self.public, *self.admin):
+        for each in (*self.public, *self.admin, *self.http):
             each.close()
 
 
 def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
     """Return the sockets that systemd passed; open those that it did not. Raises StartError."""
     passed = _passed(settings, environ)
-    public = [one for name, one in passed if name not in (_ADMIN, _NOT_SERVED)]
+    public = [one for name, one in passed if name not in (_ADMIN, _HTTP)]
     admin = [one for name, one in passed if name == _ADMIN]
-    for name, one in passed:
-        if name == _NOT_SERVED:
-            log.warning("socket_not_served", name=name, todo="disable the unit of this socket")
+    http = [one for name, one in passed if name == _HTTP]
+    if not settings.acme.enabled:
+        for one in http:
+            log.warning("socket_not_served", name=_HTTP, todo="disable the unit of this socket, or set acme.domains")
             one.close()
+        http = []
     try:
         if not public:
             public = _bind(settings.server.listen, "server.listen", 0o660)
         if not admin and settings.admin.listen is not None:
             admin = _bind_admin(settings, settings.admin.listen)
+        if not http and settings.acme.enabled and settings.acme.http is not None:
+            http = _bind([settings.acme.http], "acme.http", 0o600)
     except StartError:
-        for one in public:
+        for one in (*public, *admin):
             one.close()
         raise
-    return Sockets(tuple(public), tuple(admin))
+    return Sockets(tuple(public), tuple(admin), tuple(http))
 
 
 def _bind_admin(settings: Settings, endpoint: Endpoint) -> list[socket.socket]:

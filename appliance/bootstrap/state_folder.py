@@ -34,6 +34,11 @@ def certificate_folder(settings: Settings) -> Path:
     return settings.server.state / "self-signed"
 
 
+def acme_folder(settings: Settings) -> Path:
+    """Return the folder of the certificates that come from an authority by themselves, and of what belongs to them."""
+    return settings.server.state / "acme"
+
+
 def become_owner(server: Server) -> None:
     """Become the owner of the state folder, if this is root and the owner is not: for `sidebard import`.
 

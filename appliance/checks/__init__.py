@@ -4,6 +4,6 @@ A check is one function under `@check` in a module that is imported here; `regis
 """
 
 # In the order in which the results are worth reading.
-from appliance.checks import config, sockets, files, data, pages, inbox_api, machine  # isort: skip
+from appliance.checks import config, sockets, files, acme, data, pages, inbox_api, machine  # isort: skip
 
-__all__ = ["config", "data", "files", "inbox_api", "machine", "pages", "sockets"]
+__all__ = ["acme", "config", "data", "files", "inbox_api", "machine", "pages", "sockets"]

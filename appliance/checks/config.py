@@ -9,7 +9,7 @@ from dataclasses import replace
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, fault, not_checked, ok, warning
 from appliance.checks.registry import CONFIG, check
-from appliance.config.files import read_page_secrets, read_secrets, read_webhook_secrets
+from appliance.config.files import read_hash_key, read_page_secrets, read_secrets, read_webhook_secrets
 from appliance.config.reader import ConfigError
 from appliance.config.schema import App
 from appliance.config.secret_source import SecretSource
@@ -34,13 +34,13 @@ def secrets(context: CheckContext) -> Iterator[Finding]:
     """Each secret can be read, and nothing else was saved with it.
 
     It has 16 to 40 bytes of UTF-8, without white space, quotes, byte order mark, `NAME=`, comment, second line or
-    invisible characters around or in it.
+    invisible characters around or in it. That of `log.hash_key` has at least 32 bytes, whatever they are.
     """
     sources = [(app, source) for app in context.settings.apps for source in app.all_secrets]
     for app, source in sources:
         where = f"{app.name}, {source}"
         if is_hidden(source, context):
-            yield not_checked(f"{where}: systemd passes it only to the service, when that starts")
+            yield _hidden(where)
             continue
         try:
             (secret,) = _read(app, source, context)
@@ -48,6 +48,27 @@ def secrets(context: CheckContext) -> Iterator[Finding]:
             yield from map(fault, error.sentences)
             continue
         yield from _judge(secret, where)
+    yield from _hash_key(context)
+
+
+def _hash_key(context: CheckContext) -> Iterator[Finding]:
+    source = context.settings.log.hash_key
+    if source is None:
+        return
+    where = f"log.hash_key, {source}"
+    if is_hidden(source, context):
+        yield _hidden(where)
+        return
+    try:
+        key = read_hash_key(context.settings, context.environ)
+    except ConfigError as error:
+        yield from map(fault, error.sentences)
+        return
+    yield ok(f"{where}: {len(key or b'')} bytes")
+
+
+def _hidden(where: str) -> Finding:
+    return not_checked(f"{where}: systemd passes it only to the service, when that starts")
 
 
 def _read(app: App, source: SecretSource, context: CheckContext) -> tuple[bytes, ...]:

@@ -29,7 +29,9 @@ def certificate(context: CheckContext) -> Iterator[Finding]:
         yield ok("TLS is off; a proxy on this machine must provide it")
         return
     pairs = certificates.named_pairs(context.settings)
-    if not pairs:
+    if not pairs and context.settings.acme.enabled:
+        yield ok("what there is of [acme] has a check of its own")
+    elif not pairs:
         yield warning(
             "none is configured, so a self-signed one for localhost is used, and Help Scout does not accept it; set"
             " tls.certificate and tls.key"
@@ -83,13 +85,15 @@ def _named(context: CheckContext) -> Iterator[tuple[str, Path]]:
     settings = context.settings
     if settings.file is not None:
         yield "config", settings.file
-    yield from (("secret", source.path) for source in passwords(settings).values() if source.path is not None)
-    of_api = (settings.helpscout.api_id, settings.helpscout.api_secret)
-    yield from (("secret", source.path) for source in of_api if source is not None and source.path is not None)
+    others = (settings.helpscout.api_id, settings.helpscout.api_secret, settings.log.hash_key)
+    secrets = [*passwords(settings).values(), *(source for source in others if source is not None)]
+    yield from (("secret", source.path) for source in secrets if source.path is not None)
     for app in settings.apps:
         yield from (("secret", source.path) for source in app.all_secrets if source.path is not None)
         if app.card is not None:
             yield "card", app.card
+    of_acme = (settings.acme.eab, settings.acme.account_key)
+    yield from (("secret", source.path) for source in of_acme if source is not None and source.path is not None)
     if settings.log.trail is not None:
         yield "trail", settings.log.trail
     for certificate, key in certificates.named_pairs(settings):

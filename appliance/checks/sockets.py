@@ -25,7 +25,7 @@ _OURS: Final = frozenset({SIDEBARD, "systemd"})
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group (unix(7), SO_PEERCRED)
 
 
-class _Listener(NamedTuple):
+class Listener(NamedTuple):
     """A listening TCP socket of this machine."""
 
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -49,7 +49,7 @@ def sockets(context: CheckContext) -> Iterator[Finding]:
 
 
 def _tcp(endpoint: Endpoint, key: str) -> Finding:
-    held = [each for each in _listeners() if endpoint.port == each.port and overlap(endpoint.host, each.address)]
+    held = [each for each in listeners() if endpoint.port == each.port and overlap(endpoint.host, each.address)]
     if held:
         return judge_held(endpoint, key, _holders({each.inode for each in held}))
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
@@ -102,7 +102,7 @@ def judge_held(endpoint: Endpoint, key: str, holders: set[str]) -> Finding:
     return not_checked(f"{endpoint} is in use by a process of another user; run this as root to see which")
 
 
-def _listeners() -> Iterator[_Listener]:
+def listeners() -> Iterator[Listener]:
     """Yield the listening TCP sockets (proc_pid_net(5)); /proc/self, because a unit may hide the rest of /proc."""
     for name in ("tcp", "tcp6"):
         with suppress(OSError), open(f"/proc/self/net/{name}") as table:
@@ -114,7 +114,7 @@ def _listeners() -> Iterator[_Listener]:
                     packed = b"".join(
                         struct.pack("=I", int(address[at : at + 8], 16)) for at in range(0, len(address), 8)
                     )
-                    yield _Listener(ipaddress.ip_address(packed), int(port, 16), fields[9])
+                    yield Listener(ipaddress.ip_address(packed), int(port, 16), fields[9])
 
 
 def overlap(host: str, held: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -16,6 +16,7 @@ from appliance.errors import CONFIG_INVALID, FAILURE, INTERNAL_ERROR, SUCCESS, W
 
 # Command -> module here that holds it as `command`.
 COMMANDS: Final = {
+    "init": "init",
     "serve": "serve",
     "check": "check",
     "import": "import_",
@@ -61,11 +62,25 @@ def _print_version(*, verbose: bool) -> None:
 
     from cryptography.hazmat.backends.openssl import backend
 
-    packaged = "a packaged executable" if hasattr(sys, "_MEIPASS") else "run from source"
+    is_packaged = hasattr(sys, "_MEIPASS")
+    packaged = "a packaged executable" if is_packaged else "run from source"
+    optimised = "with" if is_packaged or _is_optimised() else "without"
+    click.echo(f"Python:       {python}, {platform.python_compiler()}, compiled {optimised} PGO and LTO")
     click.echo(f"TLS:          {ssl.OPENSSL_VERSION}")
     click.echo(f"certificates: {backend.openssl_version_text()} (used by cryptography)")
     click.echo(f"SQLite:       {sqlite3.sqlite_version}")
     click.echo(f"system:       {platform.platform()}, {packaged}")
+
+
+def _is_optimised() -> bool:
+    """Return whether the running Python was compiled with PGO and LTO; an executable is built of no other.
+
+    Debian's is, but does so in its own rules, which leave no trace in the arguments of ./configure.
+    """
+    import sysconfig
+
+    arguments = str(sysconfig.get_config_var("CONFIG_ARGS"))
+    return sys.base_prefix == "/usr" or ("--enable-optimizations" in arguments and "--with-lto" in arguments)
 
 
 @click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

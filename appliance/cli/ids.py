@@ -78,7 +78,7 @@ def _sentence(customer: int, known: Known) -> str:
 
 
 def _line(customer: int, known: Known) -> str:
-    return json.dumps({"id": customer, "addresses": known.addresses, "as_of": known.as_of})
+    return json.dumps({"id": customer, "addresses": known.addresses, "as_of": known.as_of, "seen": known.seen})
 
 
 def _forget(folder: Path, customers: Iterable[int]) -> None:

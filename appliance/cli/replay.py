@@ -17,7 +17,7 @@ import msgspec
 from appliance.bootstrap.wiring import make_mounts
 from appliance.cli import common
 from appliance.cli.progress import progress_bar
-from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.refusals import MAX_BODY_BYTES, MESSAGE_LIMIT, WEBHOOK_LIMIT, Refusal
 from appliance.edge.site import Mount
 from appliance.errors import FAILURE
 from appliance.http_client import Url, UrlError, parse_url
@@ -187,15 +187,19 @@ def _answer(mount: Mount, request: CorpusRequest, query: str) -> Reply:
     if request.method == "GET":
         page = next((one for one in mount.app.protocols if isinstance(one, QuerySigned)), None)
         return mount.app.answer(page.visit(query), page) if page is not None else Refusal.BAD_METHOD.reply
-    if len(request.body) > MAX_BODY_BYTES:
-        return Refusal.BODY_TOO_LARGE.reply
-    is_webhook = mount.webhook is not None and request.event
-    header = SIGNATURE if is_webhook else mount.signature_header
+    webhook = mount.webhook if request.event else None
+    limit, header = (WEBHOOK_LIMIT, SIGNATURE) if webhook is not None else (MESSAGE_LIMIT, mount.signature_header)
+    if len(request.body) > limit.size:
+        return limit.refusal.reply
     is_signed = request.signature is not None and request.header.lower() == header.lower()
     message = Message(request.body, request.signature.encode() if is_signed and request.signature else None)
-    if mount.webhook is None or not request.event:
+    if webhook is None:
         return mount.app.answer(message)
-    said = mount.webhook.read(request.event, message, time.time())
+    if len(request.body) > MAX_BODY_BYTES:
+        check = webhook.begin()
+        check.add(request.body)
+        return webhook.read_oversized(check, message)
+    said = webhook.read(request.event, message, time.time())
     return said if isinstance(said, Reply) else NOTED
 
 

@@ -15,6 +15,8 @@ from appliance.config.secret_source import SecretSource
 from appliance.config.values import InvalidValueError
 
 MAX_SECRET_BYTES: Final = 4096
+ACME_SECRETS: Final = {"eab": "the key id and the key", "account_key": "the account's key"}
+MIN_HASH_KEY_BYTES: Final = 32
 
 
 def read_secrets(app: App, environ: Mapping[str, str]) -> tuple[bytes, ...]:
@@ -59,6 +61,28 @@ def read_api_credentials(settings: Settings, environ: Mapping[str, str]) -> tupl
     return read[0], read[1]
 
 
+def read_hash_key(settings: Settings, environ: Mapping[str, str]) -> bytes | None:
+    """Read the secret of the log's hashes in the same way; None if there is none. Raises ConfigError.
+
+    A short one could be guessed from the hash of a known address: then whoever has a log could search it for others.
+    """
+    source = settings.log.hash_key
+    if source is None:
+        return None
+    try:
+        secret = read_secret(source, environ, "the key of the log's hashes")
+        if len(secret) < MIN_HASH_KEY_BYTES:
+            raise InvalidValueError(
+                f"has {len(secret)} bytes, and at least {MIN_HASH_KEY_BYTES} are needed",
+                "create one with `openssl rand -hex 32`, the same on every node",
+            )
+    except InvalidValueError as error:
+        path = ("log", "hash_key")
+        fault = Fault(settings.file, None, dotted(path), f"{source} {error.reason}", None, error.hint)
+        raise ConfigError(with_line_numbers(settings.file, [(path, fault)])) from None
+    return secret
+
+
 def _read_secrets(
     app: App, sources: Sequence[SecretSource], path: KeyPath, environ: Mapping[str, str]
 ) -> tuple[bytes, ...]:
@@ -73,6 +97,18 @@ def _read_secrets(
     if faults:
         raise ConfigError(with_line_numbers(app.file, [(path, fault) for fault in faults]))
     return tuple(secrets)
+
+
+def read_acme_secret(settings: Settings, key: str, environ: Mapping[str, str]) -> bytes:
+    """Read the secret that `key` of [acme] names; b"" if it names none. Raises ConfigError."""
+    source: SecretSource | None = getattr(settings.acme, key)
+    if source is None:
+        return b""
+    try:
+        return read_secret(source, environ, ACME_SECRETS[key])
+    except InvalidValueError as error:
+        fault = Fault(settings.file, None, f"acme.{key}", f"{source} {error.reason}", None, error.hint)
+        raise ConfigError(with_line_numbers(settings.file, [(("acme", key), fault)])) from None
 
 
 def with_line_numbers(file: Path | None, faults: Sequence[tuple[KeyPath, Fault]]) -> tuple[Fault, ...]:

@@ -40,3 +40,4 @@ class HelpScout:
     api_id: SecretSource | None = value(values.optional(parse_secret), "")
     api_secret: SecretSource | None = value(values.optional(parse_secret), "")
     fill: bool = value(values.parse_bool, False)
+    keep: float = value(values.duration_of_at_least("30d"), "400d")

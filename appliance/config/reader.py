@@ -23,7 +23,9 @@ from appliance.errors import CONFIG_INVALID, SidebardError
 T = TypeVar("T")
 
 REQUIRED: Final = "(required)"
-SECRET_KEYS: Final = frozenset({"secrets", "webhook_secrets", "password", "api_id", "api_secret"})
+SECRET_KEYS: Final = frozenset(
+    {"secrets", "webhook_secrets", "password", "api_id", "api_secret", "eab", "account_key", "hash_key"}
+)
 """Keys whose values no message repeats: what stands in the place of a secret's source may be the secret."""
 
 _NEAR: Final = 0.65  # of difflib's ratio, for a key of the same table

@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from appliance.config import values
+from appliance.config.acme import Acme
 from appliance.config.endpoint import Endpoint, parse_endpoint, parse_local_endpoint
 from appliance.config.platform import HelpScout, Page
 from appliance.config.reader import array, optional_table, table, tables, value
@@ -143,6 +144,7 @@ class Log:
     level: str = value(values.one_of(*values.LEVELS), "info")
     trail: Path | None = value(values.optional(values.parse_path), "")
     trail_addresses: bool = value(values.parse_bool, False)
+    hash_key: SecretSource | None = value(values.optional(parse_secret), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +212,7 @@ class Settings:
     file: Path | None = None
     server: Server = table(Server)
     tls: Tls = table(Tls)
+    acme: Acme = table(Acme)
     customers: Customers = table(Customers)
     related: tuple[Related, ...] = tables(Related)
     cache: Cache = table(Cache)
@@ -217,3 +220,8 @@ class Settings:
     admin: Admin = table(Admin)
     helpscout: HelpScout = table(HelpScout)
     apps: tuple[App, ...] = array(App, example='[[app]] with secrets = ["file:secret"]')
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether there is no config, and only this machine can reach it: a first look, that needs no advice."""
+        return self.file is None and all(endpoint.is_local for endpoint in self.server.listen)

@@ -166,6 +166,18 @@ def integer(minimum: int, maximum: int) -> Parser[int]:
     return parse_integer
 
 
+def duration_of_at_least(minimum: str) -> Parser[float]:
+    """Return a parser of a duration that is no shorter than this one."""
+
+    def parse_long(value: object) -> float:
+        seconds = parse_duration_or_zero(value)
+        if seconds < parse_duration(minimum):
+            raise InvalidValueError(f"must not be shorter than {minimum}", f'write "{minimum}" or more')
+        return seconds
+
+    return parse_long
+
+
 # Single values
 
 

@@ -25,12 +25,15 @@ import msgspec
 from appliance.customers.ids import MAX_ID, Known
 from appliance.errors import SidebardError
 
-SCHEMA: Final = "CREATE TABLE known(customer INTEGER PRIMARY KEY, addresses TEXT, as_of REAL NOT NULL)"
+SCHEMA: Final = (
+    "CREATE TABLE known(customer INTEGER PRIMARY KEY, addresses TEXT, as_of REAL NOT NULL, seen INTEGER NOT NULL)"
+)
 """`addresses` are joined by line ends; NULL: a mark that the id was deleted."""
 
-_FIND: Final = "SELECT addresses, as_of FROM known WHERE customer = ?"
+_FIND: Final = "SELECT addresses, as_of, seen FROM known WHERE customer = ?"
 _COUNT: Final = "SELECT count(*) FROM known WHERE addresses IS NOT NULL"
-_ALL: Final = "SELECT customer, addresses, as_of FROM known ORDER BY customer"
+_ALL: Final = "SELECT customer, addresses, as_of, seen FROM known ORDER BY customer"
+_UNSEEN: Final = "SELECT customer FROM known WHERE addresses IS NOT NULL AND seen < ?"
 _NAME: Final = re.compile(r"([0-9]{8,18})\.journal")
 _CRC: Final = 8
 _PIECE: Final = 1024 * 1024
@@ -106,8 +109,8 @@ def open_base(file: Path) -> sqlite3.Connection:
 
 def read_all(base: sqlite3.Connection) -> Iterator[tuple[int, Known]]:
     """Yield everything that a base holds. Raises sqlite3.Error."""
-    for customer, addresses, as_of in base.execute(_ALL):
-        yield customer, _known(addresses, as_of)
+    for customer, *held in base.execute(_ALL):
+        yield customer, _known(*held)
 
 
 class IdMap:
@@ -178,6 +181,18 @@ class IdMap:
                 raise self._damaged(error) from None
         yield from self.changed.items()
 
+    def unseen_since(self, day: int) -> list[int]:
+        """Return the ids of which something is known and that were seen before this day alone. Raises as `count`."""
+        self.refresh()
+        found = [one for one, known in self.changed.items() if known.addresses is not None and known.seen < day]
+        if self._base is not None:
+            try:
+                rows = self._base.execute(_UNSEEN, (day,)).fetchall()
+            except sqlite3.Error as error:
+                raise self._damaged(error) from None
+            found += [customer for (customer,) in rows if customer not in self.changed]
+        return found
+
     def count(self) -> int:
         """Return of how many ids something is known. Raises IdMapError if the base is damaged, and OSError."""
         self.refresh()
@@ -237,7 +252,7 @@ class IdMap:
         return IdMapError(f"{base_of(self._folder, self.generation)} is damaged: {error}")
 
 
-def _known(addresses: str | None, as_of: float) -> Known:
+def _known(addresses: str | None, as_of: float, seen: int) -> Known:
     if addresses is None:
         return Known(None, as_of)
-    return Known(tuple(addresses.split("\n")) if addresses else (), as_of)
+    return Known(tuple(addresses.split("\n")) if addresses else (), as_of, seen)

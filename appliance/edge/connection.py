@@ -21,7 +21,9 @@ import asyncio
 from typing import Any, Final
 
 from appliance.edge.connections import ConnectionRegistry
-from appliance.edge.overhead import READ_AHEAD, RECEIVE_BUFFER, InputMeter
+from appliance.edge.deadlines import LINGER_SECONDS, Overdue, find_overdue
+from appliance.edge.overhead import READ_SIZE, ReceiveBuffer
+from appliance.edge.persistence import Persistence
 from appliance.edge.phases import (
     BLOCKED,
     CLOSING,
@@ -37,21 +39,21 @@ from appliance.edge.phases import (
     transition,
 )
 from appliance.edge.refusals import Refusal
-from appliance.edge.request_parser import BETWEEN, BODY, HEAD, Request, RequestParser, SignedPost
-from appliance.edge.response import CLOSE, CONTINUE, KEEP, KEEP_ALIVE
+from appliance.edge.request_parser import BODY, RequestParser
+from appliance.edge.requests import Request, SignedPost
+from appliance.edge.response import CLOSE, CONTINUE
+from appliance.edge.tls_transport import TLSProtocol
 from appliance.edge.tornado_adapter import Context, TornadoConnectionAdapter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import CARD_STATUS
 from appliance.sidebar.protocols.base import BAD_SIGNATURE
 
-LINGER_SECONDS: Final = 1.0
-LINGER_BYTES: Final = 1024 * 1024
-MAX_REFUSALS: Final = 10
-"""Refused requests after which a connection ends: whoever goes on then pays for a new handshake."""
+LINGER_BYTES: Final = 8 * 1024 * 1024
+"""More than a webhook that is refused for its size usually has: many a sender reads only when it has sent all."""
 _WRITE_BUFFER: Final = 64 * 1024
 
 
-class Connection(asyncio.Protocol):
+class Connection(TLSProtocol):
     """Reads requests and writes responses until either side ends it."""
 
     silent: Final = False  # its first byte was awaited before it was made
@@ -61,12 +63,12 @@ class Connection(asyncio.Protocol):
         "_got_eof",
         "_linger_timer",
         "_lingered",
-        "_meter",
         "_parser",
+        "_persistence",
         "_phase",
-        "_plaintext",
+        "_receive_buffer",
+        "_received",
         "_refusal",
-        "_refusals",
         "_registry",
         "_transport",
         "_unused",
@@ -82,11 +84,11 @@ class Connection(asyncio.Protocol):
         peer: str,
         source: str | None,
         refusal: Refusal | None = None,
-        meter: InputMeter | None = None,
+        receive_buffer: ReceiveBuffer | None = None,
     ) -> None:
         """`peer` is the address for the log, `source` the one that counts against a limit.
 
-        A `refusal` is what the client gets, whatever it sends. `meter` is that of the socket.
+        A `refusal` is what the client gets, whatever it sends. `receive_buffer` is that of its socket.
         """
         self._registry = registry
         self.peer: Final = peer
@@ -100,9 +102,9 @@ class Connection(asyncio.Protocol):
         self._adapter: TornadoConnectionAdapter | None = None  # of the request that the application is answering
         self._unused = True  # no request has begun yet
         self._got_eof = False
-        self._refusals = 0
-        self._meter = meter
-        self._plaintext = 0  # bytes received, above TLS
+        self._persistence = Persistence()
+        self._receive_buffer = receive_buffer
+        self._received = 0  # bytes, above TLS
         self._blocked_since: float | None = None  # the client is not reading its responses
         self._linger_timer: Any = None
         self._lingered = 0
@@ -128,10 +130,6 @@ class Connection(asyncio.Protocol):
         self.established = True
         self._transport = transport
         transport.set_write_buffer_limits(_WRITE_BUFFER)  # type: ignore[attr-defined]
-        if self._is_tls():
-            transport.set_read_buffer_limits(READ_AHEAD)  # type: ignore[attr-defined]
-            if self._meter is not None:
-                self._meter.begin()
         self.since = self._registry.site.timer()
         self._registry.clients.add(self)
         if self._refusal is not None:
@@ -139,7 +137,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what was received, and answer what is complete."""
-        self._plaintext += len(data)
+        self._received += len(data)
         phase = self._phase
         if phase is READING:
             self._parse(data)
@@ -152,10 +150,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """End the connection, but not before every request that was received is answered."""
-        self._registry.flush()  # TLS sends nothing more after this
+        self._registry.flush()  # the transport sends nothing more if it is not kept open
         if self._phase in OPEN and (self._adapter or self._parser.kept):
             self._got_eof = True
-            return not self._is_tls()  # asyncio's TLS has no half-closed connections, and warns of a True here
+            return True
         if self._phase in OPEN or self._phase is LINGERING:
             self._enter(CLOSING)
         return False
@@ -182,7 +180,7 @@ class Connection(asyncio.Protocol):
             self._linger_timer.cancel()
         if self._adapter is not None:
             self._adapter.close()
-        self._transport = self._adapter = self._linger_timer = self._meter = None
+        self._transport = self._adapter = self._linger_timer = self._receive_buffer = None
 
     # 2. From bytes to requests.
 
@@ -215,8 +213,8 @@ class Connection(asyncio.Protocol):
             if parser.part is not before:  # its deadline begins
                 self._unused = False
                 self.since = self._registry.site.timer()
-            elif before is BODY and self._plaintext > RECEIVE_BUFFER and self._meter is not None:
-                self._meter.enlarge_buffer()
+            elif before is BODY and self._received > READ_SIZE and self._receive_buffer is not None:
+                self._receive_buffer.enlarge()
         if self._phase is YIELDING or (self._phase is READING and parser.kept):
             self._enter_next()
 
@@ -247,10 +245,7 @@ class Connection(asyncio.Protocol):
             self.send_internal_error(error, route.name)
             return
         response = reply.response
-        if response.status == CARD_STATUS and request.keeps and request.version == "1.1" and not registry.stopping:
-            connection = KEEP  # the common case
-        else:
-            connection = CLOSE if response.closes else self.connection_field(request, response.status)
+        connection = self._persistence.field(request, response.status, response.closes, registry.stopping)
         registry.send(self._transport, registry.encoder.encode(response, connection))
         self.since = ended = site.timer()
         if connection is CLOSE:
@@ -268,21 +263,17 @@ class Connection(asyncio.Protocol):
         self._adapter = TornadoConnectionAdapter(self, request, context, self._registry.encoder)
         self._adapter.start(self._registry.site.application)
 
-    def connection_field(self, request: Request | SignedPost, status: int) -> bytes:
-        """Return the Connection field of a response with this status, which is sent now."""
-        if status != CARD_STATUS:
-            self._refusals += 1
-        if not request.keeps or self._registry.stopping or self._refusals >= MAX_REFUSALS:
-            return CLOSE
-        return KEEP if request.version == "1.1" else KEEP_ALIVE
+    def connection_field(self, request: Request, status: int, closes: bool) -> bytes:
+        """Return the Connection field of the application's response; `closes` if the handler says so."""
+        return self._persistence.field(request, status, closes, self._registry.stopping)
 
-    def send_response(self, response: bytes, closes: bool) -> None:
+    def send_response(self, response: bytes, connection: bytes) -> None:
         """Send the application's response, and continue with the next request."""
         adapter, self._adapter = self._adapter, None
         if adapter is None or self._phase is not RUNNING:
             return
         self._write(response)
-        if closes or self._registry.stopping:
+        if connection is CLOSE or self._registry.stopping:
             self._end()
         else:
             self._enter_next()
@@ -316,12 +307,9 @@ class Connection(asyncio.Protocol):
     # 5. The end.
 
     def _end(self) -> None:
-        """End the connection after the last response. TLS says so at once, and waits for the client to say so."""
+        """End the connection after the last response."""
         self._registry.flush()
-        if self._transport.can_write_eof():
-            self._linger()
-        else:
-            self._close()
+        self._linger()
 
     def _linger(self) -> None:
         """End the connection, but read on for a while, so that the client can read its response.
@@ -331,8 +319,7 @@ class Connection(asyncio.Protocol):
         """
         self._enter(LINGERING)
         self._parser.end()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        self._transport.write_eof()
         self._linger_timer = self._registry.call_later(LINGER_SECONDS, self._close)
 
     def _close(self) -> None:
@@ -340,6 +327,11 @@ class Connection(asyncio.Protocol):
         if self._phase in OPEN or self._phase is LINGERING:
             self._enter(CLOSING)
             self._transport.close()
+
+    def overhead_exceeded(self) -> None:
+        """Drop it: it has sent far more than the requests that were in it."""
+        self._registry.site.counters.connection_dropped()
+        self.drop()
 
     def drop(self) -> None:
         """End it at once; what is unsent is lost."""
@@ -370,31 +362,23 @@ class Connection(asyncio.Protocol):
         """Whether it could be dropped without losing a response."""
         return self._phase is not RUNNING and self._phase is not DROPPED
 
-    def check_overhead(self) -> None:
-        """Drop it if it has sent far more than the requests that were in it."""
-        # What waits while reading is paused has not been decrypted yet.
-        if self._meter is not None and self._phase not in PAUSED and self._meter.exceeds(self._plaintext):
-            self._registry.site.counters.connection_dropped()
-            self.drop()
-
     def expire(self, now: float) -> None:
-        """End it if a deadline has passed."""
-        self.check_overhead()
-        limits = self._registry.limits
+        """End it if a deadline has passed, or the client has reset it."""
+        if self._is_tls():
+            self._transport.notice_reset()
+        blocked = now - self._blocked_since if self._blocked_since is not None else None
+        unsent = self._phase is CLOSING and self._transport.get_write_buffer_size() > 0
         age = now - self.since
-        if self._blocked_since is not None and now - self._blocked_since >= limits.write_timeout:
+        overdue = find_overdue(self._registry.limits, self._phase, self._parser.part, age, blocked, unsent)
+        if overdue is Overdue.RESPONSES_UNREAD:
             self._registry.site.counters.connection_dropped()
             self.drop()
-        elif self._phase is CLOSING:
-            # The client need not answer the end of TLS, but may still be reading what is unsent.
-            if age >= (limits.write_timeout if self._transport.get_write_buffer_size() else LINGER_SECONDS):
-                self.drop()
-        elif self._phase is READING:
-            part = self._parser.part
-            if part is BETWEEN and age >= limits.idle_timeout:
-                self._close()
-            elif (part is HEAD and age >= limits.header_timeout) or (part is BODY and age >= limits.body_timeout):
-                self._refuse(Refusal.TOO_SLOW)
+        elif overdue is Overdue.END_UNANSWERED:
+            self.drop()
+        elif overdue is Overdue.IDLE:
+            self._close()
+        elif overdue is Overdue.REQUEST_UNFINISHED:
+            self._refuse(Refusal.TOO_SLOW)
 
     def _is_tls(self) -> bool:
         return self._transport.get_extra_info("sslcontext") is not None

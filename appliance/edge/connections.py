@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from appliance.config.schema import Limits
 from appliance.edge.response import ResponseEncoder
-from appliance.edge.site import Mount, Site
-from appliance.outcomes import Reply
-from appliance.sidebar.protocols.base import SignedRequest
-from appliance.sidebar.protocols.helpscout_webhook import EVENT
+from appliance.edge.routes import Route, make_route
+from appliance.edge.site import Site
 
 SWEEP_SECONDS: Final = 1.0
 GRACE: Final = 0.02
@@ -19,17 +17,6 @@ GRACE: Final = 0.02
 _EVICTION_BATCH: Final = 64
 CONNECTIONS_PER_TURN: Final = 8
 """How many yielding connections continue in one turn of the loop: what a new client waits for behind a crowd."""
-
-
-class Route(NamedTuple):
-    """A mount as the fast path needs it. `request_line` is that of a POST to it."""
-
-    answer: Callable[[SignedRequest], Reply]
-    name: str
-    signature_name: bytes
-    request_line: bytes
-    event_name: bytes = b""
-    """A request with this header is for the application; b"": none is."""
 
 
 class Client(Protocol):
@@ -51,11 +38,8 @@ class Client(Protocol):
     def silent(self) -> bool:
         """Whether it has not sent a byte yet."""
 
-    def check_overhead(self) -> None:
-        """Drop it if it has sent far more than the requests that were in it."""
-
     def expire(self, now: float) -> None:
-        """End it if a deadline has passed; check its overhead, too."""
+        """End it if a deadline has passed."""
 
     def finish(self) -> None:
         """End it now unless a request is running: the server is stopping."""
@@ -93,7 +77,7 @@ class ConnectionRegistry:
         self.release: Final = release
         self._call_soon: Final = call_soon
         self.encoder: Final = ResponseEncoder(site.clock())
-        self.routes: Final = {path: _route(path, mount) for path, mount in site.mounts.items()}
+        self.routes: Final[dict[bytes, Route]] = {path: make_route(path, mount) for path, mount in site.mounts.items()}
         self.clients: Final[set[Client]] = set()
         self.stopping = False
         self._outbox: list[tuple[Any, bytes]] = []
@@ -148,11 +132,6 @@ class ConnectionRegistry:
         for client in tuple(self.clients):
             client.expire(now)
 
-    def check_overhead(self) -> None:
-        """End every client that has sent far more than the requests that were in it."""
-        for client in tuple(self.clients):
-            client.check_overhead()
-
     # Eviction: at capacity, a new client takes the place of the one that has been idle longest.
 
     @property
@@ -187,9 +166,3 @@ class ConnectionRegistry:
             idle = sorted((one for one in candidates if one.since <= before), key=lambda client: client.since)
             self._next_to_evict = [(one.since, one.silent, one) for one in reversed(idle[:_EVICTION_BATCH])]
         return None
-
-
-def _route(path: bytes, mount: Mount) -> Route:
-    signature_name = mount.signature_header.lower().encode("ascii")
-    event_name = EVENT.lower().encode("ascii") if mount.webhook is not None else b""
-    return Route(mount.app.answer, mount.app.name, signature_name, b"POST %b HTTP/1.1\r\n" % path, event_name)

@@ -34,6 +34,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
 from appliance.edge.client_hello import HANDSHAKE, record_length
+from appliance.edge.overhead import READ_SIZE
 from appliance.edge.pending_connection import HEADER, HELLO, SILENT, PendingConnection
 from appliance.edge.proxy_header import MAX_HEADER, ProxyHeaderError, parse
 from appliance.edge.refusals import Refusal
@@ -43,6 +44,9 @@ from appliance.observe.logs import log
 
 MAX_HELLO: Final = 4 * 1024
 """Bytes of a ClientHello that are looked at. One with post-quantum key shares has 1.8 KiB, a validation's 0.3."""
+_HELLO_BUFFER: Final = 128 * 1024
+"""SO_RCVBUF meanwhile. If a client sends byte after byte, the kernel keeps each with 800 bytes around it for a while,
+and tells us when the buffer is nearly full, whatever SO_RCVLOWAT says."""
 _LOG_EVERY: Final = 60.0
 
 
@@ -173,9 +177,11 @@ class FirstBytes:
             continuation = self._choose(validations, data)
         else:
             continuation = self._ordinary
-        self._loop.remove_reader(pending.sock.fileno())
         if pending.state is HELLO:
             pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_SIZE)
+        if continuation.context is None:
+            self._loop.remove_reader(pending.sock.fileno())  # TLS puts its own in the place of this one
         self._proceed(pending, continuation)
 
     def _wait_for_more(self, pending: PendingConnection, data: bytes) -> bool:
@@ -185,6 +191,7 @@ class FirstBytes:
             return False
         pending.state, pending.seen = HELLO, len(data)
         pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, length)
+        pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _HELLO_BUFFER)
         return True
 
     def _choose(self, validations: Validations, data: bytes) -> Continuation:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.refusals import MAX_BODY_BYTES, MESSAGE_LIMIT, BodyLimit, Refusal
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -43,8 +43,13 @@ class Head(NamedTuple):
     """Bytes of the body; None if it is chunked."""
 
 
-def check_head(raw: bytes, method: bytes, target: bytes, version: str, fields: Fields) -> Head:
-    """Check a request's head, which is `raw` as it came, with the empty lines before it. Raises HttpRefused."""
+def check_head(
+    raw: bytes, method: bytes, target: bytes, version: str, fields: Fields, limit: BodyLimit = MESSAGE_LIMIT
+) -> Head:
+    """Check a request's head, which is `raw` as it came, with the empty lines before it. Raises HttpRefused.
+
+    `limit` is that of its body.
+    """
     if method == b"CONNECT":
         raise HttpRefused(Refusal.UNSUPPORTED)
     # llhttp also reads RTSP, ICE and HTTP/0.9, and any number of spaces, and does not say which it was.
@@ -55,9 +60,12 @@ def check_head(raw: bytes, method: bytes, target: bytes, version: str, fields: F
         raise HttpRefused(Refusal.BAD_REQUEST)
     if b"#" in target:  # a fragment is never sent (3.2)
         raise HttpRefused(Refusal.BAD_REQUEST)
-    values = {name: [value for each, value in fields if each.lower() == name] for name in WATCHED}
+    values: dict[bytes, list[bytes]] = {name: [] for name in WATCHED}
+    for each, value in fields:
+        if (name := each.lower()) in values:
+            values[name].append(value)
     host = _host(values[b"host"], version)
-    _check_framing(values, version)
+    _check_framing(values, version, limit)
     waits = version == "1.1" and any(value.strip().lower() == b"100-continue" for value in values[b"expect"])
     return Head(host, waits, None if values[b"transfer-encoding"] else _length(values[b"content-length"]))
 
@@ -71,14 +79,14 @@ def _host(values: Sequence[bytes], version: str) -> bytes:
     return values[0]
 
 
-def _check_framing(values: dict[bytes, list[bytes]], version: str) -> None:
+def _check_framing(values: dict[bytes, list[bytes]], version: str, limit: BodyLimit) -> None:
     codings = values[b"transfer-encoding"]
     if codings and version == "1.0":  # 6.1: such a message has faulty framing
         raise HttpRefused(Refusal.BAD_REQUEST)
     if values[b"upgrade"] or (codings and [coding.strip(b" \t").lower() for coding in codings] != [b"chunked"]):
         raise HttpRefused(Refusal.UNSUPPORTED)
-    if _length(values[b"content-length"]) > MAX_BODY_BYTES:
-        raise HttpRefused(Refusal.BODY_TOO_LARGE)
+    if _length(values[b"content-length"]) > limit.size:
+        raise HttpRefused(limit.refusal)
 
 
 def _length(values: Sequence[bytes]) -> int:

@@ -11,29 +11,31 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import os
 import resource
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from appliance.config.schema import Limits
 from appliance.edge.connection import Connection
 from appliance.edge.connections import GRACE, SWEEP_SECONDS, ConnectionRegistry
 from appliance.edge.first_bytes import Balancers, Continuation, FirstBytes
-from appliance.edge.memory import CrowdWatch, raise_mmap_threshold, return_memory
-from appliance.edge.overhead import RECEIVE_BUFFER, InputMeter
+from appliance.edge.memory import CrowdWatch, return_memory
+from appliance.edge.overhead import READ_SIZE, ReceiveBuffer
 from appliance.edge.pending_connection import HEADER, SILENT, PendingConnection
 from appliance.edge.site import Site
 from appliance.edge.sources import Sources, by_text, peer_and_source
+from appliance.edge.tls_session import Pipes
+from appliance.edge.tls_transport import TLSTransport
 from appliance.edge.validation import ValidationConnection, Validations
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
 _PAUSE: Final = 0.1
-_BEAT: Final = 0.05
-_LATE: Final = 0.005
+_LAST_REQUEST: Final = 0.25  # for the next request of an idle connection: whoever asks all the time does so within it
 _NO_BALANCERS: Final = Balancers()
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -61,13 +63,13 @@ class Listener:
         self._balancers = balancers
         self._sources = Sources()
         self._first_bytes = FirstBytes(
-            context, validations, site.counters, loop, identify=self._identify, proceed=self._begin_handshake
+            context, validations, site.counters, loop, identify=self._identify, proceed=self._continue
         )
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._pipes = Pipes.new()
         self._crowd = CrowdWatch()
         self._accepting = False
         self._sweep_timer: asyncio.TimerHandle | None = None
-        self._beat_timer: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
@@ -81,11 +83,10 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept."""
-        raise_mmap_threshold()
         self._loop.set_exception_handler(self._on_loop_error)
         for listening in self._sockets:
             listening.setblocking(False)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)  # inherited, as those below
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_SIZE)  # inherited, as those below
             if listening.family != socket.AF_UNIX:
                 # Accepted sockets inherit both. A peer that acknowledges nothing, or keeps its window shut, is gone
                 # after this, also where a write deadline does not see it.
@@ -94,34 +95,40 @@ class Listener:
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._accept_on()
         self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
-        self._beat_timer = self._loop.call_later(_BEAT, self._beat, self._site.timer() + _BEAT)
 
     def stop(self) -> None:
-        """Accept no more and close what is idle; running requests continue, and their connections end with them."""
+        """Accept no more but who has connected already; each connection ends with its running or next request."""
         self._registry.stopping = True
         self._registry.flush()
         self._accept_off()
         for listening in self._sockets:
+            self._accept_waiting(listening)
             listening.close()
         self._sockets.clear()
-        for client in tuple(self._registry.clients):
-            client.finish()
 
     async def drain(self, seconds: float) -> int:
-        """Wait until the running requests are answered, at most `seconds`, then end all; return how many were cut."""
-        end = self._loop.time() + seconds
-        while self.running and self._loop.time() < end:
-            await asyncio.sleep(0.01)
+        """Wait until the running requests are answered, at most `seconds`, then end all; return how many were cut.
+
+        A connection that is idle ends after a moment: its next request may be on its way, and would be lost.
+        """
+        now = self._loop.time()
+        await self._wait_while(lambda: self.connections, now + min(seconds, _LAST_REQUEST))
+        for client in tuple(self._registry.clients):
+            client.finish()
+        await self._wait_while(lambda: self.running, now + seconds)
         cut = self.running
         for client in tuple(self._registry.clients):
             client.drop()
-        for timer in (self._sweep_timer, self._beat_timer):
-            if timer is not None:
-                timer.cancel()
-        if self._handshakes:
-            await asyncio.wait(tuple(self._handshakes))
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        if self._connecting:
+            await asyncio.wait(tuple(self._connecting))
         await asyncio.sleep(0)  # the loop closes what was aborted at its next turn
         return cut
+
+    async def _wait_while(self, condition: Callable[[], object], end: float) -> None:
+        while condition() and self._loop.time() < end:
+            await asyncio.sleep(0.01)
 
     # Accepting.
 
@@ -161,6 +168,16 @@ class Listener:
             if self.connections >= self._capacity:
                 self._registry.evict_longest_idle()
             self._admit(sock, address)
+
+    def _accept_waiting(self, listening: socket.socket) -> None:
+        """Accept who has connected: the kernel resets them with the socket, and no balancer tries elsewhere then."""
+        while self.connections < self._capacity:
+            try:
+                self._admit(*listening.accept())
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                return
 
     def _admit(self, sock: socket.socket, address: Any) -> None:
         peer, source = peer_and_source(address)
@@ -209,41 +226,50 @@ class Listener:
 
     # From the first bytes to HTTP.
 
-    def _begin_handshake(self, pending: PendingConnection, continuation: Continuation) -> None:
-        pending.handshake = handshake = self._loop.create_task(self._connect(pending, continuation))
-        self._handshakes.add(handshake)
-        handshake.add_done_callback(self._handshakes.discard)
-
-    async def _connect(self, pending: PendingConnection, continuation: Continuation) -> None:
+    def _continue(self, pending: PendingConnection, continuation: Continuation) -> None:
         sock, (context, refusal, is_validation) = pending.sock, continuation
         connection: Connection | ValidationConnection
         if is_validation:
             connection = ValidationConnection(self._registry, pending.source)
         else:
-            connection = Connection(self._registry, pending.peer, pending.source, refusal, InputMeter(sock))
-        timeouts = {
-            "ssl_handshake_timeout": self._limits.handshake_timeout,
-            "ssl_shutdown_timeout": self._limits.write_timeout,
-        }
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: connection, sock, ssl=context, **(timeouts if context else {})
+            connection = Connection(self._registry, pending.peer, pending.source, refusal, ReceiveBuffer(sock))
+        if context is None:
+            task = self._loop.create_task(self._connect(pending, connection))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+            pending.end_handshake = task.cancel
+        else:
+            transport = TLSTransport(
+                self._loop, sock, context, self._pipes, connection, functools.partial(self._on_shaken, pending)
             )
-        except (OSError, asyncio.CancelledError):  # ssl.SSLError and TimeoutError are OSErrors
-            sock.close()
-            if not connection.established:
-                self._site.counters.handshake_failed()
-                self._release(pending.source)
+            pending.end_handshake = transport.abort
+            transport.begin()
+
+    async def _connect(self, pending: PendingConnection, connection: asyncio.Protocol) -> None:
+        """Let the loop have the transport of a connection without TLS."""
+        succeeded = False
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, pending.sock)
+            succeeded = True
+        except (OSError, asyncio.CancelledError):
+            pending.sock.close()
         finally:
-            self._registry.clients.discard(pending)
-            pending.handshake = None
+            self._on_shaken(pending, succeeded)
+
+    def _on_shaken(self, pending: PendingConnection, succeeded: bool) -> None:
+        """Forget a pending connection: it is a client's connection now, or has failed."""
+        self._registry.clients.discard(pending)
+        pending.end_handshake = None
+        if not succeeded:
+            self._site.counters.handshake_failed()
+            self._release(pending.source)
 
     def _drop_pending(self, pending: PendingConnection) -> None:
         if pending not in self._registry.clients:
             return
         self._registry.clients.discard(pending)
-        if pending.handshake is not None:
-            pending.handshake.cancel()
+        if pending.end_handshake is not None:
+            pending.end_handshake()
             return
         self._first_bytes.end(pending)
         pending.sock.close()
@@ -256,13 +282,6 @@ class Listener:
         self._registry.sweep()
         if self._crowd.swept(self.connections):
             return_memory()
-
-    def _beat(self, due: float) -> None:
-        """Look for clients that keep the loop busy with what is not a request, as soon as the loop is late."""
-        now = self._site.timer()
-        self._beat_timer = self._loop.call_later(_BEAT, self._beat, now + _BEAT)
-        if now - due > _LATE:
-            self._registry.check_overhead()
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Count what clients do to their connections; log what is a bug of our own."""

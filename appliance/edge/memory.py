@@ -1,4 +1,4 @@
-"""What glibc's allocator does not do by itself: keep the buffers of TLS, and return what a crowd has left behind."""
+"""What glibc's allocator does not do by itself: return what a crowd has left behind."""
 
 from __future__ import annotations
 
@@ -37,17 +37,8 @@ class CrowdWatch:
         return True
 
 
-def raise_mmap_threshold() -> None:
-    """Keep glibc from mapping and unmapping the 256 KiB that uvloop's TLS allocates for each read.
-
-    Freeing a mapped block raises the size from which blocks are mapped (mallopt(3), M_MMAP_THRESHOLD). Without this a
-    request cost three more system calls and as many page faults: 15 us on top of 20.
-    """
-    bytes(1 << 20)
-
-
 def return_memory() -> None:
-    """Return to the system what a crowd of connections has left behind: 256 KiB for each of them with TLS.
+    """Return to the system what a crowd of connections has left behind.
 
     Freed between blocks in use it stays with the process otherwise (malloc_trim(3)). musl has no such call, nor need.
     """

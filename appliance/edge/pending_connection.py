@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import socket
 from collections.abc import Callable
 from typing import Final
 
-from appliance.edge.connection import LINGER_SECONDS
+from appliance.edge.deadlines import LINGER_SECONDS
 
 
 class State(enum.Enum):
@@ -31,7 +30,7 @@ class PendingConnection:
         "_drop",
         "_handshake_timeout",
         "_timer",
-        "handshake",
+        "end_handshake",
         "header",
         "peer",
         "seen",
@@ -62,7 +61,7 @@ class PendingConnection:
         self.header = b""  # what has been taken of a PROXY header
         self.seen = 0  # how many bytes of a ClientHello were there at the last look
         self.since: Final = timer()
-        self.handshake: asyncio.Task[None] | None = None
+        self.end_handshake: Callable[[], object] | None = None  # once it has begun
         self._timer = timer
         self._handshake_timeout = handshake_timeout
         self._drop = drop
@@ -75,15 +74,12 @@ class PendingConnection:
     @property
     def silent(self) -> bool:
         """Whether the client has not sent a byte yet; a header is its balancer's."""
-        return self.handshake is None and self.state is not HELLO
+        return self.end_handshake is None and self.state is not HELLO
 
     @property
     def late(self) -> bool:
         """Whether its time is over."""
         return self._timer() - self.since >= self._handshake_timeout
-
-    def check_overhead(self) -> None:
-        """Do nothing: a handshake is bounded by OpenSSL, which refuses any other record."""
 
     def expire(self, now: float) -> None:
         """Drop it if it takes too long."""

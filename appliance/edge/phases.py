@@ -20,12 +20,9 @@
 In one turn of the loop a connection has one request answered and BYTES_PER_TURN bytes parsed, whatever it sends; of the
 connections that yield, CONNECTIONS_PER_TURN continue in one turn, in the order in which they yielded. In YIELDING,
 RUNNING and BLOCKED reading is paused, and what was received waits unparsed: one read, which the kernel's receive buffer
-bounds (RECEIVE_BUFFER), and with TLS what is read ahead (READ_AHEAD). So one client can take a bounded share of a turn
+bounds (READ_SIZE), and with TLS the record that it completes. So one client can take a bounded share of a turn
 from the others, and some ten KiB of memory, however much it sends.
-
-A deadline belongs to a phase: READING has those of the parser's part of a request (head, body, or between two), BLOCKED
-and CLOSING the time in which the client must read its responses, LINGERING has a timer of its own, and YIELDING and
-RUNNING have none, for they wait for nothing outside.
+deadlines.py has what a connection may wait for in each phase, and for how long.
 """
 
 from __future__ import annotations

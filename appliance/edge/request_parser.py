@@ -26,14 +26,28 @@ import enum
 from typing import Final
 
 import httptools
-import msgspec
 
-from appliance.edge.connections import Route
-from appliance.edge.http_rules import CONTENT_LENGTH_DIGITS, WATCHED, Fields, HttpRefused, check_head, content_encoding
-from appliance.edge.refusals import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, Refusal
+from appliance.edge.body import Body, WebhookBody
+from appliance.edge.http_rules import (
+    CONTENT_LENGTH_DIGITS,
+    WATCHED,
+    HttpRefused,
+    check_head,
+    content_encoding,
+)
+from appliance.edge.refusals import (
+    MAX_BODY_BYTES,
+    MAX_FIELDS,
+    MAX_HEADER_BYTES,
+    MESSAGE_LIMIT,
+    WEBHOOK_LIMIT,
+    Refusal,
+)
+from appliance.edge.requests import CONTINUE, Event, Request, SignedPost
+from appliance.edge.routes import Route, find_webhook
 
-# Framing may be larger than what it frames: chunk sizes, extensions and trailers count against this.
-MAX_RAW_BODY_BYTES: Final = 4 * MAX_BODY_BYTES
+MAX_FRAMING_BYTES: Final = 3 * MAX_BODY_BYTES
+"""How many bytes of chunk sizes, extensions and trailers a body may have, beside its limit."""
 
 BYTES_PER_TURN: Final = 4 * 1024
 """How many bytes of a connection are parsed in one turn of the loop. Chunks of one byte cost most: 0.1 us a byte."""
@@ -55,38 +69,6 @@ class Part(enum.Enum):
 BETWEEN, HEAD, BODY, ENDED = Part  # Part.BODY takes 0.1 us with Python 3.11
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
-    """A complete request for the application. `keeps` if the connection may persist after it."""
-
-    method: bytes
-    target: bytes
-    version: str
-    fields: Fields
-    body: bytes
-    keeps: bool
-
-
-class SignedPost(msgspec.Struct, frozen=True, gc=False):
-    """A complete request for the app of `route`. `signature` is the value of its header, b"" if there are two."""
-
-    route: Route
-    body: bytes
-    signature: bytes | None
-    version: str
-    keeps: bool
-    encoding: str = ""  # its Content-Encoding
-
-
-class Continue(enum.Enum):
-    """The head is complete, and the client waits for "100 Continue" before it sends the body."""
-
-    CONTINUE = enum.auto()
-
-
-CONTINUE: Final = Continue.CONTINUE
-Event = Request | SignedPost | Refusal | Continue | None
-
-
 class _Stopped(Exception):
     """Stops llhttp: the request is refused, or what was fed whole must be fed in slices."""
 
@@ -103,11 +85,12 @@ class RequestParser:
         "_head",
         "_header_budget",
         "_host",
-        "_is_event",
+        "_is_webhook",
         "_left",
         "_length",
         "_llhttp",
         "_may_feed_whole",
+        "_message",
         "_method",
         "_raw_body",
         "_route",
@@ -147,8 +130,8 @@ class RequestParser:
         self._fields: list[tuple[bytes, bytes]] = []
         self._saved: tuple[tuple[bytes, bytes], ...] = ()
         self._encoding = ""
-        self._is_event = False
-        self._body: bytes | bytearray = b""
+        self._is_webhook = False
+        self._message = self._body = Body()  # one body for all messages, which come one at a time
         self._route: Route | None = None
         self._signature: bytes | None = None
 
@@ -176,7 +159,9 @@ class RequestParser:
         """Parse nothing more. This also breaks the cycle of llhttp and its callbacks."""
         self.part = ENDED
         self._llhttp = None
-        self.kept = self._head = self._tail = self._slice = self._body = b""
+        self.kept = self._head = self._tail = self._slice = b""
+        self._body = self._message
+        self._body.take()
         self._fields.clear()
 
     def feed(self, data: bytes) -> Event:
@@ -213,7 +198,8 @@ class RequestParser:
         self._llhttp = httptools.HttpRequestParser(self)
         self._may_feed_whole = False
         self._event = None
-        self._body = self._target = b""
+        self._body.take()
+        self._target = b""
         self._fields.clear()
         self.part = BETWEEN
 
@@ -270,7 +256,8 @@ class RequestParser:
                 self._left -= len(data)
             else:
                 self._tail = (self._tail + data)[-3:]
-            return Refusal.BODY_TOO_LARGE if self._raw_body > MAX_RAW_BODY_BYTES else None
+            limit = self._body.limit
+            return limit.refusal if self._raw_body > limit.size + MAX_FRAMING_BYTES else None
         self._header_budget -= len(data)
         self._expected_line = _NEVER
         if self.part is HEAD:
@@ -316,14 +303,12 @@ class RequestParser:
             return
         self._saved = ()
         self._encoding = ""
-        self._is_event = False
+        self._is_webhook = False
         self._expected_line = _NEVER
         method = self._method = self._llhttp.get_method()  # type: ignore[union-attr]
         route = self._route = self._routes.get(self._target) if method == b"POST" else None
         if route is None or not self._is_common(route) or self._head or not self._slice.startswith(route.request_line):
             self._check(method)
-            if self._is_event:  # a webhook, which waits for the disk: the application answers it
-                self._route = None
             return
         self._version = "1.1"
         self._left = int(self._length or b"0")
@@ -342,7 +327,6 @@ class RequestParser:
                 # Two are malformed: whoever checks the first and whoever the last would see different requests.
                 signature = value if signature is None else b""
             elif name == event_name:
-                self._is_event = True
                 plain = False
             elif name in WATCHED:
                 if name == b"host" and host is None:
@@ -357,41 +341,39 @@ class RequestParser:
 
     def on_body(self, data: bytes) -> None:
         """Collect a part of the body."""
-        body = self._body
-        if not body:
-            self._body = data
-        elif isinstance(body, bytearray):
-            body += data
-        else:
-            self._body = bytearray(body) + data
-        if len(self._body) > MAX_BODY_BYTES:
-            self._stop(Refusal.BODY_TOO_LARGE)
+        if not self._body.add(data):
+            self._stop(self._body.limit.refusal)
 
     def on_message_complete(self) -> None:
         """Note that a request is complete."""
-        body = self._body
-        if type(body) is not bytes:
-            body = bytes(body)
+        body, check = self._body.take(), self._body.check
+        self._body = self._message
         keeps = self._llhttp.should_keep_alive()  # type: ignore[union-attr]
         route = self._route
-        if route is not None:
+        if route is not None and not self._is_webhook:
             self._event = SignedPost(route, body, self._signature, self._version, keeps, self._encoding)
         else:
-            self._event = Request(self._method, self._target, self._version, self._saved, body, keeps)
-        self._body = self._target = b""
+            self._event = Request(self._method, self._target, self._version, self._saved, body, keeps, check)
+        self._target = b""
         self._fields.clear()
         self.part = BETWEEN
 
     def _check(self, method: bytes) -> None:
         self._saved = tuple(self._fields)
         version = self._version = self._llhttp.get_http_version()  # type: ignore[union-attr]
+        webhook = find_webhook(self._routes, method, self._target, self._fields)
+        limit = MESSAGE_LIMIT if webhook is None else WEBHOOK_LIMIT
         try:
-            head = check_head(self._head + self._slice, method, self._target, version, self._fields)
+            head = check_head(self._head + self._slice, method, self._target, version, self._fields, limit)
         except HttpRefused as refused:
             self._stop(refused.refusal)
         else:
             self._encoding = content_encoding(self._saved)
             self._host = head.host or _NEVER
             self._left = head.length or 0
+            if webhook is not None and webhook.begin_check is not None:
+                # It waits for the disk: the application answers it.
+                self._route, self._is_webhook = webhook, True
+                self._body = WebhookBody(webhook.begin_check, head.length)
             if head.waits:
                 self._event = CONTINUE

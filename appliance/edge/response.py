@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from email.utils import formatdate
 from http.client import responses
 from typing import Final
@@ -13,8 +12,6 @@ KEEP: Final = b""  # HTTP/1.1 persists without saying so (RFC 9112, 9.3)
 CLOSE: Final = b"Connection: close\r\n"
 KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"  # what an HTTP/1.0 client that asked for it waits for
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-_OWN_FIELDS: Final = frozenset({"Connection", "Content-Length", "Date"})
 
 
 class ResponseEncoder:
@@ -41,21 +38,7 @@ class ResponseEncoder:
         body = response.body
         return b"%b%d\r\n%b\r\n%b" % (prefix, len(body), connection, b"" if without_body else body)
 
-    def encode_fields(
-        self, status: int, reason: str, fields: Iterable[tuple[str, str]], length: int, connection: bytes, body: bytes
-    ) -> bytes:
-        """Return the whole response of a Tornado handler, whose own Date, length and Connection are left out."""
-        lines = [f"HTTP/1.1 {status} {reason}"]
-        for name, value in fields:
-            if name == "Date":
-                lines.append(f"Date: {self.date}")
-            elif name not in _OWN_FIELDS:
-                lines.append(f"{name}: {value}")
-        lines.append(f"Content-Length: {length}\r\n")
-        return b"%b%b\r\n%b" % ("\r\n".join(lines).encode("latin-1"), connection, body)
-
     def _prefix(self, response: Response) -> bytes:
-        # In the order in which Tornado's RequestHandler sets them, so that the fast path and it send the same bytes.
         fields = (
             ("Content-Type", response.content_type),
             ("Date", self.date),

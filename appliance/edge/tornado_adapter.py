@@ -22,8 +22,10 @@ from tornado.web import Application
 
 from appliance.edge.http_rules import HttpRefused, split_absolute
 from appliance.edge.refusals import Refusal
-from appliance.edge.request_parser import Request
-from appliance.edge.response import CLOSE, ResponseEncoder
+from appliance.edge.requests import Request
+from appliance.edge.response import ResponseEncoder
+from appliance.outcomes import Response
+from appliance.sidebar.protocols.signature import BodyCheck
 
 
 class Context(NamedTuple):
@@ -36,11 +38,11 @@ class Context(NamedTuple):
 class ResponseSink(Protocol):
     """Sends the response to the request that was dispatched last."""
 
-    def connection_field(self, request: Request, status: int) -> bytes:
-        """Return the Connection field of the response with this status, unless the handler closes."""
+    def connection_field(self, request: Request, status: int, closes: bool) -> bytes:
+        """Return the Connection field of the response with this status; `closes` if the handler says so."""
 
-    def send_response(self, response: bytes, closes: bool) -> None:
-        """Send it."""
+    def send_response(self, response: bytes, connection: bytes) -> None:
+        """Send it. `connection` is its Connection field."""
 
     def send_refusal(self, refusal: Refusal) -> None:
         """Refuse the request instead."""
@@ -50,7 +52,10 @@ class ResponseSink(Protocol):
 
 
 class TornadoConnectionAdapter(HTTPConnection):
-    """Hands one request to an application and collects its response, which is sent whole, with a Content-Length."""
+    """Hands one request to an application, and encodes the Response that its handler has made.
+
+    What Tornado itself would write is not sent: its fields would have to be made and formatted anew for each response.
+    """
 
     def __init__(self, sink: ResponseSink, request: Request, context: Context, encoder: ResponseEncoder) -> None:
         """The response to `request` goes to `sink`."""
@@ -59,9 +64,8 @@ class TornadoConnectionAdapter(HTTPConnection):
         self._request = request
         self._encoder = encoder
         self._task: asyncio.Task[None] | None = None
-        self._start_line: ResponseStartLine | None = None
-        self._headers = HTTPHeaders()
-        self._chunks: list[bytes] = []
+        self.response: Response | None = None
+        """What the handler answers; to be set before it finishes."""
         self._on_close: Callable[[], None] | None = None
 
     def start(self, application: Application) -> None:
@@ -98,6 +102,16 @@ class TornadoConnectionAdapter(HTTPConnection):
         if on_close is not None:
             on_close()
 
+    @property
+    def check(self) -> BodyCheck | None:
+        """What has hashed a webhook's body that is too large to be held."""
+        return self._request.check
+
+    @property
+    def query(self) -> bytes:
+        """The raw query, which Tornado is not told."""
+        return self._request.target.partition(b"?")[2]
+
     # What Tornado calls.
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
@@ -107,15 +121,11 @@ class TornadoConnectionAdapter(HTTPConnection):
     def write_headers(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
     ) -> asyncio.Future[None]:
-        """Collect the response's head, and the beginning of its body."""
-        if isinstance(start_line, ResponseStartLine):
-            self._start_line, self._headers = start_line, headers
-        return self.write(chunk or b"")
+        """Write nothing."""
+        return self.write(b"")
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
-        """Collect more of the response's body."""
-        if chunk:
-            self._chunks.append(chunk)
+        """Write nothing."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         written.set_result(None)
         return written
@@ -123,23 +133,24 @@ class TornadoConnectionAdapter(HTTPConnection):
     def finish(self) -> None:
         """Send the response, if the client is still there."""
         sink, self._sink, self._on_close = self._sink, None, None
-        if sink is None or self._start_line is None:
+        response, request = self.response, self._request
+        if sink is None or response is None:
             return
-        body, headers = b"".join(self._chunks), self._headers
-        status, reason = self._start_line.code, self._start_line.reason
-        length = int(headers["Content-Length"]) if "Content-Length" in headers else len(body)
-        closes = headers.get("Connection", "").lower() == "close"
-        connection = CLOSE if closes else sink.connection_field(self._request, status)
-        response = self._encoder.encode_fields(status, reason, headers.get_all(), length, connection, body)
-        sink.send_response(response, connection == CLOSE)
+        connection = sink.connection_field(request, response.status, response.closes)
+        without_body = request.method == b"HEAD"
+        sink.send_response(self._encoder.encode(response, connection, without_body=without_body), connection)
 
 
 def _translate(request: Request) -> tuple[RequestStartLine, HTTPHeaders]:
-    """Return the request as Tornado's types. Raises HttpRefused and HTTPInputError."""
+    """Return the request as Tornado's types, without its query, which Tornado would parse three times.
+
+    Raises HttpRefused and HTTPInputError.
+    """
     target, host = split_absolute(request.target)
+    path = target.partition(b"?")[0]
     headers = HTTPHeaders()
     for name, value in request.fields:
         headers.add(name.decode("latin-1"), value.strip(b" \t").decode("latin-1"))
     if host is not None:
         headers["Host"] = host.decode("latin-1")
-    return RequestStartLine(request.method.decode(), target.decode("latin-1"), f"HTTP/{request.version}"), headers
+    return RequestStartLine(request.method.decode(), path.decode("latin-1"), f"HTTP/{request.version}"), headers

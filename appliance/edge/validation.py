@@ -11,8 +11,9 @@ import ssl
 from typing import Any, Final, Protocol
 
 from appliance.edge.client_hello import parse
-from appliance.edge.connection import LINGER_SECONDS
 from appliance.edge.connections import ConnectionRegistry
+from appliance.edge.deadlines import LINGER_SECONDS
+from appliance.edge.tls_transport import TLSProtocol
 
 VALIDATION_PROTOCOL: Final = b"acme-tls/1"
 
@@ -42,7 +43,7 @@ def validated_name(record: bytes) -> str | None:
     return name.decode("ascii").lower() if name.isascii() else None
 
 
-class ValidationConnection(asyncio.Protocol):
+class ValidationConnection(TLSProtocol):
     """A connection that ends when its handshake has."""
 
     evictable: Final = True  # no response is lost with it
@@ -71,9 +72,6 @@ class ValidationConnection(asyncio.Protocol):
         self._registry.clients.discard(self)
         self._registry.release(self._source)
         self._transport = None
-
-    def check_overhead(self) -> None:
-        """Do nothing: nothing more is read."""
 
     def expire(self, now: float) -> None:
         """Drop it if the client does not answer the end of TLS."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final, cast
 
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from appliance.edge.http_rules import content_encoding
-from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.refusals import Refusal
 from appliance.edge.site import Counters, Mount, RefusalSampler, RequestWriter
+from appliance.edge.tornado_adapter import TornadoConnectionAdapter
 from appliance.observe.logs import describe, log
 from appliance.outcomes import Reply
-from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, Message
-from appliance.sidebar.protocols.helpscout_webhook import EVENT, NOT_STORED, NOTED, SIGNATURE, StoreChange
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE, HelpDesk, Message
+from appliance.sidebar.protocols.helpscout_webhook import EVENT, NOT_STORED, NOTED, OVERSIZED, SIGNATURE, StoreChange
 from appliance.sidebar.protocols.query_signed import Visit
+
+# The name of an event is in a header that is not signed.
+_NOT_IN_EVENTS: Final = re.compile(r"[^a-z.-]")
+_MAX_EVENT: Final = 40
 
 AskAbout = Callable[[int], Awaitable[bool]]
 """Asks about an id, for a few seconds at most; returns whether something is known of it now."""
@@ -68,13 +73,16 @@ class ReplyHandler(RequestHandler):
         self._counters = counters
         self._began = timer()
 
-    def set_default_headers(self) -> None:
-        """Do not name the software, and keep every card out of caches."""
-        self.clear_header("Server")
-        self.set_header("Cache-Control", "no-store")
+    @property
+    def _connection(self) -> TornadoConnectionAdapter:
+        return cast(TornadoConnectionAdapter, self.request.connection)
 
-    def compute_etag(self) -> None:
-        """Return none: a response is never to be reused."""
+    def set_etag_header(self) -> None:
+        """Set none: a response is never to be reused."""
+
+    def check_etag_header(self) -> bool:
+        """Look for none."""
+        return False
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """Send the refusal for what Tornado itself refuses."""
@@ -94,15 +102,9 @@ class ReplyHandler(RequestHandler):
 
     def send(self, reply: Reply) -> None:
         """Finish the request with this reply."""
-        response = reply.response
-        self.set_status(response.status)
-        self.set_header("Content-Type", response.content_type)
-        for name, value in response.headers:
-            self.set_header(name, value)
-        if response.closes:
-            self.set_header("Connection", "close")
+        self._connection.response = reply.response
         self._reply = reply
-        self.finish(response.body)
+        self.finish()
 
     def on_finish(self) -> None:
         """Log and count the request."""
@@ -127,21 +129,9 @@ class SidebarHandler(ReplyHandler):
         self.app_name = mount.app.name
         self._body = bytearray()
 
-    def prepare(self) -> None:
-        """Refuse a body that is too large before it is read."""
-        length = self.request.headers.get("Content-Length", "")
-        # Tornado refuses what is not a number as soon as it reads on.
-        if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
-            self.send(Refusal.BODY_TOO_LARGE.reply)
-
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body, up to its limit."""
-        if self._finished:
-            return
+        """Collect the body. Its limit was kept while it came (body.py)."""
         self._body += chunk
-        if len(self._body) > MAX_BODY_BYTES:
-            self._body.clear()
-            self.send(Refusal.BODY_TOO_LARGE.reply)
 
     def _only_field(self, name: str) -> bytes | None:
         """Return the value of a header field; None if there is none, or two.
@@ -153,8 +143,6 @@ class SidebarHandler(ReplyHandler):
 
     def post(self) -> None:
         """Answer a signed message."""
-        if self._finished:
-            return
         signature = self._only_field(self._mount.signature_header)
         encodings = self.request.headers.get_list("Content-Encoding")
         fields = [(b"content-encoding", value.encode("latin-1", "replace")) for value in encodings]
@@ -183,10 +171,14 @@ class PageHandler(SidebarHandler):
     async def post(self) -> None:  # type: ignore[override]
         """Answer a signed message, or a webhook: that one once what it says is on the disk."""
         webhook, event = self._mount.webhook, self._only_field(EVENT)
-        if self._finished or webhook is None or EVENT not in self.request.headers:
+        if webhook is None or EVENT not in self.request.headers:
             super().post()
             return
         message = Message(bytes(self._body), self._only_field(SIGNATURE))
+        check = self._connection.check
+        if check is not None:
+            self._answer_oversized(webhook.read_oversized(check, message), check.size)
+            return
         said = webhook.read((event or b"").decode("latin-1"), message, self._clock())
         if not isinstance(said, Reply):
             is_stored = self._store_change is not None and await self._store_change(said)
@@ -195,25 +187,37 @@ class PageHandler(SidebarHandler):
         if said is BAD_SIGNATURE:
             self._sample_refusal(self.app_name, message, webhook)
 
-    async def get(self) -> None:
-        """Answer a visit by a browser. A body means nothing (RFC 9110, 9.3.1)."""
-        if self._finished:
-            return
+    def _answer_oversized(self, reply: Reply, size: int) -> None:
+        """Answer an event whose body was not held. There is nothing to find out about a wrong signature."""
+        self.send(reply)
+        if reply is OVERSIZED:
+            event = _NOT_IN_EVENTS.sub("?", self.request.headers[EVENT])[:_MAX_EVENT]
+            log.warning("webhook_oversized", app=self.app_name, webhook=event, bytes=size)
+
+    def get(self) -> Awaitable[None] | None:
+        """Answer a visit by a browser; one that waits for nobody is answered at once, without a coroutine.
+
+        A body means nothing (RFC 9110, 9.3.1).
+        """
         request = self.request
         protocol = next(one for one in self._mount.app.protocols if request.method in one.methods)
         destinations = request.headers.get_list("Sec-Fetch-Dest")
         visit = Visit(
-            request.query.encode("latin-1"),
+            self._connection.query,
             request.remote_ip or "",
             ", ".join(destinations) if destinations else None,
         )
         reply = self._mount.app.answer(visit, protocol)
-        unknown = reply.unknown_id
-        if unknown is not None and self._ask_about is not None and await self._ask_about(unknown):
-            reply = self._mount.app.answer(visit, protocol)
+        if reply.unknown_id is not None and self._ask_about is not None:
+            return self._ask(self._ask_about(reply.unknown_id), reply, visit, protocol)
         self.send(reply)
         if reply is BAD_SIGNATURE:
             self._sample_refusal(self.app_name, visit, protocol)
+        return None
+
+    async def _ask(self, answer: Awaitable[bool], reply: Reply, visit: Visit, protocol: HelpDesk) -> None:
+        """Answer a visit once somebody was asked about its id: as before, unless something is known now."""
+        self.send(self._mount.app.answer(visit, protocol) if await answer else reply)
 
     head = get
 

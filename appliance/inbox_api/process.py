@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import AbstractAsyncContextManager, closing, nullcontext, suppress
 from typing import Final
 
 import msgspec
@@ -51,9 +51,15 @@ _read_result: Final = msgspec.msgpack.Decoder(_Done | _Failed).decode
 class ApiProcess:
     """The asking end. One request at a time."""
 
-    def __init__(self, origin: Origin, deadline: float = DEADLINE) -> None:
-        """`deadline` is seconds for one request."""
+    def __init__(
+        self,
+        origin: Origin,
+        deadline: float = DEADLINE,
+        still: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
+        """`deadline` is seconds for one request. While it forks, it is `still`: no other thread holds a lock."""
         self._origin = origin
+        self._still = still
         self._deadline = deadline
         self._pid = 0
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -101,7 +107,9 @@ class ApiProcess:
 
     async def _ask(self, request: Request) -> _Done | _Failed:
         if self._streams is None:
-            self._streams = await asyncio.open_connection(sock=self._start())
+            async with self._still():
+                end = self._start()
+            self._streams = await asyncio.open_connection(sock=end)
         reader, writer = self._streams
         writer.write(_framed(request))
         await writer.drain()

@@ -15,6 +15,7 @@ from appliance.outcomes import Cause
 DAY: float = 86400.0
 NOT_ACCEPTED: Final = "Help Scout does not accept it"
 _REPLACE_IT: Final = "name one from a public authority in tls.certificate and tls.key"
+_ASK_ANOTHER: Final = "name a public authority in acme.directory"
 
 
 class CertificateInfo(msgspec.Struct, frozen=True):
@@ -26,6 +27,7 @@ class CertificateInfo(msgspec.Struct, frozen=True):
     distrust: str = ""  # why Help Scout does not accept it, as far as sidebard can tell
     renewal: float | None = None  # from when on it, or one of its chain, is near its end; None if that is not known
     issuer: str = ""  # the one of its chain that expires first; "" if it is the server's own
+    is_placeholder: bool = False  # it is served until the authority has issued one
 
     def is_near_end(self, now: float) -> bool:
         """Return whether it, or one of its chain, should have been renewed by `now`."""
@@ -109,6 +111,15 @@ class IdsInfo(msgspec.Struct, frozen=True, kw_only=True):
     fill: FillInfo | None = None  # None: the customers are not listed
 
 
+class RenewalInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate that comes by itself: for which name, and what is known of the next one."""
+
+    name: str
+    days_left: float | None  # None: there is no certificate yet
+    next_attempt: float  # seconds since 1970; in the past: as soon as can be
+    problem: str = ""  # why the last attempt failed; "" if it did not
+
+
 class Workers(msgspec.Struct, frozen=True, kw_only=True):
     """The workers: how many there should be, how many are ready, and which snapshots they answer from."""
 
@@ -136,6 +147,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     workers: Workers
     ids: IdsInfo | None = None
     """None without an app that has a page."""
+    acme: tuple[RenewalInfo, ...] = ()
+    """The certificates that come by themselves, one for each name of [acme]."""
     refusals: dict[str, dict[str, CauseCount]] = {}
     """Wrong signatures that were diagnosed, by app and likely cause. Anybody can send them, so they are no reason."""
 
@@ -152,6 +165,8 @@ def examine(
     more_reasons: Sequence[str] = (),
     ids: IdsInfo | None = None,
     fetch: FetchInfo | None = None,
+    acme: Sequence[RenewalInfo] = (),
+    more_warnings: Sequence[str] = (),
 ) -> Health:
     """Return the health at `now`, seconds since 1970. Every reason is a sentence; with any, the status is "degraded".
 
@@ -177,13 +192,21 @@ def examine(
     )
     certificates = supervisor.certificates
     expired = dict.fromkeys(_expired(one) for one in certificates if one.ends <= now)
-    reasons = [*more_reasons, *(reason for applies, reason in rules if applies), *expired]
+    missing = [_missing(each) for each in acme if each.days_left is None]
+    reasons = [*more_reasons, *(reason for applies, reason in rules if applies), *expired, *missing]
+    late = [_late(each) for each in acme if each.days_left is not None and each.problem]
     near = [_near_end(one, now) for one in certificates if one.is_near_end(now) and one.ends > now]
     api = [ids.api.fault] if ids is not None and ids.api is not None and ids.api.fault else []
     return Health(
         status="degraded" if reasons else "ok",
         reasons=reasons,
-        warnings=[*(_distrusted(one) for one in certificates if one.distrust), *near, *api],
+        warnings=[
+            *(_distrusted(one, acme) for one in certificates if one.distrust and not one.is_placeholder),
+            *near,
+            *late,
+            *api,
+            *more_warnings,
+        ],
         data=data,
         last_import=last_import,
         fetch=fetch,
@@ -191,12 +214,23 @@ def examine(
         certificate_near_end=any(one.is_near_end(now) for one in certificates) if certificates else None,
         workers=workers,
         ids=ids,
+        acme=tuple(acme),
         refusals=_by_app(refusals),
     )
 
 
-def _distrusted(certificate: CertificateInfo) -> str:
-    return f"the certificate for {_names(certificate)} is {certificate.distrust}, so {NOT_ACCEPTED}; {_REPLACE_IT}"
+def _missing(renewal: RenewalInfo) -> str:
+    why = renewal.problem or "the authority has been asked for it, or is about to be"
+    return f"there is no certificate for {renewal.name} yet: {why}"
+
+
+def _late(renewal: RenewalInfo) -> str:
+    return f"the certificate for {renewal.name} could not be renewed: {renewal.problem}"
+
+
+def _distrusted(certificate: CertificateInfo, acme: Sequence[RenewalInfo]) -> str:
+    todo = _ASK_ANOTHER if any(each.name in certificate.names for each in acme) else _REPLACE_IT
+    return f"the certificate for {_names(certificate)} is {certificate.distrust}, so {NOT_ACCEPTED}; {todo}"
 
 
 def _expired(certificate: CertificateInfo) -> str:

@@ -12,6 +12,7 @@ drain while new ones serve, and a row for the steward. A row is a sequence of un
     _OPEN              connections that are open now                                0
     _TRAIL_WAITING     lines of the audit trail that are not written yet            0, after they are counted as lost
     _TRAIL_ERROR       errno: why the audit trail cannot be written; 0: it can      0
+    _CHALLENGED        1: the steward lets an authority prove a name                0
     _OPENED and after  counters of connections and lines                            kept
     then               one counter for each app and outcome                         kept
     then               for each app and cause of a wrong signature: how many, and   kept
@@ -57,18 +58,19 @@ _GENERATION: Final = 3
 _OPEN: Final = 4
 _TRAIL_WAITING: Final = 5
 _TRAIL_ERROR: Final = 6
-_GAUGES: Final = 7
+_CHALLENGED: Final = 7
+_GAUGES: Final = 8
 """How many words are gauges."""
 
 # The counters: they only ever grow.
-_OPENED: Final = 7
-_HANDSHAKES_FAILED: Final = 8
-_REJECTED: Final = 9
-_DROPPED: Final = 10
-_LINES_DROPPED: Final = 11
-_TRAIL_LOST: Final = 12
-_HEADERS_REFUSED: Final = 13
-_FIRST_REQUEST: Final = 14
+_OPENED: Final = 8
+_HANDSHAKES_FAILED: Final = 9
+_REJECTED: Final = 10
+_DROPPED: Final = 11
+_LINES_DROPPED: Final = 12
+_TRAIL_LOST: Final = 13
+_HEADERS_REFUSED: Final = 14
+_FIRST_REQUEST: Final = 15
 
 _WORDS_PER_CACHE_LINE: Final = 8  # of 64 bytes
 
@@ -141,6 +143,15 @@ class ChildStatus:
     @generation.setter
     def generation(self, generation: int) -> None:
         self._words[_GENERATION] = generation
+
+    @property
+    def challenged(self) -> bool:
+        """Whether the steward lets an authority prove a name now, so that workers look for challenges."""
+        return bool(self._words[_CHALLENGED])
+
+    @challenged.setter
+    def challenged(self, challenged: bool) -> None:
+        self._words[_CHALLENGED] = challenged
 
 
 class WorkerCounters:

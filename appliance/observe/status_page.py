@@ -43,7 +43,7 @@ class OutcomeGroup(NamedTuple):
 
 
 OUTCOME_GROUPS: Final = (
-    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY, Outcome.NOTED, Outcome.IGNORED)),
+    OutcomeGroup("found", "found", (Outcome.FOUND, Outcome.COMPANY, Outcome.NOTED, Outcome.IGNORED, Outcome.OVERSIZED)),
     OutcomeGroup(
         "no customer",
         "nobody",
@@ -246,6 +246,7 @@ def _sections(data: PageData) -> Iterator[TableSection]:
             ("connections open", f"{totals.open:,}"),
             ("connections accepted", f"{totals.opened:,}"),
             ("handshakes failed", f"{totals.handshakes_failed:,}"),
+            ("PROXY headers refused", f"{totals.headers_refused:,}"),
             ("connections rejected", f"{totals.rejected:,}"),
             ("connections dropped", f"{totals.dropped:,}"),
             ("log lines lost", f"{totals.lines_dropped:,}"),

@@ -51,11 +51,11 @@ class ChildStarter:
         def body() -> None:
             self._raw.redirect_child(pipe)
             if kind is ChildKind.WORKER:
-                _close(self._sockets.admin)
+                _close((*self._sockets.admin, *self._sockets.http))
                 Worker(context, self._sockets.public).run()
             else:
                 _close(self._sockets.public)
-                Steward(context, self._sockets.admin).run()
+                Steward(context, self._sockets.admin, self._sockets.http).run()
 
         try:
             pid = fork(body, self._writer.close, self._blocked)

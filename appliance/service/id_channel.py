@@ -14,12 +14,12 @@ together.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.customers.id_map import changed_at
+from appliance.customers.id_map import IdMapError, changed_at
 from appliance.customers.ids import Change, Known, Result, has_expired
 from appliance.inbox_api.client import InboxApi
 from appliance.observe.health import ApiInfo, IdsInfo
@@ -37,11 +37,13 @@ from appliance.service.id_fill import IdFill
 from appliance.service.id_questions import IdQuestions
 from appliance.service.id_store import IdStore
 from appliance.system.files import OPEN_FOLDER
+from appliance.system.work_thread import WorkThread
 
 PATIENCE: Final = 5.0
 _ANSWERED_WITHIN: Final = id_questions.PATIENCE + 0.5
 _AGAIN: Final = 0.1
 _REOPEN: Final = 1.0
+_FORGET_EVERY: Final = 3600.0
 _NAME: Final = "steward.sock"
 _STORED: Final = b"stored\n"
 _FAILED: Final = b"failed\n"
@@ -116,22 +118,26 @@ class IdService:
         clock: Callable[[], float],
         api: InboxApi | None = None,
         fill_account: str = "",
+        keep: float = math.inf,
         timer: Callable[[], float] = time.monotonic,
+        thread: WorkThread | None = None,
     ) -> None:
         """`clock` returns seconds since 1970, `timer` seconds.
 
         `api` is asked what is not known. `fill_account` tells its account from others: then all customers are listed.
+        An id that was not seen for `keep` seconds is forgotten. Everything on the disk is done in `thread`.
         """
+        self._thread = thread or WorkThread("ids")
         self._folder = folder
         self._clock = clock
+        self._keep = keep
         self._api = api
         self._questions = IdQuestions(api, self.store, timer) if api is not None else None
         self._fill = None
         if api is not None and fill_account:
             self._fill = IdFill(
-                api, self.store, self._is_known, folder, fill_account, self._in_thread, clock=clock, timer=timer
+                api, self.store, self._is_known, folder, fill_account, self._thread.run, clock=clock, timer=timer
             )
-        self._thread = ThreadPoolExecutor(1, "ids")  # everything on the disk is done there, in its order
         self._store: IdStore | None = None
         self._waiting: list[tuple[Change, asyncio.Future[bool]]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -171,11 +177,10 @@ class IdService:
 
     async def run(self) -> None:
         """Store what workers send, until it is cancelled. Without a usable folder it is tried again."""
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 try:
-                    self._store = await loop.run_in_executor(self._thread, IdStore, self._folder, self._clock())
+                    self._store = await self._thread.run(partial(IdStore, self._folder, self._clock()))
                     self._changed_at = changed_at(self._folder)
                     server = await asyncio.start_unix_server(self._serve, sock=self._listening())
                 except OSError as error:
@@ -191,13 +196,13 @@ class IdService:
             if self._writing is not None:
                 await asyncio.wait((self._writing,))
             if self._store is not None:
-                await loop.run_in_executor(self._thread, self._store.close)
-            self._thread.shutdown(wait=False)
+                await self._thread.run(self._store.close)
+            self._thread.end()
 
     async def _work(self) -> None:
         """Ask the API what is to be asked, until the folder is removed. Raises what only a bug raises."""
         watching = asyncio.create_task(self._watch())
-        working = {watching}
+        working = {watching, asyncio.create_task(self._forget_unseen())}
         if self._questions is not None:
             working.add(asyncio.create_task(self._questions.run()))
         if self._fill is not None:
@@ -212,6 +217,18 @@ class IdService:
                 task.cancel()
             if working:
                 await asyncio.wait(working)
+
+    async def _forget_unseen(self) -> None:
+        """Forget what nobody speaks of any more. An hour after the start the clock has been set."""
+        while True:
+            await asyncio.sleep(_FORGET_EVERY)
+            store, now = self._store, self._clock()
+            if store is None or math.isinf(self._keep):
+                continue
+            with suppress(OSError, IdMapError):  # what is wrong with the disk is said with the next change
+                count = await self._thread.run(partial(store.forget_unseen, now - self._keep, now))
+                if count:
+                    log.info("ids_forgotten", count=count)
 
     async def _watch(self) -> None:
         """Return when the socket has lost its name: the folder was removed."""
@@ -272,11 +289,8 @@ class IdService:
         store = self._store
         if store is None:
             return None
-        held = await self._in_thread(partial(store.find, customer))
-        return held if isinstance(held, Known) and not has_expired(held, self._clock()) else None
-
-    def _in_thread(self, work: Callable[[], object]) -> asyncio.Future[object]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+        held = await self._thread.run(partial(store.find, customer))
+        return held if held is not None and not has_expired(held, self._clock()) else None
 
     async def _write(self) -> None:
         """Store everything that waits, and what comes meanwhile."""
@@ -284,9 +298,7 @@ class IdService:
             batch, self._waiting = self._waiting, []
             changes = [change for change, _ in batch]
             try:
-                results = await asyncio.get_running_loop().run_in_executor(
-                    self._thread, self._store.apply, changes, self._clock()
-                )
+                results = await self._thread.run(partial(self._store.apply, changes, self._clock()))
             except Exception as error:
                 self._failed(error)
                 is_stored = False

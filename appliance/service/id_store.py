@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ from appliance.customers.id_map import (
     read_all,
     read_line,
 )
-from appliance.customers.ids import Change, Known, Result, apply, has_expired
+from appliance.customers.ids import DAY, Change, Known, Result, apply, has_expired
 from appliance.observe.logs import log
 from appliance.system.files import open_private, sync
 
@@ -116,10 +116,18 @@ class IdStore:
                     self.compact(now)
         return results
 
-    def compact(self, now: float) -> None:
+    def forget_unseen(self, since: float, now: float) -> int:
+        """Forget the ids that were not seen since then; return how many. Raises OSError and IdMapError."""
+        unseen = frozenset(self._map.unseen_since(int(since // DAY)))
+        if unseen:
+            self.compact(now, without=unseen)
+        return len(unseen)
+
+    def compact(self, now: float, without: Collection[int] = ()) -> None:
         """Make a new generation, without marks that have expired. Raises OSError; the old one then stays."""
         old = self._map.generation
-        self._write_base(old + 1, self._map.all(), now)
+        kept = (entry for entry in self._map.all() if entry[0] not in without)
+        self._write_base(old + 1, kept, now)
         self._begin(old + 1)
         self._open()
         self._is_spoilt = False
@@ -158,9 +166,9 @@ class IdStore:
                 database.execute("BEGIN")
                 database.execute(SCHEMA)
                 database.executemany(
-                    "INSERT OR REPLACE INTO known VALUES(?, ?, ?)",
+                    "INSERT OR REPLACE INTO known VALUES(?, ?, ?, ?)",
                     (
-                        (customer, None if known.addresses is None else "\n".join(known.addresses), known.as_of)
+                        (customer, _text(known.addresses), known.as_of, known.seen)
                         for customer, known in entries
                         if not has_expired(known, now)
                     ),
@@ -221,6 +229,10 @@ class IdStore:
                 os.ftruncate(self._journal, begin)
             self._map.forget()
             raise
+
+
+def _text(addresses: tuple[str, ...] | None) -> str | None:
+    return None if addresses is None else "\n".join(addresses)
 
 
 def _is_known(held: Known | None) -> bool:

@@ -58,7 +58,7 @@ class ImportChild:
     """An import in a forked child. `descriptor` becomes readable when it ends; then call `result`."""
 
     def __init__(self, spec: ImportSpec, folder: Path, known: Known = MappingProxyType({})) -> None:
-        """Start it; `known` is what was fetched before. The calling process must have no other threads.
+        """Start it; `known` is what was fetched before. No other thread of the calling process may be at work.
 
         Raises ImportRefused if it cannot be started.
         """

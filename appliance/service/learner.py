@@ -1,4 +1,4 @@
-"""Learns what messages say of ids: it is sent to the steward after the answer has gone."""
+"""Learns what messages say of ids, and which of them pages ask for: the steward is told after the answer has gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from appliance.customers.ids import Change
+from appliance.customers.ids import Change, Source
 from appliance.outcomes import Reply
 
 MAX_WAITING: Final = 100
@@ -16,15 +16,18 @@ MAX_WAITING: Final = 100
 class Learner:
     """A sink of requests."""
 
-    def __init__(self, store: Callable[[Change], Awaitable[bool]]) -> None:
-        """`store` stores a change, or gives it up soon."""
+    def __init__(self, store: Callable[[Change], Awaitable[bool]], from_messages: bool = True) -> None:
+        """`store` stores a change, or gives it up soon. Not `from_messages`: those teach nothing."""
         self._store = store
+        self._from_messages = from_messages
         self._waiting: set[asyncio.Task[None]] = set()
 
     def write(self, reply: Reply, _app: str, _duration_us: int, _peer: str) -> None:
         """See RequestWriter. To be called on the event loop; never waits."""
         taught = reply.taught
-        if isinstance(taught, Change) and len(self._waiting) < MAX_WAITING:
+        if not isinstance(taught, Change) or (taught.source is Source.MESSAGE and not self._from_messages):
+            return
+        if len(self._waiting) < MAX_WAITING:
             task = asyncio.get_running_loop().create_task(self._learn(taught))
             self._waiting.add(task)
             task.add_done_callback(self._waiting.discard)

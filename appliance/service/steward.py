@@ -29,7 +29,7 @@ import socket
 import time
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -51,6 +51,7 @@ from appliance.observe.health import FetchInfo, Health, Import, SnapshotInfo, Wo
 from appliance.observe.logs import log
 from appliance.service.change_detector import ChangeDetector
 from appliance.service.child_context import ChildContext
+from appliance.service.child_end import ends_within
 from appliance.service.fetch_schedule import FetchSchedule
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.id_channel import IdService
@@ -63,7 +64,11 @@ from appliance.service.import_child import (
     ImportUnchanged,
 )
 from appliance.service.stability import StabilityCheck
+from appliance.system.work_thread import WorkThread
 from appliance.system.write_monitor import WriteMonitor
+
+if TYPE_CHECKING:
+    from appliance.service.renewals import Renewals
 
 _SHORT_POLL: Final = 1.0
 """Seconds between two polls of a source that has changed, and between two of the state folder."""
@@ -78,8 +83,10 @@ _ADMIN_BYTES: Final = 16 * 1024
 class Steward:
     """The steward process."""
 
-    def __init__(self, context: ChildContext, sockets: Sequence[socket.socket]) -> None:
-        """`sockets`, those of the admin pages, listen already."""
+    def __init__(
+        self, context: ChildContext, sockets: Sequence[socket.socket], http: Sequence[socket.socket] = ()
+    ) -> None:
+        """`sockets`, those of the admin pages, and `http`, those for an authority's questions, listen already."""
         self._context = context
         self._sockets = sockets
         self._deployment = context.deployment
@@ -87,8 +94,14 @@ class Steward:
         self._last_import: Import | None = None
         self._fetch = FetchInfo() if context.deployment.import_spec.is_fetched else None
         has_page = any(app.page is not None for app in context.deployment.settings.apps)
-        self._api_process = ApiProcess(wire.API)
+        self._thread = WorkThread("ids")
+        self._api_process = ApiProcess(wire.API, still=self._thread.still)
         self._ids = self._make_id_service() if has_page else None
+        self._renewals: Renewals | None = None
+        if context.deployment.settings.acme.enabled:  # without it nothing of it is imported
+            from appliance.service.renewals import Renewals
+
+            self._renewals = Renewals(context, http, self._thread)
         self._history = history.History()
         self._since = Since()
         self._state_fault = self._stability_warning = ""
@@ -116,7 +129,11 @@ class Steward:
         working = [asyncio.create_task(self._refresh())]
         if self._ids is not None:
             working.append(asyncio.create_task(self._ids.run()))
+        if self._renewals is not None:
+            working.append(asyncio.create_task(self._renewals.run()))
         await asyncio.wait((*working, asyncio.create_task(ending.wait())), return_when=asyncio.FIRST_COMPLETED)
+        if self._renewals is not None:
+            await self._renewals.finish()
         for task in working:
             if task.done():
                 task.result()  # it ends only by a bug, which is raised here
@@ -126,9 +143,9 @@ class Steward:
 
     def _make_id_service(self) -> IdService:
         deployment, folder = self._deployment, ids_folder(self._deployment.settings)
-        credentials = deployment.api_credentials
+        credentials, keep = deployment.api_credentials, deployment.settings.helpscout.keep
         if credentials is None:
-            return IdService(folder, time.time)
+            return IdService(folder, time.time, keep=keep, thread=self._thread)
         account = ""
         api = InboxApi(
             credentials,
@@ -140,7 +157,7 @@ class Steward:
         )
         if deployment.settings.helpscout.fill:
             account = hashlib.blake2b(credentials.api_id, key=deployment.log_key, digest_size=8).hexdigest()
-        return IdService(folder, time.time, api, account)
+        return IdService(folder, time.time, api, account, keep, thread=self._thread)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(BEAT_EVERY, self._tick, loop)
@@ -284,21 +301,13 @@ class Steward:
 
     async def _run_import(self, known: Known) -> ImportResult:
         try:
-            child = ImportChild(self._deployment.import_spec, self._folder, known)
+            async with self._thread.still():
+                child = ImportChild(self._deployment.import_spec, self._folder, known)
         except ImportRefused as refused:
             return ImportFailed(str(refused), transient=refused.transient)
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(child.descriptor, ended.set)
         try:
-            await asyncio.wait_for(ended.wait(), MAX_SECONDS)
-        except TimeoutError:
-            child.kill()
-        except asyncio.CancelledError:
-            child.kill()
-            raise
+            await ends_within(child, MAX_SECONDS)
         finally:
-            loop.remove_reader(child.descriptor)
             result = child.result()
         return result
 
@@ -336,6 +345,8 @@ class Steward:
             [trouble for trouble in troubles if trouble],
             self._ids.info if self._ids is not None else None,
             self._fetch,
+            self._renewals.info(now) if self._renewals is not None else (),
+            self._renewals.warnings if self._renewals is not None else (),
         )
 
     def metrics(self) -> bytes:

@@ -25,13 +25,14 @@ from typing import Final
 import uvloop
 
 from appliance.bootstrap.sockets import is_local
-from appliance.bootstrap.state_folder import ids_folder, snapshot_folder
+from appliance.bootstrap.state_folder import acme_folder, ids_folder, snapshot_folder
 from appliance.bootstrap.wiring import trail_file
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.edge.first_bytes import Balancers
 from appliance.edge.listener import Listener
 from appliance.edge.site import Site, by_path
+from appliance.edge.validation import Validations
 from appliance.edge.web import make_application
 from appliance.observe.audit_trail import AuditTrail
 from appliance.observe.logs import RequestLog, RequestSinks, log
@@ -64,8 +65,8 @@ class Worker:
         self._trail = AuditTrail(file, self._counters, time.time) if file is not None else None
         mounts = context.deployment.mounts
         store = partial(id_channel.store, ids_folder(settings))
-        learns = settings.helpscout.learn and any(mount.webhook is not None for mount in mounts)
-        learner = Learner(partial(store, patience=_LEARN_WITHIN)) if learns else None
+        has_page = any(mount.webhook is not None for mount in mounts)
+        learner = Learner(partial(store, patience=_LEARN_WITHIN), settings.helpscout.learn) if has_page else None
         asks = context.deployment.api_credentials is not None
         sinks = RequestSinks([sink for sink in (self._request_log, self._trail, learner) if sink is not None])
         sampler = RefusalSampler((mount.app for mount in mounts), self._counters, timer=time.monotonic, clock=time.time)
@@ -106,8 +107,10 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
         self._tick(loop)
         tls_context = self._context.deployment.tls_context
+        validations = _validations(self._context)
         listeners = [
-            Listener(group, tls_context, self._site, limits, loop, self._balancers) for group, limits in self._groups
+            Listener(group, tls_context, self._site, limits, loop, self._balancers, validations)
+            for group, limits in self._groups
         ]
         for listener in listeners:
             listener.start()
@@ -177,3 +180,14 @@ class Worker:
         self._snapshot = newer
         self._status.generation = newer.generation
         log.debug("snapshot", generation=newer.generation, rows=newer.metadata.rows, addresses=newer.metadata.addresses)
+
+
+def _validations(context: ChildContext) -> Validations | None:
+    """Return what answers the authority of [acme]; None, and nothing imported, without any."""
+    settings, steward = context.deployment.settings, context.deployment.counters.steward.status
+    if not settings.acme.enabled:
+        return None
+    from appliance.acme.challenges import ChallengeContexts
+    from appliance.acme.storage import Storage
+
+    return ChallengeContexts(Storage(acme_folder(settings)).challenges, lambda: steward.challenged)

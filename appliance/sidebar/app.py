@@ -22,13 +22,14 @@ from appliance.config.schema import Display
 from appliance.customers.address import domain_of, fold, normalise
 from appliance.customers.address_reader import AddressReader
 from appliance.customers.id_map import IdMapError
-from appliance.customers.ids import Change, Ids, Kind, Source, normal_forms, says_more
+from appliance.customers.ids import Change, Ids, says_more
 from appliance.customers.record import Columns, Record, values_of
 from appliance.customers.since import Since
 from appliance.customers.snapshot import MAX_FOUND, Company, Snapshot, SnapshotError
 from appliance.outcomes import Advice, Outcome, Reply
 from appliance.sidebar.answer_cache import AnswerCache, CachedAnswer, CacheState
 from appliance.sidebar.inquiry import Answer, Inquiry
+from appliance.sidebar.learning import change_by
 from appliance.sidebar.protocols.base import (
     BAD_PAYLOAD,
     BAD_SIGNATURE,
@@ -182,7 +183,7 @@ class SidebarApp:
             agent=inquiry.agent,
             customer=answer.customer,
             address=answer.address,
-            taught=self._taught(protocol, signed) if self._ids is not None and cache != CacheState.HIT else None,
+            taught=self._taught(protocol, signed, inquiry) if cache != CacheState.HIT else None,
             unknown_id=inquiry.customer if answer.outcome is Outcome.UNKNOWN_ID else None,
             fault=answer.fault if cache != CacheState.HIT else "",  # said once, not for as long as it is cached
         )
@@ -224,17 +225,13 @@ class SidebarApp:
             return cached, CacheState.HIT
         return self._look_up(query, query)
 
-    def _taught(self, protocol: HelpDesk, signed: object) -> Change | None:
-        """Return what a request says of an id that is not known yet."""
-        taught = protocol.teaches(signed)
-        if taught is None or self._ids is None:
+    def _taught(self, protocol: HelpDesk, signed: object, inquiry: Inquiry) -> Change | None:
+        """Return what a request says of an id that is not known yet, be it that a page asks for it."""
+        if self._ids is None:
             return None
-        own = normalise(taught.own_address) if taught.own_address else None
-        addresses = tuple(one for one in normal_forms(taught.addresses[:_MAX_TEXTS]) if one != own)
-        kind = Kind.REPLACE if taught.is_whole and addresses else Kind.ADD
-        change = Change(taught.customer, kind, addresses, self._clock(), Source.MESSAGE)
+        change = change_by(inquiry, protocol.teaches(signed), now := self._clock())
         try:
-            return change if says_more(change, self._ids.find(taught.customer)) else None
+            return change if change is not None and says_more(change, self._ids.find(change.customer), now) else None
         except (IdMapError, OSError):
             return None
 

@@ -6,4 +6,4 @@ case "$1" in
   *) exit 0 ;;
 esac
 test -d /run/systemd/system || exit 0
-systemctl --quiet disable --now sidebard.socket sidebard.service
+systemctl --quiet disable --now sidebard.socket sidebard-http.socket sidebard.service

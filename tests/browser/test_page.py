@@ -186,6 +186,45 @@ def test_no_message_changes_the_page(opened: Opened) -> None:
     assert desk.frame.content() == before
 
 
+def test_no_message_of_another_origin_does(opened: Opened) -> None:
+    """From a frame beside it, of an opaque origin; within it there can be no frame at all."""
+    desk = opened(FOLDING)
+    desk.settled()
+    before = desk.frame.content()
+    desk.page.evaluate(
+        """() => new Promise(done => {
+            addEventListener("message", event => event.data.type === "sent" && done());
+            const other = document.createElement("iframe");
+            other.sandbox = "allow-scripts";
+            other.srcdoc = "<script>for (const type of ['SEND_APP_CONTEXT', 'SET_APP_HEIGHT', 'x'])"
+                + "parent.frames[0].postMessage({ type, value: 9, html: '<b>' }, '*');"
+                + "parent.postMessage({ type: 'sent' }, '*')</" + "script>";
+            document.body.append(other);
+        })"""
+    )
+    desk.settled()
+    assert desk.frame.content() == before
+    with desk.page.expect_console_message(lambda message: "Content Security Policy" in message.text):
+        desk.frame.evaluate("document.body.append(Object.assign(document.createElement('iframe'), { src: 'data:,x' }))")
+
+
+def test_a_frame_between_the_desk_and_the_page_shows_nothing(opened: Opened) -> None:
+    """Every ancestor must be the desk, and not the outermost alone."""
+    desk = opened(FOLDING)
+    desk.settled()
+    with desk.page.expect_console_message(lambda message: "frame-ancestors" in message.text):
+        desk.page.evaluate(
+            """source => {
+                const between = document.createElement("iframe");
+                between.sandbox = "allow-scripts allow-same-origin";
+                between.src = "data:text/html,<iframe name=app-x2 src='" + source + "'></iframe>";
+                document.body.append(between);
+            }""",
+            SIDEBAR,
+        )
+    assert {message["iframeId"] for message in desk.told()} == {"app-x1"}
+
+
 def test_a_dark_system_has_a_light_card(opened: Opened) -> None:
     desk = opened(FOLDING, color_scheme="dark")
     desk.settled()

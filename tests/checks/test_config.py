@@ -60,6 +60,23 @@ def test_credentials_are_systemds_to_pass(tmp_path: Path) -> None:
     assert only(run_check("secrets", where)).status is Status.OK
 
 
+@pytest.mark.parametrize(
+    ("source", "content", "status", "sentence"),
+    [
+        pytest.param("file:key", "k" * 64, "ok", "log.hash_key, file:key: 64 bytes", id="good"),
+        pytest.param("file:key", "k" * 31 + "\n", "fault", "has 31 bytes, and at least 32 are needed", id="short"),
+        pytest.param("file:none", "", "fault", "log.hash_key: file:none cannot be read: No such file", id="missing"),
+        pytest.param("credential:key", "", "not_checked", "log.hash_key, credential:key: systemd pas", id="systemd's"),
+    ],
+)
+def test_the_key_of_the_logs_hashes(source: str, content: str, status: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(content)
+    of_app, of_log = told(run_check("secrets", context(tmp_path, more=f'[log]\nhash_key = "{source}"')))
+    assert of_app[0] == "ok"
+    assert (of_log[0], sentence in of_log[1]) == (status, True), of_log
+    assert "kkk" not in of_log[1]
+
+
 @needs_root
 def test_root_looks_with_the_eyes_of_the_state_folders_owner(tmp_path: Path) -> None:
     made = settings(tmp_path)

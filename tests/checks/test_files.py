@@ -133,6 +133,8 @@ def test_no_certificate(tmp_path: Path) -> None:
         ("password", 0o640, "ok"),
         ("password", 0o644, "warning"),
         ("api-secret", 0o644, "warning"),
+        ("hash-key", 0o640, "ok"),
+        ("hash-key", 0o644, "warning"),
         ("a.key", 0o640, "ok"),
         ("a.key", 0o644, "warning"),
         ("a.crt", 0o644, "ok"),
@@ -147,9 +149,9 @@ def test_no_certificate(tmp_path: Path) -> None:
 )
 def test_modes(file: str, mode: int, status: str, tmp_path: Path) -> None:
     tls, app, more = 'certificate = "a.crt"\nkey = "a.key"', 'card = "card.html"', '[log]\ntrail = "trail"'
-    more += '\n[helpscout]\napi_id = "file:api-id"\napi_secret = "file:api-secret"'
+    more += '\nhash_key = "file:hash-key"\n[helpscout]\napi_id = "file:api-id"\napi_secret = "file:api-secret"'
     where = context(tmp_path, tls=tls, app=app, more=more, customers='password = "file:password"')
-    for name in ("a.crt", "a.key", "card.html", "trail", "password", "api-id", "api-secret"):
+    for name in ("a.crt", "a.key", "card.html", "trail", "password", "api-id", "api-secret", "hash-key"):
         (tmp_path / name).touch(0o600)
     (tmp_path / file).chmod(mode)
     finding = only(run_check("permissions", where))

@@ -39,6 +39,7 @@ def test_the_order_is_the_one_in_which_results_are_worth_reading() -> None:
         "sockets",
         "certificate",
         "permissions",
+        "acme",
         "customers",
         "card",
         "page",
@@ -107,7 +108,7 @@ def toy(*words: object) -> str:
 def test_one_function_is_enough_for_the_command(tmp_path: Path) -> None:
     said = toy("check", "--config", write_home(tmp_path))
     assert f"toy          warning           {tmp_path}/state: {SENTENCE}" in said
-    assert said.splitlines()[-1].startswith("14 checks: ")
+    assert said.splitlines()[-1].startswith("15 checks: ")
 
 
 def test_one_function_is_enough_for_json(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_all_is_well_but_the_certificate(files):
         ["sockets", "ok"],
         ["certificate", "warning"],
     ]
-    assert lines[-1] == "13 checks: 12 ok, 1 warning"
+    assert lines[-1] == "14 checks: 13 ok, 1 warning"
     assert (sorted(os.listdir(files)), sorted(os.listdir(files / "state"))) == before
 
 
@@ -176,9 +176,9 @@ def test_finds_a_column_that_the_card_misses(files):
 @pytest.mark.parametrize(
     ("secret", "last"),
     [
-        ("x" * 20, "13 checks: 12 ok, 1 warning"),
-        ("short", "13 checks: 11 ok, 2 warnings"),
-        (None, "13 checks: 11 ok, 1 warning, 1 fault"),
+        ("x" * 20, "14 checks: 13 ok, 1 warning"),
+        ("short", "14 checks: 12 ok, 2 warnings"),
+        (None, "14 checks: 12 ok, 1 warning, 1 fault"),
     ],
 )
 def test_the_sum_is_in_words(secret, last, files):

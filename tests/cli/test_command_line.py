@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import ssl
 import subprocess
 import sys
@@ -43,8 +45,9 @@ def test_every_version() -> None:
     assert (said.returncode, said.stderr) == (0, "")
     first, *more = said.stdout.splitlines()
     assert first == sidebard("--version").stdout.rstrip()
-    assert [line.partition(":")[0] for line in more] == ["TLS", "certificates", "SQLite", "system"]
-    assert ssl.OPENSSL_VERSION in more[0]
+    assert [line.partition(":")[0] for line in more] == ["Python", "TLS", "certificates", "SQLite", "system"]
+    assert re.fullmatch(rf"Python: +{platform.python_version()}, .+, compiled with(out)? PGO and LTO", more[0])
+    assert ssl.OPENSSL_VERSION in more[1]
     assert more[-1].endswith("run from source")
 
 

@@ -56,9 +56,9 @@ def test_exports(config: Path) -> None:
     code, text = ids(config, "--export")
     assert code == 0
     assert [json.loads(line) for line in text.splitlines()] == [
-        {"id": 5, "addresses": ["ann@example.com", "a@x.example"], "as_of": NOW},
-        {"id": 6, "addresses": [], "as_of": NOW},
-        {"id": 7, "addresses": ["ann@example.com"], "as_of": NOW},
+        {"id": 5, "addresses": ["ann@example.com", "a@x.example"], "as_of": NOW, "seen": int(NOW // 86400)},
+        {"id": 6, "addresses": [], "as_of": NOW, "seen": int(NOW // 86400)},
+        {"id": 7, "addresses": ["ann@example.com"], "as_of": NOW, "seen": int(NOW // 86400)},
     ]
 
 

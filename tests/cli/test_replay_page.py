@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from appliance.edge.refusals import MAX_BODY_BYTES, MAX_WEBHOOK_BYTES
 from appliance.sidebar.protocols.helpscout_webhook import SAMPLE_ADDRESS
 from tests.cli.test_commands import run
 from tests.daemon import Daemon
-from tests.factory import write_csv
+from tests.factory import sign, write_csv
 
+SECRETS = {kind: f"a {kind} secret of twenty" for kind in ("page", "webhook")}
 PAGE = """[app.page]
 secrets = ["file:page-secret"]
 webhook_secrets = ["file:webhook-secret"]
@@ -27,8 +29,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("service")
     rows = [(f"c{one}@example.com", f"Customer {one}", str(one)) for one in range(1, 30)]
     write_csv(folder / "customers.csv", [("email", "name", "helpscout_id"), *rows])
-    for kind in ("page", "webhook"):
-        (folder / f"{kind}-secret").write_text(f"a {kind} secret of twenty")
+    for kind, secret in SECRETS.items():
+        (folder / f"{kind}-secret").write_text(secret)
         (folder / f"{kind}-secret").chmod(0o600)
     config = '[helpscout]\ncolumn = "helpscout_id"\n[log]\nrequests = false'
     with Daemon(folder, app=PAGE, config=config, customers=False) as daemon:
@@ -88,7 +90,7 @@ def test_what_was_taught_is_forgotten_by_one_command(service: Daemon) -> None:
 def test_what_is_refused_is_compared_too(service: Daemon) -> None:
     page, webhook = requests(service, "--pages", "100%"), requests(service, "--webhooks", "100%")
     visit, event = json.loads(page.splitlines()[0]), json.loads(webhook.splitlines()[0])
-    expected = {"expect": None}
+    expected, large = {"expect": None}, "{}" + " " * MAX_BODY_BYTES
     lines = [
         {**visit, **expected, "path": visit["path"] + "x"},
         {**visit, **expected, "path": "/helpscout"},
@@ -97,12 +99,16 @@ def test_what_is_refused_is_compared_too(service: Daemon) -> None:
         {**event, **expected, "body": "[]"},
         {**event, **expected, "header": "X-Other"},
         {**event, **expected, "event": "tag.created"},
+        {**event, **expected, "body": large, "signature": sign(large.encode(), SECRETS["webhook"]).decode()},
+        {**event, **expected, "body": large},
+        {**event, **expected, "body": " " * MAX_WEBHOOK_BYTES + "{}"},
+        {**visit, **expected, "method": "POST", "path": "/helpscout", "body": large},
     ]
     corpus = "\n".join(json.dumps(line) for line in lines).encode()
     result = replay(service, corpus, "--compare", "--config", service.config, "--connections", "1")
     figures = json.loads(result.stdout)
     assert (figures["wrong"], figures["failures"], result.returncode) == ({}, {}, 0)
-    assert set(figures["statuses"]) == {"200", "403", "404"}
+    assert set(figures["statuses"]) == {"200", "403", "404", "413"}
 
 
 @pytest.mark.parametrize(

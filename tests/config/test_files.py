@@ -64,6 +64,39 @@ def test_the_id_and_the_secret_of_the_inbox_api(tmp_path: Path) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        pytest.param(b"k" * 32 + b"\n", "", id="the least"),
+        pytest.param(b"\xff\0 \n" * 900, "", id="any bytes"),
+        pytest.param(
+            b"k" * 31 + b"\r\n",
+            "file:key has 31 bytes, and at least 32 are needed; create one with `openssl rand -hex 32`,",
+            id="too short",
+        ),
+        pytest.param(b"\n", "file:key is empty or not set; put the key of the log's hashes into", id="empty"),
+        pytest.param(b"k" * 4097, "file:key is longer than 4096 bytes", id="too long"),
+        pytest.param(None, "file:key cannot be read: No such file or directory", id="missing"),
+    ],
+)
+def test_the_key_of_the_logs_hashes(content: bytes | None, why: str, tmp_path: Path) -> None:
+    settings = load(tmp_path, MINIMAL + '[log]\nhash_key = "file:key"\n')
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    if not why:
+        assert content is not None
+        assert files.read_hash_key(settings, {}) == content.removesuffix(b"\n")
+        return
+    with pytest.raises(reader.ConfigError) as caught:
+        files.read_hash_key(settings, {})
+    assert f"sidebard.toml:{MINIMAL.count(chr(10)) + 2}: log.hash_key: {why}" in str(caught.value)
+    assert "kkk" not in str(caught.value)
+
+
+def test_without_a_key_of_its_own_the_log_has_none(tmp_path: Path) -> None:
+    assert files.read_hash_key(load(tmp_path), {}) is None
+
+
 def test_useless_secret_file_of_a_flag(tmp_path: Path) -> None:
     app = loader.from_flags(Path("c.csv"), Path("s"), ENVIRON, tmp_path).apps[0]
     with pytest.raises(reader.ConfigError, match=r"^--secret-file: file:s cannot be read"):

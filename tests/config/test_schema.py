@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.bootstrap.settings import CHECKS
-from appliance.config import endpoint, loader, reader
+from appliance.config import endpoint, loader, reader, values
 from appliance.config.schema import Settings
 from appliance.config.secret_source import SecretSource
 from tests.config.loading import ENVIRON, MINIMAL, SHIPPED, faults, load
@@ -233,6 +233,18 @@ def test_any_text_gives_settings_or_faults(tmp_path_factory: pytest.TempPathFact
     file.write_bytes(text.encode("utf-8", "replace"))
     with contextlib.suppress(reader.ConfigError):
         assert isinstance(loader.load(file, ENVIRON), Settings)
+
+
+def test_no_key_of_a_secret_is_repeated_in_messages() -> None:
+    """Whatever takes "file:NAME" as a secret is in the table of what messages leave out."""
+    names = set()
+    for path, rule in reader.places(Settings):
+        for written in ("file:a", ["file:a"]):
+            with contextlib.suppress(ExceptionGroup, values.InvalidValueError):
+                found = rule.parse(written) if rule.parse is not None else None
+                if any(isinstance(item, SecretSource) for item in (found if isinstance(found, tuple) else [found])):
+                    names.add(path[-1])
+    assert names == reader.SECRET_KEYS
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))

@@ -173,10 +173,11 @@ def test_after_a_refusal_the_client_may_close(wire: Wire) -> None:
     assert wire.timers == []
 
 
-def test_tls_is_not_half_closed(timer: Timer) -> None:
+def test_tls_is_half_closed_too(timer: Timer) -> None:
+    """The client learns at once that the refusal was all, and what it still sends is read on."""
     wire = Wire(make_site({}, timer), LIMITS, tls=True)
     feed(wire, b"garbage\0\r\n\r\n")
-    assert not wire.eof
+    assert (wire.eof, wire.closed, wire.paused) == (True, False, False)
 
 
 class TestAClientThatDoesNotRead:
@@ -232,11 +233,17 @@ class TestAClientThatDoesNotRead:
 
 
 def test_the_end_of_tls_need_not_be_answered(timer: Timer) -> None:
-    wire = Wire(make_site({"/helpscout": make_app(None)}, timer), LIMITS, tls=True)
-    feed(wire, post(b"Connection: close\r\n"))
+    """Neither what follows a response, nor what ends an idle connection."""
+    answered, idle = (Wire(make_site({"/helpscout": make_app(None)}, timer), LIMITS, tls=True) for _ in range(2))
+    feed(answered, post(b"Connection: close\r\n"))
+    assert answered.eof
+    answered.fire()
+    assert answered.closed
+    pass_time(idle, timer, 7)
+    assert (idle.closed, idle.aborted) == (True, False)
     timer.now += 1
-    wire.registry.sweep()
-    assert wire.aborted
+    idle.registry.sweep()
+    assert idle.aborted
 
 
 class TestTheClientLeaves:

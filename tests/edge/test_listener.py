@@ -218,7 +218,6 @@ class TestPeers:
         with live(make_apps, tmp_path) as running, contextlib.closing(running.connect()) as connection:
             for at in range(0, len(raw), 10):
                 connection.sendall(raw[at : at + 10])
-            running.call(running.listener._registry.check_overhead)
             assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
             assert "connection_dropped" not in running.site.counters.events
 
@@ -242,12 +241,11 @@ class TestBelowHTTP:
                 yield running, connection, Forger(connection, tmp_path / "keys")
 
     def flood(self, forger: Forging, make: Callable[[Forger], bytes], most: int) -> None:
-        """Send so many, or until the server ends it; it has when this was looked at."""
+        """Send so many, or until the server ends it."""
         running, connection, forged = forger
         with contextlib.suppress(OSError):
             for _ in range(most // 50):
                 forged.send(b"".join(make(forged) for _ in range(50)))
-        running.call(running.listener._registry.check_overhead)
         assert is_over(connection)
         running.wait_for(lambda: "connection_closed" in running.site.counters.events)
         assert running.outcomes == []
@@ -327,24 +325,43 @@ def test_the_longest_idle_is_evicted_at_capacity(make_apps: MakeApps) -> None:
 
 def test_stopping(make_apps: MakeApps, tmp_path: Path) -> None:
     with live(make_apps, tmp_path) as running, contextlib.ExitStack() as stack:
-        idle, half, silent, late = (
-            stack.enter_context(running.connect(plain=plain)) for plain in (False, False, True, False)
+        idle, kept, half, silent, late = (
+            stack.enter_context(running.connect(plain=plain)) for plain in (False, False, False, True, False)
         )
-        idle.sendall(POST)
-        assert idle.recv(65536).startswith(b"HTTP/1.1 ")
+        for connection in (idle, kept):
+            connection.sendall(POST)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 ")
         half.sendall(HALF)
         running.wait_for(lambda: running.listener.running == 3)  # the two that have said nothing yet may still do so
         running.call(running.listener.stop)
-        assert is_over(idle)
-        late.sendall(POST)
-        assert b"\r\nConnection: close\r\n" in late.recv(65536)
+        for connection in (kept, late):  # a request on its way, on a connection that was idle or new
+            connection.sendall(POST)
+            assert b"\r\nConnection: close\r\n" in connection.recv(65536)
         half.sendall(POST[len(HALF) :])
         assert b"\r\nConnection: close\r\n" in half.recv(65536)
         assert is_over(half)
         with pytest.raises(ConnectionRefusedError):
             running.connect()
-        assert asyncio.run_coroutine_threadsafe(running.listener.drain(5), running.loop).result(10) == 0
+        draining = asyncio.run_coroutine_threadsafe(running.listener.drain(5), running.loop)
+        assert idle.recv(1) == b""  # in good order, and without a request
+        assert draining.result(10) == 0
         assert is_over(silent)
+
+
+def test_stopping_answers_who_has_connected(make_apps: MakeApps, tmp_path: Path) -> None:
+    """The kernel has, though nobody has accepted them yet: closing the socket would reset them."""
+    with live(make_apps, tmp_path) as running, contextlib.ExitStack() as stack:
+
+        def connect_and_stop() -> list[socket.socket]:
+            waiting = [running.connect(plain=True) for _ in range(40)]
+            running.listener.stop()
+            return waiting
+
+        assert running.client is not None
+        for raw in running.call(connect_and_stop):
+            connection = stack.enter_context(running.client.wrap_socket(raw, server_hostname="localhost"))
+            connection.sendall(POST)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_draining_cuts_what_lasts_too_long(make_apps: MakeApps) -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.edge.connections import Route
 from appliance.edge.refusals import MAX_HEADER_BYTES, Refusal
-from appliance.edge.request_parser import BYTES_PER_TURN, CONTINUE, Event, Request, RequestParser, SignedPost
+from appliance.edge.request_parser import BYTES_PER_TURN, RequestParser
+from appliance.edge.requests import CONTINUE, Event, Request, SignedPost
+from appliance.edge.routes import Route
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import BAD_SIGNATURE
 from tests.edge.cases import BODY, CASES, GET, POST, SIGNED, Case, chunked, chunks, post

@@ -59,14 +59,3 @@ def test_every_response_has_the_date_of_its_second(encoder: ResponseEncoder) -> 
     encoder.encode(CARD, KEEP)
     encoder.set_date(1_790_000_001.0)
     assert b"\r\nDate: Mon, 21 Sep 2026 14:13:21 GMT\r\n" in encoder.encode(CARD, KEEP)
-
-
-def test_the_fields_of_a_handler(encoder: ResponseEncoder) -> None:
-    fields = [("Date", "now"), ("X-A", "b"), ("Connection", "close"), ("Content-Length", "9"), ("X-A", "c")]
-    assert encoder.encode_fields(404, "Not Found", fields, 3, KEEP, b"abc") == (
-        b"HTTP/1.1 404 Not Found\r\n"
-        b"Date: Mon, 21 Sep 2026 14:13:20 GMT\r\n"
-        b"X-A: b\r\n"
-        b"X-A: c\r\n"
-        b"Content-Length: 3\r\n\r\nabc"
-    )

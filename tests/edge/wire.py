@@ -20,6 +20,7 @@ from appliance.edge.web import make_application
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import Authenticator, SignedRequest
 from appliance.sidebar.protocols.helpscout_webhook import HelpScoutWebhook
+from appliance.sidebar.protocols.signature import BodyCheck, Verifier
 from tests.factory import Timer
 from tests.fakes import RecordingCounters, RecordingSink
 
@@ -57,6 +58,9 @@ class AppSigned(HelpScoutWebhook):
 
     def authenticate(self, request: SignedRequest) -> bytes | None:
         return self._app.protocol.authenticate(request)  # type: ignore[no-any-return]
+
+    def begin(self) -> BodyCheck:
+        return Verifier(self._app.protocol._secrets).begin()  # type: ignore[attr-defined]
 
 
 def make_site(
@@ -125,9 +129,6 @@ class Wire(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
-    def set_read_buffer_limits(self, high: int) -> None:
-        assert self.tls
-
     def get_extra_info(self, name: str, default: object = None) -> object:
         return "a context" if self.tls and name == "sslcontext" else None
 
@@ -142,11 +143,13 @@ class Wire(asyncio.Transport):
         return len(self.sent) if self.stuck else 0
 
     def can_write_eof(self) -> bool:
-        return not self.tls
+        return True
 
     def write_eof(self) -> None:
-        assert not self.tls
         self.eof = True
+
+    def notice_reset(self) -> None:
+        assert self.tls
 
     def is_closing(self) -> bool:
         return self.closed

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.ingest.sources import mysql
 from appliance.ingest.sources.base import SourceError, SourceSettingError
-from appliance.ingest.sources.database import Fault, Query, Server, fault_of, parse_server
+from appliance.ingest.sources.database import Query, Server, parse_server
+from appliance.ingest.sources.database_faults import Fault, fault_of
 from appliance.ingest.sources.postgres import TARGETS
 from appliance.ingest.sources.postgres_session import quote_name
 
@@ -76,14 +78,31 @@ def test_address(address: str, host: str, port: int, user: str, database: str, t
         ),
         ("postgresql://reader@db/shop?x", "source is not the address of a database"),
         ("postgresql://reader@db/shop#hunter2", "source has more than user, host and database"),
-        ("postgresql://reader@db/shop?host=/run", "source does not name the folder of a Unix socket"),
-        ("postgresql://reader@/shop?host=run", "source does not name the folder of a Unix socket"),
-        ("postgresql://reader@/shop?host=/run:x", "source does not name the folder of a Unix socket"),
+        ("postgresql://reader@db/shop?host=/run", "source does not name a Unix socket"),
+        ("postgresql://reader@/shop?host=run", "source does not name a Unix socket"),
+        ("postgresql://reader@/shop?host=/run:x", "source does not name a Unix socket"),
     ],
 )
 def test_address_refused(address: str, reason: str) -> None:
     with pytest.raises(SourceSettingError) as caught:
         parse(address)
+    assert str(caught.value).startswith(reason)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("mysql://reader@a,b/shop", "source names several hosts; write"),
+        ("mysql://reader@db/shop?target_session_attrs=standby", "source has more than user, host and database"),
+        ("mariadb://reader:hunter2@db/shop", "source must not hold a password"),
+        ("mysql://reader@/shop?host=mysqld.sock", 'source does not name a Unix socket; write "mysql://USER@/DATABASE'),
+    ],
+)
+def test_address_of_mysql_refused(address: str, reason: str) -> None:
+    with pytest.raises(SourceSettingError) as caught:
+        mysql.parse(address, "customers", query="SELECT 1", table="", tls="", ca=None, timeout=60.0, password=None,
+                    changed="")  # fmt: skip
     assert str(caught.value).startswith(reason)
     assert "hunter2" not in str(caught.value)
 
@@ -135,16 +154,17 @@ def test_neither_query_nor_table() -> None:
 
 
 def test_an_error_means_what_its_code_or_its_class_does() -> None:
-    exact, of_class, unknown = Fault("a", "b"), Fault("c", "d"), Fault("e", "f", transient=False)
+    exact, of_class = Fault("a", "b"), Fault("e", "f", transient=False)
     table = {"42P01": exact, "42": of_class}
-    assert [fault_of(code, table, unknown) for code in ("42P01", "42999", "XX000", "")] == [
-        exact, of_class, unknown, unknown
-    ]  # fmt: skip
-    error = unknown.error(parse("postgresql://reader@db/shop"), query=Query("customers", ""), detail="g")
+    found = [fault_of(code, table) for code in ("42P01", "42999", "XX000", "")]
+    assert found[:2] == [exact, of_class]
+    assert [each.why for each in found[2:]] == ["the server refuses the query"] * 2
+    error = of_class.error(parse("postgresql://reader@db/shop"), query=Query("customers", ""), detail="g")
     assert str(error) == "postgresql://reader@db:5432/shop (customers): e (g); f"
     assert not error.transient
 
 
 def test_no_process_but_the_one_that_fetches_imports_a_driver() -> None:
-    code = "import sys, appliance.service.steward, appliance.service.worker; sys.exit('asyncpg' in sys.modules)"
+    code = """import sys, appliance.service.steward, appliance.service.worker
+sys.exit(not {'asyncpg', 'pymysql'}.isdisjoint(sys.modules))"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

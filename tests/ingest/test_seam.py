@@ -86,7 +86,7 @@ def test_without_its_line_it_is_refused_with_the_place_in_the_config(tmp_path: P
 
 def test_a_scheme_that_is_none_is_refused_with_those_that_are(shop: Shop) -> None:
     shop.config.write_text(shop.config.read_text().replace("memory:", "memoir:"))
-    with pytest.raises(ConfigError, match=r"and begins with none of postgresql: postgres: memory:"):
+    with pytest.raises(ConfigError, match=r"and begins with none of postgresql: postgres: mysql: mariadb: memory:"):
         shop.settings()
 
 

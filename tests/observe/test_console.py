@@ -19,6 +19,11 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
         {"event": "serving", "addresses": ["127.0.0.1:8445"], "tls": True, "workers": 2, "rows": 300},
         "serving  127.0.0.1:8445, 300 customers  tls=yes workers=2",
     ),
+    "serving with a page": (
+        "info",
+        {"event": "serving", "addresses": ["127.0.0.1:8445"], "rows": 1, "status_page": "http://127.0.0.1:9180/"},
+        "serving  127.0.0.1:8445, 1 customer, open http://127.0.0.1:9180/",
+    ),
     "serving without data": (
         "info",
         {"event": "serving", "addresses": ["127.0.0.1:8445", "[::1]:8445"], "tls": False, "workers": 1, "rows": None},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.observe.health import ApiInfo, CertificateInfo, IdsInfo, Import, SupervisorStatus, Workers
+from appliance.observe.health import ApiInfo, CertificateInfo, IdsInfo, Import, RenewalInfo, SupervisorStatus, Workers
 from tests.observe.examined import health
 
 REASONS = {
@@ -42,6 +42,40 @@ REASONS = {
         ["1 of 2 workers are ready"],
     ),
 }
+
+
+NAME = "a.example"
+MISSING = "there is no certificate for a.example yet"
+PLACEHOLDER = CertificateInfo((NAME,), 0, 9e9, "self-signed by sidebard", is_placeholder=True)
+
+
+@pytest.mark.parametrize(
+    ("days_left", "problem", "reasons", "warnings"),
+    [
+        (None, "", [f"{MISSING}: the authority has been asked for it, or is about to be"], []),
+        (None, "no such name; add one", [f"{MISSING}: no such name; add one"], []),
+        (30.0, "", [], []),
+        (30.0, "it is down", [], ["the certificate for a.example could not be renewed: it is down"]),
+    ],
+)  # fmt: skip
+def test_a_certificate_that_comes_by_itself(
+    days_left: float | None, problem: str, reasons: list[str], warnings: list[str]
+) -> None:
+    """What is served meanwhile is self-signed, and that is not said as well."""
+    renewal = RenewalInfo(name=NAME, days_left=days_left, next_attempt=2000.0, problem=problem)
+    supervisor = SupervisorStatus(workers=2, certificates=(PLACEHOLDER,))
+    examined = health(acme=[renewal], supervisor=supervisor)
+    assert (examined.reasons, examined.warnings, examined.acme) == (reasons, warnings, (renewal,))
+
+
+def test_a_private_authority_is_not_accepted() -> None:
+    renewal = RenewalInfo(name=NAME, days_left=30.0, next_attempt=2000.0)
+    private = CertificateInfo((NAME,), 0, 9e9, "from an authority that this machine does not know")
+    examined = health(acme=[renewal], supervisor=SupervisorStatus(workers=2, certificates=(private,)))
+    assert examined.warnings == [
+        "the certificate for a.example is from an authority that this machine does not know, so Help Scout does not"
+        " accept it; name a public authority in acme.directory"
+    ]
 
 
 def test_an_inbox_api_that_fails_is_a_warning() -> None:

@@ -26,6 +26,7 @@ def test_sums_over_all_rows_also_those_of_other_processes() -> None:
             counters.request("", Outcome.NOT_FOUND, "", 0.3)
             counters.connection_closed()
             counters.handshake_failed()
+            counters.header_refused()
             counters.accept_rejected()
             counters.connection_dropped()
             counters.lines_dropped(100)
@@ -38,7 +39,8 @@ def test_sums_over_all_rows_also_those_of_other_processes() -> None:
     assert totals.requests["", Outcome.NOT_FOUND] == 4
     assert sum(totals.requests.values()) == 14
     assert (totals.opened, totals.open) == (10, 6)
-    assert (totals.handshakes_failed, totals.rejected, totals.dropped, totals.lines_dropped) == (4, 4, 4, 400)
+    assert (totals.handshakes_failed, totals.headers_refused, totals.rejected) == (4, 4, 4)
+    assert (totals.dropped, totals.lines_dropped) == (4, 400)
     assert (totals.ready, totals.generations) == (2, (7, 7))
     assert totals.durations["hit"].cumulative == (*(0,) * 4, *(10,) * (len(BUCKETS) - 3))
     assert totals.durations["hit"].seconds == pytest.approx(10 * 0.0002)

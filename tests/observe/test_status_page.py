@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_type_hints
 
 import msgspec
 import pytest
@@ -83,6 +85,27 @@ def test_says_what_there_is_to_know() -> None:
     assert 0 < hour < since
     figures = dict(zip(shown.texts, shown.texts[1:], strict=False))
     assert (figures["Age of the data"], figures["Certificate"], figures["Cache hits"]) == ("42 s", "61 days", "64%")
+
+
+COUNTED = (
+    "open",
+    "opened",
+    "handshakes_failed",
+    "headers_refused",
+    "rejected",
+    "dropped",
+    "lines_dropped",
+    "trail_lost",
+)
+
+
+def test_each_counter_of_connections_and_lines_is_shown() -> None:
+    status = busy_status()
+    totals = msgspec.structs.replace(status.totals, **{name: 1001 + place for place, name in enumerate(COUNTED)})
+    shown = [row[1] for row in page(replace(status, totals=totals)).rows if len(row) == 2]
+    assert [f"{1001 + place:,}" in shown for place in range(len(COUNTED))] == [True] * len(COUNTED)
+    others = {name for name, kind in get_type_hints(type(totals)).items() if kind is int} - set(COUNTED)
+    assert others == {"ready", "trail_error"}
 
 
 def test_the_charts_and_the_figures_tell_the_same() -> None:

@@ -12,11 +12,13 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from appliance.observe.logs import PRIORITIES
+from tests.acme.pebble import MISSING, Pebble
 from tests.daemon import ROOT, until
 from tests.factory import CUSTOMERS, SECRET, write_csv
 from tests.package.machine import MORE, Machine
@@ -26,7 +28,7 @@ RUNNING = 2  # requests, one of each side that asks
 
 
 def readme_commands() -> list[str]:
-    """Give the commands of README's "Install on a VM", word for word."""
+    """Give the commands of README's "Install on a VM", word for word: three to the first card, and one that asks."""
     section = (ROOT / "README.md").read_text().partition("## Install on a VM\n")[2].partition("\n## ")[0]
     return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
 
@@ -41,7 +43,6 @@ def machine(request, package, tmp_path_factory):
         shutil.copy(package, home)
         shutil.copy(ROOT / "dist" / "SHA256SUMS", home)
         write_csv(home / "customers.csv", [*CUSTOMERS, ("ada@example.com", "Ada", "Pro")])
-        (home / "secret").write_text(SECRET + "\n")
         make_pair(home)
         yield machine
     finally:
@@ -60,22 +61,54 @@ def _unpacked(machine: Machine) -> list[str]:
     return machine.run("find /var/cache/sidebard /tmp /var/tmp -maxdepth 4 -name '_MEI*'").split()
 
 
-def test_install_by_the_words_of_the_readme(machine):
-    commands = readme_commands()
-    assert len(commands) == 3
-    said = [machine.run(command) for command in commands[:2]]
-    assert "sidebard_0.1.0_amd64.deb: OK" in said[0]
-    # An operator's machine has its name in the DNS, and a certificate of an authority that curl trusts.
-    machine.run(f"echo '127.0.0.1 {NAME}' >> /etc/hosts")
+ANSWERS = (
+    (r"Name of this server.*: ", NAME),
+    (r"Certificate .*\[itself\]: ", "fullchain.pem"),
+    (r"Card .*licences, saas, shop.*\[built-in\]: ", ""),
+    (r"Status page .*: ", ""),
+)
+MOST_SECONDS = 60
+
+
+def test_from_the_download_to_the_first_card(machine, measured):
+    """Three commands, by the words of the README, and little time; everything ends where the service can read it."""
+    install, init, start, ask = readme_commands()
+    machine.run(f"echo '127.0.0.1 {NAME}' >> /etc/hosts")  # an operator has the name in the DNS
+    began = time.monotonic()
+    machine.run(install)
+    said = machine.answer(init, ANSWERS)
+    started = machine.run(start)
+    seconds = time.monotonic() - began
+    measured(commands=3, seconds=f"{seconds:.1f}")
+    assert seconds < MOST_SECONDS
+    assert "The card of the first customer, ann@example.com:" in said
+    assert "Copied /root/customers.csv to /var/lib/sidebard-data/customers.csv" in said
+    assert f"Callback URL  https://{NAME}/helpscout" in said
+    assert said.rstrip().endswith(f"Next: {start.strip()}"), said
+    files = "/etc/sidebard/* /var/lib/sidebard-data/customers.csv"
+    modes = machine.run(f"stat --format='%a %U:%G' {files}").splitlines()
+    assert modes == ["640 root:sidebard"] * 5
+    assert started.count("Created symlink") == 2
     machine.run("cp /etc/sidebard/fullchain.pem /usr/local/share/ca-certificates/own.crt && update-ca-certificates")
-    answer = machine.run(commands[2])
+    answer = machine.run(ask)
     assert "Ada" in answer, answer
     # The first worker answers before the last is ready.
     until(lambda: machine.property("sidebard.service", "ActiveState") == "active", "the end of the start")
     assert machine.property("sidebard.service", "NotifyAccess") == "all"
+    machine.run("sha256sum --check --ignore-missing SHA256SUMS")
+    # What asks in the tests below has a secret of its own.
+    (machine.root / "etc/sidebard/secret").write_text(SECRET)
+    machine.run("systemctl reload sidebard")
 
 
-@pytest.mark.parametrize("unit", ["sidebard.service", "sidebard.socket"])
+def test_init_never_replaces_what_it_has_written(machine):
+    before = machine.run("cat /etc/sidebard/*")
+    said = machine.run("sidebard init customers.csv --yes", check=False)
+    assert "/etc/sidebard/sidebard.toml exists; add --force" in said
+    assert machine.run("cat /etc/sidebard/*") == before
+
+
+@pytest.mark.parametrize("unit", ["sidebard.service", "sidebard.socket", "sidebard-http.socket"])
 def test_the_units_are_sound(machine, unit):
     assert machine.run(f"systemd-analyze verify --man=no /usr/lib/systemd/system/{unit}").strip() == ""
 
@@ -190,7 +223,7 @@ def test_a_wrong_config_is_refused_by_reload_and_not_restarted(machine):
     try:
         said = machine.run("systemctl reload sidebard.service", check=False)
         assert "Job for sidebard.service failed" in said
-        assert "app[0].colour" in machine.run("journalctl --output=cat --unit=sidebard.service --priority=err -n 20")
+        assert ".colour" in machine.run("journalctl --output=cat --unit=sidebard.service --priority=err -n 20")
         assert machine.run("systemctl is-active sidebard.service").strip() == "active"
         machine.run("systemctl restart sidebard.service", check=False)
         assert machine.property("sidebard.service", "ExecMainStatus") == "78"
@@ -256,6 +289,66 @@ def test_a_secret_for_root_alone_as_a_credential(machine):
     machine.run("systemctl restart sidebard.service")
 
 
+@pytest.fixture
+def pebble(machine, tmp_path):
+    """Give an authority that runs in the machine's network."""
+    assert MISSING == [], "apt-get install pebble"
+    with Pebble(tmp_path / "pebble", tls_port=443, http_port=80, within=machine.network) as pebble:
+        shutil.copy(pebble.ca, machine.root / "etc/sidebard/pebble.pem")
+        machine.run("echo '127.0.0.1 localhost' >> /etc/hosts")
+        yield pebble
+    (machine.root / "etc/sidebard/pebble.pem").unlink()
+
+
+def test_certificates_from_an_authority(machine, pebble, measured):
+    """The first one, a renewal and one whose order a reload falls into, while cards are asked for; one by port 80."""
+    config, acme = machine.root / "etc/sidebard/sidebard.toml", machine.root / "var/lib/sidebard/acme"
+    good = config.read_text()
+
+    def write(*names, more=""):
+        section = f'[acme]\ndomains = {json.dumps(names)}\ndirectory = "{pebble.url}"\nca = "pebble.pem"\n{more}'
+        config.write_text(re.sub(r"\[tls\]\n(?:.+\n)+", section, good))
+
+    def issued(number):
+        until(lambda: _count(machine, "certificate_renewed") == number, f"certificate {number}")
+
+    try:
+        write(NAME)
+        machine.run("systemctl restart sidebard.service")
+        with machine.asked() as outcome:
+            issued(1)
+            (acme / NAME / "pair.pem").unlink()
+            issued(2)
+            write(NAME, f"second.{NAME}")
+            supervisor = machine.family().supervisor
+            os.kill(supervisor, signal.SIGHUP)
+            until((acme / f"second.{NAME}" / "order.json").exists, "an order")
+            os.kill(supervisor, signal.SIGHUP)
+            issued(3)
+            until(lambda: "Pebble" in _issuer(machine), "the certificate in use")
+        assert outcome["failed"] == []
+        machine.run("systemctl enable sidebard-http.socket && systemctl restart sidebard.service")
+        said = machine.run(
+            "curl --silent --output /dev/null --write-out '%{http_code} %{redirect_url}' http://localhost/a"
+        )
+        assert said == f"308 https://{NAME}/a"
+        write(NAME, f"third.{NAME}", more='challenges = ["http-01"]\n')
+        machine.run("systemctl reload sidebard.service")
+        issued(4)
+        assert (pebble.issued, list((acme / "challenges").iterdir())) == (4, [])
+        assert _count(machine, "certificate_renewal_failed") == 0
+        assert {file.stat().st_mode & 0o777 for file in acme.rglob("*.pem")} == {0o600}
+    finally:
+        config.write_text(good)
+        machine.run("systemctl disable --now sidebard-http.socket && systemctl restart sidebard.service")
+    measured(answered=outcome["answered"], failed=len(outcome["failed"]), slowest=f"{outcome['slowest']:.2f} s")
+
+
+def _issuer(machine: Machine) -> str:
+    asked = f"echo | openssl s_client -connect localhost:443 -servername {NAME} 2>/dev/null"
+    return machine.run(f"{asked} | openssl x509 -noout -issuer", check=False)
+
+
 def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):
     """By the packaged file, as the service's user, without a signal; every card that was asked for has its line."""
     assert (machine.root / "etc/logrotate.d/sidebard").is_file()
@@ -290,7 +383,7 @@ def test_remove_purge_reinstall(machine):
     assert not re.search(":01BB [0-9A-F:]+ 0A", machine.run("cat /proc/net/tcp /proc/net/tcp6")), "443 is open"
     assert config.read_text().endswith("# mine\n")
     assert (machine.root / "var/lib/sidebard").is_dir()
-    machine.run("dpkg --install ./sidebard_0.1.0_amd64.deb")
+    machine.run("dpkg --install ./sidebard_*_amd64.deb")
     assert config.read_text().endswith("# mine\n")
     machine.run("systemctl enable --now sidebard.socket")
     with machine.asked() as outcome:

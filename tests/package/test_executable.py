@@ -53,6 +53,7 @@ def test_says_both_copies_of_openssl(executable):
     said = subprocess.run([executable, "--version", "--verbose"], capture_output=True, text=True, check=True).stdout
     assert said.startswith("sidebard ")
     assert said.count("OpenSSL ") == 3
+    assert ", compiled with PGO and LTO\n" in said
     assert "a packaged executable" in said
 
 

@@ -93,3 +93,56 @@ def test_a_folder_that_cannot_be_written_is_refused_with_a_sentence(settings: Se
     settings.server.state.touch()
     with pytest.raises(StartError, match=r"the state folder cannot be used: Not a directory; set server\.state to"):
         certificates.load(replace(settings, tls=replace(settings.tls, certificate=None, key=None)))
+
+
+# Of [acme]
+
+
+NAME = "sidebar.example.com"
+
+
+@pytest.fixture
+def by_itself(settings: Settings) -> Settings:
+    tls = replace(settings.tls, certificate=None, key=None)
+    made = replace(settings, tls=tls, acme=replace(settings.acme, domains=(NAME,)))
+    made.server.state.mkdir()
+    certificates.acme_pair(made, NAME).parent.mkdir(parents=True)
+    return made
+
+
+def pair_of(name: str = NAME) -> bytes:
+    issued = trustme.CA().issue_cert(name)
+    return issued.private_key_pem.bytes() + b"".join(each.bytes() for each in issued.cert_chain_pems)
+
+
+def test_until_there_is_one_a_placeholder_is_served(by_itself: Settings, logged: Logged) -> None:
+    certificates.make_placeholders(by_itself)
+    _context, [told] = certificates.load(by_itself)
+    assert (told.names, told.is_placeholder) == ((NAME,), True)
+    assert logged.take("certificate_awaited")["name"] == NAME
+    before = certificates.fingerprint(by_itself)
+    certificates.acme_pair(by_itself, NAME).write_bytes(pair_of())
+    assert certificates.fingerprint(by_itself) != before
+    _context, [told] = certificates.load(by_itself)
+    assert (told.names, told.is_placeholder) == ((NAME,), False)
+    logged.take("certificate_warning")  # of an authority that this machine does not know
+
+
+def test_a_damaged_one_stays_out_and_a_start_does_without(by_itself: Settings, logged: Logged) -> None:
+    certificates.acme_pair(by_itself, NAME).write_bytes(pair_of()[:300])
+    with pytest.raises(StartError, match=r"pair\.pem"):
+        certificates.load(by_itself)
+    _context, [told] = certificates.load(by_itself, at_start=True)
+    assert told.is_placeholder
+    assert "pair.pem" in str(logged.take("certificate_refused")["why"])
+    logged.take("certificate_awaited")
+
+
+def test_one_that_is_gone_stays_in_use(by_itself: Settings) -> None:
+    file = certificates.acme_pair(by_itself, NAME)
+    assert certificates.lost(by_itself, certificates.fingerprint(by_itself)) == ""
+    file.write_bytes(pair_of())
+    before = certificates.fingerprint(by_itself)
+    assert certificates.lost(by_itself, before) == ""
+    file.unlink()
+    assert certificates.lost(by_itself, before).startswith(f"{file} is gone; the authority is asked for a new one")

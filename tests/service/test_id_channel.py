@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from appliance.customers.id_map import IdMap, changed_at
-from appliance.customers.ids import Change, Kind
+from appliance.customers.ids import DAY, Change, Kind
 from appliance.inbox_api.client import Credentials, InboxApi
 from appliance.service import id_channel
 from appliance.service.id_channel import IdService, ask, store
@@ -41,6 +41,29 @@ async def serving(folder: Path, api: InboxApi | None = None) -> AsyncIterator[Id
 
 async def stored(folder: Path, *customers: int) -> list[bool]:
     return await asyncio.gather(*(store(folder, change(customer)) for customer in customers))
+
+
+def test_what_nobody_speaks_of_is_forgotten_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    monkeypatch.setattr(id_channel, "_FORGET_EVERY", 0.01)
+    folder, now = tmp_path / "ids", [NOW]
+
+    async def work() -> None:
+        service = IdService(folder, lambda: now[0], keep=30 * DAY)
+        task = asyncio.create_task(service.run())
+        assert await stored(folder, 1, 2) == [True, True]
+        now[0] = NOW + 31 * DAY
+        while not logged.rest():
+            await asyncio.sleep(0.01)
+        assert service.info.known == 0
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(work())
+    assert list(IdMap(folder).all()) == []
+    assert logged.take("ids_forgotten")["count"] == 2
 
 
 def test_many_at_once_are_stored_and_synced_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

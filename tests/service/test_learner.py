@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import asyncio
 
-from appliance.customers.ids import Change, Kind
+from appliance.customers.ids import Change, Kind, Source
 from appliance.outcomes import Outcome, Reply, Response
 from appliance.service.learner import MAX_WAITING, Learner
 
 RESPONSE = Response(200, b"", "text/plain")
+
+
+def test_without_messages_only_pages_tell() -> None:
+    async def work() -> list[int]:
+        stored: list[int] = []
+
+        async def store(change: Change) -> bool:
+            stored.append(change.customer)
+            return True
+
+        learner = Learner(store, from_messages=False)
+        for customer, source in ((1, Source.MESSAGE), (2, Source.PAGE)):
+            taught = Change(customer, Kind.SEEN, (), 0.0, source)
+            learner.write(Reply(RESPONSE, Outcome.FOUND, taught=taught), "", 0, "")
+        await asyncio.sleep(0)
+        return stored
+
+    assert asyncio.run(work()) == [2]
 
 
 def test_what_comes_faster_than_it_is_stored_is_dropped() -> None:

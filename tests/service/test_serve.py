@@ -81,6 +81,10 @@ def _serve_without_a_config(tmp_path, *, is_taken):
     with Daemon(tmp_path, arguments=[*map(str, flags), "--workers", "1"]) as daemon:
         serving = daemon.wait_for("serving")
         assert (serving["addresses"], serving["workers"]) == ([listen], 1)
+        events = {line["event"] for line in daemon.lines}
+        assert events & {"self_signed_certificate", "running_as_root"} == set()  # no advice about a first look
+        page = None if "admin_pages_off" in events else f"http://127.0.0.1:{ADMIN_PORT}/"
+        assert serving.get("status_page") == page
         if is_taken:
             (off,) = [line for line in daemon.lines if line["event"] == "admin_pages_off"]
             assert f"127.0.0.1:{ADMIN_PORT}: cannot listen: Address already in use" in off["why"]

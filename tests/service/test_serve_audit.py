@@ -69,17 +69,44 @@ def test_says_whose_card_was_shown_by_a_number_in_the_subject(tmp_path: Path) ->
     assert by_number["customer"] == by_address["customer"]
 
 
-def test_the_hash_of_an_address_is_found_as_the_docs_say(tmp_path: Path) -> None:
+def hash_by_the_docs(key: str, file: Path) -> str:
+    """Return the hash of ada@example.com by the command of docs/log.md that names this key."""
     text = (ROOT / "docs" / "log.md").read_text()
-    command = re.search(r"(?m)^    python3 -c .*\n.*/var/lib/sidebard/log\.key$", text)
+    command = re.search(rf"(?m)^    python3 -c .*\n.* {re.escape(key)}$", text)
     assert command is not None
+    asked = command[0].replace(key, shlex.quote(str(file)))
+    return subprocess.run(["sh", "-c", asked], capture_output=True, check=True, text=True, timeout=60).stdout.strip()
+
+
+def test_the_hash_of_an_address_is_found_as_the_docs_say(tmp_path: Path) -> None:
     with Daemon(tmp_path, config=TRAIL) as daemon:
         daemon.wait_for("serving")
         look(daemon, "Ada@example.com")
         daemon.stop()
-    asked = command[0].replace("/var/lib/sidebard", shlex.quote(str(tmp_path / "state")))
-    said = subprocess.run(["sh", "-c", asked], capture_output=True, check=True, text=True, timeout=60).stdout
-    assert said.strip() == read(tmp_path)[0]["customer"]
+    said = hash_by_the_docs("/var/lib/sidebard/log.key", tmp_path / "state" / "log.key")
+    assert said == read(tmp_path)[0]["customer"]
+
+
+def test_with_a_hash_key_it_is_the_same_wherever_the_key_is(tmp_path: Path) -> None:
+    key, (first, second) = tmp_path / "hash-key", ("k" * 32 + "\r\n", "l" * 64 + "\n")
+    key.write_text(first)
+    hashes = [hash_by_the_docs("/etc/sidebard/hash-key", key)]
+    with Daemon(tmp_path, config=TRAIL + 'hash_key = "file:hash-key"\n') as daemon:
+        daemon.wait_for("serving")
+        look(daemon, "Ada@example.com")
+        key.write_text("too short\n")
+        daemon.send(signal.SIGHUP)
+        assert "log.hash_key: file:hash-key has 9 bytes" in str(daemon.wait_for("reload_refused")["why"])
+        look(daemon, "Ada@example.com")
+        key.write_text(second)
+        hashes.append(hash_by_the_docs("/etc/sidebard/hash-key", key))
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        look(daemon, "Ada@example.com")
+        daemon.stop()
+        daemon.rest()
+    assert [line["customer"] for line in read(tmp_path)] == [hashes[0], hashes[0], hashes[1]]
+    assert len((tmp_path / "state" / "log.key").read_bytes()) == 32  # its own key stays, for when hash_key is removed
 
 
 def test_nothing_is_missing_after_kills_but_what_is_counted(tmp_path: Path) -> None:

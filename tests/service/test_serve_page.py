@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -98,6 +99,33 @@ def test_a_webhook_is_on_the_next_page_of_every_worker(tmp_path: Path) -> None:
         daemon.rest()
     assert "604417723" not in json.dumps(daemon.lines)
     assert "x.example" not in json.dumps(daemon.lines)
+
+
+def test_a_full_disk_refuses_webhooks_and_nothing_else(tmp_path: Path) -> None:
+    """A limit on the size of the steward's files does what a full disk does, for any user."""
+    page = HelpScoutPage([SECRET.encode()])
+    known, unknown = (visit_for(page, customer_id=one).body.decode() for one in (1, 2))
+    with Daemon(tmp_path, workers=2, app="[app.page]") as daemon:
+        daemon.wait_for("serving")
+        assert deliver(daemon, "customer.created", updated(1, "ann@example.com"), SECRET) == 200
+        steward = daemon.steward()
+        room = resource.prlimit(steward, resource.RLIMIT_FSIZE)
+        size = (tmp_path / "state" / "ids" / "00000001.journal").stat().st_size
+        resource.prlimit(steward, resource.RLIMIT_FSIZE, (size + 10, room[1]))
+        for _ in range(3):
+            assert deliver(daemon, "customer.created", updated(2, "ann@example.com"), SECRET) == 503
+            assert "<h4>Ann Lee</h4>" in look(daemon, known)[1]
+            assert "not known yet" in look(daemon, unknown)[1]
+            daemon.ask()
+        assert "File too large" in str(daemon.wait_for("ids_not_stored")["why"])
+        assert daemon.health()["ids"]["fault"]
+        resource.prlimit(steward, resource.RLIMIT_FSIZE, room)
+        assert deliver(daemon, "customer.created", updated(2, "ann@example.com"), SECRET) == 200
+        assert all("<h4>Ann Lee</h4>" in look(daemon, one)[1] for one in (known, unknown))
+        daemon.wait_for("ids_stored")
+        assert daemon.steward() == steward
+        assert daemon.stop() == 0
+        daemon.rest()
 
 
 def test_a_message_teaches_the_page_whose_id_it_is(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class World:
         self.imports = 0
         server = SimpleNamespace(state=Path("/nowhere"))
         deployment: Any = SimpleNamespace(
-            settings=SimpleNamespace(server=server, apps=()),
+            settings=SimpleNamespace(server=server, apps=(), acme=SimpleNamespace(enabled=False)),
             import_spec=SimpleNamespace(is_fetched=False),
             snapshot_metadata=lambda: self.snapshot,
         )
@@ -147,3 +147,27 @@ def test_data_from_the_future_is_said_once_and_again_when_it_comes_back(world: W
         world.polls()
     for _ in range(2):
         assert "were read 60 minutes in the future" in str(logged.take("clock_set_back")["why"])
+
+
+def test_an_import_is_forked_while_the_ids_thread_stands_still(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock of SQLite's that it held would never be released in the child."""
+    thread = world.steward._thread
+    tried: list[type[BaseException]] = []
+
+    def fork(*_: object) -> None:
+        work = thread._executor.submit(int)
+        with pytest.raises(TimeoutError) as caught:
+            work.result(0.05)
+        tried.append(caught.type)
+        raise ImportRefused("not in this test", transient=True)
+
+    monkeypatch.setattr(module, "ImportChild", fork)
+
+    async def work() -> None:
+        result = await Steward._run_import(world.steward, {})
+        assert isinstance(result, ImportFailed)
+        assert await thread.run(lambda: 1) == 1
+        thread.end()
+
+    asyncio.run(work())
+    assert len(tried) == 1

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.customers.ids import MAX_ADDRESSES, Change, Kind, Known, Result, apply
-from appliance.sidebar.protocols.base import InquiryError
-from appliance.sidebar.protocols.helpscout_webhook import change_of
+from appliance.customers.ids import DAY, MAX_ADDRESSES, Change, Kind, Known, Result, apply
+from appliance.edge.refusals import MAX_BODY_BYTES
+from appliance.outcomes import Reply
+from appliance.sidebar.protocols.base import BAD_PAYLOAD, InquiryError, Message
+from appliance.sidebar.protocols.helpscout_webhook import IGNORED, HelpScoutWebhook, change_of
 from appliance.sidebar.protocols.signature import Secret, Verifier
 from tests.vectors import WEBHOOK_SEQUENCES, WEBHOOKS
 
@@ -97,6 +99,46 @@ def test_when(updated: object, as_of: float) -> None:
     assert change == Change(5, Kind.REPLACE, (), as_of)
 
 
+def of_size(begin: str, again: str, end: str = "") -> bytes:
+    """Return a body of the largest size that is read, of what comes again and again."""
+    return (begin + again * ((MAX_BODY_BYTES - len(begin + end)) // len(again)) + end).encode()
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize(
+    ("body", "reply"),
+    [
+        pytest.param(of_size("", "["), BAD_PAYLOAD, id="brackets"),
+        pytest.param(of_size("", '{"id":'), BAD_PAYLOAD, id="braces"),
+        pytest.param(of_size('{"a":"', "\\u0000", '"}'), IGNORED, id="NUL"),
+        pytest.param(of_size('{"a":[', "1e9,", "1]}"), IGNORED, id="numbers"),
+        pytest.param(of_size("{", '"id":"x",', '"id":null}'), IGNORED, id="the same key"),
+        pytest.param(of_size('{"id":', "9", "}"), BAD_PAYLOAD, id="a long id"),
+        pytest.param(of_size("", " "), BAD_PAYLOAD, id="white space"),
+        pytest.param(of_size("", "\ufeff"), BAD_PAYLOAD, id="byte order marks"),
+        pytest.param(b"\0" * MAX_BODY_BYTES, BAD_PAYLOAD, id="zeros"),
+        pytest.param(b"\xff" * MAX_BODY_BYTES, BAD_PAYLOAD, id="not UTF-8"),
+        pytest.param(
+            of_size('{"x":{"id":5,"_embedded":{"emails":[', '{"value":"a@x.example"},', "0]}}}"), IGNORED, id="in vain"
+        ),
+    ],
+)
+def test_the_largest_bodies(event: str, body: bytes, reply: Reply) -> None:
+    webhook = HelpScoutWebhook([b"secret"])
+    assert webhook.read(event, Message(body, Secret(b"secret").sign(body)), NOW) == reply
+
+
+@pytest.mark.parametrize(
+    "value", ['"a@x.example"', '"no address"', "{}", '"\\u00e9@x.example"', f'"{"x" * 300}@x.example"']
+)
+def test_a_customer_of_the_largest_size(value: str) -> None:
+    """Of so many addresses as many are known as of any customer."""
+    body = of_size('{"id":5,"_embedded":{"emails":[', f'{{"value":{value}}},', "0]}}")
+    change = change_of("customer.updated", body, NOW)
+    assert change is not None
+    assert len(change.addresses) <= MAX_ADDRESSES
+
+
 @given(st.sampled_from(EVENTS), st.binary(max_size=300) | st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
@@ -124,7 +166,7 @@ def test_a_mark_ends_and_a_later_word_is_believed() -> None:
     assert apply(gone, add, NOW + 5) == (Result.STALE, gone)
     assert apply(gone, add, NOW + 8 * 86400)[0] is Result.ADDED
     later = Change(5, Kind.REPLACE, ("a@x.example",), NOW + 1)
-    assert apply(gone, later, NOW + 5) == (Result.REPLACED, Known(("a@x.example",), NOW + 1))
+    assert apply(gone, later, NOW + 5) == (Result.REPLACED, Known(("a@x.example",), NOW + 1, int(NOW // DAY)))
 
 
 CHANGES = st.builds(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.customers.id_map import IdMap
-from appliance.customers.ids import Change, Kind, Source
+from appliance.customers.ids import DAY, SEEN_EVERY, Change, Kind, Source
 from appliance.service.id_store import IdStore
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import Message
@@ -86,5 +86,32 @@ def test_no_address_is_no_knowledge(app: SidebarApp) -> None:
     assert app.answer(Message(body, sign(body))).taught is None
 
 
-def test_a_page_teaches_nothing(app: SidebarApp) -> None:
+@pytest.mark.parametrize(
+    ("days", "is_told"), [(0, False), (SEEN_EVERY - 1, False), (SEEN_EVERY, True), (-1, True)], ids=str
+)
+def test_a_page_says_once_a_week_that_an_id_was_asked_for(
+    days: int, is_told: bool, app: SidebarApp, store: IdStore
+) -> None:
+    """Also where the clock was wrong, and is set back."""
+    before = NOW - days * DAY
+    store.apply([Change(5, Kind.REPLACE, ("a@x.example",), before)], before)
+    taught = app.answer(visit_for(PAGE, customer_id=5), PAGE).taught
+    assert taught == (Change(5, Kind.SEEN, (), NOW, Source.PAGE) if is_told else None)
+    if isinstance(taught, Change):
+        store.apply([taught], NOW)
+        assert app.answer(visit_for(PAGE, customer_id=5), PAGE).taught is None
+        assert app.answer(message("a@x.example")).taught is None
+
+
+def test_a_message_that_says_nothing_else_says_that_too(app: SidebarApp, store: IdStore) -> None:
+    before = NOW - SEEN_EVERY * DAY
+    store.apply([Change(5, Kind.REPLACE, ("a@x.example",), before)], before)
+    assert app.answer(message("a@x.example")).taught is not None
+
+
+@pytest.mark.parametrize("changes", [(), (Change(5, Kind.DELETE, (), NOW),)], ids=["unknown", "deleted"])
+def test_a_page_teaches_nothing_of_what_is_not_known(
+    changes: tuple[Change, ...], app: SidebarApp, store: IdStore
+) -> None:
+    store.apply(changes, NOW)
     assert app.answer(visit_for(PAGE, customer_id=5), PAGE).taught is None

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from appliance.edge.refusals import MAX_WEBHOOK_BYTES
 from tests.daemon import Daemon, until
+from tests.factory import sign
 from tests.service.test_log import metric
 from tests.system.load import (
     BODY,
@@ -34,6 +36,7 @@ P99 = 0.050
 NO_GROWTH = 1.0  # MB
 RETURNED = 2 * SWEEP + 0.5  # seconds after a crowd in which its memory is returned
 A_BLOCKED_ONE = 1.5  # MB: 256 KiB of requests that wait, and what TLS and the loop keep of them and of the answers
+A_LARGE_ONE = 1.0  # MB: 256 KiB of a body, twice while it grows, and what TLS and the loop keep
 
 WAYS = {"headers": REQUEST[:30], "body": HEAD + BODY[:10]}
 
@@ -159,6 +162,42 @@ def test_clients_that_never_read(tmp_path, length, measured):
     )
     assert lived < length.timeout + SWEEP + SLACK
     assert full - empty < A_BLOCKED_ONE * length.never_read
+
+
+def test_large_webhooks_that_come_slowly(tmp_path, length, measured):
+    """Each may have as much of its body held as a message, and no more of it: the rest is only hashed."""
+    body = b"{}" + b" " * (MAX_WEBHOOK_BYTES - 2)
+    head = b"POST /helpscout HTTP/1.1\r\nHost: localhost\r\nX-HelpScout-Event: convo.moved\r\n"
+    head += b"X-HelpScout-Signature: %b\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n" % sign(body)
+    pieces = [body[at : at + 0x10000] for at in range(0, len(body), 0x10000)]
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+    server = timeouts(60, "handshake", "header", "body", "idle", "write")
+    with Daemon(tmp_path, server=server, app="[app.page]") as daemon, contextlib.ExitStack() as stack:
+        daemon.wait_for("serving")
+        daemon.ask()
+        empty = memory(daemon.workers())
+        with good_client(daemon.port) as good:
+            crowd = [
+                stack.enter_context(secure(connect(daemon.port), client_context())) for _ in range(length.never_read)
+            ]
+            memories = []
+            for chunk in [head, *chunks]:
+                for connection in crowd:
+                    connection.sendall(chunk)
+                memories.append(memory(daemon.workers()))
+            for connection in crowd:
+                connection.sendall(b"0\r\n\r\n")
+            answers = {connection.recv(12) for connection in crowd}
+        assert daemon.stop() == 0
+        oversized = [line for line in daemon.rest() if line["event"] == "webhook_oversized"]
+    measured(
+        connections=length.never_read,
+        memory=f"{empty:.1f}, {max(memories):.1f}, {memories[-1]:.1f} MB",
+        **served(good),
+    )
+    assert answers == {b"HTTP/1.1 200"}
+    assert [line["bytes"] for line in oversized] == [MAX_WEBHOOK_BYTES] * length.never_read
+    assert max(memories) - empty < A_LARGE_ONE * length.never_read
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from appliance.ingest.sources import csv_file, postgres, sqlite_file
+from appliance.ingest.sources import csv_file, mysql, postgres, sqlite_file
 from appliance.ingest.sources.base import Source, SourceKind, SourceSettingError
 
 KINDS: Final[tuple[SourceKind, ...]] = (
     csv_file.KIND,
     sqlite_file.KIND,
     postgres.KIND,
+    mysql.KIND,
 )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,12 +28,15 @@ from appliance.ingest.sources.remote import Fetched, Inspection, RemoteSource
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for connecting, with TLS and authentication."""
 
+STALL: Final = 30.0
+"""Seconds without a byte, once some have come, after which a fetch ends: the network has dropped the connection."""
+
 _GRACE: Final = 10.0
 """Seconds more than a fetch may take, after which its process is killed."""
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _SOCKET: Final = "host"
-"""A parameter of an address: the folder of the server's Unix socket, as libpq has it."""
+"""A parameter of an address: the folder of the server's Unix socket, as libpq has it, or the socket."""
 
 _TARGET: Final = "target_session_attrs"
 """Another one: which of several hosts is wanted, as libpq has it."""
@@ -41,7 +44,7 @@ _TARGET: Final = "target_session_attrs"
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A database of a server, and as whom it is asked. `host` is the folder of a Unix socket if it begins with /."""
+    """A database of a server, and as whom it is asked. `host` is the path of a Unix socket if it begins with /."""
 
     scheme: str
     host: str
@@ -72,7 +75,8 @@ class Server:
         """The address, as in the config: with the user, without a password."""
         user, database = quote(self.user), quote(self.database)
         if self.is_socket:
-            return f"{self.scheme}://{user}@/{database}?{_SOCKET}={quote(self.host)}:{self.port}"
+            port = f":{self.port}" if self.port else ""
+            return f"{self.scheme}://{user}@/{database}?{_SOCKET}={quote(self.host)}{port}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         target = f"?{_TARGET}={self.target}" if self.target else ""
         return f"{self.scheme}://{user}@{host}:{self.port}/{database}{target}"
@@ -131,7 +135,9 @@ def parse_server(
     if parts.fragment or set(parameters) - {_SOCKET, *([_TARGET] if targets else [])}:
         raise SourceSettingError("source", "has more than user, host and database", f"{form}; TLS is set by tls and ca")
     if folder := parameters.get(_SOCKET, [""])[0]:
-        host, port = _socket(host, folder, port)
+        host, port = _socket(parts.scheme, host, folder, port)
+    if "," in host and not targets:
+        raise SourceSettingError("source", "names several hosts", f"{form}; only PostgreSQL's may be several")
     target = parameters.get(_TARGET, [""])[0]
     if target and target not in targets:
         raise SourceSettingError("source", f"has an unknown {_TARGET}", f"write one of {', '.join(targets)}")
@@ -157,12 +163,12 @@ def _statement(text: str) -> str:
     return f"{statement}\n" if statement else ""
 
 
-def _socket(host: str, folder: str, port: int | None) -> tuple[str, int | None]:
+def _socket(scheme: str, host: str, folder: str, port: int | None) -> tuple[str, int | None]:
     """Return the folder of the server's socket, and the port that is part of its name."""
     folder, _, number = folder.partition(":")
     if host or not folder.startswith("/") or (number and not (number.isascii() and number.isdigit())):
-        hint = 'write "postgresql://USER@/DATABASE?host=/run/postgresql"'
-        raise SourceSettingError("source", "does not name the folder of a Unix socket", hint)
+        hint = f'write "{scheme}://USER@/DATABASE?{_SOCKET}=/PATH"'
+        raise SourceSettingError("source", "does not name a Unix socket", hint)
     return folder, int(number) if number else port
 
 
@@ -281,27 +287,3 @@ def _queries(group: Sequence[RemoteSource]) -> list[Query]:
 def _beside(files: Sequence[Path]) -> Path:
     """Return a file for what `changed` returns."""
     return files[0].with_name(f"changed-{files[0].name}")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What an error of a server means: why, and what to do; `transient` if the same may work the next time."""
-
-    why: str
-    todo: str
-    transient: bool = True
-    login_refused: bool = False
-
-    def error(self, server: Server, *, query: Query | None = None, detail: str = "") -> SourceError:
-        """Return it as a sentence. `detail` is what the server says, where that cannot hold a value of a row."""
-        where = f"{server} ({query.section})" if query is not None else str(server)
-        said = f" ({detail})" if detail else ""
-        todo = self.todo.replace("customers.", f"{server.section}.")
-        return SourceError(
-            f"{where}: {self.why}{said}; {todo}", transient=self.transient, login_refused=self.login_refused
-        )
-
-
-def fault_of(code: str, table: Mapping[str, Fault], unknown: Fault) -> Fault:
-    """Return what a code means: by itself, or by the class that its first two characters name."""
-    return table.get(code) or table.get(code[:2]) or unknown

@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import Query, Server
+from appliance.ingest.sources.database_remarks import Tried, conclude, remark_on_columns, remarks_on_tls, welcome
 from appliance.ingest.sources.postgres_session import Session, fault, quote_name, session
-from appliance.ingest.sources.remote import Fetched, Inspection, Remark
+from appliance.ingest.sources.remote import Inspection, Remark
 
 _ROLE: Final = """SELECT current_user AS name, rolsuper, rolreplication, rolcreaterole, rolcreatedb, rolbypassrls,
 current_setting('server_version') AS version, current_setting('server_encoding') AS encoding,
@@ -68,19 +69,12 @@ async def _inspect(server: Server, queries: Sequence[Query], files: Sequence[Pat
         words = {word for query in queries for word in _words(query.statement)}
         tables = [_Table(*row) for row in await _ask(current, _NAMED, sorted(words))]
         writes = (await _ask(current, _WRITES) or [{}])[0]
-        remarks = [_welcome(server, role), *_of_connection(server, role)]
+        version = f"PostgreSQL {role['version'].split()[0]}" if role else "the server"
+        remarks = [welcome(server, version, _short(server.user)), *remarks_on_tls(server), *_of_encoding(server, role)]
         remarks += _of_grants(server, tables)
         remarks += _of_powers(server, role, writes, tables)
         fetched = [await _try(current, query, file, rows) for query, file in zip(queries, files, strict=True)]
-    has_missing = any(not (table.enters and table.reads) for table in tables)
-    for each in fetched:
-        if isinstance(each, tuple):
-            remarks.append(each[0])
-        elif isinstance(each, SourceError) and not (has_missing and "GRANT" in str(each)):  # told above
-            remarks.append(Remark("fault", str(each)))
-    if any(remark.level == "fault" for remark in remarks):
-        return Inspection(tuple(remarks), ())
-    return Inspection(tuple(remarks), tuple(each[1] for each in fetched if isinstance(each, tuple)))
+    return conclude(remarks, fetched, is_grant_missing=any(not (each.enters and each.reads) for each in tables))
 
 
 async def _ask(current: Session, statement: str, *arguments: object) -> list[Any]:
@@ -95,7 +89,7 @@ async def _ask(current: Session, statement: str, *arguments: object) -> list[Any
         return []
 
 
-async def _try(current: Session, query: Query, file: Path, rows: int) -> tuple[Remark, Fetched] | SourceError:
+async def _try(current: Session, query: Query, file: Path, rows: int) -> Tried:
     """Write the first rows of a query, and say what columns it has; or return why it cannot be fetched."""
     import asyncpg
 
@@ -106,8 +100,7 @@ async def _try(current: Session, query: Query, file: Path, rows: int) -> tuple[R
     except (asyncpg.PostgresError, SourceError) as error:
         await current.connection.execute("ROLLBACK TO SAVEPOINT tried")
         return error if isinstance(error, SourceError) else fault(current.server, error, query)
-    listed = ", ".join(f"{_short(name)} {kind}" for name, kind in columns)
-    return Remark("ok", f"{current.server} ({query.section}): the query is valid; its columns are {listed}"), fetched
+    return remark_on_columns(current.server, query, [f"{_short(name)} {kind}" for name, kind in columns]), fetched
 
 
 def _words(statement: str) -> Iterator[str]:
@@ -116,25 +109,7 @@ def _words(statement: str) -> Iterator[str]:
         yield quoted.replace('""', '"') if quoted else bare.lower()
 
 
-def _welcome(server: Server, role: Any) -> Remark:
-    version = f"PostgreSQL {role['version'].split()[0]}" if role else "the server"
-    how = {"verify": ", by TLS", "encrypt": ", by TLS"}.get(server.tls, "")
-    return Remark("ok", f"{server}: {version} lets {_short(server.user)} in{how}")
-
-
-def _of_connection(server: Server, role: Any) -> Iterator[Remark]:
-    if server.tls == "encrypt":
-        yield Remark(
-            "warning",
-            f'{server}: whoever answers at that address is believed, because tls is "encrypt"; set {server.section}.ca'
-            ' and tls = "verify"',
-        )
-    if server.tls == "off" and not server.is_near:
-        yield Remark(
-            "warning",
-            f'{server}: rows cross the network in clear text, because tls is "off"; turn TLS on in the server, and'
-            f' set {server.section}.tls = "verify"',
-        )
+def _of_encoding(server: Server, role: Any) -> Iterator[Remark]:
     if role and role["encoding"] == "SQL_ASCII" and not server.encoding:
         yield Remark(
             "warning",

@@ -15,19 +15,18 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import hashlib
 import io
-import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from appliance.ingest.sources import database_faults as faults
 from appliance.ingest.sources.base import SourceError
-from appliance.ingest.sources.database import CONNECT_TIMEOUT, Fault, Query, Server, fault_of
+from appliance.ingest.sources.database import CONNECT_TIMEOUT, STALL, Query, Server
+from appliance.ingest.sources.fetched_file import FetchedFile
 from appliance.ingest.sources.remote import Fetched
-from appliance.system.files import open_private
 
 if TYPE_CHECKING:
     import asyncpg
@@ -47,54 +46,41 @@ _SETTINGS: Final[Mapping[str, str]] = {
 }
 _SET: Final = """SELECT set_config(s.name, w.value, true) FROM pg_settings AS s
 JOIN (VALUES {}) AS w(name, value) ON lower(s.name) = w.name"""
-STALL: Final = 30.0
-"""Seconds without a byte, once some have come, after which a fetch ends: the network has dropped the connection."""
 _PREFETCH: Final = 1000
 _BINARY: Final = "bytea"
 _SIZE: Final = "'(' || to_char(octet_length(q.{0}), 'FM999,999,999,990') || ' bytes)'"
 
-_QUERY: Final = "correct the query"
-_LATER: Final = "it will be tried again"
-_FAULTS: Final[Mapping[str, Fault]] = {
-    "28": Fault(
+_FAULTS: Final[Mapping[str, faults.Fault]] = {
+    "28": faults.Fault(
         "the server refuses this user",
         "correct customers.password, the user, or the server's pg_hba.conf",
         transient=False,
         login_refused=True,
     ),
-    "3D000": Fault("the server has no such database", "correct customers.source", transient=False),
-    "42P01": Fault("there is no such table", "correct the query or table, or name its schema", False),
-    "42703": Fault("there is no such column", _QUERY, transient=False),
-    "42601": Fault("the query is not one statement of valid SQL", _QUERY, transient=False),
-    "42501": Fault("this user may not read that", "GRANT SELECT on it to this user", transient=False),
-    "42": Fault("the query is refused", _QUERY, transient=False),
-    "25006": Fault("the query would write", "write a query that only reads", transient=False),
-    "0A000": Fault("the server does not support this", "let a view on the server do it"),
-    "57014": Fault("the query took too long", "add an index, or raise customers.timeout"),
-    "55P03": Fault("a table is locked", _LATER),
-    "25P03": Fault("the server ended the transaction, because it waited too long", _LATER),
-    "57": Fault("the server is being stopped or restarted", _LATER),
-    "08": Fault("the connection was lost", _LATER),
-    "53300": Fault("the server has too many connections", "raise its max_connections, or use a pooler"),
-    "53": Fault("the server lacks memory or disk space", "look at the server's log"),
-    "40": Fault("the query conflicts with what the server does, such as a standby's recovery", _LATER),
-    "22021": Fault(
+    "3D000": faults.NO_DATABASE,
+    "42P01": faults.Fault("there is no such table", "correct the query or table, or name its schema", False),
+    "42703": faults.NO_COLUMN,
+    "42601": faults.Fault("the query is not one statement of valid SQL", faults.CORRECT_QUERY, transient=False),
+    "42501": faults.NOT_READABLE,
+    "42": faults.REFUSED,
+    "25006": faults.WRITES,
+    "0A000": faults.Fault("the server does not support this", "let a view on the server do it"),
+    "57014": faults.TOO_LONG,
+    "55P03": faults.LOCKED,
+    "25P03": faults.Fault("the server ended the transaction, because it waited too long", faults.LATER),
+    "57": faults.Fault("the server is being stopped or restarted", faults.LATER),
+    "08": faults.CLOSED,
+    "53300": faults.Fault("the server has too many connections", "raise its max_connections, or use a pooler"),
+    "53": faults.FULL,
+    "40": faults.Fault("the query conflicts with what the server does, such as a standby's recovery", faults.LATER),
+    "22021": faults.Fault(
         "there is text that is not UTF-8", 'name what the text is in, as in customers.encoding = "cp1252"', False
     ),
-    "22P05": Fault(
+    "22P05": faults.Fault(
         "there is text that is not UTF-8", 'name what the text is in, as in customers.encoding = "cp1252"', False
     ),
-    "22": Fault("the query cannot compute a value of some row", "correct the query or that row"),
+    "22": faults.NOT_COMPUTED,
 }
-_UNKNOWN: Final = Fault("the server refuses the query", "look at the server's log")
-_UNREACHABLE: Final = Fault("cannot be reached", "check the address, and that the server accepts connections from here")
-_NO_ANSWER: Final = Fault("there was no answer in time", "check the network and the server")
-_STALLED: Final = Fault("the server sent nothing more for a while", "check the network and the server")
-_CLOSED: Final = Fault("the connection was lost", _LATER)
-_NO_TLS: Final = Fault("the server does not offer TLS", 'turn it on there, or set customers.tls = "off"', False)
-_UNTRUSTED: Final = Fault(
-    "the server's certificate is not trusted", "set customers.ca, or correct the host name", transient=False
-)
 _SAYS_NO_VALUE: Final = ("42", "25", "0A")
 """Classes of errors whose message names what stands in the query. Those of others may repeat a value of a row."""
 
@@ -132,7 +118,7 @@ class Session:
             statement = f"SELECT * FROM ({statement}) AS q LIMIT {limit}\n"
         stall = asyncio.timeout(None)
         try:
-            with _Output(file) as output:
+            with FetchedFile(file) as output:
                 async with stall:
 
                     async def write(data: bytes) -> None:
@@ -145,7 +131,7 @@ class Session:
                     return output.fetched(int(status.removeprefix("COPY ")))
         except TimeoutError:
             if stall.expired():
-                raise _STALLED.error(self.server, query=query) from None
+                raise faults.STALLED.error(self.server, query=query) from None
             raise
 
     async def _cast(
@@ -166,31 +152,6 @@ class Session:
         return rows
 
 
-class _Output:
-    """A file that is written, with its size and digest."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._digest = hashlib.sha256()
-        self._size = 0
-
-    def __enter__(self) -> _Output:
-        self._output = os.fdopen(open_private(self._file, os.O_WRONLY | os.O_TRUNC), "wb")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._output.close()
-
-    def write(self, data: bytes) -> None:
-        self._output.write(data)
-        self._digest.update(data)
-        self._size += len(data)
-
-    def fetched(self, rows: int) -> Fetched:
-        """Return what was written."""
-        return Fetched(rows, self._size, self._digest.hexdigest())
-
-
 @asynccontextmanager
 async def session(server: Server) -> AsyncIterator[Session]:
     """Connect, and end the connection whatever happens. Raises SourceError for every error of the server."""
@@ -203,9 +164,9 @@ async def session(server: Server) -> AsyncIterator[Session]:
     except asyncpg.PostgresError as error:
         raise fault(server, error, current.running) from None
     except TimeoutError:
-        raise _FAULTS["57014"].error(server, query=current.running) from None
+        raise faults.TOO_LONG.error(server, query=current.running) from None
     except (ConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-        raise _CLOSED.error(server, query=current.running) from None
+        raise faults.CLOSED.error(server, query=current.running) from None
     finally:
         current.connection.terminate()  # it is not used again, and must not wait for a server that does not answer
 
@@ -230,17 +191,17 @@ async def _connect(server: Server) -> asyncpg.Connection[Any]:
     except asyncpg.PostgresError as error:
         raise fault(server, error, None) from None
     except asyncpg.InterfaceError:
-        raise Fault("the server asks for a way to log in that is not supported", "use scram-sha-256", False).error(
-            server
-        ) from None
+        raise faults.Fault(
+            "the server asks for a way to log in that is not supported", "use scram-sha-256", False
+        ).error(server) from None
     except ssl.SSLCertVerificationError as error:
-        raise _UNTRUSTED.error(server, detail=error.verify_message) from None
+        raise faults.UNTRUSTED.error(server, detail=error.verify_message) from None
     except TimeoutError:
-        raise _NO_ANSWER.error(server) from None
+        raise faults.NO_ANSWER.error(server) from None
     except (OSError, asyncpg.InternalClientError) as error:
         if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):
-            raise _NO_TLS.error(server) from None
-        raise _UNREACHABLE.error(server, detail=getattr(error, "strerror", None) or "") from None
+            raise faults.NO_TLS.error(server) from None
+        raise faults.UNREACHABLE.error(server, detail=getattr(error, "strerror", None) or "") from None
 
 
 def _set(server: Server) -> str:
@@ -281,4 +242,4 @@ def fault(server: Server, error: asyncpg.PostgresError, query: Query | None) -> 
         detail = str(error).splitlines()[0]
         if position := getattr(error, "position", None):
             detail += f", at character {position} of the query"
-    return fault_of(code, _FAULTS, _UNKNOWN).error(server, query=query, detail=detail or code)
+    return faults.fault_of(code, _FAULTS).error(server, query=query, detail=detail or code)

@@ -37,13 +37,15 @@ from appliance.sidebar.protocols.base import (
 )
 from appliance.sidebar.protocols.diagnosis import Diagnoser
 from appliance.sidebar.protocols.json_repair import repair
-from appliance.sidebar.protocols.signature import Secret, Verifier
+from appliance.sidebar.protocols.signature import BodyCheck, Secret, Verifier
 
 EVENT: Final = "X-HelpScout-Event"
 SIGNATURE: Final = "X-HelpScout-Signature"
 
 NOTED: Final = Reply(Response(200, b"Noted.\n", TEXT_TYPE), Outcome.NOTED)
 IGNORED: Final = Reply(Response(200, b"This event changes nothing here.\n", TEXT_TYPE), Outcome.IGNORED)
+OVERSIZED: Final = Reply(Response(200, b"This event is too large to be read here.\n", TEXT_TYPE), Outcome.OVERSIZED)
+"""Not a refusal: it would come ten times, and after ten such events Help Scout switches the webhook off."""
 NOT_STORED: Final[Reply] = refusal(Outcome.NOT_STORED, 503, "It could not be stored; please send it again.")
 """Help Scout sends an event again that was not answered with 200. Never 410, which switches the webhook off."""
 
@@ -103,12 +105,16 @@ class HelpScoutWebhook:
     def __init__(self, secrets: Sequence[bytes], others: Mapping[str, Sequence[bytes]] | None = None) -> None:
         """`others` are other secrets by what they are for, to tell whose secret a wrong signature was made with."""
         self._secrets = tuple(map(Secret, secrets))
-        self._verify = Verifier(self._secrets).verify
+        self._verifier = Verifier(self._secrets)
         self._diagnoser = Diagnoser(secrets, others or {})
 
     def authenticate(self, request: SignedRequest) -> bytes | None:
         """Return the body if the signature is the body's."""
-        return request.body if self._verify(request.body, request.signature) else None
+        return request.body if self._verifier.verify(request.body, request.signature) else None
+
+    def begin(self) -> BodyCheck:
+        """Return the check of a body that is too large to be held."""
+        return self._verifier.begin()
 
     def request(self, conversation: Conversation, shape: int = 0) -> SampleRequest:
         r"""Return an event as PHP writes it, ASCII alone and \/ for a slash, about a customer whom nobody has."""
@@ -133,6 +139,10 @@ class HelpScoutWebhook:
             return change_of(event, body, received) or IGNORED
         except InquiryError:
             return BAD_PAYLOAD
+
+    def read_oversized(self, check: BodyCheck, request: SignedRequest) -> Reply:
+        """Return the reply to an event whose body was checked as it came, and not held."""
+        return OVERSIZED if check.verify(request.signature) else BAD_SIGNATURE
 
 
 def change_of(event: str, body: bytes, received: float) -> Change | None:

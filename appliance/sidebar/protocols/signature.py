@@ -33,8 +33,17 @@ class Secret:
 
     def sign(self, body: bytes) -> bytes:
         """Return the signature of `body`: 28 bytes of canonical base64."""
-        inner, outer = self._inner.copy(), self._outer.copy()
+        inner = self._inner.copy()
         inner.update(body)
+        return self.finish(inner)
+
+    def begin(self) -> hashlib._Hash:
+        """Return the hash that a body is to be added to, piece by piece."""
+        return self._inner.copy()
+
+    def finish(self, inner: hashlib._Hash) -> bytes:
+        """Return the signature of what was added to a hash."""
+        outer = self._outer.copy()
         outer.update(inner.digest())
         return binascii.b2a_base64(outer.digest(), newline=False)
 
@@ -56,13 +65,49 @@ class Verifier:
         The received text itself is compared with the canonical one: decoding it first would accept four spellings,
         since the last character carries two bits that base64 ignores (RFC 4648, 3.5).
         """
+        signature = _canonical(signature)
         if signature is None:
             return False
-        if len(signature) != _LENGTH:
-            signature = signature.strip()  # white space around a field value is not part of it (RFC 9110, 5.5)
-            if len(signature) != _LENGTH:
-                return False
         matches = False
         for secret in self._secrets:  # all of them, so that the time does not say which one matched
             matches |= hmac.compare_digest(secret.sign(body), signature)
         return matches
+
+    def begin(self) -> BodyCheck:
+        """Return the check of a body that comes in pieces."""
+        return BodyCheck(self._secrets)
+
+
+class BodyCheck:
+    """Checks the signature of a body that comes in pieces, as a Verifier that of a whole one. It keeps no piece."""
+
+    __slots__ = ("_hashes", "size")
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        """Begin with no byte."""
+        self._hashes = [(secret, secret.begin()) for secret in secrets]
+        self.size = 0
+
+    def add(self, data: bytes | bytearray) -> None:
+        """Add the next piece."""
+        self.size += len(data)
+        for _, inner in self._hashes:
+            inner.update(data)
+
+    def verify(self, signature: bytes | None) -> bool:
+        """Return whether `signature`, a header value or None, signs what was added."""
+        signature = _canonical(signature)
+        if signature is None:
+            return False
+        matches = False
+        for secret, inner in self._hashes:
+            matches |= hmac.compare_digest(secret.finish(inner), signature)
+        return matches
+
+
+def _canonical(signature: bytes | None) -> bytes | None:
+    """Return a header value without white space around it, None if it has not the length of a signature."""
+    if signature is None or len(signature) == _LENGTH:
+        return signature
+    signature = signature.strip()  # it is not part of the value (RFC 9110, 5.5)
+    return signature if len(signature) == _LENGTH else None

@@ -81,12 +81,28 @@ class Postgres:
     def ca(self) -> Path:
         return self.folder / "ca.pem"
 
+    @property
+    def password(self) -> str:
+        return PASSWORD
+
+    @property
+    def address(self) -> str:
+        return f"postgresql://reader@127.0.0.1:{self.port}/shop"
+
+    def connections(self) -> int:
+        """Return how many the service has."""
+        return int(self.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sidebard'"))
+
+    def refused_logins(self) -> int:
+        """Return how many logins were refused since it was made."""
+        return (self.folder / "log").read_text().count("password authentication failed")
+
     def server(self, user: str = "reader", database: str = "shop", **changes: object) -> Server:
         given = {"tls": "", "ca": None, "timeout": 20.0, "encoding": "", "password": lambda: PASSWORD, **changes}
         address = given.pop("address", f"postgresql://{user}@127.0.0.1:{self.port}/{database}")
         return parse_server(address, default_port=DEFAULT_PORT, **given)  # type: ignore[arg-type]
 
-    def stop(self, mode: str = "immediate") -> None:
+    def stop(self, mode: str = "fast") -> None:
         """Stop it; "immediate" is without a word to its clients."""
         _run(_owner(), "pg_ctl", "-D", self.folder / "data", "-w", "-m", mode, "stop")
 
@@ -108,7 +124,7 @@ class Postgres:
         os.kill(pid, signal.SIGKILL)
         until(lambda: not alive(pid), "its end")
 
-    def psql(self) -> Session:
+    def session(self) -> Session:
         """Return a session of the superuser that stays open."""
         command = [
             "psql",
@@ -183,7 +199,7 @@ def postgres() -> Iterator[Postgres]:
             running.sql(f"SET standard_conforming_strings = on; CREATE ROLE reader LOGIN PASSWORD '{password}'")
             yield running
         finally:
-            running.stop()
+            running.stop("immediate")
     finally:
         shutil.rmtree(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import select
@@ -16,11 +17,11 @@ from types import SimpleNamespace
 import pytest
 
 from appliance.customers.record import related_of
-from appliance.ingest.sources.database import DatabaseTable, Query, Server
-from appliance.ingest.sources.postgres import fetch
-from appliance.ingest.sources.postgres_session import quote_name
+from appliance.ingest.sources import mysql, postgres
+from appliance.ingest.sources.database import DatabaseTable, Query
 from appliance.ingest.spec import ImportRefused, ImportSpec, RelatedSpec
 from tests.factory import open_snapshot, run_import
+from tests.system.databases.mariadb_server import MariaDB
 from tests.system.databases.postgres_server import Postgres
 
 pytestmark = pytest.mark.system
@@ -35,7 +36,7 @@ def cutting(port: int, cuts: Sequence[int]) -> Iterator[int]:
         child = os.fork()  # no thread: the import forks
         if child == 0:
             try:
-                for cut in cuts:
+                for cut in itertools.cycle(cuts):  # the guard of a MySQL connects, too, after a cut
                     client, _ = listener.accept()
                     _relay(client, socket.create_connection(("127.0.0.1", port)), cut)
             finally:
@@ -62,9 +63,14 @@ def _relay(client: socket.socket, server: socket.socket, left: int) -> None:
                 return
 
 
-def spec_of(server: Server) -> ImportSpec:
+def spec_of(database: Postgres | MariaDB, port: int) -> ImportSpec:
+    """Return what is asked, through this port."""
+    address = database.address.replace(f":{database.port}/", f":{port}/")
+    module = postgres if isinstance(database, Postgres) else mysql
+
     def table(section: str, statement: str) -> DatabaseTable:
-        return DatabaseTable(server, Query.parse(section, statement, "", quote_name), fetch)
+        query = Query.parse(section, statement, "", str)
+        return DatabaseTable(database.server(address=address), query, module.fetch)
 
     orders = table("related.orders", "SELECT id, version, repeat('y', 20) AS filling FROM orders ORDER BY id")
     return ImportSpec(
@@ -82,19 +88,23 @@ def attempt(spec: ImportSpec, folder: Path) -> ImportRefused | None:
     return None
 
 
-def test_connections_cut_at_random_bytes(server: Postgres, tmp_path: Path, length: SimpleNamespace) -> None:
-    server.sql(
-        """CREATE TABLE customers AS SELECT n AS id, format('c%s@example.com', n) AS email, 0 AS version
-            FROM generate_series(1, 200) AS n;
-        CREATE TABLE orders AS SELECT id, version FROM customers; GRANT SELECT ON customers, orders TO reader"""
-    )
+@pytest.mark.parametrize("fixture", ["server", "maria"], ids=["postgresql", "mariadb"])
+def test_connections_cut_at_random_bytes(
+    request: pytest.FixtureRequest, tmp_path: Path, length: SimpleNamespace, fixture: str
+) -> None:
+    database: Postgres | MariaDB = request.getfixturevalue(fixture)
+    database.sql("CREATE TABLE customers (id int, email varchar(99), version int)")
+    rows = ", ".join(f"({number}, 'c{number}@example.com', 0)" for number in range(1, 201))
+    database.sql(f"INSERT INTO customers VALUES {rows}; CREATE TABLE orders AS SELECT id, version FROM customers;")
+    if isinstance(database, Postgres):
+        database.sql("GRANT SELECT ON customers, orders TO reader")
     chosen = random.Random(7)
     cuts = [LONGEST * 10, *(chosen.randrange(LONGEST) for _ in range(length.database_cuts))]
     imported, served = 0, -1
-    with cutting(server.port, cuts) as port:
-        spec = spec_of(server.server(address=f"postgresql://reader@127.0.0.1:{port}/shop"))
+    with cutting(database.port, cuts) as port:
+        spec = spec_of(database, port)
         for version, cut in enumerate(cuts):
-            server.sql(
+            database.sql(
                 f"BEGIN; UPDATE customers SET version = {version}; UPDATE orders SET version = {version}; COMMIT"
             )
             refused = attempt(spec, tmp_path)
@@ -102,7 +112,7 @@ def test_connections_cut_at_random_bytes(server: Postgres, tmp_path: Path, lengt
                 imported, served = imported + 1, version
             else:
                 assert refused.transient, (cut, str(refused))
-                assert str(refused).startswith(f"postgresql://reader@127.0.0.1:{port}/shop"), (cut, str(refused))
+                assert str(refused).startswith(str(spec.source).partition(" ")[0]), (cut, str(refused))
             assert [*tmp_path.glob("*.tmp")] == []
             snapshot = open_snapshot(tmp_path, spec)
             assert snapshot is not None

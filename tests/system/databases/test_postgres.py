@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import html
-import io
-import json
-import os
-import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from appliance.customers.record import related_of
-from appliance.ingest.sources.base import SourceError
-from appliance.ingest.sources.database import DatabaseTable, Query, Server
+from appliance.ingest.sources.database import Server
 from appliance.ingest.sources.postgres import fetch
-from appliance.ingest.sources.postgres_session import quote_name
 from appliance.ingest.sources.remote import Fetched
-from appliance.ingest.spec import ImportSpec, RelatedSpec
-from tests.daemon import until
-from tests.factory import body_for, make_app, open_snapshot, run_import, signed
+from tests.system.databases.fetching import (
+    fetched,
+    kill_while,
+    on_the_card,
+    orders_of_ann,
+    query,
+    refusal,
+    refused_for_its_certificate,
+    table_of,
+)
 from tests.system.databases.postgres_server import Postgres, pgbouncer, postgres
 
 pytestmark = pytest.mark.system
@@ -41,24 +39,6 @@ def database() -> Iterator[Postgres]:
             GRANT SELECT ON customers TO reader;"""
         )
         yield running
-
-
-def query(statement: str, section: str = "customers") -> Query:
-    return Query.parse(section, statement, "", quote_name)
-
-
-def fetched(server: Server, folder: Path, *statements: str) -> list[list[list[str]]]:
-    """Return the rows of each statement, the header first."""
-    files = [folder / f"{number}.csv" for number in range(len(statements))]
-    found = fetch(server, [*map(query, statements)], files)
-    assert [each.size for each in found] == [file.stat().st_size for file in files]
-    return [list(csv.reader(io.StringIO(file.read_bytes().decode(), newline=""), strict=True)) for file in files]
-
-
-def refusal(server: Server, folder: Path, statement: str = "SELECT 1 AS one") -> SourceError:
-    with pytest.raises(SourceError) as caught:
-        fetched(server, folder, statement)
-    return caught.value
 
 
 def test_rows_and_what_is_said_of_them(database: Postgres, tmp_path: Path) -> None:
@@ -131,11 +111,8 @@ ON_THE_CARD = {
 def test_values_on_the_card(database: Postgres, tmp_path: Path) -> None:
     columns = ", ".join(f'{expression} AS "{name}"' for name, (expression, _) in VALUES.items())
     statement = f"SELECT 'ann@example.com' AS email, {columns}"
-    spec = ImportSpec(source=DatabaseTable(database.server(), query(statement), fetch))
-    run_import(spec, tmp_path)
-    card = json.loads(make_app(open_snapshot(tmp_path, spec)).answer(signed(body_for("ann@example.com"))).response.body)
-    shown = dict(re.findall(r"label\">([^<]*)<span [^>]*>(.*?)</span></span></li>", card["html"]))
-    assert {name.lower(): text for name, text in shown.items() if name != "Email"} == {
+    shown = on_the_card(table_of(database.server(), statement), tmp_path)
+    assert shown == {
         name.lower(): text
         for name, (_, value) in VALUES.items()
         if (text := ON_THE_CARD.get(name, html.escape(value))) is not None
@@ -274,16 +251,14 @@ def test_tls(database: Postgres, tmp_path: Path) -> None:
 
 
 def test_a_certificate_of_another_authority(database: Postgres, tmp_path: Path) -> None:
-    error = refusal(database.server(tls="verify"), tmp_path)
-    assert "the server's certificate is not trusted (" in str(error)
-    assert "set customers.ca" in str(error)
-    assert not error.transient
+    refused_for_its_certificate(database.server(tls="verify"), tmp_path, "")
 
 
 def test_a_certificate_of_another_name(database: Postgres, tmp_path: Path) -> None:
     address = f"postgresql://reader@127.0.0.2:{database.port}/shop"
-    error = refusal(database.server(address=address, tls="verify", ca=database.ca), tmp_path)
-    assert "the server's certificate is not trusted (IP address mismatch" in str(error)
+    refused_for_its_certificate(
+        database.server(address=address, tls="verify", ca=database.ca), tmp_path, "IP address mismatch"
+    )
 
 
 def test_text_that_is_not_utf_8(database: Postgres, tmp_path: Path) -> None:
@@ -301,19 +276,7 @@ def test_text_that_is_not_utf_8(database: Postgres, tmp_path: Path) -> None:
 
 
 def test_imported_with_the_orders_of_the_same_moment(database: Postgres, tmp_path: Path) -> None:
-    def table(section: str, statement: str) -> DatabaseTable:
-        return DatabaseTable(database.server(), query(statement, section), fetch)
-
-    orders = table("related.orders", "SELECT * FROM (VALUES (1, 9.50), (1, 30), (2, 7)) AS q(customer, total)")
-    spec = ImportSpec(
-        source=table("customers", "SELECT * FROM customers ORDER BY id"),
-        related=(RelatedSpec(name="orders", source=orders, key="customer", on="id", order_by="-total"),),
-    )
-    assert (run_import(spec, tmp_path).rows, [*tmp_path.glob("*.tmp")]) == (2, [])
-    snapshot = open_snapshot(tmp_path, spec)
-    assert snapshot is not None
-    (ann,) = snapshot.find(("ann@example.com",))
-    assert (ann["plan"], [order["total"] for order in related_of(ann, "orders")]) == ("Pro", ["30", "9.50"])
+    assert orders_of_ann(database.server(), tmp_path) == ("Pro", ["30", "9.50"])
 
 
 def test_the_server_ends_a_query_whose_reader_was_killed(database: Postgres, tmp_path: Path) -> None:
@@ -321,13 +284,4 @@ def test_the_server_ends_a_query_whose_reader_was_killed(database: Postgres, tmp
         statement = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%pg_sleep(60)%' AND state = 'active'"
         return database.sql(statement) == "1"
 
-    child = os.fork()
-    if child == 0:
-        try:
-            fetched(database.server(timeout=60.0), tmp_path, "SELECT pg_sleep(60)::text AS a")
-        finally:
-            os._exit(1)
-    until(running, "the query")
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    until(lambda: not running(), "the end of the query", patience=5)
+    kill_while(database.server(timeout=60.0), tmp_path, "SELECT pg_sleep(60)::text AS a", running)

@@ -1,0 +1,114 @@
+"""What can go wrong with an authority: its own words, and one sentence of ours for each kind.
+
+The table is what docs/certificates.md shows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from appliance.errors import SidebardError
+
+MAX_DETAIL: Final = 300
+_PREFIX: Final = "urn:ietf:params:acme:error:"
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]+")
+
+
+class Kind(NamedTuple):
+    """What a kind of problem means."""
+
+    todo: str
+    only_operator: bool = False
+    """Whether trying again soon is of no use."""
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "caa": Kind(
+        "a CAA record of the name, or of a domain above it, does not allow this authority; add one that does", True
+    ),
+    "connection": Kind("the authority could not connect; open port 443 (or 80) to the internet, for IPv6 too"),
+    "dns": Kind("the authority found no usable address; correct the A and AAAA records of the name"),
+    "unauthorized": Kind(
+        "something else answered; let the name lead to this service, without a proxy that ends TLS before it"
+    ),
+    "incorrectResponse": Kind("something else answered; let the name lead to this service"),
+    "tls": Kind("no TLS was spoken there; let the name lead to this service"),
+    "rateLimited": Kind("nothing needs to be done; it is tried again when the authority allows it"),
+    "rejectedIdentifier": Kind(
+        "the authority issues no certificate for this name; use another name or authority", True
+    ),
+    "unsupportedIdentifier": Kind("the authority knows no such names; use another name or authority", True),
+    "externalAccountRequired": Kind(
+        "get a key id and key from the authority's account page, and name them in acme.eab", True
+    ),
+    "userActionRequired": Kind("follow the authority's words, such as to accept its new terms", True),
+    "invalidContact": Kind("correct acme.email", True),
+    "unsupportedContact": Kind("correct acme.email", True),
+    "invalidProfile": Kind("correct or remove acme.profile", True),
+    "accountDoesNotExist": Kind("nothing needs to be done; the account is registered again"),
+    "serverInternal": Kind("nothing needs to be done; it is tried again"),
+    # Of our own:
+    "network": Kind("let this service reach it, by DNS and through the firewall"),
+    "trust": Kind("install ca-certificates, or name the authority's own certificate in acme.ca; and check the clock"),
+    "no_address": Kind("add an A or AAAA record that leads to this machine"),
+    "protocol": Kind("name the directory of an ACME authority in acme.directory"),
+    "challenge": Kind(
+        "the authority offers none of acme.challenges that is possible here; see docs/certificates.md", True
+    ),
+    "too_many": Kind("nothing needs to be done; more than two a day would use up what the authority allows in a week"),
+    "account": Kind("restore it from a backup, or remove it: then a new account is made", True),
+    "timeout": Kind("nothing needs to be done; it is tried again"),
+    "state": Kind("free some space, or correct the owner of the state folder"),
+    "stopped": Kind("nothing needs to be done; it is tried again"),
+}
+_OTHER: Final = Kind("see the authority's documentation")
+
+
+class AcmeError(SidebardError):
+    """An attempt has failed. The text is what the authority says, and what to do."""
+
+    def __init__(self, kind: str, detail: str, *, status: int = 0, retry_after: float = 0.0) -> None:
+        self.kind = kind
+        self.status = status
+        self.retry_after = retry_after
+        self.detail = cut(detail)
+        super().__init__(f"{self.detail}; {known(kind).todo}" if self.detail else known(kind).todo)
+
+    @property
+    def only_operator(self) -> bool:
+        """Whether only the operator can mend it."""
+        return known(self.kind).only_operator
+
+
+def known(kind: str) -> Kind:
+    """Return what is known of a kind of problem."""
+    return KINDS.get(kind, _OTHER)
+
+
+def cut(text: str) -> str:
+    """Return text of an authority as it may be logged: one line of at most MAX_DETAIL characters."""
+    line = " ".join(_UNPRINTABLE.sub(" ", text).split()).rstrip(".;")
+    return line if len(line) <= MAX_DETAIL else line[: MAX_DETAIL - 3] + "..."
+
+
+def problem_of(document: object, status: int, retry_after: float) -> AcmeError:
+    """Return the error that a problem document (RFC 9457; RFC 8555, 6.7) describes; of several, the first one."""
+    if not isinstance(document, dict):
+        return AcmeError(
+            "serverInternal" if status >= 500 else "protocol", f"HTTP {status}", status=status, retry_after=retry_after
+        )
+    subproblems = document.get("subproblems")
+    inner = subproblems[0] if isinstance(subproblems, list) and subproblems else None
+    kind = _kind_of(document)
+    detail = str(document.get("detail") or document.get("title") or f"HTTP {status}")
+    if kind in ("compound", "") and isinstance(inner, dict):
+        kind, detail = _kind_of(inner), str(inner.get("detail") or detail)
+    if not kind:
+        kind = "rateLimited" if status == 429 else "serverInternal" if status >= 500 else "protocol"
+    return AcmeError(kind, detail, status=status, retry_after=retry_after)
+
+
+def _kind_of(document: dict[str, object]) -> str:
+    kind = document.get("type")
+    return kind.removeprefix(_PREFIX)[:64] if isinstance(kind, str) and kind.startswith(_PREFIX) else ""
