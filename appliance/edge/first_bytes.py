@@ -17,8 +17,9 @@ the socket then. handshake_timeout runs from accept() to the end of the handshak
 
 Memory: what is taken of a header is at most 2 KiB; what is peeked at stays in the kernel. Turns: each wake reads once,
 and a client that sends byte after byte is woken for each in HEADER only. In HELLO the socket becomes readable when the
-record is complete (SO_RCVLOWAT); a wake without new bytes, which is the end of them or a receive buffer that is full,
-ends that wait, or the loop would spin. An ordinary connection costs one look of one byte.
+record is complete (SO_RCVLOWAT). A wake without new bytes means that they have ended, which ends that wait, or that the
+kernel has little room left, as after bytes that came one by one: the next look is after a pause, or the loop would
+spin. An ordinary connection costs one look of one byte.
 
 A connection whose client is not known yet counts for max_connections alone: all of a balancer's come from one address.
 """
@@ -26,6 +27,7 @@ A connection whose client is not known yet counts for max_connections alone: all
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -44,6 +46,7 @@ from appliance.observe.logs import log
 MAX_HELLO: Final = 4 * 1024
 """Bytes of a ClientHello that are looked at. One with post-quantum key shares has 1.8 KiB, a validation's 0.3."""
 _LOG_EVERY: Final = 60.0
+_PAUSE: Final = 0.02
 
 
 class Continuation(NamedTuple):
@@ -105,6 +108,8 @@ class FirstBytes:
     def end(self, pending: PendingConnection) -> None:
         """Wait no more: the connection is closed for another reason, such as its deadline."""
         self._loop.remove_reader(pending.sock.fileno())
+        if pending.pause is not None:
+            pending.pause.cancel()
         if pending.header and pending.late:
             self._note_bad_header(pending, "it did not arrive in time")
 
@@ -181,10 +186,16 @@ class FirstBytes:
     def _wait_for_more(self, pending: PendingConnection, data: bytes) -> bool:
         """Return whether the rest of this ClientHello is to be waited for, and wait for it."""
         length = record_length(data)
-        if len(data) >= length or length > MAX_HELLO or len(data) <= pending.seen:
+        if len(data) >= length or length > MAX_HELLO:
             return False
-        pending.state, pending.seen = HELLO, len(data)
-        pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, length)
+        if len(data) > pending.seen:
+            pending.state, pending.seen = HELLO, len(data)
+            pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, length)
+        elif _has_ended(pending.sock):
+            return False
+        else:
+            self._loop.remove_reader(pending.sock.fileno())
+            pending.pause = self._loop.call_later(_PAUSE, self.begin, pending)
         return True
 
     def _choose(self, validations: Validations, data: bytes) -> Continuation:
@@ -194,6 +205,13 @@ class FirstBytes:
 
 
 _HANDSHAKE: Final = bytes([HANDSHAKE])
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """Return whether nothing more will come than what is there."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _receive(sock: socket.socket, size: int, flags: int = 0) -> bytes | None:

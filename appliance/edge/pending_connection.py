@@ -33,6 +33,7 @@ class PendingConnection:
         "_timer",
         "handshake",
         "header",
+        "pause",
         "peer",
         "seen",
         "since",
@@ -61,6 +62,7 @@ class PendingConnection:
         self.state = state
         self.header = b""  # what has been taken of a PROXY header
         self.seen = 0  # how many bytes of a ClientHello were there at the last look
+        self.pause: asyncio.TimerHandle | None = None  # until the next look
         self.since: Final = timer()
         self.handshake: asyncio.Task[None] | None = None
         self._timer = timer
