@@ -11,12 +11,13 @@ DEMO := '{"customer":{"email":"ada@example.com"}}'
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-run: $(BIN)/.installed ## serve the sample customers on https://127.0.0.1:8443, and print a request to paste
-	@echo 'In another terminal, or with " &" behind "make run":'
+run: $(BIN)/.runnable ## serve the sample customers on https://127.0.0.1:8443, and print a request to paste
+	@install -D --mode=600 conf/demo-secret .state/demo-secret
+	@echo 'A request of Help Scout, for another terminal; here, Ctrl-C ends the service:'
 	@printf '%s' $(DEMO) | STATE_DIRECTORY='$(CURDIR)/.state' $(BIN)/sidebard sign \
-	  --secret-file conf/demo-secret --curl https://$(LISTEN)/helpscout
+	  --secret-file .state/demo-secret --curl https://$(LISTEN)/helpscout
 	@STATE_DIRECTORY='$(CURDIR)/.state' exec $(BIN)/sidebard serve \
-	  --customers conf/customers.csv --secret-file conf/demo-secret --listen $(LISTEN)
+	  --customers conf/customers.csv --secret-file .state/demo-secret --listen $(LISTEN)
 
 test: $(BIN)/.installed ## run every test, on two cores in three minutes, and measure branch coverage
 	@$(BIN)/coverage erase
@@ -80,9 +81,16 @@ requirements: $(BIN)/.installed ## update the pinned versions of everything that
 clean: ## remove everything that the other targets made
 	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
-$(BIN)/.installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+# What the service needs, which is little; and on top of it what the tests need.
+$(BIN)/.runnable: setup.cfg pyproject.toml
+	@echo 'Installing into .venv, which takes about half a minute'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(BIN)/.installed: $(BIN)/.runnable
+	@echo 'Installing what the tests need, too'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 .venv-build/.installed: packaging/requirements.txt packaging/bootloader.patch packaging/install_tools.py

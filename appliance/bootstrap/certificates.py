@@ -104,12 +104,13 @@ def load(settings: Settings, *, at_start: bool = False) -> tuple[ssl.SSLContext 
             pairs = [*found, *own]
         if is_self_signed:
             pairs = [self_signed(certificate_folder(settings), now)]
-            log.warning(
-                "self_signed_certificate",
-                file=str(pairs[0][0]),
-                message=f"the certificate is self-signed by sidebard, so {NOT_ACCEPTED}",
-                todo="set tls.certificate and tls.key",
-            )
+            if not settings.is_trial:
+                log.warning(
+                    "self_signed_certificate",
+                    file=str(pairs[0][0]),
+                    message=f"the certificate is self-signed by sidebard, so {NOT_ACCEPTED}",
+                    todo="set tls.certificate and tls.key",
+                )
         context, certificates = load_pairs(pairs, now)
     except CertificateError as fault:
         raise StartError(str(fault)) from None

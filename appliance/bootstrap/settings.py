@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +20,11 @@ def load(file: Path, environ: Mapping[str, str]) -> Settings:
     return loader.load(file, environ, CHECKS)
 
 
-def from_flags(customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path) -> Settings:
+def from_flags(
+    customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path, addresses: Sequence[str] = ("email",)
+) -> Settings:
     """Return the settings that flags say, as `loader.from_flags` does. Raises ConfigError."""
-    return loader.from_flags(customers, secret_file, environ, cwd, CHECKS)
+    return loader.from_flags(customers, secret_file, environ, cwd, CHECKS, addresses)
 
 
 def check_protocols(settings: Settings, reader: Reader) -> None:

@@ -16,6 +16,7 @@ from appliance.errors import CONFIG_INVALID, FAILURE, INTERNAL_ERROR, SUCCESS, W
 
 # Command -> module here that holds it as `command`.
 COMMANDS: Final = {
+    "init": "init",
     "serve": "serve",
     "check": "check",
     "import": "import_",

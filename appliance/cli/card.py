@@ -56,7 +56,7 @@ def command(
         sys.stdout.buffer.write(reply.response.body)
     else:
         card = protocol.read_card(reply.response.body)
-        click.echo(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", card if html else as_text(card)))
+        click.echo(for_terminal(card if html else as_text(card)))
     if reply.fault:
         click.echo(f"the card failed, so this is the built-in card: {reply.fault}", err=True)
     sys.exit(0 if reply.outcome in (Outcome.FOUND, Outcome.COMPANY) else FAILURE)
@@ -77,6 +77,11 @@ def _make_app(settings: Settings, app_name: str | None) -> SidebarApp:
 
 # Anyone can choose a name, and a terminal would obey the control characters in it.
 _CONTROLS: Final = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
+
+
+def for_terminal(text: str) -> str:
+    """Return a text without characters that a terminal would obey."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class _TextMaker(HTMLParser):

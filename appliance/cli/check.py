@@ -7,7 +7,7 @@ import pwd
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -69,19 +69,25 @@ def command(
             raise
         _print_json([Result(CONFIG, tuple(map(fault, error.sentences)))])
         sys.exit(error.exit_code)
+    results = run(settings, checks, quiet=quiet, silent=as_json)
+    if as_json:
+        _print_json([result for result in results if not quiet or needs_attention(result.status)])
+    elif not quiet and url is None:
+        _print_summary(results)
+    if worst(result.status for result in results) is Status.FAULT:
+        sys.exit(FAILURE)
+
+
+def run(settings: Settings, checks: Sequence[Check], *, quiet: bool, silent: bool = False) -> list[Result]:
+    """Run checks, and print what each finds as soon as it is known, if not `silent`."""
     context = CheckContext(settings, os.environ, file_user=_file_user(settings))
     results = []
     width = max(len(each.name) for each in checks)
     for result in run_checks(context, checks):
         results.append(result)
-        if not as_json:
+        if not silent:
             _print(result, width, quiet=quiet)
-    if as_json:
-        _print_json([result for result in results if not quiet or _needs_attention(result.status)])
-    elif not quiet and url is None:
-        _print_summary(results)
-    if worst(result.status for result in results) is Status.FAULT:
-        sys.exit(FAILURE)
+    return results
 
 
 def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: bool) -> tuple[Check, ...]:
@@ -109,13 +115,13 @@ def _print(result: Result, width: int, *, quiet: bool) -> None:
     """Print a line for each finding, as soon as it is known; the check's name is in front of the first."""
     name = result.name
     for finding in result.findings:
-        if quiet and not _needs_attention(finding.status):
+        if quiet and not needs_attention(finding.status):
             continue
         click.echo(f"{name:<{width}}  {_word(finding)}  {finding.sentence}", color=_colours())
         name = name if quiet else ""
 
 
-def _needs_attention(status: Status) -> bool:
+def needs_attention(status: Status) -> bool:
     """Return whether --quiet still prints a finding of this status."""
     return status in (Status.WARNING, Status.FAULT)
 
@@ -132,19 +138,23 @@ def _colours() -> bool | None:
 def _print_summary(results: Iterable[Result]) -> None:
     counts = Counter(result.status for result in results)
     parts = [
-        counted(counts[status], word.lower()) if _needs_attention(status) else f"{counts[status]} {word}"
+        counted(counts[status], word.lower()) if needs_attention(status) else f"{counts[status]} {word}"
         for status, (word, _colour) in _WORDS.items()
         if counts[status]
     ]
     click.echo(f"{counted(sum(counts.values()), 'check')}: {', '.join(parts)}")
 
 
-def _print_json(results: Iterable[Result]) -> None:
-    results = list(results)
-    document: dict[str, Any] = {
+def as_document(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the findings as --json prints them."""
+    return {
         "status": worst(result.status for result in results),
         "checks": [{"name": each.name, "status": each.status, "findings": each.findings} for each in results],
     }
+
+
+def _print_json(results: Iterable[Result]) -> None:
+    document = as_document(list(results))
     # systemd runs this at a reload, and reads the level of a line in front of it.
     level = logs.PRIORITIES[_LEVELS.get(document["status"], "info")] if logs.is_journal(1, os.environ) else b""
     click.echo(level + msgspec.json.encode(document))

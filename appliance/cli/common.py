@@ -12,29 +12,41 @@ from typing import Any, Final
 
 import click
 
+from appliance.bootstrap.installation import PACKAGED, find_config
+from appliance.bootstrap.proposal import choose
 from appliance.bootstrap.settings import from_flags, load
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
+from appliance.config.reader import ConfigError, Fault
 from appliance.config.schema import App, Settings
 from appliance.config.values import InvalidValueError, parse_duration
+from appliance.customers.column_name import name_key, shown_name
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.errors import SidebardError
 from appliance.ingest.importer import import_customers
+from appliance.ingest.sources import csv_file
+from appliance.ingest.sources.base import SourceError
 from appliance.ingest.spec import ImportRefused, ImportSpec
+from appliance.ingest.survey import survey
 
-DEFAULT_CONFIG: Final = "/etc/sidebard/sidebard.toml"
+DEFAULT_CONFIG: Final = str(PACKAGED)
+
+_EMAIL: Final = ("email",)
 
 _FILE: Final = click.Path(path_type=Path, readable=False)  # whether it can be read is checked when it is opened
 
 config_option: Final = click.option(
-    "--config", type=_FILE, metavar="FILE", help=f"The config file (default: {DEFAULT_CONFIG})."
+    "--config",
+    type=_FILE,
+    metavar="FILE",
+    help=f"The config file (default: ./sidebard.toml, or else {DEFAULT_CONFIG}; for root the other way round).",
 )
 customers_option: Final = click.option(
     "--customers",
     type=_FILE,
     metavar="FILE",
-    help='Use this customers file, which has a column "email", instead of a config.',
+    help="Use this customers file instead of a config; its addresses are found by themselves.",
 )
 secret_option: Final = click.option(
     "--secret-file",
@@ -85,10 +97,24 @@ def find_settings(config: Path | None, customers: Path | None = None, secret_fil
     if config is not None and (customers or secret_file):
         raise click.UsageError("--config cannot be combined with --customers or --secret-file")
     if customers is None:
-        return load(config or Path(DEFAULT_CONFIG), os.environ)
+        return load(config or _find_config(), os.environ)
     if secret_file is None:
         raise click.UsageError("--customers requires --secret-file FILE, with the secret that the help desk signs with")
-    return from_flags(customers, secret_file, os.environ, Path.cwd())
+    return from_flags(customers, secret_file, os.environ, Path.cwd(), _address_columns(customers))
+
+
+def _find_config() -> Path:
+    """Return the config of a command for which none is named. Raises ConfigError if there is none."""
+    file = find_config()
+    try:
+        file.lstat()
+    except FileNotFoundError:
+        reason = f"there is no {DEFAULT_CONFIG}, and no {file.name} in this folder"
+        hint = "make one with sidebard init, or name another with --config"
+        raise ConfigError([Fault(None, None, "", reason, None, hint)]) from None
+    except OSError:  # the loader says why
+        pass
+    return file
 
 
 def settings_without_secret(config: Path | None, customers: Path | None) -> Settings:
@@ -100,7 +126,27 @@ def settings_without_secret(config: Path | None, customers: Path | None) -> Sett
         return find_settings(config)
     if config is not None:
         raise click.UsageError("--config cannot be combined with --customers")
-    return from_flags(customers, Path(os.devnull), os.environ, Path.cwd())  # the secret is never read
+    secret = Path(os.devnull)  # it is never read
+    return from_flags(customers, secret, os.environ, Path.cwd(), _address_columns(customers))
+
+
+def _address_columns(customers: Path) -> tuple[str, ...]:
+    """Return the column "email", or in a text file without one the columns of addresses, and say so.
+
+    If there are none, the import says what is wrong.
+    """
+    if customers.suffix.lower() not in csv_file.KIND.suffixes:
+        return _EMAIL
+    try:
+        (table,) = survey(str(customers), customers.absolute(), {})
+        if any(name_key(name) in _EMAIL for name in table.columns):
+            return _EMAIL
+        found = choose([table]).addresses
+    except SourceError:
+        return _EMAIL
+    if sys.stderr.isatty():
+        click.echo(f"The addresses are those in {', '.join(map(shown_name, found))}.", err=True)
+    return found
 
 
 def find_app(settings: Settings, name: str | None) -> App:

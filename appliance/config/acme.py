@@ -156,7 +156,7 @@ def check_acme(settings: Settings, reader: Reader) -> None:
             reader.fault(("acme", "domains", index), "is listed twice", "remove one", values.shown(name))
     if reader.clean(("acme", "directory")) and not all(each.is_own for each in acme.directory):
         for index, name in enumerate(acme.domains):
-            if reader.clean(("acme", "domains", index)) and _is_local(name):
+            if reader.clean(("acme", "domains", index)) and is_local(name):
                 reader.fault(
                     ("acme", "domains", index),
                     "is a name for which no public authority issues certificates",
@@ -167,5 +167,6 @@ def check_acme(settings: Settings, reader: Reader) -> None:
         reader.fault(("acme", "http"), "must be a port", 'write "0.0.0.0:80"')
 
 
-def _is_local(name: str) -> bool:
+def is_local(name: str) -> bool:
+    """Return whether no public authority issues certificates for this name."""
     return "." not in name or any(name == local or name.endswith(f".{local}") for local in _LOCAL)

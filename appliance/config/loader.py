@@ -38,14 +38,19 @@ def load(file: Path, environ: Mapping[str, str], checks: Sequence[Check] = ()) -
 
 
 def from_flags(
-    customers: Path, secret_file: Path, environ: Mapping[str, str], cwd: Path, checks: Sequence[Check] = ()
+    customers: Path,
+    secret_file: Path,
+    environ: Mapping[str, str],
+    cwd: Path,
+    checks: Sequence[Check] = (),
+    addresses: Sequence[str] = ("email",),
 ) -> Settings:
     """Return the settings of `serve --customers FILE --secret-file FILE`: for the rest, the defaults.
 
     Raises ConfigError.
     """
     tree = {
-        "customers": {"source": str(customers), "addresses": ["email"]},
+        "customers": {"source": str(customers), "addresses": list(addresses)},
         "app": [{"secrets": [f"file:{secret_file}"]}],
     }
     settings, reader = _resolve(tree, cwd.absolute(), environ, None, checks)

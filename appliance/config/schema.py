@@ -220,3 +220,8 @@ class Settings:
     admin: Admin = table(Admin)
     helpscout: HelpScout = table(HelpScout)
     apps: tuple[App, ...] = array(App, example='[[app]] with secrets = ["file:secret"]')
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether there is no config, and only this machine can reach it: a first look, that needs no advice."""
+        return self.file is None and all(endpoint.is_local for endpoint in self.server.listen)

@@ -54,8 +54,8 @@ def _seconds(seconds: float) -> str:
 _customers: Final = _counted("customers")
 
 LEADS: Final[Mapping[str, tuple[tuple[str, Callable[[Any], str]], ...]]] = {
-    "serving": (("addresses", _text), ("rows", _customers)),
-    "reloaded": (("addresses", _text), ("rows", _customers)),
+    "serving": (("addresses", _text), ("rows", _customers), ("status_page", "open {}".format)),
+    "reloaded": (("addresses", _text), ("rows", _customers), ("status_page", _text)),
     "stopping": (("connections", _counted("connections")),),
     "import": (("rows", _customers), ("seconds", _seconds)),
     "request": (("status", _text), ("outcome", _text), ("duration_us", _milliseconds)),

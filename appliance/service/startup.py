@@ -97,6 +97,8 @@ def _service_user(settings: Settings, environ: Mapping[str, str]) -> pwd.struct_
     if os.geteuid() != 0 or "INVOCATION_ID" in environ:
         return None
     if not settings.server.user:
+        if settings.is_trial:
+            return None
         log.warning("running_as_root", todo="name a user in server.user, or run it under systemd")
         return None
     user = user_entry(settings.server.user)

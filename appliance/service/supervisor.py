@@ -185,6 +185,11 @@ class Supervisor:
         elif not self._waiting_for_import and fleet.is_complete:
             self._commit(deployment)
 
+    def _status_page(self) -> dict[str, str]:
+        """Return what a person may open, for the log; nothing if there is only a Unix socket, or none."""
+        pages = [f"http://{address}/" for each in self._sockets.admin if "/" not in (address := format_address(each))]
+        return {"status_page": pages[0]} if pages else {}
+
     def _commit(self, deployment: Deployment) -> None:
         is_first = self._current is None
         self._current, self._next = deployment, None
@@ -196,6 +201,7 @@ class Supervisor:
             tls=deployment.tls_context is not None,
             workers=deployment.workers,
             rows=snapshot.rows if snapshot else None,
+            **self._status_page(),
         )
         customers = snapshot.rows if snapshot else "no"
         self._notify_ready(f"{deployment.workers} workers on {', '.join(addresses)}, {customers} customers")

@@ -10,12 +10,13 @@ esac
 
 systemd-sysusers sidebard.conf
 systemd-tmpfiles --create sidebard.conf
+test -n "$before" || echo "sidebard: next, make a config for your list of customers: sidebard init customers.csv"
 test -d /run/systemd/system || exit 0
 systemctl daemon-reload
 # The socket holds what comes while the service restarts. What the new version cannot use is not started: the old
 # process goes on until somebody has read the sentences.
 if [ -n "$before" ] && systemctl --quiet is-active sidebard.service; then
-  if sidebard check -q >&2; then
+  if sidebard check -q --config /etc/sidebard/sidebard.toml >&2; then
     systemctl restart sidebard.service
   else
     echo "sidebard: the old version goes on serving; correct the above, then: systemctl restart sidebard" >&2

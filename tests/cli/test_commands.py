@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance import __version__
 from appliance.cli import COMMANDS
 from tests.factory import SECRET, body_for, write_csv
 
@@ -81,7 +82,7 @@ def test_an_error_that_cannot_be_told_keeps_its_code(redirection, files):
 def test_version():
     result = run("--version")
     assert result.returncode == 0
-    assert result.stdout.decode().startswith("sidebard 0.1.0 (Python 3.")
+    assert result.stdout.decode().startswith(f"sidebard {__version__} (Python 3.")
     assert b"OpenSSL 3" in result.stdout
     assert b"Tornado 6." in result.stdout
 

@@ -11,9 +11,11 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import pexpect
 
 from tests.daemon import ROOT, children, until
 from tests.package.base import NoMachine, base, copy, descendants, enter, first_process, pid_inside
@@ -87,6 +89,20 @@ class Machine:
     def network(self) -> list[str]:
         """Return how a command of this side begins that is to have its network."""
         return ["nsenter", f"--target={self.leader}", "--net"]
+
+    def answer(self, command: str, answers: Sequence[tuple[str, str]], *, folder: str = "/root") -> str:
+        """Run a command in it on a terminal, and answer each question; give what it says after the last."""
+        words = [*enter(self.leader, folder), "/bin/sh", "-c", command]
+        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "dumb"}
+        terminal = pexpect.spawn(words[0], words[1:], env=environ, timeout=60, encoding="utf-8", dimensions=(50, 200))
+        for question, reply in answers:
+            terminal.expect(question)
+            terminal.sendline(reply)
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        said: str = terminal.before
+        assert terminal.exitstatus == 0, said
+        return said
 
     def property(self, unit: str, name: str) -> str:
         """Return a property of a unit."""

@@ -38,7 +38,7 @@ def test_the_archive_is_installed_by_its_own_words(machine):
     assert len(commands) == 3
     for command in commands:
         machine.run(command, folder=f"/root/{folder.name}")
-    assert "Ada" in machine.run(readme_commands()[2])  # the request that README prints
+    assert "Ada" in machine.run(readme_commands()[3])  # the request that README prints
     assert machine.run("systemctl is-enabled sidebard.socket").strip() == "enabled"
     assert machine.run("stat --format='%a %U:%G' /etc/sidebard").strip() == "750 root:sidebard"
     main = machine.property("sidebard.service", "MainPID")

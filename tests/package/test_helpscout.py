@@ -12,7 +12,7 @@ import pytest
 from tests.daemon import ROOT
 from tests.factory import SECRET, write_csv
 from tests.package.machine import Machine
-from tests.package.test_debian import NAME, make_pair, readme_commands
+from tests.package.test_debian import ANSWERS, NAME, make_pair, readme_commands
 
 TEXT = (ROOT / "docs/helpscout.md").read_text("utf-8")
 (TOML,) = (text for text in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL) if "[app.page]" in text)
@@ -33,11 +33,12 @@ def machine(package, tmp_path_factory):
         (home / "secret").write_text(SECRET)
         (home / "page-secret").write_text("the page's secret of tests")
         make_pair(home)
-        install, start, _ = readme_commands()
+        install, init, start, _ = readme_commands()
         machine.run(install)
-        machine.run("install --group=sidebard --mode=640 page-secret /etc/sidebard")
+        machine.run("install --group=sidebard --mode=640 secret page-secret /etc/sidebard")
+        machine.answer(init, ANSWERS)
         config = machine.root / "etc/sidebard/sidebard.toml"
-        before, app, _ = config.read_text().partition("\n[[app]]")
+        before, app, _ = config.read_text().partition("\n[helpscout]")
         assert app
         config.write_text(f"{before}\n{TOML}")
         machine.run(start)
@@ -54,7 +55,7 @@ def look(machine: Machine, command: str) -> str:
 
 
 def test_a_message_to_the_legacy_app_and_the_page_show_the_same_card(machine):
-    legacy = machine.run(readme_commands()[2]).splitlines()
+    legacy = machine.run(readme_commands()[3]).splitlines()
     assert legacy[-1] == "200"
     card = json.loads(legacy[0])["html"]
     assert "<h4>Ada</h4>" in card

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from appliance import __version__
 from appliance.replay.load_profile import LoadProfile
 from appliance.replay.report import as_page
 from tests.replay.summed import GOOD, part, summed
@@ -40,7 +41,7 @@ def test_a_page_of_nothing():
 
 def test_a_page_says_when_which_version_and_how_it_was_judged():
     page = as_page(summed(*GOOD, max_p99=0.1))
-    assert "2026-09-21 14:13:20 UTC, sidebard 0.1.0" in page
+    assert f"2026-09-21 14:13:20 UTC, sidebard {__version__}" in page
     assert "<h2>Passed: p99 3.00 ms, limit 100 ms: yes</h2>" in page
     assert '<path class="line trouble"' in page  # the limit, in the chart
     assert "<h2>Failed: p99 3.00 ms, limit 2 ms: no</h2>" in as_page(summed(*GOOD, max_p99=0.002))

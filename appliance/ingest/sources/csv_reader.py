@@ -124,7 +124,10 @@ class OpenCsv(OpenSource):
         if not first_line.strip():
             raise SourceError(f"{where}: {self._lack(first_line)}")
         faults: list[tuple[int, str]] = []
-        for delimiter in marked or ("\t" + DELIMITERS if self._file.suffix.lower() == ".tsv" else DELIMITERS):
+        usual = "\t" + DELIMITERS if self._file.suffix.lower() == ".tsv" else DELIMITERS
+        if not wanted:  # then any would do
+            usual = "".join(sorted(usual, key=first_line.count, reverse=True))
+        for delimiter in marked or usual:
             self._start()
             try:
                 header = next(self._reader(delimiter))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -222,6 +223,28 @@ class OpenTable(OpenSource):
         """Remove the copy."""
         self._database.close()
         self._copy.unlink(missing_ok=True)
+
+
+def sample_tables(file: Path, copy: Path, count: int) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return every table and view that can be read: its name, its columns, and up to `count` rows.
+
+    `file` is copied to `copy`, which stays. Raises SourceError if it is no sound database.
+    """
+    copy_database(file, copy)
+    _check_structure(file, copy)
+    found = []
+    with closing(_open(copy)) as database:
+        listed = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'view') ORDER BY name"
+        names = [name for (name,) in database.execute(listed)]
+        database.text_factory = _text_or_none
+        database.set_authorizer(_Authorizer(database))
+        for name in names:
+            if not name.startswith("sqlite_"):
+                with suppress(sqlite3.Error):
+                    cursor = database.execute(f"SELECT * FROM {_quoted(name)} LIMIT {count}")
+                    columns = [column[0] for column in cursor.description]
+                    found.append((name, columns, _texts(cursor.fetchall())[0]))
+    return found
 
 
 def _open(copy: Path) -> sqlite3.Connection:
