@@ -6,7 +6,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-card bench-page bench-peers binary deb package reference requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-instructions bench-card bench-page bench-peers binary deb package reference requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ ROWS := 1000000
 bench-import: $(BIN)/.installed ## compare the import with sqlite3's own, and that from databases with a file's; ROWS=10000000 for ten million
 	$(BIN)/python -m tests.bench.import_customers $(ROWS)
 	$(BIN)/python -m tests.bench.import_database $(ROWS)
+
+bench-instructions: $(BIN)/.installed ## count the instructions of a request (needs valgrind)
+	$(BIN)/python -m tests.bench.instructions
 
 bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 	$(BIN)/python -m tests.bench.card

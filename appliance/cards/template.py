@@ -12,11 +12,13 @@ from datetime import datetime
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final
 
+from tornado.escape import utf8
 from tornado.template import ParseError, Template
 
 from appliance.cards import template_hints
 from appliance.cards.helpers import HELPERS, Clock, HelperUsageError
-from appliance.cards.markup import MAX_CARD, Markup
+from appliance.cards.markup import MAX_CARD, Markup, html_of
+from appliance.cards.template_code import compile_template
 from appliance.cards.vary import Vary, VaryScope
 from appliance.customers.record import Record, attributes_of, size_of
 from appliance.errors import SidebardError
@@ -40,16 +42,25 @@ class TemplateError(SidebardError):
         self.hint: Final = hint
 
 
+def show(value: object) -> bytes:
+    """Return a value as a card shows it: escaped, unless it is Markup."""
+    if type(value) is str:  # most are, and have nothing to escape; see html_of
+        if "&" in value or "<" in value or ">" in value or '"' in value or "'" in value:
+            return html_of(value).encode()
+        return value.encode()
+    return escape(value if isinstance(value, bytes) else str(value).encode())
+
+
+def show_raw(value: object) -> bytes:
+    """Return a value as a card shows it whose author says that it is HTML."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 def escape(value: bytes) -> bytes:
-    """Escape what a template shows, unless it is Markup. Tornado turns every value to bytes before."""
-    if isinstance(value, Markup) or not _SPECIAL.search(value):
+    """Escape what a template shows, unless it is Markup."""
+    if isinstance(value, Markup):
         return value
     return _SPECIAL.sub(lambda match: _ENTITIES[match[0]], value)
-
-
-def _utf8(value: str | bytes) -> bytes:
-    """Do what tornado.escape.utf8 does: two calls for each value shown, at half its price."""
-    return value.encode() if type(value) is str else value  # type: ignore[return-value]
 
 
 class CardTemplate:
@@ -69,9 +80,11 @@ class CardTemplate:
             place = f"{found[1]}:{found[2]}" if found else name
             raise TemplateError(f"{place}: this is not Python: {error.msg}") from None
         # Template.generate would execute the whole module for each card, 20 us; its function is all that is needed.
-        tornado = {"escape": escape, "_tt_utf8": _utf8, "_tt_string_types": (str, bytes)}
-        self._names: dict[str, Any] = {**HELPERS, **Vary().parts(()), **tornado, "_template": self}
-        exec(self._template.compiled, self._names)  # noqa: S102  # a template is code of the operator's
+        tornado = {"escape": escape, "_tt_utf8": utf8, "_tt_string_types": (str, bytes)}
+        own = {"_show": show, "_show_raw": show_raw, "_template": self}
+        self._names: dict[str, Any] = {**HELPERS, **Vary().parts(()), **tornado, **own}
+        code = compile_template(self._template.code, f"{name}.generated.py", show="_show", show_raw="_show_raw")
+        exec(code, self._names)  # noqa: S102  # a template is code of the operator's
         self._code: CodeType = self._names["_tt_execute"].__code__
 
     def render(
@@ -93,16 +106,12 @@ class CardTemplate:
                 " shorten their columns in the export"
             )
         clock = Clock(now)
-        names: dict[str, Any] = {
-            **self._names,
-            "date": clock.date,
-            "ago": clock.ago,
-            "customers": customers,
-            "customer": customers[0],
-            "addresses": addresses,
-            "as_of": as_of,
-            **(varied or {}),
-        }
+        names = self._names.copy()
+        names["date"], names["ago"] = clock.date, clock.ago
+        names["customers"], names["customer"] = customers, customers[0]
+        names["addresses"], names["as_of"] = addresses, as_of
+        if varied:
+            names.update(varied)
         try:
             html: bytes = FunctionType(self._code, names)()
             text = html.decode()

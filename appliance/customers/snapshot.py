@@ -22,7 +22,7 @@ import msgspec
 
 from appliance.customers.address import domain_of, fold
 from appliance.customers.address_cell import read_cell
-from appliance.customers.record import Columns, Record, Rows
+from appliance.customers.record import Columns, Record, Rows, record_maker
 from appliance.errors import SidebardError
 
 FORMAT: Final = 3
@@ -142,8 +142,9 @@ class Snapshot:
         except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
             raise SnapshotError(f"{file} is not a whole snapshot: {error}") from error
         self._columns = Columns(self.metadata.columns)
+        self._make_record = record_maker(self._columns)
         self._relations = tuple(
-            (relation, Columns(relation.columns), self._columns.require_index(relation.on))
+            (relation, record_maker(Columns(relation.columns)), self._columns.require_index(relation.on))
             for relation in self.metadata.relations
         )
         self._keys = {name: number for number, name in enumerate(self.metadata.keys)}
@@ -246,7 +247,7 @@ class Snapshot:
         """
         try:
             for (record,) in self._database.execute(_LIKE, (_SEARCHED, pattern, limit)):
-                yield Record(self._columns, _DECODER.decode(record))
+                yield self._make_record(_DECODER.decode(record))
         except _DAMAGE as error:
             raise self._damaged(error) from None
 
@@ -264,17 +265,17 @@ class Snapshot:
 
     def _record(self, values: Values) -> Record:
         if not self._relations:
-            return Record(self._columns, values)
+            return self._make_record(values)
         related: dict[str, Rows] = {}
-        for number, (relation, columns, on) in enumerate(self._relations):
+        for number, (relation, make_row, on) in enumerate(self._relations):
             records: list[Record] = []
             total = 0
             for key in related_keys(values[on], relation, MAX_JOIN_KEYS):
                 rows = self._execute(_RELATED, (number, key)).fetchall()
-                records += [Record(columns, _DECODER.decode(row)) for row, _ in rows]
+                records += [make_row(_DECODER.decode(row)) for row, _ in rows]
                 total += rows[0][1] if rows else 0
             related[relation.name] = Rows(records, total)
-        return Record(self._columns, values, related)
+        return self._make_record(values, related)
 
     def values(self, number: int) -> Values:
         """Return the row of one customer; they are numbered from 1 in the order of the file. Raises SnapshotError."""

@@ -379,7 +379,7 @@ def addresses_of(inquiry: Inquiry, rules: Rules) -> tuple[tuple[str, ...], bool]
     form = partial(_folded, rules) if rules.plus_addressing or rules.gmail_dots else normalise
     own = form(inquiry.own_address) if inquiry.own_address else None
     addresses: dict[str, None] = {}
-    for text in texts[:_MAX_TEXTS]:
+    for text in dict.fromkeys(texts[:_MAX_TEXTS]):  # Help Scout sends the main one twice
         address = form(text)
         if address is not None and address != own and domain_of(address) not in rules.ignore_domains:
             addresses[address] = None

@@ -80,6 +80,47 @@ def test_a_fault_says_where_and_holds_no_value(text, sentence):
     assert str(caught.value) == sentence
 
 
+@pytest.mark.parametrize(
+    ("value", "shown", "raw"),
+    [
+        ("<é&>", "&lt;é&amp;&gt;", "<é&>"),
+        ("\"'", "&quot;&#x27;", "\"'"),
+        (b"<b>", "&lt;b&gt;", "<b>"),
+        (Markup(b"<b>"), "<b>", "<b>"),
+        (None, "None", "None"),
+        (["<"], "[&#x27;&lt;&#x27;]", "['<']"),
+        (1.5, "1.5", "1.5"),
+    ],
+    ids=["text", "quotes", "bytes", "markup", "None", "list", "number"],
+)
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}",
+        "{{% if 1 %}}{}{{% end %}}",
+        "{{% if 0 %}}{{% else %}}{}{{% end %}}",
+        "{{% apply bytes %}}{}{{% end %}}",
+        "{{% for x in [1] %}}{}{{% end %}}",
+        "{{% try %}}{}{{% finally %}}{{% end %}}",
+        "{{% try %}}{{{{ 1 / 0 }}}}{{% except ZeroDivisionError %}}{}{{% end %}}",
+    ],
+    ids=["plain", "if", "else", "apply", "for", "try", "except"],
+)
+def test_every_kind_of_value_is_shown_as_tornado_shows_it(value, shown, raw, around):
+    """Also within blocks, where the code that shows it is replaced as well."""
+    template = CardTemplate(around.format("{{ addresses }}|{% raw addresses %}"), "card.html")
+    assert template.render((ANN,), value, AS_OF, AS_OF) == f"{shown}|{raw}"
+    assert "_tt_tmp" not in template._code.co_varnames
+
+
+@pytest.mark.parametrize("tag", ["{{{{ {} }}}}", "{{% raw {} %}}"], ids=["shown", "raw"])
+@pytest.mark.parametrize("line", [1, 2, 4])
+def test_a_fault_has_its_line_whichever_way_it_is_shown(tag, line):
+    text = "{{ customer.name }}\n" * (line - 1) + tag.format("customer.pln") + "\n{{ customer.name }}"
+    with pytest.raises(TemplateError, match=rf'^card\.html:{line}: there is no column "pln"$'):
+        render(text)
+
+
 def test_a_fault_of_python_says_where(logged):
     with pytest.raises(TemplateError, match=r"^card\.html:2: this is not Python: invalid syntax$"):
         render("a\n{{ 1 + }}")

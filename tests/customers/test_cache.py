@@ -57,6 +57,17 @@ def test_what_weighs_more_than_the_cache_is_not_stored_and_pushes_nothing_out():
     assert [cache.find(key) for key in "ab"] == ["a", None]
 
 
+def test_it_is_a_mapping_as_cachetools_makes_them():
+    cache = ExpiringCache(10, 60.0, Timer())
+    cache["a"] = cache["b"] = entry = (60.0, "x", 4)
+    assert ("a" in cache, cache["a"], cache.get("c"), cache.maxsize, cache.currsize) == (True, entry, None, 10, 8)
+    with pytest.raises(ValueError, match="too large"):
+        cache["c"] = (60.0, "x", 11)
+    assert (list(cache), cache.pop("a"), len(cache), cache.currsize) == (["a", "b"], entry, 1, 4)
+    assert cache.popitem() == ("b", entry)
+    assert (len(cache), cache.currsize, repr(cache).count("x'")) == (0, 0, 0)
+
+
 def test_a_heavier_value_under_the_same_key_counts_as_it_is_now():
     cache = ExpiringCache(10, 60.0, Timer())
     for key, weight in (("a", 2), ("b", 5), ("a", 9)):

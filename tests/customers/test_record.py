@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.customers.record import ColumnError, Columns, Record, Rows, attribute_of, fields_of
+from appliance.customers.record import ColumnError, Columns, Record, Rows, attribute_of, fields_of, record_maker
 
 COLUMNS = Columns([" id", "Last Order ", "items", "2nd phone"])
 RECORD = Record(COLUMNS, ("7", "#20481", "3", "555"), {"orders": Rows([Record(Columns(["n"]), ("1",))])})
@@ -25,23 +25,41 @@ def test_attribute(name, attribute):
     assert attribute_of(name) == attribute
 
 
-def test_values_by_attribute_and_by_name():
-    assert (RECORD.last_order, RECORD["Last Order"], RECORD["LAST ORDER"]) == ("#20481",) * 3
-    assert RECORD.items == "3"  # no method of ours hides a column
-    assert RECORD._2nd_phone == "555"
-    assert RECORD.orders[0].n == "1"
-    assert list(fields_of(RECORD)) == [("id", "7"), ("Last Order", "#20481"), ("items", "3"), ("2nd phone", "555")]
+MADE = record_maker(COLUMNS)(("7", "#20481", "3", "555"), {"orders": RECORD.orders})
 
 
-def test_what_is_not_there():
+@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with properties"])
+def test_values_by_attribute_and_by_name(record):
+    assert (record.last_order, record["Last Order"], record["LAST ORDER"]) == ("#20481",) * 3
+    assert record.items == "3"  # no method of ours hides a column
+    assert record._2nd_phone == "555"
+    assert record.orders[0].n == "1"
+    assert list(fields_of(record)) == [("id", "7"), ("Last Order", "#20481"), ("items", "3"), ("2nd phone", "555")]
+
+
+NAMES = ("__class__", "__init__", "__getattr__", "_values", "_related", "__slots__", "__module__", "class", "x")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_column_of_any_name_shows_what_it_shows_without_properties(name):
+    """A property must not stand in the way of what a record itself needs."""
+    columns, values = Columns(NAMES), tuple(f"of {one}" for one in NAMES)
+    plain, made = Record(columns, values), record_maker(columns)(values)
+    assert made[name] == plain[name] == f"of {name}"
+    assert (getattr(made, name) == f"of {name}") is (getattr(plain, name) == f"of {name}")
+
+
+@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with properties"])
+def test_what_is_not_there(record):
     with pytest.raises(AttributeError, match='no column "pln"'):
-        _ = RECORD.pln
+        _ = record.pln
     with pytest.raises(KeyError):
-        RECORD["pln"]
+        record["pln"]
 
 
-def test_a_record_does_not_show_itself():
-    assert "20481" not in repr(RECORD)
+@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with properties"])
+def test_a_record_does_not_show_itself(record):
+    assert repr(record) == "<Record>"
 
 
 @pytest.mark.parametrize(
