@@ -17,8 +17,9 @@ the socket then. handshake_timeout runs from accept() to the end of the handshak
 
 Memory: what is taken of a header is at most 2 KiB; what is peeked at stays in the kernel. Turns: each wake reads once,
 and a client that sends byte after byte is woken for each in HEADER only. In HELLO the socket becomes readable when the
-record is complete (SO_RCVLOWAT); a wake without new bytes, which is the end of them or a receive buffer that is full,
-ends that wait, or the loop would spin. An ordinary connection costs one look of one byte.
+record is complete (SO_RCVLOWAT). A wake without new bytes means that they have ended, which ends that wait, or that the
+kernel has little room left, as after bytes that came one by one: the next look is after a pause, or the loop would
+spin. An ordinary connection costs one look of one byte.
 
 A connection whose client is not known yet counts for max_connections alone: all of a balancer's come from one address.
 """
@@ -26,6 +27,7 @@ A connection whose client is not known yet counts for max_connections alone: all
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -34,7 +36,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
 from appliance.edge.client_hello import HANDSHAKE, record_length
-from appliance.edge.overhead import READ_SIZE
 from appliance.edge.pending_connection import HEADER, HELLO, SILENT, PendingConnection
 from appliance.edge.proxy_header import MAX_HEADER, ProxyHeaderError, parse
 from appliance.edge.refusals import Refusal
@@ -44,10 +45,8 @@ from appliance.observe.logs import log
 
 MAX_HELLO: Final = 4 * 1024
 """Bytes of a ClientHello that are looked at. One with post-quantum key shares has 1.8 KiB, a validation's 0.3."""
-_HELLO_BUFFER: Final = 128 * 1024
-"""SO_RCVBUF meanwhile. If a client sends byte after byte, the kernel keeps each with 800 bytes around it for a while,
-and tells us when the buffer is nearly full, whatever SO_RCVLOWAT says."""
 _LOG_EVERY: Final = 60.0
+_PAUSE: Final = 0.02
 
 
 class Continuation(NamedTuple):
@@ -109,6 +108,8 @@ class FirstBytes:
     def end(self, pending: PendingConnection) -> None:
         """Wait no more: the connection is closed for another reason, such as its deadline."""
         self._loop.remove_reader(pending.sock.fileno())
+        if pending.pause is not None:
+            pending.pause.cancel()
         if pending.header and pending.late:
             self._note_bad_header(pending, "it did not arrive in time")
 
@@ -179,7 +180,6 @@ class FirstBytes:
             continuation = self._ordinary
         if pending.state is HELLO:
             pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-            pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_SIZE)
         if continuation.context is None:
             self._loop.remove_reader(pending.sock.fileno())  # TLS puts its own in the place of this one
         self._proceed(pending, continuation)
@@ -187,11 +187,16 @@ class FirstBytes:
     def _wait_for_more(self, pending: PendingConnection, data: bytes) -> bool:
         """Return whether the rest of this ClientHello is to be waited for, and wait for it."""
         length = record_length(data)
-        if len(data) >= length or length > MAX_HELLO or len(data) <= pending.seen:
+        if len(data) >= length or length > MAX_HELLO:
             return False
-        pending.state, pending.seen = HELLO, len(data)
-        pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, length)
-        pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _HELLO_BUFFER)
+        if len(data) > pending.seen:
+            pending.state, pending.seen = HELLO, len(data)
+            pending.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, length)
+        elif _has_ended(pending.sock):
+            return False
+        else:
+            self._loop.remove_reader(pending.sock.fileno())
+            pending.pause = self._loop.call_later(_PAUSE, self.begin, pending)
         return True
 
     def _choose(self, validations: Validations, data: bytes) -> Continuation:
@@ -201,6 +206,13 @@ class FirstBytes:
 
 
 _HANDSHAKE: Final = bytes([HANDSHAKE])
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """Return whether nothing more will come than what is there."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _receive(sock: socket.socket, size: int, flags: int = 0) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import socket
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class PendingConnection:
         "_timer",
         "end_handshake",
         "header",
+        "pause",
         "peer",
         "seen",
         "since",
@@ -60,6 +62,7 @@ class PendingConnection:
         self.state = state
         self.header = b""  # what has been taken of a PROXY header
         self.seen = 0  # how many bytes of a ClientHello were there at the last look
+        self.pause: asyncio.TimerHandle | None = None  # until the next look
         self.since: Final = timer()
         self.end_handshake: Callable[[], object] | None = None  # once it has begun
         self._timer = timer

@@ -61,11 +61,16 @@ FROM customers ORDER BY id -- all of them
 @pytest.fixture(params=["server", "mariadb_server"], ids=["postgresql", "mariadb"])
 def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     running: Database = request.getfixturevalue(request.param)
-    running.sql(TABLES)
-    grant(running, "GRANT", "TO")
+    fill(running)
     monkeypatch.setattr(Shop, "database", running, raising=False)
     yield running
     assert running.connections() == 0
+
+
+def fill(database: Database) -> None:
+    """Make the tables, which the reader may read."""
+    database.sql(TABLES)
+    grant(database, "GRANT", "TO")
 
 
 def grant(database: Database, do: str, whom: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.daemon import ROOT, alive, children, free_port, until
 from tests.system.databases.balancers import BALANCERS, OWN, balancer, block_of, program
 from tests.system.databases.postgres_server import Postgres
-from tests.system.databases.test_served import TABLES, Shop
+from tests.system.databases.test_served import Shop, fill
 from tests.system.load import REQUEST, client_context, connect, read_card, secure
 
 pytestmark = pytest.mark.system
@@ -100,7 +100,7 @@ def two_nodes(folder: Path) -> Iterator[list[Node]]:
 
 @pytest.fixture
 def database(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Postgres:
-    server.sql(TABLES)
+    fill(server)
     monkeypatch.setattr(Shop, "database", server, raising=False)
     return server
 
