@@ -8,9 +8,9 @@ For `{{ customer.name }}` Tornado generates
     _tt_tmp = _tt_utf8(escape(_tt_tmp))  # card.html:1
     _tt_append(_tt_tmp)  # card.html:1
 
-and for `{% raw customer.name %}` the same without the fourth. Both become `_tt_append(NAME(customer.name))` here, which
-takes a third of the time. The expression keeps its line, so a fault in it has the place that Tornado notes there. Code
-that looks different, by another Tornado, stays as it is: it does the same in more time.
+and for `{% raw customer.name %}` the same without the fourth. Both become `_tt_append(NAME(customer.name))` here.
+The expression keeps its line, so a fault in it has the place that Tornado notes there. Code that looks different, by
+another Tornado, stays as it is: it does the same in more time.
 """
 
 from __future__ import annotations
