@@ -77,6 +77,8 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "_exit", posix._exit)  # coverage's saves first
     yield
     if measuring is not None:
+        # It would register once more what it does in each forked child: after hundreds of tests that takes seconds.
+        monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
         measuring.start()
 
 
@@ -102,8 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, DESCRIPTORS), most))
     config.stash[_TABLE] = []
-    # Coverage's saves all that was measured here in each child that is forked, which takes up to a second towards the
-    # end of the suite. A child that is measured has one of its own.
+    # Coverage's saves what was measured here again in each child that is forked. One that is measured has its own.
     os._exit = posix._exit
 
 

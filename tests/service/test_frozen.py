@@ -130,7 +130,7 @@ def test_the_files_of_the_program_are_read_at_import() -> None:
         for node in tree.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         if "__file__" in (text := ast.unparse(node)) and ".read_" not in text
-    }
+    } - {("appliance.bootstrap.installation", "_CARDS")}  # of a checkout only, and of a command that soon ends
     assert {name for _module, name in places} == {"STYLE", "FOLDER", "_FOLDER"}
     late = []
     for file, tree in sources.items():

@@ -103,7 +103,7 @@ class World:
             first,  # type: ignore[arg-type]
             self._reload,  # type: ignore[arg-type]
             self.fleet,  # type: ignore[arg-type]
-            SimpleNamespace(public=["here"], close=self._close),  # type: ignore[arg-type]
+            SimpleNamespace(public=["here"], admin=[], close=self._close),  # type: ignore[arg-type]
             self.status,
             (),
             notifier=self.notifier,  # type: ignore[arg-type]
