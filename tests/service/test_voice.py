@@ -264,6 +264,7 @@ def test_each_line_for_the_journal_begins_with_its_level(tmp_path: Path) -> None
     journal = Journal(tmp_path, config='[log]\nlevel = "debug"')
     with journal.daemon as daemon:
         until(lambda: _answers(daemon), "health")
+        daemon.ask()
         os.kill(daemon.workers()[0], signal.SIGKILL)
         until(lambda: "restarts_total 1.0" in daemon.admin("/metrics")[1], "another worker")
         daemon.ask()  # of one that ends as it should: what a killed one has not written yet is lost
