@@ -105,9 +105,13 @@ def record_maker(columns: Columns) -> Callable[..., Record]:
     """Return what makes a Record of `columns` from its values and related rows, with a property for each column.
 
     `Record.__getattr__` is asked only after Python has looked everywhere else, failed and written a message: that is
-    four times the price.
+    four times the price. A class's names that begin with two underscores mean something to Python, such as __del__.
     """
-    properties = {name: _property(at) for name, at in columns.attributes.items() if not hasattr(Record, name)}
+    properties = {
+        name: _property(at)
+        for name, at in columns.attributes.items()
+        if not name.startswith("__") and not hasattr(Record, name)
+    }
     return partial(type("Record", (Record,), {"__slots__": (), **properties}), columns)
 
 

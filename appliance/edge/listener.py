@@ -36,6 +36,7 @@ _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
 _PAUSE: Final = 0.1
 _LAST_REQUEST: Final = 0.25  # for the next request of an idle connection: whoever asks all the time does so within it
+_LAST_ACCEPTED: Final = 2048  # when stopping: twice the backlog, for more only come while it goes on
 _NO_BALANCERS: Final = Balancers()
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -65,7 +66,7 @@ class Listener:
         self._first_bytes = FirstBytes(
             context, validations, site.counters, loop, identify=self._identify, proceed=self._continue
         )
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[Any]] = set()
         self._pipes = Pipes.new()
         self._crowd = CrowdWatch()
         self._accepting = False
@@ -171,7 +172,9 @@ class Listener:
 
     def _accept_waiting(self, listening: socket.socket) -> None:
         """Accept who has connected: the kernel resets them with the socket, and no balancer tries elsewhere then."""
-        while self.connections < self._capacity:
+        for _ in range(_LAST_ACCEPTED):
+            if self.connections >= self._capacity:
+                return
             try:
                 self._admit(*listening.accept())
             except ConnectionAbortedError:
@@ -234,9 +237,11 @@ class Listener:
         else:
             connection = Connection(self._registry, pending.peer, pending.source, refusal, ReceiveBuffer(sock))
         if context is None:
-            task = self._loop.create_task(self._connect(pending, connection))
+            taking = self._loop.connect_accepted_socket(lambda: connection, sock)
+            task = self._loop.create_task(taking)
             self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            # Not by a coroutine of ours: one that is cancelled before its first step runs no `finally`.
+            task.add_done_callback(functools.partial(self._on_connected, pending, connection))
             pending.end_handshake = task.cancel
         else:
             transport = TLSTransport(
@@ -245,16 +250,19 @@ class Listener:
             pending.end_handshake = transport.abort
             transport.begin()
 
-    async def _connect(self, pending: PendingConnection, connection: asyncio.Protocol) -> None:
-        """Let the loop have the transport of a connection without TLS."""
-        succeeded = False
-        try:
-            await self._loop.connect_accepted_socket(lambda: connection, pending.sock)
-            succeeded = True
-        except (OSError, asyncio.CancelledError):
+    def _on_connected(
+        self, pending: PendingConnection, connection: Connection | ValidationConnection, task: asyncio.Task[Any]
+    ) -> None:
+        """Take what has become of a connection without TLS."""
+        self._connecting.discard(task)
+        error = None if task.cancelled() else task.exception()
+        succeeded = error is None and not task.cancelled()
+        if not succeeded:
             pending.sock.close()
-        finally:
-            self._on_shaken(pending, succeeded)
+            self._registry.clients.discard(connection)  # uvloop does not tell it that it is lost
+        self._on_shaken(pending, succeeded)
+        if error is not None and not isinstance(error, OSError):  # a bug: the loop logs it
+            raise error
 
     def _on_shaken(self, pending: PendingConnection, succeeded: bool) -> None:
         """Forget a pending connection: it is a client's connection now, or has failed."""

@@ -5,7 +5,8 @@ records, without end. OpenSSL handles all that it is given within one read, 27 u
 not report it. What can be measured is how many bytes went in and how many bytes of plaintext came out.
 
 How much OpenSSL is given in one turn of the loop bounds the time that a client takes from the others: READ_SIZE. A
-client that has sent ALLOWANCE bytes more than RATIO times its plaintext is dropped at once. A record has at most 22
+client that has sent ALLOWANCE bytes more than RATIO times its plaintext is dropped at once; plaintext of before earns
+nothing, for anybody may send a large body that will be refused. A record has at most 22
 bytes around it with TLS 1.3, and 29 with 1.2: a request of 600 bytes that arrive in a record each is served, and so is,
 for any length of time, what arrives in records of ten bytes.
 """

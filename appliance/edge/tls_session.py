@@ -96,9 +96,13 @@ class TLSSession:
 
     def encrypt(self, data: bytes) -> bytes:
         """Return the records that carry this to the client. Raises ssl.SSLError after a fault only."""
-        written = self._tls.write(data)
-        while written < len(data):
-            written += self._tls.write(memoryview(data)[written:])
+        try:
+            written = self._tls.write(data)
+            while written < len(data):
+                written += self._tls.write(memoryview(data)[written:])
+        except BaseException:
+            self._outgoing.read()  # or it would be the beginning of what another connection sends
+            raise
         return self._outgoing.read()
 
     def end(self) -> bytes:

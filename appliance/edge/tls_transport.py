@@ -163,7 +163,7 @@ class TLSTransport(asyncio.Transport):
         if self._state is SHAKING:
             self._go_on_shaking()
         else:
-            self._overhead += len(raw) - RATIO * len(data)
+            self._overhead = max(0, self._overhead + len(raw) - RATIO * len(data))
             if self._overhead > ALLOWANCE:
                 self._protocol.overhead_exceeded()
                 return

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import stat
-import subprocess
 from contextlib import closing
 from sqlite3 import connect
 
@@ -19,7 +18,6 @@ from appliance.errors import SidebardError
 from tests.cli.init_files import SOURCES, write
 from tests.cli.test_commands import run
 from tests.daemon import ROOT
-from tests.permissions import open_to_others
 
 GOOD = b"Name,E-Mail,Help Scout ID\nAnn,ann@example.com,7\nBob,bob@example.com,8\n"
 
@@ -241,28 +239,7 @@ def test_an_interrupt_while_it_writes_takes_all_back(customers, tmp_path, init_i
     assert list(tmp_path.iterdir()) == [customers]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
-def test_a_folder_that_cannot_be_written_is_said(tmp_path):
-    open_to_others(tmp_path)
-    (tmp_path / "customers.csv").write_bytes(GOOD)
-    words = [
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        str(ROOT / ".venv/bin/python"),
-        "-m",
-        "appliance",
-    ]
-    result = subprocess.run(
-        [*words, "init", "customers.csv", "--yes"],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "can't open file" in result.stderr or "Permission denied: '" in result.stderr:
-        pytest.skip("nobody cannot enter the folder of this clone")
-    assert result.returncode == 1
-    assert "cannot be written" in result.stderr
+def test_a_folder_that_cannot_be_written_is_said(customers):
+    result = run("init", customers, "--yes", "--config", "/proc/sidebard.toml")  # by root neither
+    said = b"/proc/secret cannot be written: No such file or directory; correct its folder\n"
+    assert (result.returncode, result.stdout, result.stderr) == (1, b"", said)

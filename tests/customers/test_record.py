@@ -37,7 +37,8 @@ def test_values_by_attribute_and_by_name(record):
     assert list(fields_of(record)) == [("id", "7"), ("Last Order", "#20481"), ("items", "3"), ("2nd phone", "555")]
 
 
-NAMES = ("__class__", "__init__", "__getattr__", "_values", "_related", "__slots__", "__module__", "class", "x")
+SPECIAL = ("__class__", "__init__", "__getattr__", "__slots__", "__module__", "__del__", "__len__", "__classcell__")
+NAMES = (*SPECIAL, "_values", "_related", "class", "x")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,6 +48,7 @@ def test_a_column_of_any_name_shows_what_it_shows_without_properties(name):
     plain, made = Record(columns, values), record_maker(columns)(values)
     assert made[name] == plain[name] == f"of {name}"
     assert (getattr(made, name) == f"of {name}") is (getattr(plain, name) == f"of {name}")
+    assert made  # __len__ is a column
 
 
 @pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with properties"])

@@ -306,6 +306,27 @@ def test_too_many_from_one_address(make_apps: MakeApps) -> None:
         assert again.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+def test_one_that_is_dropped_before_the_loop_has_begun_with_it(make_apps: MakeApps) -> None:
+    """Its source's place is free again."""
+    with live(make_apps, None, Limits(max_per_source=1)) as running:
+        first_bytes = running.listener._first_bytes
+        proceed = first_bytes._proceed
+
+        def proceed_and_drop(pending: Any, continuation: Any) -> None:
+            first_bytes._proceed = proceed
+            proceed(pending, continuation)
+            pending.drop()
+
+        first_bytes._proceed = proceed_and_drop
+        with contextlib.closing(running.connect("127.0.0.2")) as connection:
+            connection.sendall(POST)
+            assert is_over(connection)
+        with contextlib.closing(running.connect("127.0.0.2")) as again:
+            again.sendall(POST)
+            assert again.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert "accept_rejected" not in running.site.counters.events
+
+
 def test_the_longest_idle_is_evicted_at_capacity(make_apps: MakeApps) -> None:
     """The one that has waited longest goes; one that is in the middle of something the server does stays."""
     with live(make_apps, None, Limits(max_connections=2)) as running, contextlib.ExitStack() as stack:

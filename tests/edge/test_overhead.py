@@ -62,6 +62,17 @@ def test_the_bound(plaintext: int, transport: Any) -> None:
     assert transport._protocol.exceeded == 1
 
 
+def test_plaintext_of_before_earns_nothing(transport: Any) -> None:
+    """A large body that will be refused would pay for a flood."""
+    transport._session = Session(4 * 1024 * 1024)
+    transport._receive(bytes(4 * 1024 * 1024))
+    transport._session = Session(0)
+    transport._receive(bytes(ALLOWANCE))
+    assert transport._protocol.exceeded == 0
+    transport._receive(bytes(1))
+    assert transport._protocol.exceeded == 1
+
+
 def test_room_for_a_large_body() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         theirs = socket.create_connection(listening.getsockname(), timeout=10)

@@ -154,3 +154,14 @@ def test_many_sessions_in_one_pair_of_pipes(seed: int, context: ssl.SSLContext, 
     for number in range(12):
         assert received[number] == seen[number]
         assert set(received[number].decode()) == set(str(number))
+
+
+def test_what_a_failed_write_leaves_is_not_sent_by_another(session: TLSSession, pipes: Pipes) -> None:
+    class Failing:
+        def write(self, data: bytes) -> int:
+            pipes.outgoing.write(data)
+            raise MemoryError
+
+    session._tls = Failing()  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        session.encrypt(b"a record")
