@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.customers.id_map import (
+    INSERT,
     SCHEMA,
     IdMap,
     IdMapError,
@@ -26,8 +27,9 @@ from appliance.customers.id_map import (
     line_of,
     newest,
     open_base,
-    read_all,
     read_line,
+    readable,
+    row_of,
 )
 from appliance.customers.ids import DAY, Change, Known, Result, apply, has_expired
 from appliance.observe.logs import log
@@ -135,14 +137,14 @@ class IdStore:
     def _salvage(self, now: float) -> None:
         """Make a new generation of what can be read of a damaged one."""
         old = newest(self._folder)
-        readable: dict[int, Known] = {}
-        with suppress(OSError, sqlite3.Error, ValueError), closing(open_base(base_of(self._folder, old))) as base:
-            readable.update(read_all(base))  # up to where it is damaged
+        kept: dict[int, Known] = {}
+        with suppress(sqlite3.Error), closing(open_base(base_of(self._folder, old))) as base:
+            kept = readable(base)
         with suppress(OSError):
             for text in journal_of(self._folder, old).read_bytes().split(b"\n")[:-1]:
                 if (line := read_line(text)) is not None:
-                    readable[line.customer] = line.known
-        self._write_base(old + 1, readable.items(), now)
+                    kept[line.customer] = line.known
+        self._write_base(old + 1, kept.items(), now)
         self._begin(old + 1)
         self._map = IdMap(self._folder)
         self._map.refresh()
@@ -166,12 +168,7 @@ class IdStore:
                 database.execute("BEGIN")
                 database.execute(SCHEMA)
                 database.executemany(
-                    "INSERT OR REPLACE INTO known VALUES(?, ?, ?, ?)",
-                    (
-                        (customer, _text(known.addresses), known.as_of, known.seen)
-                        for customer, known in entries
-                        if not has_expired(known, now)
-                    ),
+                    INSERT, (row_of(customer, known) for customer, known in entries if not has_expired(known, now))
                 )
                 database.execute("COMMIT")
             finally:
@@ -229,10 +226,6 @@ class IdStore:
                 os.ftruncate(self._journal, begin)
             self._map.forget()
             raise
-
-
-def _text(addresses: tuple[str, ...] | None) -> str | None:
-    return None if addresses is None else "\n".join(addresses)
 
 
 def _is_known(held: Known | None) -> bool:
