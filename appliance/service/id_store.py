@@ -46,6 +46,8 @@ from appliance.system.files import open_private, sync
 _NONE: Final = -1
 MAX_LINES: Final = 10_000
 """Changed ids after which a new base is made: what every worker holds in memory of the journal, about 3 MB."""
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""The same of the journal's length: a few ids that change again and again are never so many."""
 
 
 class IdStore:
@@ -115,7 +117,8 @@ class IdStore:
         except IdMapError as error:  # nothing is confirmed yet, and what may be there already changes nothing again
             self._salvage(error, now)
             results = self._apply(changes, now)
-        if len(self._map.changed) >= MAX_LINES and self._map.end >= self._compact_at:
+        is_long = len(self._map.changed) >= MAX_LINES or self._map.end >= MAX_BYTES
+        if is_long and self._map.end >= self._compact_at:
             try:
                 self.compact(now)
             except (OSError, IdMapError):  # no room: the journal goes on

@@ -167,6 +167,17 @@ def test_a_base_that_cannot_be_written_is_not_tried_at_every_change(
     assert all(later >= earlier + earlier // 10 for earlier, later in pairwise(tries))
 
 
+def test_the_same_ids_again_and_again_become_a_base(
+    folder: Path, store: IdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(id_store, "MAX_BYTES", 2000, raising=False)
+    for turn in range(200):
+        store.apply([change(1, f"a{turn}@x.example", at=NOW + turn)], NOW)
+        assert journal_of(folder, store.map.generation).stat().st_size < 2000
+    assert store.map.generation > 3
+    assert store.find(1) == Known(("a199@x.example",), NOW + 199, TODAY)
+
+
 class Failing:
     """Has one step that changes a file fail, or several in a row."""
 
