@@ -1,12 +1,14 @@
 """The map of ids on disk, as workers read it: an immutable base, and a journal of what has changed since.
 
-    00000007.db        every id that was known when this generation was made: SQLite, never written again
+    00000007.db        every id that was known when this generation was made: SQLite, never written again; each row
+                       has a CRC-32 of the rest of it
     00000007.journal   one line for each id that has changed since: its CRC-32, and what is held of it now
 
 The journal of a generation is made after its base, so the highest number among the journals is a whole generation. The
 first has no base. A new generation holds all of the one before it, whose files are then removed: a reader sees by its
 open journal that it has no name any more. A last line that does not end is not there yet, or never was; one that does
-not match its CRC is not believed.
+not match its CRC is not believed. A row that does not match its CRC, as a page that cannot be read, is damage, which a
+look-up says: that nothing is known of an id must not be a guess. The writer then makes a new generation of the rest.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import re
 import sqlite3
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -26,13 +29,18 @@ from appliance.customers.ids import MAX_ID, Known
 from appliance.errors import SidebardError
 
 SCHEMA: Final = (
-    "CREATE TABLE known(customer INTEGER PRIMARY KEY, addresses TEXT, as_of REAL NOT NULL, seen INTEGER NOT NULL)"
+    "CREATE TABLE known(customer INTEGER PRIMARY KEY, addresses TEXT, as_of REAL NOT NULL, seen INTEGER NOT NULL,"
+    " crc INTEGER NOT NULL)"
 )
 """`addresses` are joined by line ends; NULL: a mark that the id was deleted."""
 
-_FIND: Final = "SELECT addresses, as_of, seen FROM known WHERE customer = ?"
+INSERT: Final = "INSERT OR REPLACE INTO known VALUES(?, ?, ?, ?, ?)"
+"""A row, as `row_of` returns it."""
+
+_FIND: Final = "SELECT customer, addresses, as_of, seen, crc FROM known WHERE customer = ?"
 _COUNT: Final = "SELECT count(*) FROM known WHERE addresses IS NOT NULL"
-_ALL: Final = "SELECT customer, addresses, as_of, seen FROM known ORDER BY customer"
+_ALL: Final = "SELECT customer, addresses, as_of, seen, crc FROM known ORDER BY customer"
+_FROM_THE_END: Final = f"{_ALL} DESC"
 _UNSEEN: Final = "SELECT customer FROM known WHERE addresses IS NOT NULL AND seen < ?"
 _NAME: Final = re.compile(r"([0-9]{8,18})\.journal")
 _CRC: Final = 8
@@ -107,10 +115,38 @@ def open_base(file: Path) -> sqlite3.Connection:
     return database
 
 
-def read_all(base: sqlite3.Connection) -> Iterator[tuple[int, Known]]:
-    """Yield everything that a base holds. Raises sqlite3.Error."""
-    for customer, *held in base.execute(_ALL):
-        yield customer, _known(*held)
+def row_of(customer: int, known: Known) -> tuple[int, str | None, float, int, int]:
+    """Return a row of a base."""
+    addresses = None if known.addresses is None else "\n".join(known.addresses)
+    return customer, addresses, known.as_of, known.seen, _crc_of(customer, addresses, known.as_of, known.seen)
+
+
+def read_row(customer: int, addresses: object, as_of: float, seen: int, crc: int) -> Known:
+    """Return what a row says, whatever the types of its values are. Raises sqlite3.DatabaseError if it is damaged."""
+    if crc != _crc_of(customer, addresses, as_of, seen):
+        raise sqlite3.DatabaseError(f"its row of {customer} does not match its CRC")
+    if addresses is None:
+        return Known(None, as_of, seen)
+    return Known(tuple(str(addresses).split("\n")) if addresses else (), as_of, seen)
+
+
+def _crc_of(customer: int, addresses: object, as_of: float, seen: int) -> int:
+    """Return the CRC of a row, as a signed number: SQLite stores that in 4 bytes."""
+    text = f"{customer} {as_of!r} {seen!r}" if addresses is None else f"{customer} {as_of!r} {seen!r} {addresses}"
+    return zlib.crc32(text.encode()) - 2**31
+
+
+def readable(base: sqlite3.Connection) -> dict[int, Known]:
+    """Return what can be read of a damaged base: from its begin and from its end, up to the first damaged page."""
+    base.text_factory = lambda text: text.decode(errors="replace")  # such a row ends nothing: its CRC refuses it
+    found: dict[int, Known] = {}
+    for query in (_ALL, _FROM_THE_END):
+        with suppress(sqlite3.Error):
+            for row in base.execute(query):
+                with suppress(sqlite3.DatabaseError):
+                    found[row[0]] = read_row(*row)
+            break
+    return found
 
 
 class IdMap:
@@ -155,9 +191,9 @@ class IdMap:
             return held
         try:
             row = self._base.execute(_FIND, (customer,)).fetchone()
+            return read_row(*row) if row is not None else None
         except sqlite3.Error as error:
             raise self._damaged(error) from None
-        return _known(*row) if row is not None else None
 
     def refresh(self) -> None:
         """Read what was written since the last time: one fstat where nothing was. Raises OSError and IdMapError."""
@@ -174,9 +210,9 @@ class IdMap:
         self.refresh()
         if self._base is not None:
             try:
-                for customer, known in read_all(self._base):
-                    if customer not in self.changed:
-                        yield customer, known
+                for row in self._base.execute(_ALL):
+                    if row[0] not in self.changed:
+                        yield row[0], read_row(*row)
             except sqlite3.Error as error:
                 raise self._damaged(error) from None
         yield from self.changed.items()
@@ -203,27 +239,34 @@ class IdMap:
             in_base = self._base.execute(_COUNT).fetchone()[0]
             for customer in self.changed:
                 row = self._base.execute(_FIND, (customer,)).fetchone()
-                in_base -= row is not None and row[0] is not None
+                in_base -= row is not None and row[1] is not None
         except sqlite3.Error as error:
             raise self._damaged(error) from None
         return int(in_base) + changed
 
     def _open_newest(self) -> None:
         """Open the newest generation; one that is removed meanwhile was not it."""
-        while True:
-            generation = newest(self._folder)
-            self._reset(generation)
-            if not generation:
-                return
-            try:
-                self._journal = os.open(journal_of(self._folder, generation), os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            self._open_base(generation)
-            if not os.fstat(self._journal).st_nlink:
-                continue
-            self._read()
-            return
+        try:
+            while not self._has_opened(newest(self._folder)):
+                pass
+        except BaseException:
+            self.close()  # half of a generation must not be looked into: the next look-up opens it anew
+            raise
+
+    def _has_opened(self, generation: int) -> bool:
+        """Open a generation; return whether it is still there."""
+        self._reset(generation)
+        if not generation:
+            return True
+        try:
+            self._journal = os.open(journal_of(self._folder, generation), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        self._open_base(generation)
+        if not os.fstat(self._journal).st_nlink:
+            return False
+        self._read()
+        return True
 
     def _open_base(self, generation: int) -> None:
         file = base_of(self._folder, generation)
@@ -250,9 +293,3 @@ class IdMap:
 
     def _damaged(self, error: Exception) -> IdMapError:
         return IdMapError(f"{base_of(self._folder, self.generation)} is damaged: {error}")
-
-
-def _known(addresses: str | None, as_of: float, seen: int) -> Known:
-    if addresses is None:
-        return Known(None, as_of)
-    return Known(tuple(addresses.split("\n")) if addresses else (), as_of, seen)

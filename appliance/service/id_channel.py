@@ -180,10 +180,10 @@ class IdService:
         try:
             while True:
                 try:
-                    self._store = await self._thread.run(partial(IdStore, self._folder, self._clock()))
+                    await self._open()
                     self._changed_at = changed_at(self._folder)
                     server = await asyncio.start_unix_server(self._serve, sock=self._listening())
-                except OSError as error:
+                except (OSError, IdMapError) as error:
                     self._failed(error)
                     await asyncio.sleep(_REOPEN)
                     continue
@@ -198,6 +198,13 @@ class IdService:
             if self._store is not None:
                 await self._thread.run(self._store.close)
             self._thread.end()
+
+    async def _open(self) -> None:
+        """Open the store in place of the one before, which is closed. Raises OSError and IdMapError."""
+        before = self._store
+        self._store = await self._thread.run(partial(IdStore, self._folder, self._clock()))
+        if before is not None:
+            await self._thread.run(before.close)  # after what it was given to write
 
     async def _work(self) -> None:
         """Ask the API what is to be asked, until the folder is removed. Raises what only a bug raises."""

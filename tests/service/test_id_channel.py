@@ -17,6 +17,7 @@ from appliance.customers.ids import DAY, Change, Kind
 from appliance.inbox_api.client import Credentials, InboxApi
 from appliance.service import id_channel
 from appliance.service.id_channel import IdService, ask, store
+from appliance.service.id_store import IdStore
 from tests.conftest import Logged
 from tests.inbox_api.help_scout import API_ID, API_SECRET, HelpScout
 
@@ -139,6 +140,40 @@ def test_questions_go_on_when_the_folder_was_removed(tmp_path: Path, monkeypatch
     asyncio.run(work())
     assert changed_at(folder) is not None
     assert changed_at(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("step", ["listening", "removed"])
+def test_a_folder_opened_again_leaves_nothing_open(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    monkeypatch.setattr(id_channel, "_REOPEN", 0.01)
+    folder, opened = tmp_path / "ids", list[IdStore]()
+
+    class Store(IdStore):
+        def __init__(self, folder: Path, now: float) -> None:
+            super().__init__(folder, now)
+            opened.append(self)
+
+    def fail(_: IdService) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def work() -> None:
+        async with serving(folder):
+            while len(opened) < 5:
+                if step == "removed" and (folder / "steward.sock").exists():
+                    shutil.rmtree(folder)
+                await asyncio.sleep(0.01)
+            monkeypatch.undo()
+            assert await stored(folder, 1) == [True]
+            assert [one._journal >= 0 for one in opened[:-1]] == [False] * (len(opened) - 1)
+
+    monkeypatch.setattr(id_channel, "IdStore", Store)
+    if step == "listening":
+        monkeypatch.setattr(IdService, "_listening", fail)
+    asyncio.run(work())
+    if step == "listening":
+        logged.take("ids_not_stored")
+        logged.take("ids_stored")
 
 
 def test_a_change_waits_for_the_next_steward(tmp_path: Path) -> None:

@@ -305,12 +305,9 @@ def test_killed_at_every_step_nothing_confirmed_is_lost(tmp_path: Path) -> None:
 
 
 MENDING = [
-    "mkdir",
-    *3 * ["unlink"],
-    "open",
-    "ftruncate",
-    "fsync",
-]  # what a base was begun with, the old generation; a torn line
+    *("mkdir", "unlink", "fsync"),  # what a base was begun with; the newest journal's name
+    *("unlink", "unlink", "open", "ftruncate", "fsync"),  # the old generation; a torn line
+]
 
 
 def test_killed_at_every_step_of_mending(tmp_path: Path) -> None:
