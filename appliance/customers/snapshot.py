@@ -321,13 +321,18 @@ def _check_length(file: Path) -> None:
         raise SnapshotError(f"{file} is not a whole snapshot: its length is wrong")
 
 
+_BINARY: Final = re.compile(r"\([0-9,]+ bytes\)")
+
+
 def related_keys(text: str, relation: Relation, limit: int | None = None) -> list[str]:
     """Return the forms in which a customer and its related rows are matched: one, or one for each address in a cell.
 
-    Of addresses at most the first `limit` distinct ones; no further text of the cell is read.
+    Of addresses at most the first `limit` distinct ones; no further text of the cell is read. Of a binary value only
+    its size is known, which many rows have in common, so it matches nothing.
     """
     if not relation.by_address:
-        return [text.strip()] if text.strip() else []
+        key = text.strip()
+        return [key] if key and not _BINARY.fullmatch(key) else []
     addresses = read_cell(text, limit).addresses
     folded = (fold(one, plus=relation.fold_plus, gmail_dots=relation.gmail_dots) for one in addresses)
     return list(dict.fromkeys(folded))[:limit]

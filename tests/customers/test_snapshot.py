@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.customers.snapshot import file_of, generation_of
+from appliance.customers.snapshot import Relation, file_of, generation_of, related_keys
 from tests.factory import open_snapshot, run_import
 
 
@@ -41,3 +41,11 @@ def test_a_snapshot_knows_whether_its_path_is_still_its_own(done, spec, folder, 
     assert snapshot.in_place() is (done == "nothing")
     assert snapshot.find(("ann@example.com",))
     snapshot.close()
+
+
+@pytest.mark.parametrize("text", ["(16 bytes)", " (1,048,577 bytes) ", "", " "])
+def test_what_has_no_value_of_its_own_matches_no_related_row(text: str) -> None:
+    """Binary keys of different customers are shown alike."""
+    relation = Relation(name="orders", columns=(), on="id", by_address=False, key="user_id")
+    assert related_keys(text, relation) == []
+    assert related_keys("16 bytes", relation) == ["16 bytes"]
