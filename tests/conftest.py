@@ -82,7 +82,7 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         measuring.start()
 
 
-MEASURED = {f"tests.service.{name}" for name in ("test_healing", "test_serve")}
+MEASURED = {f"tests.service.test_{name}" for name in ("healing", "serve", "serve_inbox_api", "serve_page")}
 """Whose services are measured: that takes 0.15 s for each process, and all tests start hundreds of services."""
 
 
