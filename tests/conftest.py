@@ -9,11 +9,13 @@ import posix
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from coverage import Coverage
 from hypothesis import settings
 
+from appliance.customers.id_map import IdMap
 from appliance.observe import logs
 
 # What hypothesis finds by chance is found at a desk; what CI says of a commit, it says every time.
@@ -65,6 +67,22 @@ def logged() -> Iterator[Logged]:
     logs.configure(lines.stream, lambda: 1_790_000_000.0)
     yield lines
     assert lines.rest() == []
+
+
+@pytest.fixture(autouse=True)
+def _closed_maps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the maps of ids that a test has opened: Python 3.13 warns of databases that nobody closes."""
+    opened: list[IdMap] = []
+    begin = IdMap.__init__
+
+    def remember(self: IdMap, folder: Path) -> None:
+        opened.append(self)
+        begin(self, folder)
+
+    monkeypatch.setattr(IdMap, "__init__", remember)
+    yield
+    for each in opened:
+        each.close()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.cli.init_files import SOURCES, write
 from tests.cli.test_commands import run
 from tests.daemon import ROOT
 
+SUDO = "" if os.geteuid() == 0 else "sudo "  # port 443 is root's
 GOOD = b"Name,E-Mail,Help Scout ID\nAnn,ann@example.com,7\nBob,bob@example.com,8\n"
 
 
@@ -42,7 +43,7 @@ def test_from_a_file_to_a_card(customers, tmp_path):
     assert "customers.csv: 2 customers\n" in said
     assert "\n    Ann\n" in said
     assert f"Callback URL  https://sidebar.example.com/helpscout\n  Secret key    {secret}\n" in said
-    assert said.endswith(f"Next: sidebard serve --config {tmp_path / 'sidebard.toml'}\n")
+    assert said.endswith(f"Next: {SUDO}sidebard serve --config {tmp_path / 'sidebard.toml'}\n")
     modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("secret", "sidebard.toml")}
     assert modes == {"secret": 0o600, "sidebard.toml": 0o644}
     settings = load(tmp_path / "sidebard.toml", {"HOME": str(tmp_path)})
