@@ -110,8 +110,12 @@ def open_base(file: Path) -> sqlite3.Connection:
     database = sqlite3.connect(  # one thread at a time uses it
         f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
     )
-    database.execute("PRAGMA mmap_size = 0")
-    database.execute("PRAGMA cache_size = -512")
+    try:
+        database.execute("PRAGMA mmap_size = 0")
+        database.execute("PRAGMA cache_size = -512")
+    except BaseException:
+        database.close()
+        raise
     return database
 
 

@@ -70,13 +70,6 @@ class Machine:
         state = self.run("systemctl is-system-running", check=False).strip()
         return state in ("running", "degraded")
 
-    def reboot(self) -> None:
-        """Boot it again, and wait for the end of the boot."""
-        before = self.leader
-        self.run("systemctl reboot", check=False)  # the command itself is ended by it
-        self.leader = until(lambda: found if (found := self._find_leader()) != before else None, "a reboot", BOOT)
-        until(self._is_up, "the end of the boot", BOOT)
-
     def run(self, script: str, *, check: bool = True, stdin: str = "", folder: str = "/root") -> str:
         """Run a shell script in it as root; give what it says on both its streams."""
         ended = subprocess.run(
