@@ -92,11 +92,12 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if measuring is not None:
         measuring.stop()
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    monkeypatch.setattr(os, "_exit", posix._exit)  # coverage's saves first
     yield
     if measuring is not None:
-        # It would register once more what it does in each forked child: after hundreds of tests that takes seconds.
+        # It would register once more what it does in each forked child, and at its end: after hundreds of tests that
+        # takes seconds. monkeypatch then puts back what is there now.
         monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
+        monkeypatch.setattr(os, "_exit", os._exit)
         measuring.start()
 
 
