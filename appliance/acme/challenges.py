@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-TLS_ALPN: Final = "tls-alpn-01"
 HTTP: Final = "http-01"
 ALPN: Final = "acme-tls/1"
 _IDENTIFIER: Final = "1.3.6.1.5.5.7.1.31"  # id-pe-acmeIdentifier

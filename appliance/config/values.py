@@ -20,8 +20,6 @@ T = TypeVar("T")
 Parser = Callable[[object], T]
 
 SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
-# What of a request, besides its customer, a card may depend on.
-SIZES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
