@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -85,25 +86,19 @@ def dry_run(
     `clock` and `timer` are as for `import_customers`; `last` is the snapshot to compare with. Raises ImportRefused with
     the sentence that an import would give.
     """
+    whole = partial(_whole, folder=folder, clock=clock, timer=timer, last=last)
     if spec.is_fetched:
-        return _of_servers(spec, folder, clock=clock, timer=timer, last=last)
+        return _of_servers(spec, folder, whole)
     if spec.size() > WHOLE:
         try:
             marks.check(spec)
             return _first_rows(spec, folder / "unused.tmp")
         except SourceError as fault:
             raise ImportRefused(str(fault), transient=fault.transient) from fault
-    return _whole(spec, folder, clock=clock, timer=timer, last=last)
+    return whole(spec)
 
 
-def _of_servers(
-    spec: ImportSpec,
-    folder: Path,
-    *,
-    clock: Callable[[], float],
-    timer: Callable[[], float],
-    last: SnapshotMetadata | None,
-) -> DryRun:
+def _of_servers(spec: ImportSpec, folder: Path, whole: Callable[[ImportSpec], DryRun]) -> DryRun:
     """Inspect the servers, and read the first rows of each source; if it has no more, all. Raises ImportRefused."""
     fetched = folder / "fetched"
     fetched.mkdir()
@@ -117,7 +112,7 @@ def _of_servers(
     is_cut = any(isinstance(source, FetchedTable) and source.fetched.rows >= FIRST_ROWS for source in inspected.sources)
     try:
         if not is_cut:
-            return replace(_whole(inspected, folder, clock=clock, timer=timer, last=last), remarks=remarks)
+            return replace(whole(inspected), remarks=remarks)
         marks.check(inspected)
         return replace(_first_rows(inspected, folder / "unused.tmp"), remarks=remarks)
     except SourceError as fault:
@@ -128,8 +123,8 @@ def _of_servers(
 
 def _whole(
     spec: ImportSpec,
-    folder: Path,
     *,
+    folder: Path,
     clock: Callable[[], float],
     timer: Callable[[], float],
     last: SnapshotMetadata | None,
