@@ -21,14 +21,13 @@ import msgspec
 from appliance.errors import INTERNAL_ERROR
 from appliance.http_client import UnreachableError
 from appliance.inbox_api.wire import Connection, Origin, Request, Response
-from appliance.system.fork import die_with_parent, fork_failure
+from appliance.system.fork import become_child, close_others, fork_failure, limit_resource
 
 DEADLINE: Final = 20.0
 """Seconds for one request, with the connection's opening."""
 
 MAX_MEMORY: Final = 1024**3
 _LENGTH: Final = 4
-_STANDARD: Final = 3  # stdin, stdout and stderr stay open
 
 
 class _Failed(msgspec.Struct, frozen=True, tag=True):
@@ -137,25 +136,14 @@ class ApiProcess:
 def _run(end: socket.socket, parent: int, connect: Callable[[], Connection]) -> None:
     code = INTERNAL_ERROR
     try:
-        die_with_parent(parent)
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        _close_others(end.fileno())
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        most = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        become_child(parent)
+        close_others(end.fileno())
+        limit_resource(resource.RLIMIT_AS, MAX_MEMORY)
         with closing(connect()) as connection:
             serve(end, connection)
         code = 0
     finally:
         os._exit(code)  # without a trace: a request holds the secret
-
-
-def _close_others(kept: int) -> None:
-    """Close what the parent had open: as long as it is open here, nobody sees that the parent closed it."""
-    os.closerange(_STANDARD, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def serve(end: socket.socket, connection: Connection) -> None:

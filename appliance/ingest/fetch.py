@@ -29,7 +29,7 @@ import msgspec
 from appliance.ingest.sources.base import Source, SourceError
 from appliance.ingest.sources.remote import Fetched, FetchedTable, Remark, RemoteSource
 from appliance.ingest.spec import ImportSpec
-from appliance.system.fork import die_with_parent, fork_failure
+from appliance.system.fork import become_child, close_others, fork_failure, how_it_ended, limit_resource
 
 _SHARE_OF_DISK: Final = 3
 """A file larger than this part of the free space cannot be imported: the import needs twice its size."""
@@ -181,8 +181,7 @@ def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) 
     try:
         result: _Done | _Refused | _Broken = _DECODER.decode(answer)
     except msgspec.MsgspecError:
-        code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        how = how_it_ended(status)
         raise SourceError(f"{source}: the fetch {how}; see the lines above or the system log", transient=True) from None
     if isinstance(result, _Refused):
         raise SourceError(result.sentence, transient=result.transient, login_refused=result.login_refused)
@@ -195,13 +194,8 @@ def _run(body: Callable[[], _Done], folder: Path, write_end: int, parent: int) -
     """Fetch, write the result to the pipe, and exit: none of the parent's code may run in this process."""
     code = 1
     try:
-        die_with_parent(parent)
-        # If the import is killed, its lock and its pipes must not stay open here.
-        os.closerange(3, write_end)
-        os.closerange(write_end + 1, os.sysconf("SC_OPEN_MAX"))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
+        become_child(parent)
+        close_others(write_end)  # if the import is killed, its lock and its pipes must not stay open here
         _limit_files(folder)
         result: _Done | _Refused | _Broken
         try:
@@ -219,8 +213,4 @@ def _run(body: Callable[[], _Done], folder: Path, write_end: int, parent: int) -
 def _limit_files(folder: Path) -> None:
     """Limit the size of a file: a query may have no end."""
     disk = os.statvfs(folder)
-    most = disk.f_bavail * disk.f_frsize // _SHARE_OF_DISK
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    limit_resource(resource.RLIMIT_FSIZE, disk.f_bavail * disk.f_frsize // _SHARE_OF_DISK)

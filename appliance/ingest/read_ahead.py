@@ -13,6 +13,7 @@ import msgspec
 
 from appliance.ingest.encode import EncodedBatch, Ending, Header
 from appliance.ingest.sources.base import SourceError
+from appliance.system.fork import close_others
 
 _PIPE_BYTES: Final = 1024 * 1024
 
@@ -68,9 +69,7 @@ def _produce(items: Iterator[Header | EncodedBatch | Ending], write_end: int) ->
     """Write every item to the pipe, then exit: none of the parent's code may run in this process."""
     code = 1
     try:
-        # If the parent is killed, its lock and its pipes must not stay open here.
-        os.closerange(3, write_end)
-        os.closerange(write_end + 1, os.sysconf("SC_OPEN_MAX"))
+        close_others(write_end)  # if the parent is killed, its lock and its pipes must not stay open here
         with suppress(OSError):  # an account may have used up its share of pipe memory
             fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with os.fdopen(write_end, "wb") as pipe:

@@ -15,7 +15,7 @@ import msgspec
 from appliance.acme.attempt import Attempt, Job, Outcome, has_address
 from appliance.errors import INTERNAL_ERROR
 from appliance.observe.logs import describe, log
-from appliance.system.fork import die_with_parent
+from appliance.system.fork import become_child, how_it_ended, limit_resource
 
 MAX_SECONDS: Final = 600
 """An order takes a second; the authority may take three minutes for its verdict, and as long to issue."""
@@ -51,9 +51,7 @@ class AcmeChild:
         try:
             return msgspec.json.decode(answer, type=Outcome | str)
         except msgspec.MsgspecError:
-            code = os.waitstatus_to_exitcode(status)
-            how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
-            return f"the process that asks the authority {how}; see the lines above or the system log"
+            return f"the process that asks the authority {how_it_ended(status)}; see the lines above or the system log"
 
     def kill(self) -> None:
         """Kill it; what it had begun is continued at the next attempt."""
@@ -63,19 +61,10 @@ class AcmeChild:
 def _run(job: Job, name: str, write_end: int, parent: int) -> None:
     code = INTERNAL_ERROR
     try:
-        die_with_parent(parent)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        limits = (
-            (resource.RLIMIT_AS, _MAX_MEMORY),
-            (resource.RLIMIT_CPU, _MAX_CPU),
-            (resource.RLIMIT_FSIZE, _MAX_FILE),
-        )
-        for what, wanted in limits:
-            hard = resource.getrlimit(what)[1]
-            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(what, (most, most))
+        become_child(parent)
+        limit_resource(resource.RLIMIT_AS, _MAX_MEMORY)
+        limit_resource(resource.RLIMIT_CPU, _MAX_CPU)
+        limit_resource(resource.RLIMIT_FSIZE, _MAX_FILE)
         with closing(os.fdopen(write_end, "wb")) as pipe:
             pipe.write(msgspec.json.encode(look(job, name)))
         code = 0

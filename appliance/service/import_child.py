@@ -21,7 +21,7 @@ from appliance.ingest.importer import Unchanged, import_customers, remove_unfini
 from appliance.ingest.locked_folder import locked
 from appliance.ingest.spec import BadRow, FetchReport, ImportRefused, ImportSpec, Report
 from appliance.observe.logs import describe, log
-from appliance.system.fork import die_with_parent, fork_failure
+from appliance.system.fork import become_child, fork_failure, how_it_ended, limit_resource
 
 MAX_MEMORY: Final = 1024**3
 MAX_SECONDS: Final = 3600
@@ -91,9 +91,7 @@ class ImportChild:
             result: ImportResult = msgspec.json.decode(answer, type=ImportResult)
             return result
         except msgspec.MsgspecError:
-            code = os.waitstatus_to_exitcode(status)
-            how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
-            return ImportFailed(f"the import {how}; see the lines above or the system log")
+            return ImportFailed(f"the import {how_it_ended(status)}; see the lines above or the system log")
 
     def kill(self) -> None:
         """Kill it; the newest snapshot is then what it was."""
@@ -103,10 +101,7 @@ class ImportChild:
 def _run(spec: ImportSpec, folder: Path, known: Known, write_end: int, parent: int) -> None:
     code = INTERNAL_ERROR
     try:
-        die_with_parent(parent)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
+        become_child(parent)
         os.nice(10)
         limit(spec, folder)
         os.write(write_end, msgspec.json.encode(run_import(spec, folder, known)))
@@ -119,13 +114,10 @@ def _run(spec: ImportSpec, folder: Path, known: Known, write_end: int, parent: i
 
 def limit(spec: ImportSpec, folder: Path) -> None:
     """Limit the memory, CPU time and file size of this process; a file that needs more is refused."""
-    limits = [(resource.RLIMIT_AS, MAX_MEMORY), (resource.RLIMIT_CPU, MAX_SECONDS)]
+    limit_resource(resource.RLIMIT_AS, MAX_MEMORY)
+    limit_resource(resource.RLIMIT_CPU, MAX_SECONDS)
     if not spec.is_fetched:  # the size of what will be fetched is unknown; the fetch has its own limit
-        limits.append((resource.RLIMIT_FSIZE, FILE_FACTOR * spec.size() + FILE_BASE))
-    for what, wanted in limits:
-        hard = resource.getrlimit(what)[1]
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(what, (most, most))
+        limit_resource(resource.RLIMIT_FSIZE, FILE_FACTOR * spec.size() + FILE_BASE)
     # SQLite sorts in temporary files; they belong where the free space was checked.
     os.environ["SQLITE_TMPDIR"] = str(folder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import signal
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
@@ -13,6 +14,7 @@ from appliance.errors import INTERNAL_ERROR
 from appliance.observe.logs import describe, log
 
 _PR_SET_PDEATHSIG: Final = 1
+_STANDARD: Final = 3  # descriptors: stdin, stdout and stderr
 _libc: Final = ctypes.CDLL(None)
 
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT)
@@ -34,6 +36,37 @@ def fork_failure(error: OSError) -> str:
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when `parent`, which forked it, ends in any way."""
     signal_on_parent_death(parent, signal.SIGKILL)
+
+
+def become_child(parent: int) -> None:
+    """Be a process of its own, right after a fork: end with `parent`, and by the signals that it handles itself."""
+    die_with_parent(parent)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+
+
+def close_others(kept: int) -> None:
+    """Close what the parent had open, but for the standard streams and `kept`.
+
+    As long as it is open here, nobody sees that the parent closed it.
+    """
+    os.closerange(_STANDARD, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def limit_resource(what: int, most: int) -> None:
+    """Let this process have no more than `most` of a resource (setrlimit(2)), and no more than it was allowed."""
+    hard = resource.getrlimit(what)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(what, (most, most))
+
+
+def how_it_ended(status: int) -> str:
+    """Return how a process ended, of which waitpid(2) has given this status."""
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
 
 
 def signal_on_parent_death(parent: int, number: signal.Signals) -> None:
