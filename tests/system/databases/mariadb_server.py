@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pymysql
-import trustme
 
-from appliance.ingest.sources.database import Server, parse_server
 from appliance.ingest.sources.mysql import DEFAULT_PORT
 from tests.daemon import until
+from tests.system.databases.database_server import DatabaseServer
 
 OWNER = "mysql"  # mariadbd refuses to run as root
 PASSWORD = "p@ss'wörd\\"
@@ -65,32 +64,19 @@ class Session:
         self._connection.close()
 
 
-class MariaDB:
+class MariaDB(DatabaseServer):
+    scheme = "mysql"
+    default_port = DEFAULT_PORT
+    password = PASSWORD
+
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
-    def ca(self) -> Path:
-        return self.folder / "ca.pem"
-
-    @property
-    def password(self) -> str:
-        return PASSWORD
-
-    @property
-    def address(self) -> str:
-        return f"mysql://reader@127.0.0.1:{self.port}/shop"
-
-    @property
     def socket(self) -> Path:
         return self.folder / "socket"
-
-    def server(self, user: str = "reader", database: str = "shop", **changes: object) -> Server:
-        given = {"tls": "", "ca": None, "timeout": 20.0, "encoding": "", "password": lambda: PASSWORD, **changes}
-        address = given.pop("address", f"mysql://{user}@127.0.0.1:{self.port}/{database}")
-        return parse_server(address, default_port=DEFAULT_PORT, **given)  # type: ignore[arg-type]
 
     def sql(self, statements: str, database: str = "shop") -> str:
         """Run as root; return what the client prints, without headers."""
@@ -148,11 +134,7 @@ def mariadb() -> Iterator[MariaDB]:
     try:
         with socket.create_server(("127.0.0.1", 0)) as free:
             running = MariaDB(folder, free.getsockname()[1])
-        authority = trustme.CA()
-        certificate = authority.issue_cert("127.0.0.1")
-        authority.cert_pem.write_to_path(running.ca)
-        certificate.private_key_pem.write_to_path(folder / "server.key")
-        certificate.cert_chain_pems[0].write_to_path(folder / "server.pem")
+        running.write_certificate("127.0.0.1")
         (folder / "my.cnf").write_text(OPTIONS.format(folder=folder, port=running.port))
         if owner:
             for path in (folder, *folder.iterdir()):

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-import trustme
-
-from appliance.ingest.sources.database import Server, parse_server
 from appliance.ingest.sources.postgres import DEFAULT_PORT
 from tests.daemon import alive, until
+from tests.system.databases.database_server import DatabaseServer
 
 OWNER = "postgres"  # initdb refuses to run as root
 PASSWORD = "p@ss'word\\"
@@ -73,21 +72,13 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Postgres:
+class Postgres(DatabaseServer):
+    scheme: ClassVar = "postgresql"
+    default_port: ClassVar = DEFAULT_PORT
+    password: ClassVar = PASSWORD
+
     folder: Path
     port: int
-
-    @property
-    def ca(self) -> Path:
-        return self.folder / "ca.pem"
-
-    @property
-    def password(self) -> str:
-        return PASSWORD
-
-    @property
-    def address(self) -> str:
-        return f"postgresql://reader@127.0.0.1:{self.port}/shop"
 
     def connections(self) -> int:
         """Return how many the service has."""
@@ -96,11 +87,6 @@ class Postgres:
     def refused_logins(self) -> int:
         """Return how many logins were refused since it was made."""
         return (self.folder / "log").read_text().count("password authentication failed")
-
-    def server(self, user: str = "reader", database: str = "shop", **changes: object) -> Server:
-        given = {"tls": "", "ca": None, "timeout": 20.0, "encoding": "", "password": lambda: PASSWORD, **changes}
-        address = given.pop("address", f"postgresql://{user}@127.0.0.1:{self.port}/{database}")
-        return parse_server(address, default_port=DEFAULT_PORT, **given)  # type: ignore[arg-type]
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it; "immediate" is without a word to its clients."""
@@ -126,39 +112,12 @@ class Postgres:
 
     def session(self) -> Session:
         """Return a session of the superuser that stays open."""
-        command = [
-            "psql",
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-h",
-            str(self.folder),
-            "-p",
-            f"{self.port}",
-            "-U",
-            "postgres",
-            "shop",
-        ]
-        return Session(command)
+        return Session(self._psql("shop"))
 
     def sql(self, statements: str, database: str = "shop") -> str:
         """Run as the superuser; return what psql prints, without headers."""
-        command = [
-            "psql",
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-h",
-            str(self.folder),
-            "-p",
-            f"{self.port}",
-        ]
         ran = subprocess.run(
-            [*command, "-U", "postgres", database],
+            self._psql(database, "-v", "ON_ERROR_STOP=1"),
             input=statements,
             env={**os.environ, "PGPASSWORD": PASSWORD},
             capture_output=True,
@@ -167,6 +126,11 @@ class Postgres:
         )
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
+
+    def _psql(self, database: str, *more: str) -> list[str]:
+        """Return a command that runs the statements of its input as the superuser."""
+        where = ("-h", str(self.folder), "-p", str(self.port), "-U", "postgres")
+        return ["psql", "-X", "-q", "-A", "-t", *more, *where, database]
 
 
 @contextmanager
@@ -177,12 +141,8 @@ def postgres() -> Iterator[Postgres]:
     try:
         with socket.create_server(("127.0.0.1", 0)) as free:
             running = Postgres(folder, free.getsockname()[1])
-        authority = trustme.CA()
-        certificate = authority.issue_cert("localhost", "127.0.0.1")
-        authority.cert_pem.write_to_path(running.ca)
+        running.write_certificate("localhost", "127.0.0.1")
         (folder / "password").write_text(PASSWORD)
-        certificate.private_key_pem.write_to_path(folder / "server.key")
-        certificate.cert_chain_pems[0].write_to_path(folder / "server.pem")
         (folder / "server.key").chmod(0o600)
         if owner:
             for path in (folder, *folder.iterdir()):
