@@ -7,8 +7,10 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from tornado.web import RequestHandler
 
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
+from appliance.edge.web import ReplyHandler
 from appliance.outcomes import Reply
 from appliance.sidebar.protocols.base import BAD_PAYLOAD, BAD_SIGNATURE
 from tests.edge.wire import Apps
@@ -211,3 +213,13 @@ def test_tls_versions(version: ssl.TLSVersion, server: Server) -> None:
         assert server.post(BODY, SIGNED).status == 200
     finally:
         server.client.minimum_version, server.client.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+
+def test_a_handler_begins_with_what_tornado_gives_it() -> None:
+    """All but the fields, of which only the one is there that keeps Tornado from making it."""
+    begun = [object.__new__(RequestHandler), object.__new__(ReplyHandler)]
+    for handler in begun:
+        handler.clear()
+    theirs, ours = map(vars, begun)
+    assert {"Server", "Content-Type", "Date"} == set(theirs["_headers"])
+    assert theirs | {"_headers": {"Content-Length": "0"}} == ours | {"_headers": dict(ours["_headers"])}
