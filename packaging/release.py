@@ -65,7 +65,7 @@ def release(root: Path, version: str, now: datetime, *, dry_run: bool) -> None:
         check_artefacts(root / "dist", version)
         git(root, "tag", "--annotate", "--cleanup=verbatim", f"--message=sidebard {version}\n\n{notes}", f"v{version}")
     except BaseException:
-        git(root, "reset", "--hard", "--quiet", before)  # the tree was clean
+        git(root, "reset", "--keep", "--quiet", before)  # what was edited meanwhile stays
         raise
     print(f"released {version}. Publish it:\n  git push --atomic origin {BRANCH} v{version}")
     print("  and these files, with the tag's text:")

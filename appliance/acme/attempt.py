@@ -114,6 +114,9 @@ class Attempt:
         state = renewal.with_config(self._with_certificate(name, stored), self._job.digest)
         directory, is_own = self._job.directories[renewal.choose(state.failures, len(self._job.directories))]
         if state.plan is not None and state.certificate is not None and renewal.is_poll_due(state, now):
+            # Written before it is asked: an authority that never comes to an end is not asked again at once.
+            plan = renewal.poll_failed(state.plan, now, self._random)
+            self._storage.write_state(name, msgspec.structs.replace(state, plan=plan))
             state = msgspec.structs.replace(state, plan=self._with_window(state.plan, state.certificate))
         if state != stored:
             self._storage.write_state(name, state)

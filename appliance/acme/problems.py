@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from appliance.errors import SidebardError
 
 MAX_DETAIL: Final = 300
-_PREFIX: Final = "urn:ietf:params:acme:error:"
-_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]+")
+_KIND: Final = re.compile("urn:ietf:params:acme:error:([A-Za-z0-9]{1,64})")
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]+")
 
 
 class Kind(NamedTuple):
@@ -111,4 +111,5 @@ def problem_of(document: object, status: int, retry_after: float) -> AcmeError:
 
 def _kind_of(document: dict[str, object]) -> str:
     kind = document.get("type")
-    return kind.removeprefix(_PREFIX)[:64] if isinstance(kind, str) and kind.startswith(_PREFIX) else ""
+    found = _KIND.fullmatch(kind) if isinstance(kind, str) else None
+    return found[1] if found else ""

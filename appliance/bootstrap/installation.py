@@ -67,7 +67,7 @@ class Installation:
         if self.user is None:
             return True
         real = file.resolve()
-        if any(real.is_relative_to(folder) for folder in _HIDDEN):
+        if any(one.is_relative_to(folder) for one in (file.absolute(), real) for folder in _HIDDEN):
             return False
         let_others_read()
         with as_owner(self.user), suppress(OSError), real.open("rb"):
@@ -131,8 +131,9 @@ class Writing:
     def write_config(self, text: str) -> None:
         """Write the config, over what `refuse_existing` has let pass."""
         config = self._installation.config
-        keep = not _is_untouched(config)
-        self._put(config, lambda new: new.write_text(text, "utf-8"), 0o644, keep=keep, replace=True)
+        is_untouched = _is_untouched(config)
+        replace = self._force or is_untouched  # one that has come meanwhile stays
+        self._put(config, lambda new: new.write_text(text, "utf-8"), 0o644, keep=not is_untouched, replace=replace)
 
     def write_secret(self) -> bool:
         """Make a secret, unless there is one; return whether it was made."""
@@ -159,7 +160,7 @@ class Writing:
         self, file: Path, write: Callable[[Path], object], mode: int, *, keep: bool = True, replace: bool = False
     ) -> None:
         """Write a file beside its place and move it there; `keep` what is there, or not, if it may be replaced."""
-        new = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        new = file.with_name(f".{file.name}.{secrets.token_hex(8)}.tmp")  # nobody can have put a link there
         try:
             self.undo.callback(new.unlink, missing_ok=True)
             write(new)

@@ -54,6 +54,11 @@ class CheckContext:
         """Read now, with all the rights of this process, what the start is going to give to server.user."""
         _ = self.last_import
 
+    @property
+    def asks_no_server(self) -> bool:
+        """Whether the customers' server is left alone: in the unit, where no outage elsewhere may stop a reload."""
+        return self.spec.is_fetched and "INVOCATION_ID" in self.environ
+
     @cached_property
     def dry_run(self) -> DryRun | ImportRefused:
         """A dry run of an import, in a folder of its own; made once."""

@@ -31,6 +31,9 @@ def customers(context: CheckContext) -> Iterator[Finding]:
     They are read as an import would read them, and compared with the last good copy: missing columns, bad rows, a file
     that is cut off, too few rows. A database is asked for its first rows, and whether its user may only read.
     """
+    if context.asks_no_server:
+        yield not_checked(f"{context.spec.source}: the service asks it itself; see fetch in /healthz")
+        return
     dry_run = context.dry_run
     if isinstance(context.last_import, OSError):
         yield not_checked(
@@ -90,7 +93,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
     Reported are columns that it or `[app.display]` names and the data lacks, HTML that the help desk removes, and
     a card that shows nothing.
     """
-    dry_run = context.dry_run
+    dry_run = None if context.asks_no_server else context.dry_run
     for app in context.settings.apps:
         try:
             made = card_of(context.settings, app)
@@ -98,7 +101,7 @@ def card(context: CheckContext) -> Iterator[Finding]:
             yield from map(fault, error.sentences)
             continue
         yield from map(warning, _removed(app))
-        if isinstance(dry_run, ImportRefused) or not dry_run.columns:
+        if not isinstance(dry_run, DryRun) or not dry_run.columns:
             yield not_checked(f"{app.name}: the customers were not read, so the card was not tried")
         elif made.template is None or app.card is None:
             yield ok(f"{app.name}: the built-in card")

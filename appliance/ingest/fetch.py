@@ -204,6 +204,12 @@ def _run(body: Callable[[], _Done], folder: Path, write_end: int, parent: int) -
             result = _Refused(str(fault), fault.transient, fault.login_refused)
         except OSError as error:
             result = _Broken(error.errno or 0, error.strerror or str(error))
+        except MemoryError:
+            why = "the fetch needs more memory than it may have; select fewer or smaller columns"
+            result = _Refused(why, True, False)
+        except Exception as error:  # by its name alone: its words may be a customer's
+            why = f"the fetch ended with an error of sidebard's own, {type(error).__qualname__}; please report it"
+            result = _Refused(why, True, False)
         os.write(write_end, msgspec.msgpack.encode(result))
         code = 0
     finally:

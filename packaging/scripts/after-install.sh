@@ -16,7 +16,8 @@ systemctl daemon-reload
 # The socket holds what comes while the service restarts. What the new version cannot use is not started: the old
 # process goes on until somebody has read the sentences.
 if [ -n "$before" ] && systemctl --quiet is-active sidebard.service; then
-  if sidebard check -q --config /etc/sidebard/sidebard.toml >&2; then
+  # As the unit does at a reload: an outage of a database or an authority is no reason to go on with the old version.
+  if INVOCATION_ID=upgrade sidebard check -q --config /etc/sidebard/sidebard.toml >&2; then
     systemctl restart sidebard.service
   else
     echo "sidebard: the old version goes on serving; correct the above, then: systemctl restart sidebard" >&2

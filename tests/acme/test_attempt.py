@@ -194,6 +194,26 @@ def test_window_that_is_none(world: World, authority: Authority, answer: Answer)
     assert world.look().renewed is not None
 
 
+def test_killed_while_the_window_is_asked_for(
+    world: World, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one is whose authority never comes to an end: the next one must not ask again, but renew."""
+    asked: list[object] = []
+
+    def kill(*given: object) -> None:
+        asked.append(given)
+        raise KeyboardInterrupt
+
+    authority.window = lambda _name: _window(NOW + DAY, NOW + 2 * DAY)
+    world.look()
+    monkeypatch.setattr(Attempt, "_ask_for_window", kill)
+    world.now = NOW + 61 * DAY
+    with pytest.raises(KeyboardInterrupt):
+        world.look()
+    assert world.look().renewed is not None
+    assert len(asked) == 1
+
+
 def test_window_in_the_past_renews_now_but_never_a_third_time_in_a_day(world: World, authority: Authority) -> None:
     """An authority that always asks for a renewal at once gets two a day."""
     authority.window = lambda _name: _window(NOW - 9 * DAY, NOW - 8 * DAY)

@@ -13,7 +13,7 @@ from appliance.checks.finding import Status
 from appliance.checks.registry import all_checks, run_checks
 from appliance.config.loader import load
 from appliance.ingest import dry_run
-from tests.checks.running import context, only, run_check, settings, told
+from tests.checks.running import context, only, run_check, settings, told, write_home
 from tests.factory import CUSTOMERS, write_csv
 
 
@@ -52,6 +52,21 @@ def test_customers(text: str | None, status: str, sentence: str, tmp_path: Path)
     if text is not None:
         (tmp_path / "customers.csv").write_text(text)
     _judged(where, status, sentence)
+
+
+def test_a_database_is_left_alone_in_the_unit(tmp_path: Path) -> None:
+    """One that is away must not stop a reload, for the service goes on with its last copy."""
+    config = write_home(tmp_path)
+    address = 'source = "postgresql://reader@127.0.0.1:1/shop"\ntable = "users"'
+    config.write_text(config.read_text().replace('source = "customers.csv"', address))
+    reload, by_hand = (CheckContext(load(config, {}), environ) for environ in ({"INVOCATION_ID": "a"}, {}))
+    [customers] = told(run_check("customers", reload))
+    assert customers == (
+        "not_checked",
+        "postgresql://reader@127.0.0.1:1/shop (customers): the service asks it itself; see fetch in /healthz",
+    )
+    assert [status for status, _ in told(run_check("card", reload))] == ["not_checked"]
+    assert [status for status, _ in told(run_check("customers", by_hand))] == ["fault"]
 
 
 @pytest.mark.parametrize(

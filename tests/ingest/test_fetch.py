@@ -183,6 +183,14 @@ def _full(_file: Path) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def _fail(_file: Path) -> None:
+    raise KeyError("ann@example.com")
+
+
+def _fill_memory(_file: Path) -> None:
+    raise MemoryError
+
+
 def _endless(file: Path) -> None:
     with file.open("wb") as output:
         while True:
@@ -193,6 +201,8 @@ FAILURES = {
     "killed": (_kill, "toy://db (customers): the fetch was killed by signal 9; see", True),
     "exited": (_exit, "toy://db (customers): the fetch exited with code 3; see", True),
     "refused": (_refuse, "toy://db: the server refuses", False),
+    "a bug": (_fail, "the fetch ended with an error of sidebard's own, KeyError; please report it", True),
+    "no memory": (_fill_memory, "the fetch needs more memory than it may have", True),
     "disk full": (_full, "{folder} is full; make room there", True),
     "endless": (_endless, "{folder} is full; make room there", True),
 }

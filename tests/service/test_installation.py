@@ -9,6 +9,7 @@ import pytest
 
 from appliance.bootstrap import installation
 from appliance.bootstrap.installation import Installation, InstallationError, find_config, writing
+from tests.permissions import open_to_others
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
@@ -43,6 +44,27 @@ def test_folders_that_the_unit_does_not_have(folder, packaged, tmp_path):
     assert not packaged.can_be_read(Path(folder, "customers.csv"))
     (tmp_path / "link.csv").symlink_to(f"{folder}/customers.csv")
     assert not packaged.can_be_read(tmp_path / "link.csv")
+
+
+def test_a_link_in_such_a_folder_to_a_file_elsewhere(packaged, tmp_path, monkeypatch):
+    """The config would name the link."""
+    monkeypatch.setattr(installation, "_HIDDEN", (tmp_path / "home",))
+    monkeypatch.setattr(installation, "let_others_read", lambda: None)
+    open_to_others(tmp_path)
+    (tmp_path / "customers.csv").write_text("email\n")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "customers.csv").symlink_to(tmp_path / "customers.csv")
+    assert packaged.can_be_read(tmp_path / "customers.csv")
+    assert not packaged.can_be_read(tmp_path / "home" / "customers.csv")
+
+
+def test_a_config_that_has_come_meanwhile_stays(packaged):
+    packaged.refuse_existing(force=False)
+    packaged.config.write_text("# theirs\n")
+    said = pytest.raises(InstallationError, match="cannot be written: File exists")
+    with said, writing(packaged, force=False) as files:
+        files.write_config("# mine\n")
+    assert packaged.config.read_text() == "# theirs\n"
 
 
 def test_files_that_the_user_cannot_read(packaged, tmp_path, monkeypatch):

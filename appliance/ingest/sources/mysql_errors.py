@@ -14,7 +14,10 @@ from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import Query, Server
 
 _LOGIN: Final = faults.Fault(
-    "the server refuses this user", "correct customers.password, or the user", transient=False, login_refused=True
+    "the server refuses this user",
+    "correct customers.password, or the user; then reload sidebard",
+    transient=False,
+    login_refused=True,
 )
 _CROWDED: Final = faults.Fault("the server has too many connections", "raise its max_connections, or the user's limit")
 NO_LOGIN: Final = faults.Fault(

@@ -53,7 +53,7 @@ _SIZE: Final = "'(' || to_char(octet_length(q.{0}), 'FM999,999,999,990') || ' by
 _FAULTS: Final[Mapping[str, faults.Fault]] = {
     "28": faults.Fault(
         "the server refuses this user",
-        "correct customers.password, the user, or the server's pg_hba.conf",
+        "correct customers.password, the user, or the server's pg_hba.conf; then reload sidebard",
         transient=False,
         login_refused=True,
     ),
@@ -139,7 +139,7 @@ class Session:
     ) -> int:
         """Write rows as CSV, as they come by a cursor; return their number."""
         rows, text = 0, io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text)  # with its own line end, or it would leave a lone CR in a value without quotes
         writer.writerow([name for name, _ in columns])
         async for row in self.connection.cursor(statement, prefetch=_PREFETCH):
             writer.writerow(row.values())
