@@ -18,6 +18,9 @@ Nearly every read is one signed POST to the same path as the one before it. A re
 line as that one is therefore fed whole. Should it turn out to be anything but such a POST or the beginning of one (a
 second request behind it, another Host, a chunked body, an error), then llhttp's state is discarded, the read is parsed
 again in slices, and so is everything that this client sends later: of one client one read is parsed twice, not each.
+
+Nor does llhttp see every read: from the third request on, one whose head is known (known_head.py) is taken as it is. Of
+one client one read is looked at in vain; then its heads are not looked at any more.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from appliance.edge.http_rules import (
     check_head,
     content_encoding,
 )
+from appliance.edge.known_head import KnownHead, learn
 from appliance.edge.refusals import (
     MAX_BODY_BYTES,
     MAX_FIELDS,
@@ -86,10 +90,12 @@ class RequestParser:
         "_header_budget",
         "_host",
         "_is_webhook",
+        "_known_head",
         "_left",
         "_length",
         "_llhttp",
         "_may_feed_whole",
+        "_may_learn",
         "_message",
         "_method",
         "_raw_body",
@@ -115,6 +121,8 @@ class RequestParser:
         self._whole = False  # a whole read is being parsed, not a slice
         self._may_feed_whole = True  # no read that was fed whole had to be parsed again
         self._expected_line = _NEVER  # a read that begins with it is fed whole
+        self._known_head: KnownHead | None = None
+        self._may_learn = True  # the head of the next read that is fed whole
         self.kept = b""  # what was received and is not parsed yet
         self._slice = b""  # what is being parsed
         self._head = b""  # what was parsed of this head before this slice
@@ -172,7 +180,14 @@ class RequestParser:
         if self.kept:
             data = self.kept + data
             self.kept = b""
-        if self.part is BETWEEN and data.startswith(self._expected_line) and len(data) <= BYTES_PER_TURN:
+        if self.part is not BETWEEN or len(data) > BYTES_PER_TURN:
+            return self._feed_slices(data)
+        if self._known_head is not None:
+            known = self._known_head.split(data)
+            if known is not None:
+                return SignedPost(self._route, known[1], known[0], "1.1", True)  # type: ignore[arg-type]
+            self._known_head = None
+        if data.startswith(self._expected_line):
             self._whole = True
             try:
                 self._llhttp.feed_data(data)  # type: ignore[union-attr]
@@ -183,8 +198,16 @@ class RequestParser:
                 if event is None:
                     return self._count_beginning(data)
                 self._event = None
+                if self._may_learn:
+                    self._learn(data, event)
                 return event
         return self._feed_slices(data)
+
+    def _learn(self, data: bytes, event: Event) -> None:
+        """Note the head of a read that was fed whole and led to `event`."""
+        self._may_learn = False
+        if type(event) is SignedPost and event.keeps and event.signature is not None:
+            self._known_head = learn(data, event.signature)
 
     def _count_beginning(self, data: bytes) -> Refusal | None:
         """Count a read that was fed whole and is the beginning of a request."""
