@@ -18,7 +18,7 @@ from tests.factory import body_for, sign
 
 LINE = b"POST /helpscout HTTP/1.1\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
-PRIMED = [POST, POST, POST]  # its Host is checked, it takes the fast path, and is fed whole
+PRIMED = [POST, POST]  # its Host is checked; it needs no check, and becomes known
 OTHERS = [body_for("bob@example.org"), b"{}", b"", b"x" * 99, b"x" * 1000]
 
 
@@ -114,7 +114,7 @@ class TestTheParser:
         assert type(parser.feed(post(b"X-Request-Id: 1\r\n"))) is SignedPost
         monkeypatch.setattr(KnownHead, "split", None)
         assert type(parser.feed(post(b"X-Request-Id: 2\r\n"))) is SignedPost
-        assert len(fed) == 2
+        assert sum(fed) == 2 * len(post(b"X-Request-Id: 1\r\n"))
 
     def test_parses_on_where_it_was_after_what_was_known(self, parser: RequestParser) -> None:
         assert type(parser.feed(POST)) is SignedPost
@@ -125,7 +125,7 @@ class TestTheParser:
 
     def test_knows_no_head_with_which_a_connection_ends(self) -> None:
         last = post(b"Connection: close\r\n")
-        assert parse([POST, POST, last, last]) == parse([POST + POST + last])
+        assert parse([POST, last, last]) == parse([POST + last])
 
     def test_leaves_more_than_a_share_to_slices(self, parser: RequestParser) -> None:
         assert parser.feed(post(body=b"x" * BYTES_PER_TURN)) is None
@@ -152,4 +152,4 @@ def test_what_is_damaged_means_the_same(edits: list[tuple[int, int, bytes]], fir
     raw = first
     for at, removed, added in edits:
         raw = raw[:at] + added + raw[at + removed :]
-    assert parse([first] * 3 + [raw, first]) == parse([first] * 3 + [raw[:1], raw[1:], first])
+    assert parse([first, first, raw, first]) == parse([first, first, raw[:1], raw[1:], first])
