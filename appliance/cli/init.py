@@ -84,6 +84,9 @@ def command(
     over a file that exists. Then the config is checked, and the first customer's card shown. If nothing can be made of
     SOURCE, the exit code is 1, and nothing is written.
     """
+    for name, given in click.get_current_context().params.items():
+        questions.require_utf8("SOURCE" if name == "source" else f"--{name.replace('_', '-')}", given)
+    questions.require_utf8("the name of this folder, or of one above it,", Path.cwd())
     asks = not yes and not as_json
     if asks and not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on; add --yes")
