@@ -16,7 +16,8 @@ from typing import Final
 
 from tests.bench.peers import fixtures
 from tests.bench.peers.fixtures import CERTIFICATE, DATABASE, FOLDER, HERE, KEY, SECRET
-from tests.daemon import ROOT, alive, children, free_port, until
+from tests.daemon import ROOT, alive, children, until
+from tests.ports import free_port
 
 CARD: Final = """<h4>{{ customer.name }}</h4><p class="muted">Customer since {{ customer.since }}</p><ul>\
 <li>Plan: <strong>{{ customer.plan }}</strong></li><li>Lifetime value: ${{ customer.ltv }}</li>\
