@@ -31,7 +31,9 @@ CHILDREN = 2  # at least: a worker and the steward
 class Family(NamedTuple):
     """The pids of the service's processes, as this side knows them."""
 
-    bootloader: int
+    main: int
+    """What systemd started: the supervisor, or from the archive, where it is one file, the bootloader above it."""
+
     supervisor: int
     children: tuple[int, ...]
 
@@ -125,11 +127,12 @@ class Machine:
         main = int(self.property("sidebard.service", "MainPID"))
         if self.property("sidebard.service", "ActiveState") != "active":
             return None
-        for bootloader in descendants(self.leader):
-            if pid_inside(bootloader) == main:
-                supervisor = next(iter(children(bootloader)), 0)
-                below = children(supervisor) if supervisor else []
-                return Family(bootloader, supervisor, tuple(below)) if len(below) >= CHILDREN else None
+        for first in descendants(self.leader):
+            if pid_inside(first) == main:
+                below = children(first)
+                supervisor = below[0] if len(below) == 1 else first
+                below = children(supervisor)
+                return Family(first, supervisor, tuple(below)) if len(below) >= CHILDREN else None
         return None
 
     @contextlib.contextmanager
