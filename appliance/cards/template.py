@@ -7,7 +7,7 @@ fault says its place and kind, never a value.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final
@@ -92,10 +92,10 @@ class CardTemplate:
         customers: Sequence[Record],
         addresses: Sequence[str],
         as_of: datetime,
-        now: datetime,
+        now: Callable[[], datetime],
         varied: Mapping[str, VaryScope] | None = None,
     ) -> str:
-        """Return the card's HTML for these customers, at least one, as it is at the time and in the zone of `now`.
+        """Return the card's HTML for these customers, at least one, as it is at the time and in the zone of `now()`.
 
         `varied` is what the app's `vary` gives; an app that has one gives it each time. Raises TemplateError, also
         where there is too much to show: customers of more than MAX_VALUES characters, HTML of more than MAX_CARD.
