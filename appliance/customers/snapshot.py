@@ -70,7 +70,7 @@ _NAME: Final = re.compile(r"([0-9]{8}|[1-9][0-9]{8,17})\.db")
 
 Values = tuple[str, ...]
 _DECODER: Final = msgspec.json.Decoder(Values)
-_DAMAGE: Final = (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError)
+_DAMAGE: Final = (sqlite3.Error, msgspec.MsgspecError, ValueError)  # a record of bytes that are no text, or too short
 
 
 _LookUp = tuple[str, tuple[int | str, ...]]
