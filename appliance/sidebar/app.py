@@ -12,7 +12,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache, partial
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from appliance.cards import builtin
 from appliance.cards.layout import Layout
@@ -73,7 +75,7 @@ class Card:
     subject: tuple[SubjectRule, ...] = ()
 
 
-class _Query(NamedTuple):
+class _Query(msgspec.Struct, frozen=True, gc=False):
     """What is looked up for one inquiry, and what its answer depends on besides the customers."""
 
     protocol: HelpDesk  # its answer cannot be another's
