@@ -29,7 +29,7 @@ _PLACE: Final = re.compile(r"# (\S+):(\d+)( \(via .*\))?$")
 
 
 PARAMETERS: Final = ("customers", "customer", "addresses", "as_of", "date", "ago")
-"""What a card is given for its customers, in the order in which `render` does."""
+"""What `render` gives a card, in this order."""
 
 MAX_VALUES: Final = 1024 * 1024
 """Characters that the customers of one card may hold in all, of which a template makes HTML in about 50 ms."""
@@ -111,10 +111,9 @@ class CardTemplate:
                 " shorten their columns in the export"
             )
         clock = Clock(now)
-        arguments = (customers, customers[0], addresses, as_of, clock.date, clock.ago)
         execute = FunctionType(self._code, {**self._names, **varied}) if varied else self._execute
         try:
-            text = execute(*arguments).decode()
+            text = execute(customers, customers[0], addresses, as_of, clock.date, clock.ago).decode()
         except Exception as error:
             raise self._fault(error, customers[0]) from None
         if len(text) > MAX_CARD:

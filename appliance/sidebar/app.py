@@ -301,7 +301,7 @@ class SidebarApp:
         if query.stale:
             now = self._clock()
             html += builtin.stale(self._since.at(snapshot.as_of, now), now, self._rules.zone)
-        identity = next(iter(query.addresses), None)
+        identity = query.addresses[0] if query.addresses else None
         if query.matches and records:  # what the log knows a customer by whom the subject has named: not who writes
             identity = self._main_addresses(records[:1])[0] or query.matches[0].key
         if query.customer is not None and identity is None:
