@@ -23,7 +23,7 @@ from appliance.outcomes import Outcome, Reply
 
 log: Final = structlog.get_logger()
 
-_encode: Final = msgspec.json.Encoder().encode
+_encoder: Final = msgspec.json.Encoder()
 _FIRST: Final = ("timestamp", "level", "event")
 _TO_THE_SECOND: Final = len("2000-01-01T00:00:00")
 _SHORTER: Final = ((20, 200), (5, 100), (0, 50))
@@ -228,6 +228,22 @@ class _Sink:
         self._stream.flush()
 
     debug = info = warning = error = critical = msg
+
+
+def _encode(event: dict[str, Any]) -> bytes:
+    try:
+        return _encoder.encode(event)
+    except UnicodeEncodeError:  # the name of a file, which need not be UTF-8
+        return _encoder.encode(_escaped(event))
+
+
+def _escaped(value: Any) -> Any:
+    """Return a value whose texts are UTF-8; other bytes are escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escaped(name): _escaped(item) for name, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _fit(event: dict[str, Any], room: int) -> bytes:
