@@ -18,7 +18,7 @@
     config/      TOML to frozen settings; every fault at once, with file and line
     system/      what the operating system gives: files, processes, users, systemd
     observe/     logs, audit trail, shared counters, health, admin pages
-    http_client.py  how a URL is read, and why there was no answer: what replay and the checks share
+    http_client.py  URLs, deadlines, and why there was no answer: what acme, replay and the checks share
     outcomes.py  the outcome table: how a request can end
     errors.py    the errors that carry their own exit code
 

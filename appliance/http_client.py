@@ -1,4 +1,4 @@
-"""What the commands that send requests to a service share: how a URL is read, and why there was no answer.
+"""What clients of a service share: how a URL is read, a total deadline for an answer, and why there was none.
 
 One row of the table below serves both: `sidebard replay` counts failures by their `kind`, `sidebard check --self` says
 in a sentence `what` happened; both say what to do about it (`hint`).
@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import errno
 import http.client
+import io
+import math
 import socket
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from appliance.errors import SidebardError
@@ -63,6 +67,106 @@ def parse_url(text: str) -> Url:
         authority=parts.netloc,
         path=(parts.path or ("/" if parts.query else "")) + (f"?{parts.query}" if parts.query else ""),
     )
+
+
+class TimedConnection(http.client.HTTPConnection):
+    """A connection on which an exchange has a total deadline, from connecting to the last byte of the answer.
+
+    The timeout of a socket is for each read: a server that sends a byte every few seconds never reaches it.
+    """
+
+    def __init__(
+        self, host: str, port: int, trust: ssl.SSLContext | None, *, connect_to: tuple[str, int] | None = None
+    ) -> None:
+        """`trust` is for TLS, None for plain HTTP. `connect_to` is another host and port than the URL's."""
+        self.default_port = 80 if trust is None else 443
+        super().__init__(host, port)
+        self._trust = trust
+        self._connect_to = connect_to or (host, port)
+        self._ends = math.inf
+        self.tls: ssl.SSLSocket | None = None
+        """The socket below, while it is connected by TLS."""
+
+    def begin(self, seconds: float) -> None:
+        """Begin an exchange, which is to be over in so many seconds: after that everything raises TimeoutError."""
+        self._ends = time.monotonic() + seconds
+
+    def connect(self) -> None:
+        """Connect, and shake hands. Raises OSError."""
+        connected = self._connect()
+        try:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._trust is not None:
+                connected.settimeout(self._left())
+                connected = self.tls = self._trust.wrap_socket(connected, server_hostname=self.host)
+        except BaseException:
+            connected.close()
+            raise
+        self.sock = _TimedSocket(connected, self._left)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.tls = None
+        super().close()
+
+    def _connect(self) -> socket.socket:
+        """Connect to the first address that answers; each gets an equal share of the time that is left."""
+        found = socket.getaddrinfo(*self._connect_to, type=socket.SOCK_STREAM)
+        error: OSError = socket.gaierror(socket.EAI_NODATA, "no address")
+        for tried, (family, kind, protocol, _name, address) in enumerate(found):
+            connecting = socket.socket(family, kind, protocol)
+            try:
+                connecting.settimeout(self._left() / (len(found) - tried))
+                connecting.connect(address)
+            except OSError as failed:
+                connecting.close()
+                error = failed
+            else:
+                return connecting
+        raise error
+
+    def _left(self) -> float:
+        """Return the seconds that are left. Raises TimeoutError if there are none."""
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+class _TimedSocket:
+    """What http.client uses of a socket, with the time that is left as the timeout of each call."""
+
+    def __init__(self, connected: socket.socket, left: Callable[[], float]) -> None:
+        self._connected, self._left = connected, left
+
+    def sendall(self, data: Any) -> None:
+        self._connected.settimeout(self._left())
+        self._connected.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._connected, self._left))
+
+    def close(self) -> None:
+        self._connected.close()
+
+
+class _TimedReader(io.RawIOBase):
+    """The reading side; like the socket's own it stays usable after the socket was closed, until it is closed too."""
+
+    def __init__(self, connected: socket.socket, left: Callable[[], float]) -> None:
+        self._connected, self._left = connected, left
+        self._raw = connected.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._connected.settimeout(self._left())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 class Failure(NamedTuple):

@@ -3,10 +3,21 @@
 import http.client
 import socket
 import ssl
+from contextlib import closing
 
 import pytest
 
-from appliance.http_client import EXPIRED, HINTS, NOT_TRUSTED, OTHER_NAME, UrlError, explain, parse_url
+from appliance.http_client import (
+    EXPIRED,
+    HINTS,
+    NOT_TRUSTED,
+    OTHER_NAME,
+    TimedConnection,
+    UrlError,
+    explain,
+    parse_url,
+)
+from tests.slow_server import slow_server
 
 
 @pytest.mark.parametrize(
@@ -98,3 +109,75 @@ def test_why_there_was_no_answer(error, kind, sentence):
 def test_a_kind_has_the_hint_of_its_general_row():
     assert HINTS["certificate not trusted"] == NOT_TRUSTED.hint
     assert HINTS["certificate for another name"] == OTHER_NAME.hint
+
+
+def ask(connection):
+    connection.request("GET", "/")
+    return connection.getresponse().read()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("quick", "slow", "tls"),
+    [
+        pytest.param(b"", HEAD + b"x" * 50, True, id="the status line and the fields"),
+        pytest.param(HEAD, b"x" * 50, True, id="the body"),
+        pytest.param(CHUNKED, b"1\r\nx\r\n" * 12 + b"0\r\n\r\n", True, id="chunks"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 50, True, id="a body that ends with the connection"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + HEAD, True, id="interim"),
+        pytest.param(HEAD, b"x" * 50, False, id="without TLS"),
+    ],
+)
+def test_an_exchange_has_a_total_deadline(quick, slow, tls):
+    with slow_server(quick, slow, tls=tls) as server:
+        connection = TimedConnection("localhost", server.port, server.trust if tls else None)
+        connection.begin(0.25)
+        with pytest.raises(TimeoutError), closing(connection):
+            ask(connection)
+
+
+def test_a_handshake_has_a_total_deadline():
+    record = b"\x16\x03\x03\x00\x7a" + b"\x02\x00\x00\x76" + b"\x00" * 118
+    with slow_server(b"", record, tls=False) as server:
+        connection = TimedConnection("localhost", server.port, server.trust)
+        connection.begin(0.25)
+        with pytest.raises(TimeoutError), closing(connection):
+            connection.request("GET", "/")
+
+
+def test_what_comes_in_time_is_read():
+    """With a connection that is kept, and one that the server closes."""
+    with slow_server(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", b"abc") as server:
+        connection = TimedConnection("localhost", server.port, server.trust)
+        with closing(connection):
+            for _ in range(2):
+                connection.begin(5)
+                assert ask(connection) == b"abc"
+    with slow_server(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\n", b"abc", tls=False) as server:
+        connection = TimedConnection("localhost", server.port, None)
+        with closing(connection):
+            connection.begin(5)
+            assert ask(connection) == b"abc"
+
+
+def test_each_address_gets_its_share_of_the_time(monkeypatch):
+    """One of several addresses that does not answer, such as of a broken IPv6, leaves time for the next."""
+    with socket.socket() as full, slow_server(b"", HEAD + b"x" * 50, tls=False) as server:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname()), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(full.getsockname())
+            found = [
+                (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+                for port in (full.getsockname()[1], server.port)
+            ]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            connection = TimedConnection("localhost", 1, None)
+            connection.begin(0.6)
+            with closing(connection):
+                connection.connect()
+                assert connection.sock is not None

@@ -18,12 +18,15 @@ from typing import Any, Final
 from appliance import __version__
 from appliance.acme.jws import Json, SigningKey
 from appliance.acme.problems import AcmeError, problem_of
-from appliance.http_client import TIMEOUT, UrlError, explain, parse_url
+from appliance.http_client import TimedConnection, UrlError, explain, parse_url
+
+DEADLINE: Final = 30.0
+"""Seconds for one request in all. An answer is a few KiB; under load an authority takes up to 20 s for it. An order
+takes 10 to 15 requests, and the process that makes it has ten minutes for them."""
 
 _MAX_BODY: Final = 256 * 1024
 _MAX_RETRY_AFTER: Final = 366 * 86400.0
 _NONCE_TRIES: Final = 10
-_READ_TIMEOUT: Final = 2 * TIMEOUT
 _PROBLEM: Final = "application/problem+json"
 
 
@@ -51,8 +54,18 @@ class Reply:
 class Client:
     """A client of one directory."""
 
-    def __init__(self, directory: str, trust: ssl.SSLContext, key: SigningKey, clock: Callable[[], float]) -> None:
-        """`trust` says which certificates the authority may have; `key` is the account's."""
+    def __init__(
+        self,
+        directory: str,
+        trust: ssl.SSLContext,
+        key: SigningKey,
+        clock: Callable[[], float],
+        deadline: float = DEADLINE,
+    ) -> None:
+        """`trust` says which certificates the authority may have; `key` is the account's.
+
+        `deadline` is seconds for one request, from connecting to the last byte of the answer.
+        """
         self.url: Final = directory
         self.key: Final = key
         self.kid = ""
@@ -60,8 +73,9 @@ class Client:
         """By how many seconds the authority's clock is ahead of ours; None if it has not said its time."""
         self._trust = trust
         self._clock = clock
+        self._deadline = deadline
         self._nonces: list[str] = []
-        self._connections: dict[tuple[str, int], http.client.HTTPSConnection] = {}
+        self._connections: dict[tuple[str, int], TimedConnection] = {}
         self._directory: dict[str, Any] | None = None
 
     @property
@@ -138,7 +152,8 @@ class Client:
             headers["Content-Type"] = "application/jose+json"
         while True:
             kept = self._connections.pop(place, None)
-            connection = kept or http.client.HTTPSConnection(*place, timeout=_READ_TIMEOUT, context=self._trust)
+            connection = kept or TimedConnection(*place, self._trust)
+            connection.begin(self._deadline)
             try:
                 connection.request(method, parsed.path or "/", body or None, headers)
                 response = connection.getresponse()
@@ -147,6 +162,10 @@ class Client:
                 connection.close()
                 if kept is not None and isinstance(error, ConnectionError | http.client.RemoteDisconnected):
                     continue  # it was closed while it was not used
+                if isinstance(error, TimeoutError):
+                    raise AcmeError(
+                        "network", f"{parsed.text}: no complete answer within {self._deadline:g} seconds"
+                    ) from None
                 kind = "trust" if isinstance(error, ssl.SSLCertVerificationError) else "network"
                 raise AcmeError(kind, f"{parsed.text}: {explain(error).what}") from None
             break

@@ -11,6 +11,8 @@
                              processing              wait
                              valid                   download; the chain must be for the key and the names
                              invalid, gone, expired  remove order.json: the attempt has failed
+    finalize or download refused, or a wrong chain   the attempt has failed. The next one goes on with the order, once:
+                                                     something in between may have been wrong. Then remove order.json
     state.json, then pair.pem, then order.json removed
 
 Killed at any step and run again, one certificate is issued: once it was asked for, the URL and the key are on the disk,
@@ -20,7 +22,8 @@ that runs this. The pair is replaced at once and holds both, so that key and cer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,6 +44,10 @@ _POLL_FIRST: Final = 0.25
 _WAIT: Final = 180.0
 _MAX_AUTHORIZATIONS: Final = 20
 _MAX_CHAIN: Final = 10
+_MAX_REFUSALS: Final = 2
+_PASSING: Final = frozenset({"badNonce", "rateLimited", "accountDoesNotExist", "orderNotReady", "userActionRequired"})
+"""Problems that say nothing against the order, which may be fulfilled later."""
+
 _REPLACES_REFUSED: Final = frozenset({"alreadyReplaced", "malformed", "unauthorized", "conflict"})
 
 
@@ -117,15 +124,33 @@ class Order:
             if not stored.is_counted:
                 self._count()
                 self._storage.write_order(self._wanted.name, msgspec.structs.replace(stored, is_counted=True))
-            order = self._client.post(
-                _url(order.get("finalize"), "finalize"), {"csr": _csr(key, stored.names)}
-            ).document
+            with self._counting_refusals():
+                order = self._client.post(
+                    _url(order.get("finalize"), "finalize"), {"csr": _csr(key, stored.names)}
+                ).document
         if order.get("status") != "valid":
             order = self._poll(stored.url, ("processing", "ready", "pending"))
         if order.get("status") != "valid":
             raise self._ended(order)
-        chain = self._client.post(_url(order.get("certificate"), "certificate")).body
-        return Obtained(key, chain, stored.directory, self._wanted.name)
+        with self._counting_refusals():
+            chain = self._client.post(_url(order.get("certificate"), "certificate")).body
+            return Obtained(key, chain, stored.directory, self._wanted.name)
+
+    @contextmanager
+    def _counting_refusals(self) -> Iterator[None]:
+        """Count a refusal within the block, and give the order up after too many."""
+        try:
+            yield
+        except AcmeError as error:
+            is_refusal = error.kind == "protocol" or 400 <= error.status < 500
+            stored = self._storage.order(self._wanted.name)
+            if is_refusal and error.kind not in _PASSING and stored is not None:
+                refusals = stored.refusals + 1
+                if refusals < _MAX_REFUSALS:
+                    self._storage.write_order(self._wanted.name, msgspec.structs.replace(stored, refusals=refusals))
+                else:
+                    self._storage.remove_order(self._wanted.name)
+            raise
 
     def _begun(self) -> StoredOrder:
         """Return the order that is on the disk if it is still wanted, or else a new one."""

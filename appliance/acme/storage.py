@@ -56,6 +56,8 @@ class StoredOrder(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
     is_counted: bool = False
     """Whether the certificate was asked for, and counts for the limit of a day."""
+    refusals: int = 0
+    """How often the authority has refused to issue the certificate, or to hand it over as it should be."""
 
 
 class Storage:

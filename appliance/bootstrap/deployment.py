@@ -82,10 +82,12 @@ def make_deployment(
     shape = (tuple(mount.app.name for mount in mounts), worker_count(settings))
     counters = previous.counters if previous is not None else None
     fingerprint = certificates.fingerprint(settings)
+    # The names, too: of those that have no certificate yet, no file differs.
     if (
         previous is not None
         and previous.certificate_fingerprint == fingerprint
         and previous.settings.tls == settings.tls
+        and previous.settings.acme.domains == settings.acme.domains
     ):
         context, loaded = previous.tls_context, previous.certificates
     else:

@@ -1,6 +1,7 @@
 """Where `sidebard init` puts what it makes, and what the service can read there.
 
-    of the package   root's /etc/sidebard, for the group sidebard; customers' files in /var/lib/sidebard-data
+    of the package   root's /etc/sidebard, for the group sidebard; customers' files in /var/lib/sidebard-data. The
+                     service has no variables of the environment of whoever runs this.
     of a user        the folder in which the command was given, for that user alone
 
 All of it is written or none: what fails, or is interrupted, takes back what was written before.
@@ -58,6 +59,11 @@ class Installation:
         return self.config.with_name("secret")
 
     @property
+    def password(self) -> Path:
+        """Where the copy of a database's password goes."""
+        return self.config.with_name("database-password")
+
+    @property
     def is_packaged(self) -> bool:
         """Whether the package's units run it."""
         return self.user is not None
@@ -69,8 +75,12 @@ class Installation:
         real = file.resolve()
         if any(one.is_relative_to(folder) for one in (file.absolute(), real) for folder in _HIDDEN):
             return False
+        return self.permits(real)
+
+    def permits(self, file: Path) -> bool:
+        """Return whether the rights of a file, and of the folders above it, let the service's user read it."""
         let_others_read()
-        with as_owner(self.user), suppress(OSError), real.open("rb"):
+        with as_owner(self.user), suppress(OSError), file.open("rb"):
             return True
         return False
 
@@ -97,6 +107,13 @@ def find_installation(config: Path | None) -> Installation:
     return Installation((config or Path(PACKAGED.name)).absolute())
 
 
+def service_user(settings_file: Path | None) -> pwd.struct_passwd | None:
+    """Return the user of the package's unit, if root runs this outside of it with the config of that unit."""
+    if settings_file is None or "INVOCATION_ID" in os.environ:
+        return None
+    return find_installation(settings_file).user
+
+
 def find_config() -> Path:
     """Return the config that a command uses if none is named: for root the package's, or else that of this folder."""
     here = Path(PACKAGED.name)
@@ -109,6 +126,14 @@ def example_cards() -> dict[str, Path]:
     """Return the template of each example card by its name."""
     found = (sorted(folder.glob("*/card.html")) for folder in _CARDS)
     return {file.parent.name: file for files in found for file in files}
+
+
+def _is_same(file: Path, place: Path) -> bool:
+    """Return whether two files have the same content; a link to nothing has none."""
+    try:
+        return filecmp.cmp(file, place, shallow=False)
+    except OSError:
+        return False
 
 
 def _is_untouched(config: Path) -> bool:
@@ -143,17 +168,23 @@ class Writing:
         self._put(self._installation.secret, lambda new: new.write_text(f"{text}\n", "ascii"), 0o600)
         return True
 
-    def copy(self, file: Path, place: Path) -> None:
-        """Copy a file, or the database in it, for the service. Without force, what is there and differs stays."""
+    def copy(self, file: Path, place: Path, *, is_source: bool = False) -> None:
+        """Copy a file for the service; of a source, the database in it. Without force, what differs there stays."""
         if os.path.lexists(place):
-            if filecmp.cmp(file, place, shallow=False):
+            is_same = _is_same(file, place)
+            if is_same and self._installation.permits(place):
                 return
+            if is_same:
+                raise InstallationError(
+                    f"{place} is there, and the user {_USER} cannot read it; run chgrp {_USER} and chmod g+r on it"
+                )
             if not self._force:
                 raise InstallationError(
                     f"{place} exists and differs from {file}; name that one, or add --force to replace it and keep a"
                     " copy"
                 )
-        copy = copy_database if file.suffix.lower() in sqlite_file.KIND.suffixes else shutil.copyfile
+        is_database = is_source and file.suffix.lower() in sqlite_file.KIND.suffixes
+        copy = copy_database if is_database else shutil.copyfile
         self._put(place, lambda new: copy(file, new), 0o600, replace=self._force)
 
     def _put(

@@ -196,7 +196,7 @@ class Proposal:
     """Where the status page listens; "" for nowhere, None for the default."""
 
     def render(self, place: dict[str, str] | None = None) -> str:
-        """Return the text of the config; `place` has other names for files."""
+        """Return the text of the config; `place` has other names for files, and for the password."""
         tables = [*self._server(), *self._tls(), *self._customers(place or {}), *self._related(place or {})]
         if self.admin is not None:
             tables += ["[admin]", f"listen = {_text(self.admin)}", ""]
@@ -226,7 +226,7 @@ class Proposal:
         choice, table = self.choice, self.choice.customers
         keys = [f"source = {_text(place.get(table.source, table.source))}"]
         keys += [f"table = {_text(table.name)}"] if table.name else []
-        keys += [f"password = {_text(self.password)}"] if self.password else []
+        keys += [f"password = {_text(place.get(self.password, self.password))}"] if self.password else []
         keys.append(f"addresses = [{', '.join(map(_text, choice.addresses))}]")
         if table.encoding:
             keys.append(f"encoding = {_text(table.encoding)}")

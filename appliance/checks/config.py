@@ -25,7 +25,7 @@ def config(context: CheckContext) -> Iterator[Finding]:
     if user and os.geteuid() == 0:
         user_entry(user)  # raises what the start would raise
     if context.file_user is not None:
-        why = "server.user" if user else "owner of the state folder"
+        why = "server.user" if user else "the service's user"
         yield ok(f"checking file access as user {context.file_user.pw_name} ({why})")
 
 

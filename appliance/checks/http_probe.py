@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from appliance.http_client import (
     NO_SUCH_NAME,
     OTHER_ADDRESS,
     TIMEOUT,
+    TimedConnection,
     UnreachableError,
     UrlError,
     explain,
@@ -93,7 +93,7 @@ def ask(target: Target, path: str, body: bytes, header: str, signature: bytes) -
     """Send a message, once. Raises UnreachableError."""
     began = time.monotonic()
     with _connected(target) as connection:
-        validities = _validities(connection.sock)
+        validities = _validities(connection.tls)
         headers = {"Content-Type": "application/json", header: signature.decode("ascii")}
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
@@ -109,15 +109,12 @@ def visit(target: Target, path: str) -> tuple[int, http.client.HTTPMessage, byte
 
 
 @contextmanager
-def _connected(target: Target) -> Iterator[http.client.HTTPConnection]:
+def _connected(target: Target) -> Iterator[TimedConnection]:
     """Connect, and turn what fails into a sentence. Raises UnreachableError."""
-    connection = (
-        http.client.HTTPSConnection(target.host, target.port, timeout=TIMEOUT, context=target.context)
-        if target.context
-        else http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT)
-    )
+    connection = TimedConnection(target.host, target.port, target.context, connect_to=target.connect)
+    connection.begin(TIMEOUT)
     try:
-        connection.sock = _connect(target)
+        connection.connect()
         yield connection
     except (OSError, http.client.HTTPException) as error:
         raise UnreachableError(f"{target.where}: {_sentence(error)}") from None
@@ -125,23 +122,11 @@ def _connected(target: Target) -> Iterator[http.client.HTTPConnection]:
         connection.close()
 
 
-def _connect(target: Target) -> socket.socket:
-    """Connect to where the target says, and shake hands for the name in its URL."""
-    connected = socket.create_connection(target.connect, TIMEOUT)
-    if target.context is None:
-        return connected
-    try:
-        return target.context.wrap_socket(connected, server_hostname=target.host)
-    except BaseException:
-        connected.close()
-        raise
-
-
-def _validities(connected: socket.socket) -> tuple[Validity, ...]:
+def _validities(connected: ssl.SSLSocket | None) -> tuple[Validity, ...]:
     """Return the dates of the server's certificate and its issuers, without the authority that this machine knows."""
     from cryptography import x509  # 40 ms, and only needed here
 
-    if not isinstance(connected, ssl.SSLSocket) or connected.context.verify_mode is ssl.CERT_NONE:
+    if connected is None or connected.context.verify_mode is ssl.CERT_NONE:
         return ()
     path = verified_path(connected)
     chain = map(x509.load_der_x509_certificate, path[:-1] or path)

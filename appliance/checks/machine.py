@@ -30,15 +30,14 @@ _PROBE_BYTES: Final = 4096
 def state(context: CheckContext) -> Iterator[Finding]:
     """The state folder can be written, synced and read back, and the audit trail can be written.
 
-    This is checked as the service's user, except for what root does at the start: it creates the folder, or gives it to
-    that user.
+    This is checked as the service's user, except for what root, or systemd, does at the start: it creates the folder,
+    or gives it to that user.
     """
     state = context.settings.server.state
-    user = context.settings.server.user if context.file_user is not None else ""
-    given = bool(user) and can_give(state)
+    user = context.file_user.pw_name if context.file_user is not None and can_give(state) else ""
     with as_owner(context.file_user):
         try:
-            yield from _state(context, user if given else "")
+            yield from _state(context, user)
         except OSError as error:  # a folder on the way that this user may not enter
             yield fault(state_sentence(state, error))
 

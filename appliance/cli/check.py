@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from appliance.bootstrap.installation import service_user
 from appliance.checks.context import CheckContext
 from appliance.checks.finding import Finding, Result, Status, fault, worst
 from appliance.checks.http_probe import target_of
@@ -105,9 +106,13 @@ def _checks(url: str | None, connect: str | None, ca: Path | None, insecure: boo
 
 
 def _file_user(settings: Settings) -> pwd.struct_passwd | None:
-    """Return the user to read files as: root can read everything, which says nothing about what the service can."""
+    """Return the user to read files as: root can read everything, which says nothing about what the service can.
+
+    Before the package's service has run for the first time, the state folder is nobody's, or root's.
+    """
     with suppress(StartError):  # the check "config" reports a user who does not exist
-        return file_user(settings.server.user, settings.server.state)
+        found = file_user(settings.server.user, settings.server.state)
+        return found or service_user(settings.file)
     return None
 
 

@@ -13,9 +13,9 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +31,10 @@ from appliance.cli import check, common
 from appliance.cli import init_questions as questions
 from appliance.cli.card import as_text
 from appliance.cli.init_report import Made, Tried, as_document, say
+from appliance.config.files import read_secret
 from appliance.config.reader import ConfigError
 from appliance.config.schema import Settings
-from appliance.config.secret_source import parse_secret
+from appliance.config.secret_source import SecretSource, parse_secret
 from appliance.config.values import InvalidValueError
 from appliance.customers.snapshot import Snapshot
 from appliance.ingest import sources
@@ -83,16 +84,18 @@ def command(
     over a file that exists. Then the config is checked, and the first customer's card shown. If nothing can be made of
     SOURCE, the exit code is 1, and nothing is written.
     """
+    for name, given in click.get_current_context().params.items():
+        questions.require_utf8("SOURCE" if name == "source" else f"--{name.replace('_', '-')}", given)
+    questions.require_utf8("the name of this folder, or of one above it,", Path.cwd())
     asks = not yes and not as_json
     if asks and not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on; add --yes")
-    if password and password.startswith("file:"):  # the config may be elsewhere
-        password = f"file:{Path(password.removeprefix('file:')).absolute()}"
     installation = find_installation(config)
     installation.refuse_existing(force=force)
+    where = _parse_password(password, installation) if password else None
 
     def look_at(text: str) -> Choice:
-        return _look(text, table, password)
+        return _look(text, table, where)
 
     likely = questions.likely_source(Path.cwd())
     if source is None and asks:
@@ -107,7 +110,7 @@ def command(
     proposal = Proposal(
         choice=choice,
         secret=installation.secret.name,
-        password=password or "",
+        password=str(where or ""),
         state=_STATE if installation.is_packaged else "",
         listen="" if name or installation.is_packaged else _FOR_TRYING,
         domains=(name,) if pair.by_itself else (),
@@ -126,15 +129,17 @@ def command(
         say(made, lambda: check.run(settings, all_checks(), quiet=True))
 
 
-def _look(source: str, table: str | None, password: str | None) -> Choice:
+def _look(source: str, table: str | None, password: SecretSource | None) -> Choice:
     """Look at a source and what is beside it. Raises CommandError."""
     path = Path(source).expanduser().absolute()
     settings: dict[str, Any] = {
         "table": table or "", "query": "", "changed": "", "tls": "", "ca": None, "timeout": 60.0, "encoding": "",
-        "password": _password(password) if password else None,
+        "password": partial(_read_password, password) if password is not None else None,
     }  # fmt: skip
     try:
         is_file = bool(sources.kind_of(source).suffixes)
+        if is_file and password is not None:
+            raise SourceError(f"{source} is a file, and --password is for a server; leave it out")
         if not is_file and not table:
             raise SourceError(f"{source} is a server; name its table or view with --table")
         tables = survey(str(path) if is_file else source, path, settings)
@@ -146,20 +151,29 @@ def _look(source: str, table: str | None, password: str | None) -> Choice:
         raise common.CommandError(str(fault)) from None
 
 
-def _password(text: str) -> Callable[[], str]:
+def _parse_password(text: str, installation: Installation) -> SecretSource:
+    """Return where the password is; a file by its absolute path, for the config may be elsewhere. Raises UsageError."""
     try:
         where = parse_secret(text)
     except InvalidValueError as fault:
         raise click.UsageError(f"--password {fault.reason}; {fault.hint}") from None
-    from appliance.config.files import read_secret
+    if where.kind == "env" and installation.is_packaged:
+        raise click.UsageError(
+            f"--password {text}: systemd starts the service without this variable; put the password into a file, and"
+            " name it with file:PATH"
+        )
+    if where.path is None:
+        return where
+    path = where.path.absolute()
+    return SecretSource("file", str(path), path)
 
-    def read() -> str:
-        try:
-            return read_secret(where, os.environ, "the password").decode("utf-8", "replace")
-        except InvalidValueError as fault:
-            raise SourceError(f"--password: {where} {fault.reason}; {fault.hint}") from None
 
-    return read
+def _read_password(where: SecretSource) -> str:
+    """Return the password. Raises SourceError."""
+    try:
+        return read_secret(where, os.environ, "the password").decode("utf-8", "replace")
+    except InvalidValueError as fault:
+        raise SourceError(f"--password: {where} {fault.reason}; {fault.hint}") from None
 
 
 def _try(proposal: Proposal) -> tuple[Proposal, Tried]:
@@ -214,21 +228,27 @@ def _write(installation: Installation, proposal: Proposal, *, is_example: bool, 
     choice, config = proposal.choice, installation.config
     copies: dict[Path, Path] = {}
     tables = [choice.customers, *(each.table for each in choice.related)]
-    for file in dict.fromkeys(Path(table.source) for table in tables if table.source.startswith("/")):
+    of_sources = list(dict.fromkeys(Path(table.source) for table in tables if table.source.startswith("/")))
+    for file in of_sources:
         if not installation.can_be_read(file):
             copies[file] = installation.data / file.name
+    password = Path(proposal.password.removeprefix("file:")) if proposal.password.startswith("file:") else None
+    if password is not None and not installation.can_be_read(password):
+        copies[password] = installation.password
     if proposal.card and (is_example or not installation.can_be_read(Path(proposal.card))):
         copies[Path(proposal.card)] = config.with_name(_CARD)
     for each in map(Path, proposal.certificate or ()):
         if not installation.can_be_read(each):
             copies[each] = config.with_name(each.name)
     place = {str(file): _named(copies.get(file, file), config.parent) for file in map(Path, _files(proposal))}
+    if password is not None:
+        place[proposal.password] = f"file:{_named(copies.get(password, password), config.parent)}"
     if proposal.certificate:
         certificate, key = proposal.certificate
         proposal = replace(proposal, certificate=(place[certificate], place[key]))
     with writing(installation, force=force) as files:
         for file, copy in copies.items():
-            files.copy(file, copy)
+            files.copy(file, copy, is_source=file in of_sources)
         is_new = files.write_secret()
         files.write_config(proposal.render(place))
     return Made(

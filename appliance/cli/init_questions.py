@@ -23,6 +23,7 @@ from appliance.edge.certificate import CertificateError
 from appliance.edge.tls import load_pair
 from appliance.errors import SidebardError
 from appliance.ingest import sources
+from appliance.system.files import is_utf8
 
 ITSELF: Final = "itself"
 LATER: Final = "later"
@@ -105,6 +106,7 @@ def ask_rest(
 
 def _told(parse: Callable[[str], T]) -> Callable[[str], T]:
     def parse_and_tell(text: str) -> T:
+        require_utf8("what was typed", text)
         try:
             return parse(text.strip())
         except InvalidValueError as fault:
@@ -115,11 +117,17 @@ def _told(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parse_and_tell
 
 
+def require_utf8(what: str, text: object) -> None:
+    """Raise UsageError if a name or path is not UTF-8: the config is to hold it."""
+    if not is_utf8(str(text)):
+        raise click.UsageError(f"{what} is not UTF-8, as everything in a config must be; rename it")
+
+
 def likely_source(folder: Path) -> str:
     """Return the file that is called customers.csv, or else the only one in this folder that may be a source."""
     suffixes = tuple(suffix for kind in sources.KINDS for suffix in kind.suffixes)
     with suppress(OSError):
-        files = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in suffixes)
+        files = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in suffixes and is_utf8(file))
         if _USUAL_SOURCE not in files and len(files) == 1:
             return files[0]
     return _USUAL_SOURCE

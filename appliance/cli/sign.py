@@ -58,7 +58,8 @@ def command(
     elif header:
         click.echo(f"{protocol.header}: {signed}")
     elif url is not None:
-        click.echo(curl_command(settings, url, protocol.header, signed, body, file))
+        # As bytes: the name of a file need not be UTF-8.
+        click.echo(os.fsencode(curl_command(settings, url, protocol.header, signed, body, file)))
     else:
         click.echo(signed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from typing import Final
@@ -12,10 +13,16 @@ _MODES: Final = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 def open_missing() -> None:
-    """Open the null device in place of a closed stream: the next file to be opened would get its number."""
+    """Open the null device in place of a closed stream: the next file to be opened would get its number.
+
+    Names of files need not be UTF-8: what is not is escaped where it is printed, and not refused where it is typed.
+    """
     for name, mode in _MODES.items():
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))  # noqa: SIM115
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def is_output_error(error: OSError) -> bool:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from appliance.config import values
 from appliance.config.lines import KeyPath, syntax_hint
-from appliance.config.reader import ConfigError, Fault, Reader, locate, rules
+from appliance.config.reader import NOT_UTF8, ConfigError, Fault, Reader, locate, rules
 from appliance.config.schema import Server, Settings
+from appliance.system.files import is_utf8
 
 Check = Callable[[Settings, Reader], None]
 """Tells the reader what is wrong with settings by rules of another room; they may have holes, which hold None."""
@@ -25,6 +26,8 @@ def load(file: Path, environ: Mapping[str, str], checks: Sequence[Check] = ()) -
     Raises ConfigError with every fault, and never another exception, whatever the file holds.
     """
     text = ""
+    if not is_utf8(file.absolute()):
+        raise ConfigError([Fault(file.absolute(), None, "", "the path is not UTF-8", None, NOT_UTF8[1])])
     try:
         text = read_text(file)
         tree = tomllib.loads(text)

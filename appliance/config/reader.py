@@ -19,6 +19,7 @@ from appliance.config.lines import KeyPath, is_table, line_of, lines_of
 from appliance.config.secret_source import SecretSource
 from appliance.config.values import InvalidValueError, Parser, SourceLocation
 from appliance.errors import CONFIG_INVALID, SidebardError
+from appliance.system.files import is_utf8
 
 T = TypeVar("T")
 
@@ -27,6 +28,9 @@ SECRET_KEYS: Final = frozenset(
     {"secrets", "webhook_secrets", "password", "api_id", "api_secret", "eab", "account_key", "hash_key"}
 )
 """Keys whose values no message repeats: what stands in the place of a secret's source may be the secret."""
+
+NOT_UTF8: Final = ("names a path that is not UTF-8", "rename it, or a folder above it")
+"""What is wrong with a path that could not be logged, or be in a config, and what to do."""
 
 _NEAR: Final = 0.65  # of difflib's ratio, for a key of the same table
 _NEARLY_THE_SAME: Final = 0.85  # for one of another table
@@ -44,7 +48,8 @@ class Fault:
     hint: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.file and self.line else str(self.file or "")
+        file = str(self.file or "").encode("utf-8", "backslashreplace").decode()
+        place = f"{file}:{self.line}" if file and self.line else file
         value = f" (got {self.value})" if self.value is not None else ""
         return ": ".join(filter(None, (place, self.key, f"{self.reason}{value}; {self.hint}")))
 
@@ -217,7 +222,7 @@ class Reader:
         )
 
     def _value(self, rule: Rule, parse: Parser[Any], found: object, path: KeyPath) -> Any:
-        """Read one value by its parser; a path in it becomes absolute."""
+        """Read one value by its parser; a path in it becomes absolute, and is UTF-8."""
         if found is None and rule.default is REQUIRED:
             self.fault(path, "required", f"add {path[-1]} = {rule.example} under {_header(path[:-1])}")
             return None
@@ -225,6 +230,8 @@ class Reader:
         result = None
         try:
             result = _absolute(parse(found), self.folder)
+            if not all(map(is_utf8, _paths(result))):
+                raise InvalidValueError(*NOT_UTF8)
         except* InvalidValueError as group:
             for error in cast(Iterable[InvalidValueError], group.exceptions):
                 item = found
@@ -242,6 +249,17 @@ def _absolute(value: Any, folder: Path) -> Any:
     if isinstance(value, SecretSource | SourceLocation) and value.path is not None:
         return replace(value, path=folder / value.path)
     return tuple(_absolute(item, folder) for item in value) if isinstance(value, tuple) else value
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    """Yield every path in a value."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, SecretSource | SourceLocation) and value.path is not None:
+        yield value.path
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _paths(item)
 
 
 def _header(path: KeyPath) -> str:

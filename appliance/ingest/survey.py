@@ -28,6 +28,7 @@ from appliance.ingest.sources.local_file import open_regular
 from appliance.ingest.sources.sqlite_file import sample_tables
 from appliance.ingest.spec import ImportSpec
 from appliance.ingest.table import Table, holds_addresses
+from appliance.system.files import is_utf8
 
 ROWS: Final = 10 * BATCH
 """How many rows of a table are looked at."""
@@ -187,7 +188,8 @@ def _survey_server(source: str, path: Path, settings: Mapping[str, object]) -> T
 def survey_beside(path: Path, suffixes: tuple[str, ...] = (".csv", ".tsv")) -> Iterator[Table]:
     """Yield the other text files in the folder of a file, as far as they can be read."""
     with suppress(OSError):
-        beside = sorted(each for each in path.parent.iterdir() if each.suffix.lower() in suffixes and each != path)
+        others = (each for each in path.parent.iterdir() if each.suffix.lower() in suffixes and each != path)
+        beside = sorted(each for each in others if is_utf8(each))  # no config can name another
         for each in beside[:_MOST_TITLES]:
             with suppress(SourceError, OSError):
                 yield survey_text(each)

@@ -23,7 +23,7 @@ from appliance.outcomes import Outcome, Reply
 
 log: Final = structlog.get_logger()
 
-_encode: Final = msgspec.json.Encoder().encode
+_encoder: Final = msgspec.json.Encoder()
 _FIRST: Final = ("timestamp", "level", "event")
 _TO_THE_SECOND: Final = len("2000-01-01T00:00:00")
 _SHORTER: Final = ((20, 200), (5, 100), (0, 50))
@@ -163,22 +163,25 @@ class RequestLog:
 
 
 class TimestampFormatter:
-    """Formats the current time for `timestamp`; the date only once a second, which takes 0.3 µs instead of 2."""
+    """Formats the current time for `timestamp`, to the millisecond: many lines have the same, and it is made once."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` returns seconds since 1970."""
         self._clock = clock
-        self._second = -1
-        self._prefix = ""
+        self._milliseconds = self._second = -1
+        self._prefix = self._text = ""
 
     def __call__(self) -> str:
-        """Return the current time, in ISO 8601 with microseconds."""
-        now = self._clock()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._prefix}.{int((now - second) * 1_000_000):06}Z"
+        """Return the current time, in ISO 8601 with milliseconds."""
+        now = int(self._clock() * 1000)
+        if now != self._milliseconds:
+            self._milliseconds = now
+            second, rest = divmod(now, 1000)
+            if second != self._second:
+                self._second = second
+                self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")  # takes 2 us
+            self._text = f"{self._prefix}.{rest:03}Z"
+        return self._text
 
 
 def configure(
@@ -228,6 +231,22 @@ class _Sink:
         self._stream.flush()
 
     debug = info = warning = error = critical = msg
+
+
+def _encode(event: dict[str, Any]) -> bytes:
+    try:
+        return _encoder.encode(event)
+    except UnicodeEncodeError:  # the name of a file, which need not be UTF-8
+        return _encoder.encode(_escaped(event))
+
+
+def _escaped(value: Any) -> Any:
+    """Return a value whose texts are UTF-8; other bytes are escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escaped(name): _escaped(item) for name, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _fit(event: dict[str, Any], room: int) -> bytes:

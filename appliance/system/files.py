@@ -18,6 +18,18 @@ OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags for open(2): a folder to work in by its descriptor, and no link to one."""
 
 
+def is_utf8(path: str | Path) -> bool:
+    """Return whether a path is UTF-8, as everything is in which it would be written: the config, JSON, the log.
+
+    The kernel takes any bytes; Python has what is not UTF-8 as surrogates.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_atomically(file: Path, content: bytes) -> None:
     """Write a whole file, so that whoever reads it, also after a crash, finds what it was before or all of `content`.
 

@@ -461,6 +461,60 @@ def test_download_that_is_no_chain_never_becomes_the_pair(
     assert not world.storage.pair_file(NAME).exists()
 
 
+REFUSED = {
+    "no chain": ("/certificate/", (200, {}, b"no certificate")),
+    "no certificate there": ("/certificate/", problem("malformed", status=404)),
+    "a key that is not wanted": ("/finalize/", problem("badPublicKey")),
+    "a request that is not wanted": ("/finalize/", problem("badCSR", status=403)),
+}
+
+
+@pytest.mark.parametrize(("path", "answer"), REFUSED.values(), ids=REFUSED)
+def test_order_that_was_refused_is_continued_once(
+    world: World, authority: Authority, path: str, answer: Answer
+) -> None:
+    """Something in between may have been wrong; for ever it would mean that no certificate ever comes."""
+    authority.refuse = lambda _method, asked: answer if asked.startswith(path) else None
+    orders, keys = [], set()
+    for _ in range(3):
+        outcome = world.look()
+        assert outcome.problem is not None
+        orders.append(authority.paths().count("/newOrder"))
+        if stored := world.storage.order(NAME):
+            keys.add(stored.key)
+        world.now = outcome.next_attempt
+    assert orders == [1, 1, 2]
+    assert len(keys) == 2
+    authority.refuse = lambda _method, _asked: None
+    world.now = NOW + DAY + 1  # two were asked for in a day
+    assert world.look().renewed is not None
+    assert authority.paths().count("/newOrder") == 2
+    assert world.leftovers() == []
+
+
+PASSING = {
+    "the authority is down": ("/certificate/", (503, {}, b"")),
+    "too many": ("/certificate/", problem("rateLimited", status=429)),
+    "at the finalization, too": ("/finalize/", problem("serverInternal", status=500)),
+    "not ready yet": ("/finalize/", problem("orderNotReady", status=403)),
+}
+
+
+@pytest.mark.parametrize(("path", "answer"), PASSING.values(), ids=PASSING)
+def test_order_that_may_still_be_fulfilled_is_continued(
+    world: World, authority: Authority, path: str, answer: Answer
+) -> None:
+    authority.refuse = lambda _method, asked: answer if asked.startswith(path) else None
+    for _ in range(6):
+        outcome = world.look()
+        assert outcome.problem is not None
+        world.now = outcome.next_attempt
+    authority.refuse = lambda _method, _asked: None
+    assert world.look().renewed is not None
+    assert authority.paths().count("/newOrder") == 1
+    assert len(authority.issued) == 1
+
+
 def test_verdict_that_never_comes(world: World, authority: Authority) -> None:
     authority.verdict_after = 10**9
     outcome = world.look()

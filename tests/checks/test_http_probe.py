@@ -6,7 +6,10 @@ import ssl
 
 import pytest
 
-from appliance.checks.http_probe import target_of
+from appliance.checks import http_probe
+from appliance.checks.http_probe import ask, target_of
+from appliance.http_client import UnreachableError
+from tests.slow_server import slow_server
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,11 @@ def test_where_it_connects(connect: str, there: tuple[str, int], where: str) -> 
 def test_where_nothing_can_connect(connect: str) -> None:
     with pytest.raises(ValueError, match="is not HOST:PORT"):
         target_of("https://x.example/", ssl.create_default_context(), connect)
+
+
+def test_an_answer_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_probe, "TIMEOUT", 0.25)
+    with slow_server(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n", b"x" * 60) as server:
+        target = target_of(f"https://localhost:{server.port}/", server.trust)
+        with pytest.raises(UnreachableError, match="no answer within"):
+            ask(target, "/", b"{}", "X-HelpScout-Signature", b"x")

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import warnings
 
 import msgspec
@@ -28,7 +29,7 @@ def written(reply=REPLY, **options):
 
 def test_the_request_line():
     assert json.loads(written()) == {
-        "timestamp": "1970-01-01T00:00:00.250000Z",
+        "timestamp": "1970-01-01T00:00:00.250Z",
         "level": "info",
         "event": "request",
         "app": "helpscout",
@@ -80,11 +81,21 @@ def test_an_event(logged):
     logs.log.info("snapshot", rows=7)
     line = logged.take("snapshot")
     assert list(line.items()) == [
-        ("timestamp", "2026-09-21T14:13:20.000000Z"),
+        ("timestamp", "2026-09-21T14:13:20.000Z"),
         ("level", "info"),
         ("event", "snapshot"),
         ("rows", 7),
     ]
+
+
+def test_a_name_that_is_not_utf8_is_escaped():
+    """Such as a file's: no line may end the process that writes it."""
+    odd = os.fsdecode(b"\xff")
+    stream = io.BytesIO()
+    logs.configure(stream, lambda: 0.0)
+    logs.log.info("check_warning", file=odd, more=[odd, {"x": odd}], size=1)
+    found = json.loads(stream.getvalue())
+    assert (found["file"], found["more"], found["size"]) == ("\\udcff", ["\\udcff", {"x": "\\udcff"}], 1)
 
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])

@@ -6,6 +6,7 @@ The socket holds what comes in meanwhile: nothing may fail but the requests that
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -299,21 +300,28 @@ def test_a_secret_for_root_alone_as_a_credential(machine):
 def pebble(machine, tmp_path):
     """Give an authority that runs in the machine's network."""
     assert MISSING == [], "apt-get install pebble"
+    config, ca = machine.root / "etc/sidebard/sidebard.toml", machine.root / "etc/sidebard/pebble.pem"
+    good = config.read_text()
     with Pebble(tmp_path / "pebble", tls_port=443, http_port=80, within=machine.network) as pebble:
-        shutil.copy(pebble.ca, machine.root / "etc/sidebard/pebble.pem")
+        shutil.copy(pebble.ca, ca)
         machine.run("echo '127.0.0.1 localhost' >> /etc/hosts")
         yield pebble
-    (machine.root / "etc/sidebard/pebble.pem").unlink()
+    config.write_text(good)
+    ca.unlink()
+    machine.run("systemctl restart sidebard.service")
+
+
+def _write_acme(machine: Machine, pebble: Pebble, *names: str, more: str = "") -> None:
+    """Write a config whose certificates come from this authority."""
+    config = machine.root / "etc/sidebard/sidebard.toml"
+    section = f'[acme]\ndomains = {json.dumps(names)}\ndirectory = "{pebble.url}"\nca = "pebble.pem"\n{more}'
+    config.write_text(re.sub(r"\[(?:tls|acme)\]\n(?:.+\n)+", section, config.read_text()))
 
 
 def test_certificates_from_an_authority(machine, pebble, measured):
     """The first one, a renewal and one whose order a reload falls into, while cards are asked for; one by port 80."""
-    config, acme = machine.root / "etc/sidebard/sidebard.toml", machine.root / "var/lib/sidebard/acme"
-    good = config.read_text()
-
-    def write(*names, more=""):
-        section = f'[acme]\ndomains = {json.dumps(names)}\ndirectory = "{pebble.url}"\nca = "pebble.pem"\n{more}'
-        config.write_text(re.sub(r"\[tls\]\n(?:.+\n)+", section, good))
+    acme = machine.root / "var/lib/sidebard/acme"
+    write = functools.partial(_write_acme, machine, pebble)
 
     def issued(number):
         until(lambda: _count(machine, "certificate_renewed") == number, f"certificate {number}")
@@ -331,7 +339,7 @@ def test_certificates_from_an_authority(machine, pebble, measured):
             until((acme / f"second.{NAME}" / "order.json").exists, "an order")
             os.kill(supervisor, signal.SIGHUP)
             issued(3)
-            until(lambda: "Pebble" in _issuer(machine), "the certificate in use")
+            until(lambda: "Pebble" in _served(machine, NAME), "the certificate in use")
         assert outcome["failed"] == []
         machine.run("systemctl enable sidebard-http.socket && systemctl restart sidebard.service")
         said = machine.run(
@@ -345,14 +353,33 @@ def test_certificates_from_an_authority(machine, pebble, measured):
         assert _count(machine, "certificate_renewal_failed") == 0
         assert {file.stat().st_mode & 0o777 for file in acme.rglob("*.pem")} == {0o600}
     finally:
-        config.write_text(good)
-        machine.run("systemctl disable --now sidebard-http.socket && systemctl restart sidebard.service")
+        machine.run("systemctl disable --now sidebard-http.socket")
     measured(answered=outcome["answered"], failed=len(outcome["failed"]), slowest=f"{outcome['slowest']:.2f} s")
 
 
-def _issuer(machine: Machine) -> str:
-    asked = f"echo | openssl s_client -connect localhost:443 -servername {NAME} 2>/dev/null"
-    return machine.run(f"{asked} | openssl x509 -noout -issuer", check=False)
+def test_a_reboot_without_a_request_afterwards(machine, pebble, measured):
+    """With [acme] the service runs from the start: what it had is served, and what it has not yet is asked for."""
+    had, new = f"had.{NAME}", f"new.{NAME}"
+    _write_acme(machine, pebble, had)
+    machine.run("systemctl restart sidebard.service")
+    until(lambda: "Pebble" in _served(machine, had), "the certificate in use")
+    before = _served(machine, had)
+    _write_acme(machine, pebble, had, new)
+    began = time.monotonic()
+    machine.reboot()
+    measured(seconds=f"{time.monotonic() - began:.1f}")
+    assert machine.property("sidebard.service", "ActiveState") == "active"
+    issued = machine.root / "var/lib/sidebard/acme" / new / "pair.pem"
+    until(issued.exists, "the certificate that was missing")
+    assert _served(machine, had) == before
+    until(lambda: "Pebble" in _served(machine, new), "the new certificate in use")
+    assert pebble.issued == 2
+
+
+def _served(machine: Machine, name: str) -> str:
+    """Return what says which certificate is in use for a name."""
+    asked = f"echo | openssl s_client -connect localhost:443 -servername {name} 2>/dev/null"
+    return machine.run(f"{asked} | openssl x509 -noout -issuer -serial", check=False)
 
 
 def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):

@@ -82,6 +82,31 @@ def test_it_keeps_the_keys_of_tls_tickets_while_the_certificate_is_the_same(
     logged.take("certificate_warning")
 
 
+NAMES = {
+    "a corrected typo": (("sidebar.exmaple.com",), ("sidebar.example.com",)),
+    "another name": (("sidebar.example.com",), ("sidebar.example.com", "www.example.com")),
+    "a name less": (("sidebar.example.com", "www.example.com"), ("sidebar.example.com",)),
+    "another order": (("sidebar.example.com", "www.example.com"), ("www.example.com", "sidebar.example.com")),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), NAMES.values(), ids=NAMES)
+def test_other_names_of_acme_get_other_placeholders(
+    before: tuple[str, ...], after: tuple[str, ...], self_signed: Settings, logged: Logged
+) -> None:
+    """No file has changed yet: none of these names has a certificate."""
+    acme = replace(self_signed.acme, domains=before)
+    current = make_deployment(replace(self_signed, acme=acme), {})
+    following = make_deployment(replace(self_signed, acme=replace(acme, domains=after)), {}, current)
+    assert following.tls_context is not current.tls_context
+    assert sorted(name for each in following.certificates for name in each.names) == sorted(after)
+    assert [logged.take("certificate_awaited")["name"] for _ in (*before, *after)] == [*before, *after]
+    again = make_deployment(
+        replace(following.settings, acme=replace(acme, domains=after, email="a@b.c")), {}, following
+    )
+    assert again.tls_context is following.tls_context
+
+
 def test_a_certificate_that_cannot_be_used_makes_none(first: Deployment) -> None:
     assert first.settings.tls.key is not None
     first.settings.tls.key.write_text("no key")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.bootstrap import installation
-from appliance.bootstrap.installation import Installation, InstallationError, find_config, writing
+from appliance.bootstrap.installation import Installation, InstallationError, find_config, service_user, writing
 from tests.permissions import open_to_others
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -81,7 +81,7 @@ def test_files_that_the_user_cannot_read(packaged, tmp_path, monkeypatch):
     assert Installation(packaged.config).can_be_read(file)  # without the package, whoever runs it reads it
 
 
-def test_a_copy_never_replaces_another_file(packaged, tmp_path):
+def test_a_copy_never_replaces_another_file(packaged, tmp_path, monkeypatch):
     source, place = tmp_path / "customers.csv", packaged.data / "customers.csv"
     source.write_text("email\n")
     place.write_text("theirs")
@@ -90,8 +90,51 @@ def test_a_copy_never_replaces_another_file(packaged, tmp_path):
     with writing(packaged, force=True) as files:
         files.copy(source, place)
     assert (place.read_text(), (packaged.data / "customers.csv.old").read_text()) == ("email\n", "theirs")
+    monkeypatch.setattr(installation, "let_others_read", lambda: None)
+    open_to_others(packaged.data)
     with writing(packaged, force=False) as files:
         files.copy(source, place)  # the same is no other
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("is_itself", [False, True], ids=["a copy", "the file itself"])
+def test_a_copy_that_is_there_must_be_readable_too(is_itself, force, packaged, tmp_path, monkeypatch):
+    monkeypatch.setattr(installation, "let_others_read", lambda: None)
+    open_to_others(packaged.data)
+    place = packaged.data / "customers.csv"
+    source = place if is_itself else tmp_path / "customers.csv"
+    for file in {source, place}:
+        file.write_text("email\n")
+        file.chmod(0o600)
+    said = pytest.raises(InstallationError, match=f"{place} is there, and the user sidebard cannot read it; run chgrp")
+    with said, writing(packaged, force=force) as files:
+        files.copy(source, place)
+
+
+def test_a_link_to_nothing_in_the_place_of_a_copy(packaged, tmp_path):
+    (tmp_path / "customers.csv").write_text("email\n")
+    (packaged.data / "customers.csv").symlink_to("nowhere.csv")
+    with pytest.raises(InstallationError, match="exists and differs from"), writing(packaged, force=False) as files:
+        files.copy(tmp_path / "customers.csv", packaged.data / "customers.csv")
+
+
+def test_a_file_that_only_ends_like_a_database(packaged, tmp_path):
+    (tmp_path / "password.db").write_text("secret")
+    with writing(packaged, force=False) as files:
+        files.copy(tmp_path / "password.db", packaged.password)
+    assert packaged.password.read_text() == "secret"
+
+
+def test_whose_eyes_the_config_of_the_package_is_checked_with(packaged, monkeypatch):
+    """Also before the service has run for the first time, when it owns no folder yet."""
+    monkeypatch.setattr(installation, "PACKAGED", packaged.config)
+    monkeypatch.setattr(installation, "_USER", "nobody")
+    monkeypatch.delenv("INVOCATION_ID", raising=False)
+    assert service_user(packaged.config) == packaged.user
+    assert service_user(packaged.config.with_name("other.toml")) is None
+    assert service_user(None) is None
+    monkeypatch.setenv("INVOCATION_ID", "1")  # within the unit this is the service's user, whoever that is
+    assert service_user(packaged.config) is None
 
 
 def test_the_packages_own_config_is_replaced_without_a_copy(packaged, tmp_path, monkeypatch):

@@ -63,6 +63,9 @@ _READABLE: Final = ("mysql_clear_password", "dialog", "mysql_old_password")
 _PROTOCOL_ERRORS: Final = (AssertionError, LookupError, RuntimeError, TypeError, ValueError, struct.error)
 """What PyMySQL raises for packets that no such server sends."""
 
+_AS_TEXT: Final[Mapping[int, tuple[str, str]]] = {242: ("the type VECTOR", "VECTOR_TO_STRING({0})")}
+"""Types of columns that the driver does not know, and what makes text of their values: of others, CAST."""
+
 _BINARY_CHARSET: Final = 63
 _TYPES: Final[Mapping[str, str]] = {
     "TINY": "tinyint",
@@ -111,13 +114,15 @@ class Session:
         self.ask(_BEGIN)
 
     def columns(self, query: Query) -> list[tuple[str, str]]:
-        """Return the names and types of the columns of a query, of which no row is asked for."""
+        """Return the names and types of the columns of a query, of which no row is asked for. Raises SourceError."""
         self.running = query
         with self._connection.cursor() as cursor:
             cursor.execute(_DERIVED.format(query.statement))
             fields = () if cursor._result is None else cursor._result.fields
             found = [(field.name, _type_of(field.type_code, field.charsetnr)) for field in fields]
             cursor.fetchall()
+        for field in fields:
+            _require_known_type(query, field.name, field.type_code)
         return found
 
     def copy(self, query: Query, file: Path, *, limit: int = 0) -> Fetched:
@@ -271,6 +276,20 @@ def _type_of(code: int, charset: int) -> str:
     elif name.endswith("STRING"):
         return "binary"
     return _TYPES.get(name, name.replace("_", "").lower())
+
+
+def _require_known_type(query: Query, name: str, code: int) -> None:
+    """Raise SourceError for a type of which nobody knows how the server writes its values."""
+    from pymysql.constants import FIELD_TYPE
+
+    if code in vars(FIELD_TYPE).values():
+        return
+    what, text = _AS_TEXT.get(code, (f"a type that is not known here (number {code})", "CAST({0} AS CHAR)"))
+    column = quote_name(name)
+    raise SourceError(
+        f"{query.section}: the column {column} of the query has {what}; write {text.format(column)} AS {column} in"
+        " the query, or leave it out"
+    )
 
 
 def _write(batches: Iterator[Sequence[Sequence[Any]]], query: Query, output: FetchedFile) -> Fetched:

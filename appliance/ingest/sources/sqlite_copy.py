@@ -35,12 +35,11 @@ def copy_database(file: Path, copy: Path) -> None:
         raise SourceError(f"{file} is empty; export it again")
     if not header.startswith(_MAGIC):
         raise SourceError(f"{file}: {_no_database(header)}")
-    file = Path(os.path.realpath(file))
     wal = wal_of(file).exists()
     # Without a -wal nobody has a database in WAL mode open, so it may be read as it lies; mode=ro would put files
     # beside it, or fail where it may not. In the other modes the writer's locks are there to be respected.
     immutable = not wal and header[19:20] == _WAL
-    uri = f"file:{quote(str(file.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
+    uri = f"file:{quote(os.fsencode(os.path.realpath(file)))}?mode=ro{'&immutable=1' if immutable else ''}"
     waited = 0
 
     def be_patient(status: int, _remaining: int, _total: int) -> None:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymysql.protocol import FieldDescriptorPacket
 
 from appliance.cards.markup import MAX_TEXT
 from appliance.ingest.sources import mysql, mysql_session
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import Server
 from appliance.ingest.sources.mysql import fetch
+from appliance.ingest.sources.mysql_inspection import inspect
 from appliance.ingest.sources.remote import Fetched
 from tests.daemon import until
 from tests.system.databases.fetching import (
@@ -118,6 +120,36 @@ def test_column(stored: MariaDB, tmp_path: Path, name: str) -> None:
         stored.server(database="stored"), tmp_path, f"SELECT v AS `The Value`, last FROM t{number}"
     )
     assert (header, row) == (["The Value", "last"], [COLUMNS[name][2], "7"])
+
+
+UNKNOWN_TYPES = {
+    "MySQL 9's vector": (242, "the type VECTOR; write VECTOR_TO_STRING(`the vector`) AS `the vector` in the query"),
+    "one of the future": (
+        230,
+        "a type that is not known here (number 230); write CAST(`the vector` AS CHAR) AS `the vector` in the query",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "said"), UNKNOWN_TYPES.values(), ids=UNKNOWN_TYPES)
+def test_a_column_of_an_unknown_type(
+    maria: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+) -> None:
+    """MariaDB has no such type: the one that it names is replaced, its bytes are real."""
+    parse = FieldDescriptorPacket._parse_field_descriptor
+
+    def parse_and_replace(packet: Any, encoding: str) -> None:
+        parse(packet, encoding)
+        if packet.name == "the vector":
+            packet.type_code = code
+
+    monkeypatch.setattr(FieldDescriptorPacket, "_parse_field_descriptor", parse_and_replace)
+    statement = "SELECT 1 AS id, X'0000803f00ff' AS `the vector`"
+    error = refusal(maria.server(), tmp_path, statement)
+    assert str(error) == f"customers: the column `the vector` of the query has {said}, or leave it out"
+    assert not error.transient
+    found = inspect(maria.server(), [query(statement)], [tmp_path / "0.csv"], 100)
+    assert [each.sentence for each in found.remarks if each.level == "fault"] == [str(error)]
 
 
 # What the built-in card shows of them, where that is not the text itself.
@@ -313,7 +345,7 @@ def test_a_server_that_does_not_end_its_query(maria: MariaDB, tmp_path: Path, mo
     monkeypatch.setattr(mysql_session, "_GRACE", 0.1)
     error = refusal(maria.server(timeout=0.2), tmp_path, "SELECT SLEEP(60) AS a FROM seq_1_to_2")
     assert "the query took too long; add an index" in str(error)
-    until(lambda: maria.connections() == 0, "the end of the query", patience=5)
+    until(lambda: maria.connections() == 0, "the end of the query")
 
 
 @pytest.mark.parametrize("at", [1, 50_000], ids=["before the first row", "between rows"])
@@ -497,7 +529,8 @@ def answering(*packets: bytes) -> Iterator[tuple[str, list[bytes]]]:
 def test_what_else_may_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packets: list[bytes], tls: str, said: str
 ) -> None:
-    monkeypatch.setattr(mysql_session, "CONNECT_TIMEOUT", 0.5)
+    if not packets:
+        monkeypatch.setattr(mysql_session, "CONNECT_TIMEOUT", 0.5)
     with answering(*packets) as (address, received):
         error = refusal(MariaDB(tmp_path, 0).server(address=address, tls=tls, password=lambda: "hunter2"), tmp_path)
     assert any(each in str(error) for each in said.split("|")), str(error)
