@@ -39,8 +39,9 @@ def _reference() -> Iterator[str]:
             yield _escaped(" ".join(paragraph.split())) + "\n"
         yield "| option | |"
         yield "|---|---|"
+        command._help_option = None  # click keeps the first that is made, which may be one of other settings
         for parameter in command.get_params(context):
-            if parameter.name != "help" and (record := parameter.get_help_record(context)):
+            if record := parameter.get_help_record(context):
                 yield f"| `{record[0].replace('|', chr(92) + '|')}` | {_escaped(record[1])} |"
         yield ""
 

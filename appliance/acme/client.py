@@ -95,7 +95,7 @@ class Client:
         """Return the URL of one of the directory's resources. Raises AcmeError."""
         url = self.directory.get(name)
         if not isinstance(url, str):
-            raise AcmeError("protocol", f"{self.url} names no {name}")
+            raise AcmeError("protocol", f"{self.url} has no {name}")
         return url
 
     def get(self, url: str) -> Reply:
@@ -123,7 +123,7 @@ class Client:
     def _new_nonce(self) -> str:
         self._reply(*self._send("HEAD", self.resource("newNonce"), b""))
         if not self._nonces:
-            raise AcmeError("protocol", f"{self.url} gives no nonces")
+            raise AcmeError("protocol", f"{self.url} sends no nonces")
         return self._nonces.pop()
 
     def _reply(self, response: http.client.HTTPResponse, body: bytes) -> Reply:
@@ -212,7 +212,7 @@ def register(client: Client, contact: str, external: Callable[[str], Json] | Non
     client.kid = ""
     client.kid = client.post(url, payload).location
     if not client.kid:
-        raise AcmeError("protocol", "the authority names no account")
+        raise AcmeError("protocol", "the authority sent no URL of the account")
     return client.kid
 
 

@@ -185,7 +185,7 @@ class Proposal:
     state: str = ""
     listen: str = ""
     domains: tuple[str, ...] = ()
-    """The names for which a certificate comes by itself."""
+    """The names for which certificates are obtained automatically."""
 
     certificate: tuple[str, str] | None = None
     """The files of the certificate and its key."""
@@ -206,12 +206,12 @@ class Proposal:
         tables += [f"card = {_text((place or {}).get(self.card, self.card))}"] if self.card else []
         tables += [f"vary = [{', '.join(map(_text, self.vary))}]"] if self.vary else []
         tables += ["[app.page]  # the same URL is for apps of Help Scout's current platform, and for its webhooks"]
-        return "\n".join(["# Written by sidebard init. docs/operations.md names what else there is.", "", *tables, ""])
+        return "\n".join(["# Written by sidebard init. docs/operations.md lists the other settings.", "", *tables, ""])
 
     def _server(self) -> list[str]:
         keys = [f"state = {_text(self.state)}"] if self.state else []
         if self.listen:
-            keys.append(f"listen = [{_text(self.listen)}]  # for trying; Help Scout needs 0.0.0.0:443")
+            keys.append(f"listen = [{_text(self.listen)}]  # for testing; Help Scout needs 0.0.0.0:443")
         return ["[server]", *keys, ""] if keys else []
 
     def _tls(self) -> list[str]:

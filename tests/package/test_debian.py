@@ -63,7 +63,7 @@ def _unpacked(machine: Machine) -> list[str]:
 
 ANSWERS = (
     (r"Name of this server.*: ", NAME),
-    (r"Certificate .*\[itself\]: ", "fullchain.pem"),
+    (r"Certificate .*\[acme\]: ", "fullchain.pem"),
     (r"Card .*licences, saas, shop.*\[built-in\]: ", ""),
     (r"Status page .*: ", ""),
 )

@@ -69,7 +69,7 @@ def test_every_wrong_query_is_told(database: Postgres, tmp_path: Path) -> None:
     [
         ("ALTER ROLE strong SUPERUSER", "is a superuser"),
         ("ALTER ROLE strong REPLICATION", "may replicate"),
-        ("ALTER ROLE strong CREATEROLE", "may make roles"),
+        ("ALTER ROLE strong CREATEROLE", "may create roles"),
         ("GRANT UPDATE ON customers TO strong", "may write public.customers"),
         ("ALTER TABLE orders OWNER TO strong", "may write public.orders"),
         ("GRANT pg_write_all_data TO strong", "is a member of pg_write_all_data"),
@@ -85,8 +85,9 @@ def test_a_role_that_may_do_more_than_read(database: Postgres, tmp_path: Path, g
     assert warning.startswith("warning: : strong may do more than read: it ")
     assert power in warning
     assert warning.endswith(
-        "is made by: CREATE ROLE sidebard LOGIN PASSWORD '...' CONNECTION LIMIT 3; GRANT CONNECT ON DATABASE shop TO"
-        " sidebard; GRANT USAGE ON SCHEMA public TO sidebard; GRANT SELECT ON public.customers TO sidebard;"
+        "To create a role that may only read: CREATE ROLE sidebard LOGIN PASSWORD '...' CONNECTION LIMIT 3;"
+        " GRANT CONNECT ON DATABASE shop TO sidebard; GRANT USAGE ON SCHEMA public TO sidebard;"
+        " GRANT SELECT ON public.customers TO sidebard;"
     )
 
 
@@ -105,7 +106,7 @@ def test_without_copy_values_are_cast(
     query = Query.parse("customers", f"SELECT {columns} FROM generate_series(1, 2500) AS n", "", quote_name)
     (found,) = fetch(database.server(), [query], [tmp_path / "0.csv"])
     lines = (tmp_path / "0.csv").read_bytes()
-    assert lines.startswith(b'n,yes,none,text,data\n1,true,,"a\n""b",(1 bytes)\n2,true')
+    assert lines.startswith(b'n,yes,none,text,data\r\n1,true,,"a\n""b",(1 bytes)\r\n2,true')
     assert (found.rows, found.size) == (2500, len(lines))
 
 
@@ -115,6 +116,6 @@ def test_a_server_that_falls_silent_is_left(
     monkeypatch.setattr(postgres_session, "STALL", 0.3)
     rows = "CASE WHEN n = 90000 THEN pg_sleep(60)::text ELSE repeat('x', 20) END AS a"
     silent = f"SELECT {rows} FROM generate_series(1, 100000) AS n"
-    with pytest.raises(SourceError, match="the server sent nothing more for a while") as caught:
+    with pytest.raises(SourceError, match="the server stopped sending data") as caught:
         fetch(database.server(), [Query.parse("customers", silent, "", quote_name)], [tmp_path / "0.csv"])
     assert caught.value.transient
