@@ -206,7 +206,7 @@ class Proposal:
         tables += [f"card = {_text((place or {}).get(self.card, self.card))}"] if self.card else []
         tables += [f"vary = [{', '.join(map(_text, self.vary))}]"] if self.vary else []
         tables += ["[app.page]  # the same URL is for apps of Help Scout's current platform, and for its webhooks"]
-        return "\n".join(["# Written by sidebard init. docs/operations.md lists the other settings.", "", *tables, ""])
+        return "\n".join(["# By sidebard init. All settings: /usr/share/doc/sidebard/sidebard.toml, or conf/.", "", *tables, ""])
 
     def _server(self) -> list[str]:
         keys = [f"state = {_text(self.state)}"] if self.state else []
