@@ -169,6 +169,9 @@ def publish(dist: Path, other: Path) -> None:
     for name in SAME:
         if (dist / name).read_bytes() != (other / name).read_bytes():
             raise Failure(f"dist/{name} of two builds in two folders, by two users, is not the same")
+    folders = [each.parent / "build/out/folder" for each in (dist, other)]  # which the packages contain
+    if subprocess.run(["diff", "--recursive", "--brief", *folders], check=False).returncode:
+        raise Failure("the folder of the packages of two builds is not the same")
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     shutil.copytree(dist, ROOT / "dist")
 

@@ -1,5 +1,7 @@
 """Build the executable, test it, and only then put it into dist/ with its archive, bill of materials and hashes.
 
+The same modules are also built as a folder, which package.py puts into the .deb and the .rpm.
+
 Run by `make binary`, in the environment that install_tools.py made. Two builds of one commit on one machine give the
 same bytes, in whatever folders.
 """
@@ -27,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "packaging" / "sidebard.spec"
 WORK = ROOT / "build"
 DIST = ROOT / "dist"
+FOLDER = WORK / "out" / "folder"
 MOST_BYTES = 20_000_000
 
 # What the archive holds beside the executable -> where it is.
@@ -53,6 +56,7 @@ def main() -> None:
     epoch = commit_time()
     program = freeze(epoch)
     said = self_test.run(program)
+    self_test.run(FOLDER / "sidebard")
     size = program.stat().st_size
     if size > MOST_BYTES:
         sys.exit(f"build.py: {program} has {size:,} bytes, over {MOST_BYTES:,}: look for what has come in")
@@ -77,11 +81,15 @@ def commit_time() -> int:
 
 
 def freeze(epoch: int) -> Path:
-    """Have PyInstaller make the one file; give where it is."""
+    """Have PyInstaller make the one file and FOLDER; return where the file is."""
     shutil.rmtree(WORK, ignore_errors=True)
     arguments = ["--log-level=WARN", f"--distpath={WORK / 'out'}", f"--workpath={WORK}", str(SPEC)]
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-m", "PyInstaller", *arguments], check=True, env=environ)
+    for file in FOLDER.rglob("*"):
+        if file.is_file():
+            file.chmod(0o755 if file.parent == FOLDER else 0o644)  # a library is nothing to run
+            os.utime(file, (epoch, epoch))  # which the packages keep
     return WORK / "out" / "sidebard"
 
 

@@ -1,4 +1,7 @@
-"""Make the .deb and the .rpm of dist/sidebard. Run by `make deb`, in the environment of install_tools.py."""
+"""Make the .deb and the .rpm of the folder that build.py has made.
+
+Run by `make deb`, in the environment of install_tools.py.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from pathlib import Path
 
 import manual
 from appliance import __version__
-from build import DIST, ROOT, WORK, commit_time, write_hashes
+from build import DIST, FOLDER, ROOT, WORK, commit_time, write_hashes
 
 PLACE = WORK / "package"
 MAINTAINER = "sidebard maintainers <maintainers@sidebard.example>"
@@ -34,8 +37,8 @@ License: Expat
 
 def main() -> None:
     """Write what the packages need besides, make both, and list their hashes with the others."""
-    if not (DIST / "sidebard").is_file():
-        sys.exit("package.py: there is no dist/sidebard: run make binary first")
+    if not (DIST / "sidebard").is_file() or not FOLDER.is_dir():
+        sys.exit(f"package.py: there is no dist/sidebard or no {FOLDER}: run make binary first")
     epoch = commit_time()
     PLACE.mkdir(parents=True, exist_ok=True)
     compress(PLACE / "sidebard.1.gz", manual.page(epoch))
@@ -59,6 +62,8 @@ def main() -> None:
     for packager in ("deb", "rpm"):
         command = [nfpm, "package", f"--config={config}", f"--packager={packager}", f"--target={DIST}"]
         subprocess.run(command, check=True, cwd=ROOT, env=environ, umask=0o022, stdout=subprocess.DEVNULL)
+    for made in (*DIST.glob("*.deb"), *DIST.glob("*.rpm")):
+        print(f"{made.name}: {made.stat().st_size / 1e6:.1f} MB")
     print(write_hashes(file for file in sorted(DIST.iterdir()) if file.name != "SHA256SUMS"), end="")
 
 

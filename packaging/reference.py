@@ -27,7 +27,7 @@ def written(page: str) -> str:
 
 
 def _reference() -> Iterator[str]:
-    top = click.Context(cli, info_name="sidebard", **cli.context_settings)
+    top = click.Context(cli, info_name="sidebard")
     for name in COMMANDS:
         command = cli.get_command(top, name)
         assert command is not None, name
@@ -39,8 +39,7 @@ def _reference() -> Iterator[str]:
             yield _escaped(" ".join(paragraph.split())) + "\n"
         yield "| option | |"
         yield "|---|---|"
-        command._help_option = None  # click keeps the first that is made, which may be one of other settings
-        for parameter in command.get_params(context):
+        for parameter in command.params:  # all but --help, which every command has
             if record := parameter.get_help_record(context):
                 yield f"| `{record[0].replace('|', chr(92) + '|')}` | {_escaped(record[1])} |"
         yield ""

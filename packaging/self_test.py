@@ -13,19 +13,19 @@ import json
 import os
 import select
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 PATIENCE = 30.0
 SECRET = b"self-test-secret"
 CONFIG = """
 [server]
-listen = ["127.0.0.1:{port}"]
+listen = ["127.0.0.1:0"]
 workers = 2
 [customers]
 source = "customers.csv"
@@ -43,9 +43,7 @@ class Service:
 
     def __init__(self, program: Path, folder: Path) -> None:
         """Write its files and start it; a throw-away certificate is made by itself."""
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
-        (folder / "sidebard.toml").write_text(CONFIG.format(port=self.port))
+        (folder / "sidebard.toml").write_text(CONFIG)
         (folder / "secret").write_bytes(SECRET)
         (folder / "customers.csv").write_text("name,email\nアダ,ada@example.com\n", "shift_jis")
         self.unpacked = folder / "unpacked"
@@ -59,29 +57,30 @@ class Service:
         self._unread = b""
         self._lines: list[str] = []
 
-    def wait_for(self, event: str) -> None:
-        """Read its log until this event."""
+    def wait_for(self, event: str) -> dict[str, Any]:
+        """Read its log until this event; return the event's line."""
         assert self.process.stdout is not None
         end = time.monotonic() + PATIENCE
         while True:
             while b"\n" in self._unread:
                 line, _, self._unread = self._unread.partition(b"\n")
                 self._lines.append(line.decode())
-                if json.loads(line)["event"] == event:
-                    return
+                read: dict[str, Any] = json.loads(line)
+                if read["event"] == event:
+                    return read
             ready = select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))[0]
             chunk = os.read(self.process.stdout.fileno(), 65536) if ready else b""
             if not chunk:
                 raise AssertionError(f"no {event!r} in its log:\n" + "\n".join(self._lines))
             self._unread += chunk
 
-    def ask(self, secret: bytes) -> tuple[int, str]:
+    def ask(self, port: int, secret: bytes) -> tuple[int, str]:
         """Post one signed message; give the status and the body."""
         body = b'{"customer":{"email":"ada@example.com"}}'
         signature = base64.b64encode(hmac.digest(secret, body, hashlib.sha1)).decode()
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE, context=context)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
         connection.request("POST", "/helpscout", body, {"X-HelpScout-Signature": signature})
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -124,14 +123,15 @@ def _try_driver(program: Path, folder: Path, scheme: str) -> None:
 
 
 def _serve(service: Service) -> None:
-    service.wait_for("serving")
-    status, text = service.ask(SECRET)
+    (address,) = service.wait_for("serving")["addresses"]
+    port = int(address.rpartition(":")[2])
+    status, text = service.ask(port, SECRET)
     assert (status, "アダ" in json.loads(text)["html"]) == (200, True), f"a signed message got {status}: {text}"
-    status, text = service.ask(b"wrong")
+    status, text = service.ask(port, b"wrong")
     assert status == 403, f"a wrongly signed message got {status}: {text}"
     service.process.send_signal(signal.SIGHUP)
     service.wait_for("reloaded")
-    status, _ = service.ask(SECRET)
+    status, _ = service.ask(port, SECRET)
     assert status == 200, f"after SIGHUP a signed message got {status}"
     service.process.send_signal(signal.SIGTERM)
     service.wait_for("stopped")

@@ -6,10 +6,8 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import select
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from typing import Any, TypeVar
 
 from tests.coverage_env import COVERAGE
 from tests.factory import SECRET, body_for, sign, write_csv
+from tests.ports import free_port
 
 PATIENCE = 20.0
 ROOT = Path(__file__).parent.parent
@@ -38,19 +37,6 @@ def until(look: Callable[[], T | None], what: str = "it", patience: float = PATI
             raise AssertionError(f"{what} did not come within {patience} seconds")
         select.select([], [], [], 0.01)
     return value
-
-
-def free_port() -> int:
-    """Return a port of the loopback address that nothing uses now.
-
-    It is below those that the kernel gives to clients: under load one of them would take it before the service does.
-    """
-    while True:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_server(("127.0.0.1", random.randrange(10_000, 30_000))) as probe,
-        ):
-            return int(probe.getsockname()[1])
 
 
 def alive(pid: int) -> bool:

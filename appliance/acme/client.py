@@ -10,6 +10,7 @@ import email.utils
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,10 +151,11 @@ class Client:
         headers = {"User-Agent": f"sidebard/{__version__}", "Host": parsed.authority}
         if method == "POST":
             headers["Content-Type"] = "application/jose+json"
+        end = time.monotonic() + self._deadline
         while True:
             kept = self._connections.pop(place, None)
             connection = kept or TimedConnection(*place, self._trust)
-            connection.begin(self._deadline)
+            connection.begin(end - time.monotonic())
             try:
                 connection.request(method, parsed.path or "/", body or None, headers)
                 response = connection.getresponse()

@@ -17,6 +17,7 @@ from appliance.config.endpoint import Endpoint
 from appliance.config.schema import Settings
 from appliance.errors import StartError
 from appliance.observe.logs import log
+from appliance.system.accept_queue import refuse_new
 from appliance.system.systemd import passed_sockets
 
 _BACKLOG: Final = 1024
@@ -31,9 +32,14 @@ class Sockets:
     public: tuple[socket.socket, ...]
     admin: tuple[socket.socket, ...]
     http: tuple[socket.socket, ...] = ()
+    opened: bool = False
+    """Whether the public ones were opened here, so that they end with the service."""
 
     def close(self) -> None:
-        """Close them in this process."""
+        """Close them in this process, for the service stops: its workers accept who has connected, and nobody else."""
+        if self.opened:
+            for each in self.public:
+                refuse_new(each)
         for each in (*self.public, *self.admin, *self.http):
             each.close()
 
@@ -49,8 +55,9 @@ def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
             log.warning("socket_not_served", name=_HTTP, todo="disable the unit of this socket, or set acme.domains")
             one.close()
         http = []
+    opened = not public
     try:
-        if not public:
+        if opened:
             public = _bind(settings.server.listen, "server.listen", 0o660)
         if not admin and settings.admin.listen is not None:
             admin = _bind_admin(settings, settings.admin.listen)
@@ -60,7 +67,7 @@ def open_sockets(settings: Settings, environ: Mapping[str, str]) -> Sockets:
         for one in (*public, *admin):
             one.close()
         raise
-    return Sockets(tuple(public), tuple(admin), tuple(http))
+    return Sockets(tuple(public), tuple(admin), tuple(http), opened)
 
 
 def _bind_admin(settings: Settings, endpoint: Endpoint) -> list[socket.socket]:

@@ -7,7 +7,7 @@ fault says its place and kind, never a value.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final
@@ -27,6 +27,9 @@ _SPECIAL: Final = re.compile(rb"[&<>\"']")
 _ENTITIES: Final = {b"&": b"&amp;", b"<": b"&lt;", b">": b"&gt;", b'"': b"&quot;", b"'": b"&#x27;"}
 _PLACE: Final = re.compile(r"# (\S+):(\d+)( \(via .*\))?$")
 
+
+PARAMETERS: Final = ("customers", "customer", "addresses", "as_of", "date", "ago")
+"""What `render` gives a card, in this order."""
 
 MAX_VALUES: Final = 1024 * 1024
 """Characters that the customers of one card may hold in all, of which a template makes HTML in about 50 ms."""
@@ -83,8 +86,10 @@ class CardTemplate:
         tornado = {"escape": escape, "_tt_utf8": utf8, "_tt_string_types": (str, bytes)}
         own = {"_show": show, "_show_raw": show_raw, "_template": self}
         self._names: dict[str, Any] = {**HELPERS, **Vary().parts(()), **tornado, **own}
-        code = compile_template(self._template.code, f"{name}.generated.py", show="_show", show_raw="_show_raw")
+        file = f"{name}.generated.py"
+        code = compile_template(self._template.code, file, show="_show", show_raw="_show_raw", parameters=PARAMETERS)
         exec(code, self._names)  # noqa: S102  # a template is code of the operator's
+        self._execute: Callable[..., bytes] = self._names["_tt_execute"]
         self._code: CodeType = self._names["_tt_execute"].__code__
 
     def render(
@@ -92,10 +97,10 @@ class CardTemplate:
         customers: Sequence[Record],
         addresses: Sequence[str],
         as_of: datetime,
-        now: datetime,
+        now: Callable[[], datetime],
         varied: Mapping[str, VaryScope] | None = None,
     ) -> str:
-        """Return the card's HTML for these customers, at least one, as it is at the time and in the zone of `now`.
+        """Return the card's HTML for these customers, at least one, as it is at the time and in the zone of `now()`.
 
         `varied` is what the app's `vary` gives; an app that has one gives it each time. Raises TemplateError, also
         where there is too much to show: customers of more than MAX_VALUES characters, HTML of more than MAX_CARD.
@@ -106,17 +111,11 @@ class CardTemplate:
                 " shorten their columns in the export"
             )
         clock = Clock(now)
-        names = self._names.copy()
-        names["date"], names["ago"] = clock.date, clock.ago
-        names["customers"], names["customer"] = customers, customers[0]
-        names["addresses"], names["as_of"] = addresses, as_of
-        if varied:
-            names.update(varied)
+        execute = FunctionType(self._code, {**self._names, **varied}) if varied else self._execute
         try:
-            html: bytes = FunctionType(self._code, names)()
-            text = html.decode()
+            text = execute(customers, customers[0], addresses, as_of, clock.date, clock.ago).decode()
         except Exception as error:
-            raise self._fault(error, names) from None
+            raise self._fault(error, customers[0]) from None
         if len(text) > MAX_CARD:
             raise TemplateError(
                 f"{self._template.name}: the card has {len(text):,} characters, and at most {MAX_CARD:,} are sent;"
@@ -124,19 +123,19 @@ class CardTemplate:
             )
         return text
 
-    def _fault(self, error: Exception, names: Mapping[str, Any]) -> TemplateError:
+    def _fault(self, error: Exception, customer: Record) -> TemplateError:
         # These say names out of the template, or how a helper is called; any other text may hold a customer's value.
         what = str(error) if isinstance(error, NameError | AttributeError | HelperUsageError) else type(error).__name__
         line = self._line(error.__traceback__)
         place = (self._place_of(line) if line else None) or self._template.name
-        return TemplateError(f"{place}: {what}", self._hint(error, line, names))
+        return TemplateError(f"{place}: {what}", self._hint(error, line, customer))
 
-    def _hint(self, error: Exception, line: int, names: Mapping[str, Any]) -> str:
+    def _hint(self, error: Exception, line: int, customer: Record) -> str:
         """Return a hint out of the line of code that failed: it is the template's, and holds no value."""
         code = self._template.code.splitlines()[line - 1].rpartition("  # ")[0] if line else ""
-        known = [name for name in names if not name.startswith("_")]
+        known = [name for name in (*self._names, *PARAMETERS) if not name.startswith("_")]
         if isinstance(error, NameError):
-            return template_hints.of_name(error.name or "", code, known, attributes_of(names["customer"]))
+            return template_hints.of_name(error.name or "", code, known, attributes_of(customer))
         return template_hints.of_filter(code, known) if isinstance(error, TypeError) else ""
 
     def _line(self, trace: TracebackType | None) -> int:

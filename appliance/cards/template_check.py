@@ -45,7 +45,7 @@ def faults_of(
             for parts in varied:
                 noted = notes.count
                 try:
-                    template.render((watched,), (_ADDRESS,), as_of, now, parts)
+                    template.render((watched,), (_ADDRESS,), as_of, lambda: now, parts)
                 except TemplateError as fault:
                     # Nobody's rows are like the blank ones; and what a missing column leads to says nothing new.
                     if not blank_rows and notes.count == noted:
@@ -60,7 +60,7 @@ def is_always_blank(
     for parts in [vary.parts(values) for values in _candidates(vary)]:
         for record in records:
             try:
-                html = template.render((record,), (_ADDRESS,), as_of, now, parts)
+                html = template.render((record,), (_ADDRESS,), as_of, lambda: now, parts)
             except TemplateError:
                 return False
             if html.strip() and not (cleaned and clean(html).is_blank):

@@ -16,6 +16,7 @@ another Tornado, stays as it is: it does the same in more time.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from types import CodeType
 from typing import Final
 
@@ -37,8 +38,11 @@ def _dumps(statements: list[ast.stmt]) -> tuple[str, ...]:
     return tuple(map(ast.dump, statements))
 
 
-def compile_template(code: str, file: str, *, show: str, show_raw: str) -> CodeType:
-    """Compile what Tornado has generated; `show` and `show_raw` are names of functions from a value to bytes."""
+def compile_template(code: str, file: str, *, show: str, show_raw: str, parameters: Sequence[str]) -> CodeType:
+    """Compile what Tornado has generated; `show` and `show_raw` are names of functions from a value to bytes.
+
+    The function that it defines takes `parameters`, which are faster to read than names of its module.
+    """
     module = ast.parse(code, file)
     shown = [(_dumps(ast.parse(_ESCAPED).body), show), (_dumps(ast.parse(_RAW).body), show_raw)]
     for node in ast.walk(module):
@@ -46,6 +50,9 @@ def compile_template(code: str, file: str, *, show: str, show_raw: str) -> CodeT
             block = getattr(node, name, None)
             if isinstance(block, list):
                 setattr(node, name, _with_calls(block, shown))
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef):
+            node.args.args = [ast.arg(name, lineno=node.lineno, col_offset=0) for name in parameters]
     return compile(module, file, "exec", dont_inherit=True)
 
 

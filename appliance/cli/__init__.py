@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import traceback
@@ -38,7 +39,11 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        # What modules define stays: to look for garbage among it would be a tenth of the start.
+        gc.disable()
         module = importlib.import_module(f"appliance.cli.{COMMANDS[cmd_name]}")
+        gc.freeze()
+        gc.enable()
         command: click.Command = module.command
         return command
 
@@ -62,9 +67,12 @@ def _print_version(*, verbose: bool) -> None:
 
     from cryptography.hazmat.backends.openssl import backend
 
-    is_packaged = hasattr(sys, "_MEIPASS")
-    packaged = "a packaged executable" if is_packaged else "run from source"
-    optimised = "with" if is_packaged or _is_optimised() else "without"
+    from appliance.system.frozen import is_packaged, unpacked_folder
+
+    packaged = "run from source"
+    if is_packaged():
+        packaged = "a packaged executable" if unpacked_folder() else "a packaged folder"
+    optimised = "with" if is_packaged() or _is_optimised() else "without"
     click.echo(f"Python:       {python}, {platform.python_compiler()}, compiled {optimised} PGO and LTO")
     click.echo(f"TLS:          {ssl.OPENSSL_VERSION}")
     click.echo(f"certificates: {backend.openssl_version_text()} (used by cryptography)")

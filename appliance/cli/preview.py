@@ -25,7 +25,7 @@ from appliance.observe import hooks, logs
 from appliance.preview.server import ENDING, serve, url
 from appliance.preview.session import Session
 from appliance.system.fork import fork
-from appliance.system.frozen import keep_unpacked
+from appliance.system.frozen import keep_files
 
 
 @click.command("preview", short_help="Show the card in a browser while you edit it.")
@@ -45,7 +45,7 @@ def command(config: Path | None, customers: Path | None, app_name: str | None, l
     settings = common.settings_without_secret(config, customers)
     app = common.find_app(settings, app_name)
     token = secrets.token_urlsafe(24)
-    keep_unpacked()
+    keep_files()
     with _bind(endpoint) as listener, tempfile.TemporaryDirectory(prefix="sidebard-preview-") as folder:
         address = url(listener, token)
         click.echo(address)

@@ -33,7 +33,7 @@ from appliance.replay.worker_pool import WorkerPool
 from appliance.sidebar.protocols.base import Message
 from appliance.sidebar.protocols.helpscout_webhook import NOTED, SIGNATURE
 from appliance.sidebar.protocols.query_signed import QuerySigned
-from appliance.system.frozen import keep_unpacked
+from appliance.system.frozen import keep_files
 
 _FILE = click.Path(path_type=Path)
 _ABOVE_ZERO = click.FloatRange(0, min_open=True)
@@ -128,7 +128,7 @@ def command(
         raise click.UsageError("--config, --customers and --secret-file require --compare")
     if resume and not url.is_secure:
         raise click.UsageError("--resume requires an https:// URL")
-    keep_unpacked()
+    keep_files()
     kind = ResumingContext if resume else ssl.SSLContext
     context = common.trust(kind(ssl.PROTOCOL_TLS_CLIENT), ca, insecure=insecure)
     profile = LoadProfile(

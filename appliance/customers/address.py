@@ -21,7 +21,8 @@ _MAX_DOMAIN: Final = 255
 PLAIN: Final = r"(?!\.)[!#-'*+\--9=?A-Z^-~]+(?<!\.)@(?![.-])[0-9A-Za-z.-]+(?<![.-])"
 """A pattern of addresses whose normal form is their lower case, unless `is_odd` or longer than MAX_LENGTH."""
 
-_NORMAL: Final = re.compile(PLAIN.replace("A-Z", ""))
+# Texts that are normal forms as they stand. Its quantifiers are possessive, so it never goes back.
+_NORMAL: Final = re.compile(r"[!#-'*+\-/-9=?^-~]++(?:\.[!#-'*+\-/-9=?^-~]++)*+@[0-9a-z]++(?:(?:\.|-++)[0-9a-z]++)*+")
 _PLAIN: Final = re.compile(PLAIN)
 _SCHEME: Final = re.compile(r"(mailto|smtp):(?://)?\s*", re.IGNORECASE)  # of links, and of Exchange's lists
 _DOT_ATOM: Final = re.compile(r"(?![.])(?!.*[.][.])[!#-'*+\-/-9=?^-~\x80-\U0010ffff.]+(?<![.])")
@@ -44,8 +45,8 @@ _NO_WIDTH_BUT_JOINERS: Final = {code: None for code in _NO_WIDTH if code not in 
 
 def normalise(text: str) -> str | None:
     """Return the normal form of one address, or None if `text` is not one. Raises nothing."""
-    if _NORMAL.fullmatch(text) and len(text) <= MAX_LENGTH and not is_odd(text):
-        return text  # as nearly every one already is: 0.3 us, three a request
+    if len(text) <= MAX_LENGTH and _NORMAL.fullmatch(text):
+        return text  # as nearly every one already is: 0.2 us, two a request
     if len(text) > 4 * MAX_LENGTH:
         return None
     text = text.strip()

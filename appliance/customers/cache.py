@@ -47,7 +47,7 @@ class ExpiringCache(cachetools.Cache[Key, tuple[float, Value, int]]):
     def store(self, key: Key, value: Value, weight: int = 1) -> None:
         """Keep `value` under `key` for one lifetime from now, unless it weighs more than the whole cache may."""
         if weight <= self._size:
-            self[key] = (self._timer() + self._lifetime, value, weight)
+            self._put(key, (self._timer() + self._lifetime, value, weight))
 
     def expire(self) -> None:
         """Remove what has expired, at most MAX_EXPIRED_AT_ONCE entries, so that a quiet cache gives its memory back."""
@@ -79,13 +79,16 @@ class ExpiringCache(cachetools.Cache[Key, tuple[float, Value, int]]):
     def __setitem__(self, key: Key, value: tuple[float, Value, int]) -> None:
         if value[2] > self._size:
             raise ValueError("value too large")
+        self._put(key, value)
+
+    def _put(self, key: Key, entry: tuple[float, Value, int]) -> None:
         entries = self._entries
         if key in entries:
             del self[key]  # stored again, it is the youngest
-        weight = self._weight + value[2]
+        weight = self._weight + entry[2]
         while weight > self._size:
             weight -= entries.popitem(last=False)[1][2]
-        entries[key] = value
+        entries[key] = entry
         self._weight = weight
 
     def __delitem__(self, key: Key) -> None:

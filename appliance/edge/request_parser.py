@@ -14,10 +14,9 @@ So a request begins with a slice and ends with one: its line can be compared in 
 parsed before the next one is asked for. A slice that ends too early (at an empty line within a chunk, or where the
 turn's share ends) does no harm, for only llhttp decides what the bytes mean.
 
-Nearly every read is one signed POST to the same path as the one before it. A read that begins with the same request
-line as that one is therefore fed whole. Should it turn out to be anything but such a POST or the beginning of one (a
-second request behind it, another Host, a chunked body, an error), then llhttp's state is discarded, the read is parsed
-again in slices, and so is everything that this client sends later: of one client one read is parsed twice, not each.
+Nearly every read is one signed POST that differs from the one before it by its signature and its length alone. Once
+such a POST has come in one read, and nothing with it, further ones are recognised by their head (known_head.py), and
+llhttp does not see them. The first read of a client that is not recognised is also the last that is looked at so.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from appliance.edge.http_rules import (
     check_head,
     content_encoding,
 )
+from appliance.edge.known_head import KnownHead, learn
 from appliance.edge.refusals import (
     MAX_BODY_BYTES,
     MAX_FIELDS,
@@ -54,7 +54,7 @@ BYTES_PER_TURN: Final = 4 * 1024
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
 _NEVER: Final = b"\0"
-"""What no request line and no Host begins with."""
+"""What no Host is."""
 
 
 class Part(enum.Enum):
@@ -70,7 +70,7 @@ BETWEEN, HEAD, BODY, ENDED = Part  # Part.BODY takes 0.1 us with Python 3.11
 
 
 class _Stopped(Exception):
-    """Stops llhttp: the request is refused, or what was fed whole must be fed in slices."""
+    """Stops llhttp: the request is refused."""
 
 
 class RequestParser:
@@ -80,16 +80,18 @@ class RequestParser:
         "_body",
         "_encoding",
         "_event",
-        "_expected_line",
         "_fields",
         "_head",
         "_header_budget",
         "_host",
+        "_is_common",
         "_is_webhook",
+        "_known_head",
+        "_known_route",
         "_left",
         "_length",
         "_llhttp",
-        "_may_feed_whole",
+        "_may_learn",
         "_message",
         "_method",
         "_raw_body",
@@ -101,7 +103,6 @@ class RequestParser:
         "_tail",
         "_target",
         "_version",
-        "_whole",
         "kept",
         "part",
     )
@@ -111,10 +112,11 @@ class RequestParser:
         self._routes = routes
         self.part = BETWEEN
         self._llhttp: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        self._event: Event = None  # what the slice, or the whole read, led to
-        self._whole = False  # a whole read is being parsed, not a slice
-        self._may_feed_whole = True  # no read that was fed whole had to be parsed again
-        self._expected_line = _NEVER  # a read that begins with it is fed whole
+        self._event: Event = None  # what the slice led to
+        self._known_head: KnownHead | None = None
+        self._known_route: Route | None = None  # where requests with that head go
+        self._may_learn = True  # no head has been known yet
+        self._is_common = False  # this head was right without a look by `check_head`
         self.kept = b""  # what was received and is not parsed yet
         self._slice = b""  # what is being parsed
         self._head = b""  # what was parsed of this head before this slice
@@ -172,42 +174,23 @@ class RequestParser:
         if self.kept:
             data = self.kept + data
             self.kept = b""
-        if self.part is BETWEEN and data.startswith(self._expected_line) and len(data) <= BYTES_PER_TURN:
-            self._whole = True
-            try:
-                self._llhttp.feed_data(data)  # type: ignore[union-attr]
-            except httptools.HttpParserError:
-                self._discard()
-            else:
-                event = self._event
-                if event is None:
-                    return self._count_beginning(data)
-                self._event = None
-                return event
-        return self._feed_slices(data)
-
-    def _count_beginning(self, data: bytes) -> Refusal | None:
-        """Count a read that was fed whole and is the beginning of a request."""
-        if self.part is BODY:
-            self._left = int(self._length or b"0")
-            data = data[data.find(_EMPTY_LINE) + len(_EMPTY_LINE) :]
-        return self._count(data)
-
-    def _discard(self) -> None:
-        """Discard what a read that was fed whole has led to."""
-        self._llhttp = httptools.HttpRequestParser(self)
-        self._may_feed_whole = False
-        self._event = None
-        self._body.take()
-        self._target = b""
-        self._fields.clear()
-        self.part = BETWEEN
+        begins = self.part is BETWEEN
+        if self._known_head is not None and begins and len(data) <= BYTES_PER_TURN:
+            known = self._known_head.split(data)
+            if known is not None:
+                return SignedPost(self._known_route, known[1], known[0], "1.1", True)  # type: ignore[arg-type]
+            self._known_head = None
+        event = self._feed_slices(data)
+        if self._may_learn and begins and type(event) is SignedPost and self._is_common and not self.kept:
+            self._may_learn = False
+            if event.keeps and event.signature is not None:
+                self._known_head, self._known_route = learn(data, event.signature), event.route
+        return event
 
     def _feed_slices(self, data: bytes) -> Event:
         llhttp, event = self._llhttp, None
         if llhttp is None:
             return None
-        self._whole = False
         at, size = 0, len(data)
         share = size if size < BYTES_PER_TURN else BYTES_PER_TURN
         while at < share:
@@ -259,7 +242,6 @@ class RequestParser:
             limit = self._body.limit
             return limit.refusal if self._raw_body > limit.size + MAX_FRAMING_BYTES else None
         self._header_budget -= len(data)
-        self._expected_line = _NEVER
         if self.part is HEAD:
             self._head += data
         return Refusal.HEADERS_TOO_LARGE if self._header_budget <= 0 or len(self._fields) > MAX_FIELDS else None
@@ -281,7 +263,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """Begin a request."""
         if self._event is not None:
-            raise _Stopped if self._whole else RuntimeError("two requests in one slice")
+            raise RuntimeError("two requests in one slice")
         self.part = HEAD
 
     def on_url(self, target: bytes) -> None:
@@ -297,25 +279,24 @@ class RequestParser:
         self.part = BODY
         if len(self._fields) > MAX_FIELDS:
             self._stop(Refusal.HEADERS_TOO_LARGE)
-        if self._whole:
-            if not self._is_common(self._route):  # type: ignore[arg-type]
-                raise _Stopped
-            return
         self._saved = ()
         self._encoding = ""
         self._is_webhook = False
-        self._expected_line = _NEVER
         method = self._method = self._llhttp.get_method()  # type: ignore[union-attr]
         route = self._route = self._routes.get(self._target) if method == b"POST" else None
-        if route is None or not self._is_common(route) or self._head or not self._slice.startswith(route.request_line):
+        self._is_common = (
+            route is not None
+            and self._note_fields(route)
+            and not self._head
+            and self._slice.startswith(route.request_line)
+        )
+        if not self._is_common:
             self._check(method)
             return
         self._version = "1.1"
         self._left = int(self._length or b"0")
-        if self._may_feed_whole:
-            self._expected_line = route.request_line
 
-    def _is_common(self, route: Route) -> bool:
+    def _note_fields(self, route: Route) -> bool:
         """Note the fields that `route` needs; return whether the head is right without a look by `check_head`."""
         signature_name, event_name = route.signature_name, route.event_name
         signature = host = None

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import trustme
 
-from tests.daemon import free_port, until
+from tests.daemon import until
+from tests.ports import free_port
 
 MISSING = [name for name in ("pebble", "pebble-challtestsrv") if shutil.which(name) is None]
 

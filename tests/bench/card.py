@@ -67,7 +67,7 @@ def main() -> None:
     now = datetime(2026, 5, 3, tzinfo=UTC)
     ways: dict[str, Callable[[], str]] = {
         "built-in card": lambda: builtin.found([record], layout),
-        "template with helpers": lambda: template.render((record,), ("ada@example.com",), now, now),
+        "template with helpers": lambda: template.render((record,), ("ada@example.com",), now, lambda: now),
     }
     for name, render in ways.items():
         print(f"{name:22} {median(render):5.1f} us  {len(render().encode()):6,} bytes")

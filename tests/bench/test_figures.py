@@ -7,8 +7,8 @@ import pytest
 from tests.bench.peers.figures import Slice, faults, ratios, spread, table, turns
 
 
-def a_slice(requests: int = 1000, cpu: float = 1.0, waited: float = 0.0, errors: int = 0, load: float = 0.0) -> Slice:
-    return Slice(1.0, requests, errors, cpu, waited, 0.5, load)
+def a_slice(requests: int = 1000, cpu: float = 1.0, others: float = 0.0, errors: int = 0, load: float = 0.0) -> Slice:
+    return Slice(1.0, requests, errors, cpu, others, load)
 
 
 def test_turns_are_reversed_each_time() -> None:
@@ -32,9 +32,9 @@ def test_the_noise_is_of_the_middle_half() -> None:
     ("bad", "why"),
     [
         pytest.param(a_slice(), [], id="good"),
-        pytest.param(a_slice(cpu=0.91, waited=0.09), [], id="just enough"),
-        pytest.param(a_slice(cpu=0.5, waited=0.5), ["go had 50% of its core, and needs 90%"], id="the server"),
-        pytest.param(a_slice(load=0.5), ["the load on go had 50% of its core, and needs 90%"], id="the load"),
+        pytest.param(a_slice(cpu=0.91, others=0.09), [], id="just enough"),
+        pytest.param(a_slice(cpu=0.5, others=0.5), ["go could have 50% of its core, and needs 90%"], id="the server"),
+        pytest.param(a_slice(load=0.5), ["the load on go could have 50% of its core, and needs 90%"], id="the load"),
         pytest.param(a_slice(errors=1200), ["go gave 1,200 wrong answers or errors"], id="errors"),
         pytest.param(a_slice(cpu=0.1), [], id="a server that had nothing to do"),
     ],

@@ -32,10 +32,11 @@ from appliance.outcomes import Reply
 from appliance.sidebar.app import SidebarApp
 from appliance.sidebar.protocols.base import Message
 from tests.checks.running import settings
-from tests.daemon import Daemon, free_port
+from tests.daemon import Daemon
 from tests.edge.test_tls import NOW as NOW_OF_CHAINS
 from tests.edge.test_tls import Issued, write
 from tests.factory import CUSTOMERS, SECRET, kept, make_app, run_import, write_csv
+from tests.ports import free_port
 
 HEADER = "X-HelpScout-Signature"
 NOW = datetime.now().astimezone()

@@ -15,6 +15,7 @@ from appliance.config.endpoint import Endpoint
 from appliance.config.loader import load
 from tests.checks.running import context, only, run_check, told
 from tests.daemon import Daemon
+from tests.ports import free_port
 
 
 def test_a_port_that_somebody_holds(tmp_path: Path) -> None:
@@ -36,8 +37,7 @@ def test_ports_that_sidebard_holds_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_free_port_stays_free(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     where = context(tmp_path, server=f'listen = ["127.0.0.1:{port}", "[::1]:{port}"]')
     assert run_check("sockets", where).status is Status.OK
     with socket.create_server(("127.0.0.1", port)):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.cli.test_commands import BODY, files, run
+from tests.cli.test_commands import BODY, files
+from tests.commands import run
 
 __all__ = ["files"]  # a fixture
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.checks.running import write_home
-from tests.cli.test_commands import ROOT, run
-from tests.daemon import Daemon
+from tests.commands import run
+from tests.daemon import ROOT, Daemon
 from tests.edge.test_tls import BETWEEN, leaf, write
 from tests.factory import SECRET
 

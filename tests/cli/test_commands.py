@@ -3,29 +3,16 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from appliance import __version__
 from appliance.cli import COMMANDS
+from tests.commands import run
+from tests.daemon import ROOT
 from tests.factory import SECRET, body_for, write_csv
 
-ROOT = Path(__file__).parents[2]
 BODY = body_for("ann@example.com")
-
-
-def run(*arguments, stdin=b"", **environ):
-    """Run a command in a process of its own, with nothing of this one's environment."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "appliance", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", **environ},
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -47,6 +34,12 @@ STREAMS = {
     "bytes": ("card", "ann@example.com", "--response", "--config", "FILES/sidebard.toml"),
     "lines": ("requests", "--count", "100", "--config", "FILES/sidebard.toml"),
 }
+
+
+def run_anew(*words, stdin=b""):
+    command = [sys.executable, "-W", "error", "-m", "appliance", *words]
+    environ = {"PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=ROOT, env=environ, timeout=60, check=False)
 
 
 def run_in_shell(words, redirection, files):
@@ -104,9 +97,27 @@ def test_no_summary_is_cut_off(columns):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command(command):
-    result = run(command, "--help")
-    assert result.returncode == 0
+    """By a process that has imported nothing else."""
+    result = run_anew(command, "--help")
+    assert (result.returncode, result.stderr) == (0, b"")
     assert b"--config FILE" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin"),
+    [
+        (("--version", "--verbose"), b""),
+        (("sign", "--secret-file", "conf/demo-secret"), BODY),
+        (("sign", "--verify", "wrong", "--secret-file", "conf/demo-secret"), BODY),
+        (("card",), b""),
+        (("card", "ada@example.com", "--config", "none"), b""),
+    ],
+    ids=["versions", "a result", "a negative result", "wrong usage", "no config"],
+)
+def test_a_command_of_the_tests_is_as_in_a_new_process(words, stdin):
+    """What `run` gives is what an operator gets."""
+    forked, new = run(*words, stdin=stdin), run_anew(*words, stdin=stdin)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (new.returncode, new.stdout, new.stderr)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import trustme
 
 from appliance.cli.curl import reach
 from tests.checks.running import settings
-from tests.cli.test_commands import run
+from tests.commands import run
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, Issued, leaf, write
 

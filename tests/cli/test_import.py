@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from tests.cli.test_commands import ROOT, files, run
+from tests.cli.test_commands import files
+from tests.commands import run
+from tests.daemon import ROOT
 from tests.factory import write_csv
 
 __all__ = ["files"]  # a fixture

@@ -16,7 +16,7 @@ from appliance.checks.registry import all_checks
 from appliance.cli import init
 from appliance.errors import SidebardError
 from tests.cli.init_files import SOURCES, write
-from tests.cli.test_commands import run
+from tests.commands import run
 from tests.daemon import ROOT
 
 SUDO = "" if os.geteuid() == 0 else "sudo "  # port 443 is root's

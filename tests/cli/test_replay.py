@@ -7,17 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from tests.cli.test_commands import ROOT, run
+from tests.commands import run
 from tests.coverage_env import COVERAGE
-from tests.daemon import Daemon, alive, children, free_port, until
+from tests.daemon import ROOT, Daemon, alive, children, until
 from tests.factory import SECRET, body_for, sign, write_csv
+from tests.ports import free_port
 from tests.replay.peer import GOOD, answers, peer
 from tests.service.test_log import metric
 
-HOME = {"HOME": "/nonexistent"}
+HOME: dict[str, Any] = {"HOME": "/nonexistent"}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from appliance.edge.refusals import MAX_BODY_BYTES, MAX_WEBHOOK_BYTES
 from appliance.sidebar.protocols.helpscout_webhook import SAMPLE_ADDRESS
-from tests.cli.test_commands import run
+from tests.commands import run
 from tests.daemon import Daemon
 from tests.factory import sign, write_csv
 

@@ -28,7 +28,7 @@ def test_attribute(name, attribute):
 MADE = record_maker(COLUMNS)(("7", "#20481", "3", "555"), {"orders": RECORD.orders})
 
 
-@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with properties"])
+@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with slots"])
 def test_values_by_attribute_and_by_name(record):
     assert (record.last_order, record["Last Order"], record["LAST ORDER"]) == ("#20481",) * 3
     assert record.items == "3"  # no method of ours hides a column
@@ -38,12 +38,12 @@ def test_values_by_attribute_and_by_name(record):
 
 
 SPECIAL = ("__class__", "__init__", "__getattr__", "__slots__", "__module__", "__del__", "__len__", "__classcell__")
-NAMES = (*SPECIAL, "_values", "_related", "class", "x")
+NAMES = (*SPECIAL, "_values", "_related", "class", "new", "record", "_", "größe", "x")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_column_of_any_name_shows_what_it_shows_without_properties(name):
-    """A property must not stand in the way of what a record itself needs."""
+def test_a_column_of_any_name_shows_what_it_shows_without_slots(name):
+    """A slot must not stand in the way of what a record itself needs."""
     columns, values = Columns(NAMES), tuple(f"of {one}" for one in NAMES)
     plain, made = Record(columns, values), record_maker(columns)(values)
     assert made[name] == plain[name] == f"of {name}"
@@ -51,7 +51,17 @@ def test_a_column_of_any_name_shows_what_it_shows_without_properties(name):
     assert made  # __len__ is a column
 
 
-@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with properties"])
+@pytest.mark.parametrize("values", [(), ("7", "#20481", "3"), ("7", "#20481", "3", "555", "")])
+def test_no_record_is_made_of_another_number_of_values(values):
+    with pytest.raises(ValueError, match="values to unpack"):
+        record_maker(COLUMNS)(values)
+
+
+def test_a_record_without_columns():
+    assert list(fields_of(record_maker(Columns(()))(()))) == []
+
+
+@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with slots"])
 def test_what_is_not_there(record):
     with pytest.raises(AttributeError, match='no column "pln"'):
         _ = record.pln
@@ -59,7 +69,7 @@ def test_what_is_not_there(record):
         record["pln"]
 
 
-@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with properties"])
+@pytest.mark.parametrize("record", [RECORD, MADE], ids=["record", "with slots"])
 def test_a_record_does_not_show_itself(record):
     assert repr(record) == "<Record>"
 

@@ -1,10 +1,12 @@
 """A snapshot, by its name and its path."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from appliance.customers.snapshot import Relation, file_of, generation_of, related_keys
+from appliance.customers.snapshot import Relation, SnapshotError, file_of, generation_of, related_keys
 from tests.factory import open_snapshot, run_import
 
 
@@ -40,6 +42,17 @@ def test_a_snapshot_knows_whether_its_path_is_still_its_own(done, spec, folder, 
         run_import(spec, folder)
     assert snapshot.in_place() is (done == "nothing")
     assert snapshot.find(("ann@example.com",))
+    snapshot.close()
+
+
+@pytest.mark.parametrize("record", ['["ann@example.com"]', '["1","2","3","4"]', '{"name":"Ann"}', "[", "[7,7,7]"])
+def test_a_record_that_is_not_what_the_header_says_is_damage(record, spec, folder):
+    run_import(spec, folder)
+    with closing(sqlite3.connect(file_of(folder, 1))) as database, database:
+        database.execute("UPDATE customer SET record = ?", (record,))
+    snapshot = open_snapshot(folder, spec)
+    with pytest.raises(SnapshotError, match="generation 1 is damaged"):
+        snapshot.find(("ann@example.com",))
     snapshot.close()
 
 

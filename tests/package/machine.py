@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,7 +31,9 @@ CHILDREN = 2  # at least: a worker and the steward
 class Family(NamedTuple):
     """The pids of the service's processes, as this side knows them."""
 
-    bootloader: int
+    main: int
+    """What systemd started: the supervisor, or from the archive, where it is one file, the bootloader above it."""
+
     supervisor: int
     children: tuple[int, ...]
 
@@ -43,23 +46,26 @@ class Machine:
         self.release = release
         self.root = place / "root"
         copy(base(release, (*PACKAGES, *MORE.get(release, ()))), self.root)
-        self._console = open(place / "console", "wb")  # noqa: SIM115  # as long as the machine
-        self._process = subprocess.Popen(
-            [
-                *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"),
-                f"--directory={self.root}",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=self._console,
-            stderr=subprocess.STDOUT,
-        )
+        self._console = place / "console"
+        self._boot("--private-network")
+
+    def _boot(self, network: str) -> None:
+        with self._console.open("ab") as console:
+            self._process = subprocess.Popen(
+                [
+                    *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", network),
+                    f"--directory={self.root}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+            )
         try:
             self.leader = until(self._find_leader, "its first process", BOOT)
-            until(self._is_up, f"the end of the boot of {release}", BOOT)
+            until(self._is_up, f"the end of the boot of {self.release}", BOOT)
         except AssertionError as error:
-            console = (place / "console").read_text()[-3000:]
             self.stop()
-            raise NoMachine(f"{error}; its console:\n{console}") from None
+            raise NoMachine(f"{error}; its console:\n{self._console.read_text()[-3000:]}") from None
 
     def _find_leader(self) -> int | None:
         if self._process.poll() is not None:
@@ -121,11 +127,12 @@ class Machine:
         main = int(self.property("sidebard.service", "MainPID"))
         if self.property("sidebard.service", "ActiveState") != "active":
             return None
-        for bootloader in descendants(self.leader):
-            if pid_inside(bootloader) == main:
-                supervisor = next(iter(children(bootloader)), 0)
-                below = children(supervisor) if supervisor else []
-                return Family(bootloader, supervisor, tuple(below)) if len(below) >= CHILDREN else None
+        for first in descendants(self.leader):
+            if pid_inside(first) == main:
+                below = children(first)
+                supervisor = below[0] if len(below) == 1 else first
+                below = children(supervisor)
+                return Family(first, supervisor, tuple(below)) if len(below) >= CHILDREN else None
         return None
 
     @contextlib.contextmanager
@@ -143,12 +150,20 @@ class Machine:
             said, _ = asking.communicate(timeout=60)
         outcome.update(json.loads(said))
 
+    def reboot(self) -> None:
+        """Power it off and boot it from the same folder, in the same network: what others run there runs on.
+
+        Without machined, `systemctl reboot` ends systemd-nspawn and nothing starts it again. Raise NoMachine.
+        """
+        with open(f"/proc/{self.leader}/ns/net", "rb") as network:  # which lasts as long as it is open here
+            self.stop()
+            self._boot(f"--network-namespace-path=/proc/{os.getpid()}/fd/{network.fileno()}")
+
     def stop(self) -> None:
-        """Switch it off."""
+        """Power it off."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)  # nspawn asks the machine to power off
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(20)
             self._process.kill()
             self._process.wait()
-        self._console.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 
 import pytest
 
+from tests.daemon import until
 from tests.factory import CUSTOMERS, SECRET, write_csv
 from tests.package.conftest import DIST
 from tests.package.machine import Machine
@@ -46,3 +49,7 @@ def test_the_archive_is_installed_by_its_own_words(machine):
         machine.run(f"{commands[0].splitlines()[0]}; systemctl restart sidebard", folder=f"/root/{folder.name}")
     assert outcome["failed"] == []
     assert machine.property("sidebard.service", "MainPID") != main
+    bootloader, supervisor, _ = machine.family()
+    os.kill(bootloader, signal.SIGKILL)
+    until(lambda: machine.family().supervisor != supervisor, "another supervisor")
+    until(lambda: len(machine.run("find /var/cache/sidebard -name '_MEI*' -prune -print").split()) == 1, "one folder")

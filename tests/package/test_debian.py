@@ -6,6 +6,7 @@ The socket holds what comes in meanwhile: nothing may fail but the requests that
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -21,7 +22,8 @@ from appliance.observe.logs import PRIORITIES
 from tests.acme.pebble import MISSING, Pebble
 from tests.daemon import ROOT, until
 from tests.factory import CUSTOMERS, SECRET, write_csv
-from tests.package.machine import MORE, Machine
+from tests.package.conftest import DIST
+from tests.package.machine import CHILDREN, MORE, Machine
 
 NAME = "sidebar.example.com"  # as in README
 RUNNING = 2  # requests, one of each side that asks
@@ -55,10 +57,6 @@ def make_pair(folder: Path, name: str = NAME) -> None:
     command += ["-days", "90", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
     files = ["-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
     subprocess.run([*command, *files], check=True, capture_output=True)
-
-
-def _unpacked(machine: Machine) -> list[str]:
-    return machine.run("find /var/cache/sidebard /tmp /var/tmp -maxdepth 4 -name '_MEI*'").split()
 
 
 ANSWERS = (
@@ -143,6 +141,23 @@ def upgrade(machine):
     assert machine.property("sidebard.service", "MainPID") != main
 
 
+def upgrade_from_one_file(machine):
+    """Install this package over one that has the one file as /usr/bin/sidebard, as the first did."""
+    shutil.copy(DIST / "sidebard", machine.root / "root/one-file")
+    machine.run(
+        "dpkg-deb --raw-extract sidebard_*.deb old && sed -i 's/^Version: .*/Version: 0.0.1/' old/DEBIAN/control"
+        " && rm -r old/usr/lib/sidebard old/usr/bin/sidebard old/DEBIAN/md5sums && mv one-file old/usr/bin/sidebard"
+    )
+    machine.run("dpkg-deb --build --root-owner-group -Znone old old.deb && dpkg --install old.deb && rm -r old old.deb")
+    assert len(machine.family().children) >= CHILDREN
+    assert machine.run("find /var/cache/sidebard -maxdepth 1 -name '_MEI*'").strip()
+    machine.run("dpkg --install sidebard_*.deb")
+    assert machine.run("readlink /usr/bin/sidebard").strip() == "../lib/sidebard/sidebard"
+    family = until(lambda: found if (found := machine.family()).main == found.supervisor else None, "the new version")
+    assert len(family.children) >= CHILDREN
+    assert machine.run("find /var/cache/sidebard -maxdepth 1 -name '_MEI*'").strip() == ""
+
+
 def kill_worker(machine):
     family = machine.family()
     workers = [pid for pid in family.children if _holds_port(pid)]
@@ -156,22 +171,16 @@ def kill_supervisor(machine):
     _wait_for_another(machine, supervisor)
 
 
-def kill_bootloader(machine):
-    bootloader, supervisor, _ = machine.family()
-    os.kill(bootloader, signal.SIGKILL)
-    _wait_for_another(machine, supervisor)
-
-
 @pytest.mark.parametrize(
     ("event", "may_fail"),
     [
         (restart, 0),
         (reload, 0),
         (upgrade, 0),
+        (upgrade_from_one_file, 0),
         (kill_worker, RUNNING),
         # Workers die one after another: a side may lose a request in each.
         (kill_supervisor, RUNNING * (os.cpu_count() or 1)),
-        (kill_bootloader, RUNNING * (os.cpu_count() or 1)),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -181,7 +190,6 @@ def test_nothing_is_lost_while(machine, event, may_fail, measured):
     measured(answered=outcome["answered"], failed=len(outcome["failed"]), slowest=f"{outcome['slowest']:.2f} s")
     assert len(outcome["failed"]) <= may_fail, outcome
     assert outcome["answered"] > 10
-    until(lambda: len(_unpacked(machine)) == 1, "nothing left behind but what the running executable has unpacked")
 
 
 def test_the_journal_has_one_object_a_line(machine):
@@ -211,7 +219,6 @@ def test_a_stuck_supervisor_is_replaced_by_the_watchdog(machine):
     supervisor = machine.family().supervisor
     os.kill(supervisor, signal.SIGSTOP)
     _wait_for_another(machine, supervisor)
-    until(lambda: len(_unpacked(machine)) == 1, "nothing left behind")
     shutil.rmtree(machine.root / "etc/systemd/system/sidebard.service.d")
     machine.run("systemctl daemon-reload && systemctl restart sidebard.service")
 
@@ -293,21 +300,28 @@ def test_a_secret_for_root_alone_as_a_credential(machine):
 def pebble(machine, tmp_path):
     """Give an authority that runs in the machine's network."""
     assert MISSING == [], "apt-get install pebble"
+    config, ca = machine.root / "etc/sidebard/sidebard.toml", machine.root / "etc/sidebard/pebble.pem"
+    good = config.read_text()
     with Pebble(tmp_path / "pebble", tls_port=443, http_port=80, within=machine.network) as pebble:
-        shutil.copy(pebble.ca, machine.root / "etc/sidebard/pebble.pem")
+        shutil.copy(pebble.ca, ca)
         machine.run("echo '127.0.0.1 localhost' >> /etc/hosts")
         yield pebble
-    (machine.root / "etc/sidebard/pebble.pem").unlink()
+    config.write_text(good)
+    ca.unlink()
+    machine.run("systemctl restart sidebard.service")
+
+
+def _write_acme(machine: Machine, pebble: Pebble, *names: str, more: str = "") -> None:
+    """Write a config whose certificates come from this authority."""
+    config = machine.root / "etc/sidebard/sidebard.toml"
+    section = f'[acme]\ndomains = {json.dumps(names)}\ndirectory = "{pebble.url}"\nca = "pebble.pem"\n{more}'
+    config.write_text(re.sub(r"\[(?:tls|acme)\]\n(?:.+\n)+", section, config.read_text()))
 
 
 def test_certificates_from_an_authority(machine, pebble, measured):
     """The first one, a renewal and one whose order a reload falls into, while cards are asked for; one by port 80."""
-    config, acme = machine.root / "etc/sidebard/sidebard.toml", machine.root / "var/lib/sidebard/acme"
-    good = config.read_text()
-
-    def write(*names, more=""):
-        section = f'[acme]\ndomains = {json.dumps(names)}\ndirectory = "{pebble.url}"\nca = "pebble.pem"\n{more}'
-        config.write_text(re.sub(r"\[tls\]\n(?:.+\n)+", section, good))
+    acme = machine.root / "var/lib/sidebard/acme"
+    write = functools.partial(_write_acme, machine, pebble)
 
     def issued(number):
         until(lambda: _count(machine, "certificate_renewed") == number, f"certificate {number}")
@@ -325,7 +339,7 @@ def test_certificates_from_an_authority(machine, pebble, measured):
             until((acme / f"second.{NAME}" / "order.json").exists, "an order")
             os.kill(supervisor, signal.SIGHUP)
             issued(3)
-            until(lambda: "Pebble" in _issuer(machine), "the certificate in use")
+            until(lambda: "Pebble" in _served(machine, NAME), "the certificate in use")
         assert outcome["failed"] == []
         machine.run("systemctl enable sidebard-http.socket && systemctl restart sidebard.service")
         said = machine.run(
@@ -339,14 +353,33 @@ def test_certificates_from_an_authority(machine, pebble, measured):
         assert _count(machine, "certificate_renewal_failed") == 0
         assert {file.stat().st_mode & 0o777 for file in acme.rglob("*.pem")} == {0o600}
     finally:
-        config.write_text(good)
-        machine.run("systemctl disable --now sidebard-http.socket && systemctl restart sidebard.service")
+        machine.run("systemctl disable --now sidebard-http.socket")
     measured(answered=outcome["answered"], failed=len(outcome["failed"]), slowest=f"{outcome['slowest']:.2f} s")
 
 
-def _issuer(machine: Machine) -> str:
-    asked = f"echo | openssl s_client -connect localhost:443 -servername {NAME} 2>/dev/null"
-    return machine.run(f"{asked} | openssl x509 -noout -issuer", check=False)
+def test_a_reboot_without_a_request_afterwards(machine, pebble, measured):
+    """With [acme] the service runs from the start: what it had is served, and what it has not yet is asked for."""
+    had, new = f"had.{NAME}", f"new.{NAME}"
+    _write_acme(machine, pebble, had)
+    machine.run("systemctl restart sidebard.service")
+    until(lambda: "Pebble" in _served(machine, had), "the certificate in use")
+    before = _served(machine, had)
+    _write_acme(machine, pebble, had, new)
+    began = time.monotonic()
+    machine.reboot()
+    measured(seconds=f"{time.monotonic() - began:.1f}")
+    assert machine.property("sidebard.service", "ActiveState") == "active"
+    issued = machine.root / "var/lib/sidebard/acme" / new / "pair.pem"
+    until(issued.exists, "the certificate that was missing")
+    assert _served(machine, had) == before
+    until(lambda: "Pebble" in _served(machine, new), "the new certificate in use")
+    assert pebble.issued == 2
+
+
+def _served(machine: Machine, name: str) -> str:
+    """Return what says which certificate is in use for a name."""
+    asked = f"echo | openssl s_client -connect localhost:443 -servername {name} 2>/dev/null"
+    return machine.run(f"{asked} | openssl x509 -noout -issuer -serial", check=False)
 
 
 def test_logrotate_rotates_the_audit_trail_of_the_running_service(machine):
@@ -379,7 +412,7 @@ def test_remove_purge_reinstall(machine):
     config = machine.root / "etc/sidebard/sidebard.toml"
     config.write_text(config.read_text() + "# mine\n")
     machine.run("apt-get remove --yes sidebard")
-    assert not (machine.root / "usr/bin/sidebard").exists()
+    assert not [path for path in ("usr/bin/sidebard", "usr/lib/sidebard") if os.path.lexists(machine.root / path)]
     assert not re.search(":01BB [0-9A-F:]+ 0A", machine.run("cat /proc/net/tcp /proc/net/tcp6")), "443 is open"
     assert config.read_text().endswith("# mine\n")
     assert (machine.root / "var/lib/sidebard").is_dir()

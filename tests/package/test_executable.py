@@ -1,7 +1,11 @@
-"""The one file, on this machine: without systemd, where it unpacks itself, and what it leaves behind."""
+"""The one file, on this machine: without systemd, where it unpacks itself, and what it leaves behind.
+
+And the folder of the packages, where the two differ.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -42,6 +46,13 @@ def unpacked(tmp_path):
     return Unpacked(tmp_path / "unpacked")
 
 
+@pytest.fixture
+def installed(package, tmp_path):
+    """Return /usr/bin/sidebard of the package, in a folder where anything may be done to it."""
+    subprocess.run(["dpkg-deb", "--extract", package, tmp_path / "package"], check=True)
+    return tmp_path / "package/usr/bin/sidebard"
+
+
 def serve(folder: Path, executable: Path, unpacked: Unpacked, **options: Any) -> Daemon:
     environ = {**unpacked.environ, **options.pop("environ", {})}
     daemon = Daemon(folder, program=(str(executable),), environ=environ, **options)
@@ -68,6 +79,20 @@ def test_serves_reloads_and_leaves_nothing(executable, unpacked, tmp_path):
     assert unpacked.now() == []
 
 
+def test_the_folder_is_one_process_and_unpacks_nothing(installed, unpacked, tmp_path):
+    said = subprocess.run([installed, "--version", "--verbose"], capture_output=True, text=True, check=True).stdout
+    assert "a packaged folder" in said
+    with serve(tmp_path, installed, unpacked, workers=2) as daemon:
+        assert "Ann Lee" in daemon.ask()
+        assert (len(children(daemon.pid)), unpacked.now()) == (3, [])
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        below = children(daemon.pid)
+        os.kill(daemon.pid, signal.SIGKILL)
+        assert daemon.end() == -signal.SIGKILL
+        until(lambda: not any(map(alive, below)), "the end of all")
+
+
 def empty(folder: Path) -> None:
     """Remove what lies in a folder, as a cleaner of temporary files does."""
     for path in folder.iterdir():
@@ -81,19 +106,19 @@ def put(file: Path, content: bytes) -> None:
     beside.rename(file)
 
 
-@pytest.fixture
-def emptied(executable, unpacked, tmp_path):
-    """Give a service with TLS whose unpacked folder was emptied, and what reloads it with other keys of the config."""
-    make_pair(tmp_path)
-    pair = '[tls]\ncertificate = "server.crt"\nkey = "server.key"\n'
-    few = 'max_shrink = "99%"\n'
-    with serve(tmp_path, executable, unpacked, workers=2, config=pair, customer_keys=few) as daemon:
-        assert "Ann Lee" in daemon.ask()
-        (name,) = unpacked.now()
-        empty(unpacked.folder / name)
+PAIR = '[tls]\ncertificate = "server.crt"\nkey = "server.key"\n'
+FEW = 'max_shrink = "99%"\n'
 
-        def reload(customer_keys: str = "", server: str = "", app: str = "", more: str = pair) -> None:
-            daemon.write_config(workers=2, more=more, server=server, customer_keys=few + customer_keys, app=app)
+
+@contextlib.contextmanager
+def serve_with_pair(folder, executable, unpacked):
+    """Serve with TLS; the other value reloads it with other keys of the config."""
+    make_pair(folder)
+    with serve(folder, executable, unpacked, workers=2, config=PAIR, customer_keys=FEW) as daemon:
+        assert "Ann Lee" in daemon.ask()
+
+        def reload(customer_keys: str = "", server: str = "", app: str = "", more: str = PAIR) -> None:
+            daemon.write_config(workers=2, more=more, server=server, customer_keys=FEW + customer_keys, app=app)
             daemon.send(signal.SIGHUP)
             daemon.wait_for("reloaded")
 
@@ -107,19 +132,38 @@ ANN = "email,name,plan\nann@example.com,Ann {},Pro\n"
 ENCODINGS = ("cp1252", "utf-16-le", "shift_jis", "euc_kr", "gb18030", "iso2022_jp", "big5hkscs", "cp037", "mac_roman")
 
 
-def test_goes_on_when_its_folder_is_emptied(emptied, executable, tmp_path):
-    """What was never imported before is: codecs, extension modules, time zones, RE2, templates, cryptography."""
-    daemon, reload = emptied
-    (supervisor,) = children(daemon.pid)
-    said = daemon.wait_for("unpacked_files_gone")
-    assert "tmpfiles.d" in said["todo"]
+def test_goes_on_when_its_folder_is_emptied(executable, unpacked, tmp_path):
+    with serve_with_pair(tmp_path, executable, unpacked) as (daemon, reload):
+        (name,) = unpacked.now()
+        empty(unpacked.folder / name)
+        said = daemon.wait_for("unpacked_files_gone")
+        assert "tmpfiles.d" in said["todo"]
+        (supervisor,) = children(daemon.pid)
+        import_everything(daemon, reload, supervisor, tmp_path)
+        assert [line["event"] for line in daemon.lines].count("unpacked_files_gone") == 1
+        checked = subprocess.run(
+            [executable, "check", "-q", "--config", daemon.config], capture_output=True, text=True, check=False
+        )
+        assert checked.stdout.count("was removed; it goes on; keep what cleans temporary files away") == 1
+
+
+def test_goes_on_when_an_upgrade_replaces_its_files(installed, unpacked, tmp_path):
+    """As the old version does if the new one refuses its config."""
+    with serve_with_pair(tmp_path, installed, unpacked) as (daemon, reload):
+        for file in [file for file in installed.resolve().parent.rglob("*") if file.is_file()]:
+            put(file, b"another version")
+        import_everything(daemon, reload, daemon.pid, tmp_path, ENCODINGS[:2])
+
+
+def import_everything(daemon, reload, supervisor, tmp_path, encodings=ENCODINGS):
+    """Have what was never imported before imported: codecs, libraries, time zones, RE2, templates, cryptography."""
     reload()
     for path in ("/", "/healthz", "/metrics", "/status.css", "/status.js"):
         assert daemon.admin(path)[0] == 200
     assert daemon.admin("/nothing")[0] == 404
     put(tmp_path / "customers.csv", ANN.format("BOM").encode("utf-16"))
     until(lambda: "Ann BOM" in daemon.ask(), "UTF-16")
-    for encoding in ENCODINGS:
+    for encoding in encodings:
         put(tmp_path / "customers.csv", ANN.format(encoding).encode(encoding))
         reload(f'encoding = "{encoding}"')
         until(lambda name=encoding: f"Ann {name}" in daemon.ask(), encoding)
@@ -127,14 +171,13 @@ def test_goes_on_when_its_folder_is_emptied(emptied, executable, tmp_path):
     os.kill(steward, signal.SIGKILL)
     daemon.wait_for("steward_died")
     until(lambda: _status(daemon) == 200, "the next steward")
-    put(tmp_path / "customers.csv", ANN.format("again").encode("mac_roman"))
+    put(tmp_path / "customers.csv", ANN.format("again").encode(encodings[-1]))
     until(lambda: "Ann again" in daemon.ask(), "an import of the next steward")
     database = sqlite3.connect(tmp_path / "c.db")
     database.executescript("create table t(email, name); insert into t values('ann@example.com', 'Ann Sql')")
     database.close()
-    (tmp_path / "sidebard.toml").write_text(
-        daemon.config.read_text().replace("customers.csv", "c.db").replace('encoding = "mac_roman"', 'table = "t"')
-    )
+    config = daemon.config.read_text().replace("customers.csv", "c.db")
+    daemon.config.write_text(config.replace(f'encoding = "{encodings[-1]}"', 'table = "t"'))
     daemon.send(signal.SIGHUP)
     daemon.wait_for("reloaded")
     until(lambda: "Ann Sql" in daemon.ask(), "SQLite")
@@ -147,16 +190,13 @@ def test_goes_on_when_its_folder_is_emptied(emptied, executable, tmp_path):
     daemon.wait_for("certificate_changed")
     daemon.wait_for("reloaded")
     reload(more="")  # to a certificate that is made here
+    daemon.wait_for("certificate_changed")  # as it is new: other workers come once more
+    daemon.wait_for("reloaded")
     workers = until(lambda: [pid for pid in children(supervisor) if daemon._has_public(pid)], "the workers")
     os.kill(workers[0], signal.SIGKILL)
     daemon.wait_for("worker_died")
     assert daemon.post(b"{}", b"wrong") == 403
     until(lambda: "Ann Lee" in daemon.ask(), "a card")
-    assert [line["event"] for line in daemon.lines].count("unpacked_files_gone") == 1
-    checked = subprocess.run(
-        [executable, "check", "-q", "--config", daemon.config], capture_output=True, text=True, check=False
-    )
-    assert checked.stdout.count("was removed; it goes on; keep what cleans temporary files away") == 1
 
 
 def _status(daemon: Daemon) -> int:
@@ -179,13 +219,15 @@ def test_a_preview_goes_on_when_its_folder_is_emptied(executable, tmp_path):
         assert process.wait(20) == 0
 
 
-def test_start_to_the_first_answer(executable, unpacked, tmp_path, measured):
-    with serve(tmp_path, executable, unpacked) as daemon:  # leaves a snapshot behind
+@pytest.mark.parametrize("build", ["executable", "installed"])
+def test_start_to_the_first_answer(build, request, unpacked, tmp_path, measured):
+    program = request.getfixturevalue(build)
+    with serve(tmp_path, program, unpacked) as daemon:  # leaves a snapshot behind
         assert daemon.stop() == 0
     seconds = []
     for _ in range(5):
         began = time.monotonic()
-        with Daemon(tmp_path, program=(str(executable),), environ=unpacked.environ) as daemon:
+        with Daemon(tmp_path, program=(str(program),), environ=unpacked.environ) as daemon:
             assert "Ann Lee" in until(lambda here=daemon: _answer(here), "an answer")
             seconds.append(time.monotonic() - began)
             assert daemon.stop() == 0

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from appliance.preview.server import ENDING
-from tests.cli.test_commands import run
+from tests.commands import run
 from tests.daemon import until
 from tests.preview.live import preview, write_files
 

@@ -12,8 +12,7 @@ import pytest
 from appliance.cli import replay, requests
 from appliance.replay.result import LoadTestResult
 from appliance.replay.timeline import TimelinePoint
-from tests.cli.test_commands import ROOT
-from tests.daemon import Daemon
+from tests.daemon import ROOT, Daemon
 from tests.factory import write_csv
 
 TEXT = (ROOT / "docs" / "load.md").read_text("utf-8")

@@ -33,6 +33,7 @@ from appliance.replay.result import summarize
 from appliance.replay.target import LoadTarget, ResumingContext
 from appliance.replay.timeline import Timeline
 from tests.factory import make_app
+from tests.ports import free_port
 from tests.replay.peer import GOOD, answers, peer
 from tests.server import serving
 
@@ -214,9 +215,7 @@ def test_failures_are_counted_by_kind(way, kind, rate):
 
 
 def test_refused():
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    assert set(load(port, rate=50.0).failures) == {"refused"}
+    assert set(load(free_port(), rate=50.0).failures) == {"refused"}
 
 
 def test_no_answer(monkeypatch):

@@ -17,6 +17,7 @@ from appliance.system.frozen import (
     as_child_of_bootloader,
     emptied_folder,
     emptied_in,
+    is_packaged,
     let_others_read,
     remove_stale,
 )
@@ -59,12 +60,32 @@ def test_from_source_nothing_is_removed(tmp_path: Path) -> None:
 
 
 def test_others_may_load_what_was_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "lib" / "module.so"
-    file.parent.mkdir(mode=0o700)
+    folder = tmp_path / f"_MEI{NOBODY}abCD12"
+    file = folder / "lib" / "module.so"
+    file.parent.mkdir(mode=0o700, parents=True)
     file.touch(mode=0o600)
-    monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
+    monkeypatch.setattr(sys, "_MEIPASS", str(folder), raising=False)
     let_others_read()
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, file.parent, file)} == {0o755}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, file.parent, file)} == {0o755}
+
+
+def test_the_folder_of_a_package_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    """Nobody unpacked it, and nobody but the package's manager changes it: an upgrade there is no fault."""
+    folder = tmp_path / "_internal"
+    folder.mkdir(mode=0o750)
+    file = folder / "module.so"
+    file.touch(mode=0o640)
+    monkeypatch.setattr(sys, "_MEIPASS", str(folder), raising=False)
+    assert is_packaged()
+    let_others_read()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, file)] == [0o750, 0o640]
+    timer = Timer()
+    watch = UnpackedWatch(timer)
+    file.unlink()
+    timer.now += EVERY
+    watch.look()  # nothing is said
 
 
 UNPACK_AND_EMPTY = """
@@ -89,12 +110,17 @@ sys.path[:0] = [str(library), str(folder / "lib-dynload"), str(folder)]
 sys._MEIPASS = str(folder)
 import letters.a
 
-from appliance.system.frozen import keep_unpacked
+from appliance.system.frozen import keep_files
 
 assert sys.argv[2] not in sys.modules
-if sys.argv[3] == "keep":
-    keep_unpacked()
-shutil.rmtree(folder)
+if sys.argv[3] != "not kept":
+    keep_files()
+if sys.argv[3] == "replaced":
+    for file in [file for file in folder.rglob("*") if file.is_file()]:
+        file.with_name("new").write_bytes(b"another version")
+        file.with_name("new").rename(file)
+else:
+    shutil.rmtree(folder)
 importlib.invalidate_caches()
 for name in ("letters.b", "letters.b.c", "alone"):
     print(importlib.import_module(name).name)
@@ -104,21 +130,21 @@ assert importlib.util.find_spec("letters.d") is None
 """
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
-def test_what_is_imported_after_the_folder_is_emptied(kept: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fate", ["removed", "replaced", "not kept"])
+def test_what_is_imported_after_its_file_is_gone(fate: str, tmp_path: Path) -> None:
     folder = tmp_path / "unpacked"
     folder.mkdir()
     ended = subprocess.run(
-        [sys.executable, "-c", UNPACK_AND_EMPTY, str(folder), "_xxtestfuzz", "keep" if kept else "no"],
+        [sys.executable, "-c", UNPACK_AND_EMPTY, str(folder), "_xxtestfuzz", fate],
         capture_output=True,
         text=True,
         check=False,
         cwd=Path(__file__).parents[2],
     )
-    if kept:
-        assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, ["b", "c", "alone"], "")
-    else:
+    if fate == "not kept":
         assert "No module named 'letters.b'" in ended.stderr
+    else:
+        assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, ["b", "c", "alone"], "")
 
 
 def test_the_files_of_the_program_are_read_at_import() -> None:

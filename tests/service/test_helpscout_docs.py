@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from appliance.sidebar.protocols.helpscout_page import HelpScoutPage
-from tests.cli.test_commands import run
+from tests.commands import run
 from tests.daemon import ROOT, Daemon
 from tests.factory import SECRET, body_for, sign, write_csv
 

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from tests.coverage_env import COVERAGE
-from tests.daemon import Daemon, free_port, until
+from tests.daemon import Daemon, until
 from tests.factory import CUSTOMERS, SECRET, body_for, sign, write_csv
+from tests.ports import free_port
 
 ADMIN_PORT = 9180  # the default
 ANN = body_for("ann@example.com")

@@ -18,8 +18,8 @@ from appliance.config.loader import from_flags
 from appliance.config.schema import Settings
 from appliance.errors import StartError
 from tests.conftest import Logged
-from tests.daemon import free_port
 from tests.factory import write_csv
+from tests.ports import free_port
 
 IN_USE = "cannot listen: Address already in use; set {} to another address, or stop the process that listens there"
 

@@ -155,21 +155,21 @@ def test_a_template_has_a_bounded_card(text, cell, said):
     template = CardTemplate(text, "card.html")
     customer = Record(Columns(["id", "note"]), ["7", cell])
     with pytest.raises(TemplateError) as fault:
-        template.render([customer], ("ann@example.com",), AS_OF, AS_OF)
+        template.render([customer], ("ann@example.com",), AS_OF, lambda: AS_OF)
     assert str(fault.value) == said
 
 
 def test_a_template_that_shows_just_enough():
     template = CardTemplate("{{ customer.note }}", "card.html")
     customer = Record(Columns(["note"]), ["x" * MAX_CARD])
-    assert len(template.render([customer], (), AS_OF, AS_OF)) == MAX_CARD
+    assert len(template.render([customer], (), AS_OF, lambda: AS_OF)) == MAX_CARD
 
 
 def test_related_rows_count_as_what_a_template_could_show():
     order = Record(Columns(["note"]), ["x" * (MAX_VALUES // 2)])
     customer = Record(Columns(["id"]), ["7"], {"orders": Rows([order, order])})
     with pytest.raises(TemplateError, match="hold more than"):
-        CardTemplate("7", "card.html").render([customer], (), AS_OF, AS_OF)
+        CardTemplate("7", "card.html").render([customer], (), AS_OF, lambda: AS_OF)
 
 
 def test_a_template_that_shows_too_much_leaves_the_built_in_card(tmp_path):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import pytest
 from appliance.outcomes import Outcome
 from appliance.preview.examples import DataState
 from appliance.sidebar.protocols import PROTOCOLS
-from tests.daemon import ROOT, Daemon
+from tests import commands
+from tests.daemon import Daemon
 from tests.factory import sign
 from tests.preview.live import CONFIG, write_files
 from tests.preview.test_session import opened
@@ -21,12 +22,7 @@ from tests.sidebar.toy_protocol import Toy
 
 PROGRAM = (sys.executable, "-W", "error", "-m", "tests.sidebar.toy_protocol")
 APP = 'protocol = "toy"\n'
-
-
-def run(*arguments: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*PROGRAM, *map(str, arguments)], input=given, capture_output=True, cwd=ROOT, check=False, timeout=60
-    )
+run = functools.partial(commands.run, program="tests.sidebar.toy_protocol")
 
 
 def ask(daemon: Daemon, body: bytes, **headers: str) -> tuple[int, str, bytes]:
@@ -56,9 +52,9 @@ def test_a_protocol_is_one_file_and_one_line(tmp_path: Path) -> None:
 
         # Signed and verified, shown as a card.
         config = ("--config", daemon.config)
-        assert run("sign", *config, given=body).stdout.decode().strip() == seal
-        assert run("sign", *config, "--header", given=body).stdout.decode().strip() == f"X-Toy-Seal: {seal}"
-        assert run("sign", *config, "--verify", seal, given=body).returncode == 0
+        assert run("sign", *config, stdin=body).stdout.decode().strip() == seal
+        assert run("sign", *config, "--header", stdin=body).stdout.decode().strip() == f"X-Toy-Seal: {seal}"
+        assert run("sign", *config, "--verify", seal, stdin=body).returncode == 0
         assert run("card", *config, "ann@example.com", "--response").stdout == text
         assert run("card", *config, "ann@example.com").stdout.startswith(b"Ann Lee\n")
 

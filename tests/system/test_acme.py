@@ -28,7 +28,8 @@ from appliance.acme.storage import Storage
 from appliance.service.acme_child import look
 from tests.acme.authority import Answer, Authority
 from tests.acme.pebble import MISSING, Pebble
-from tests.daemon import PATIENCE, ROOT, Daemon, Line, free_port, until
+from tests.daemon import PATIENCE, ROOT, Daemon, Line, until
+from tests.ports import free_port
 from tests.service.test_log import metric
 from tests.system.load import Load
 

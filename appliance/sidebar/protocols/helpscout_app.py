@@ -33,11 +33,9 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class Customer(msgspec.Struct, frozen=True):
-    """The person who wrote."""
+    """The person who wrote. Names are not read: nothing needs them."""
 
     id: Id | None = None
-    fname: str | None = None
-    lname: str | None = None
     email: str | None = None
     emails: tuple[str, ...] | None = None
 
@@ -46,8 +44,6 @@ class User(msgspec.Struct, frozen=True):
     """The agent who is looking."""
 
     id: Id | None = None
-    fname: str | None = None
-    lname: str | None = None
     role: str | None = None
 
 
@@ -162,6 +158,9 @@ def _number(identifier: Id | None) -> int | None:
     except ValueError:
         return None
 
+
+# In Python 3.11 each `Outcome.DRAFT` calls a function.
+_DRAFT, _NO_ADDRESS = Outcome.DRAFT, Outcome.NO_ADDRESS
 
 _JSON: Final = "application/json; charset=utf-8"
 _PROBE: Final = '{"ticket": {"id":"0","number":"0",\r\n "subject":"sidebard check \\/ \\u00e9 é"},"customer":%s}'
@@ -315,14 +314,14 @@ class HelpScoutApp(BodySigned):
         ticket, customer, user, mailbox = payload.ticket, payload.customer, payload.user, payload.mailbox
         addresses: tuple[str, ...] = ()
         if customer is not None:
-            addresses = customer.emails or ()
-            if customer.email:
-                addresses = (customer.email, *addresses)
+            addresses, email = customer.emails or (), customer.email
+            if email and not (addresses and addresses[0] == email):  # Help Scout sends the main one twice
+                addresses = (email, *addresses)
         return Inquiry(
             addresses=addresses,
             own_address=(mailbox.email or "") if mailbox is not None else "",
             subject=(ticket.subject or "") if isinstance(ticket, Ticket) else "",
-            otherwise=Outcome.DRAFT if ticket is False else Outcome.NO_ADDRESS,
+            otherwise=_DRAFT if ticket is False else _NO_ADDRESS,
             varied=self._values_of(payload) if self._varied else (),
             conversation=_number(ticket.id) if isinstance(ticket, Ticket) else None,
             mailbox=_number(mailbox.id) if mailbox is not None else None,

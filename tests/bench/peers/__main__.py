@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from tests.bench.peers import fixtures
 from tests.bench.peers.figures import Slice, faults, spread, table, turns
 from tests.bench.peers.fixtures import FOLDER, HERE
-from tests.bench.peers.servers import SERVERS, Server, servers, used
+from tests.bench.peers.servers import SERVERS, Server, busy, servers, used
 from tests.daemon import ROOT
 
 CONNECTIONS: Final = 32
@@ -49,9 +49,9 @@ CASES: Final[Mapping[str, Case]] = {
 }
 
 
-def load(server: Server, case: Case, seconds: int, core: int) -> Slice:
-    """Load a server for a moment."""
-    command = ["taskset", "--cpu-list", str(core), "wrk", "--threads", "1", "--connections", str(CONNECTIONS)]
+def load(server: Server, case: Case, seconds: int, cores: Sequence[int]) -> Slice:
+    """Load a server on the first core, for a moment, from the second."""
+    command = ["taskset", "--cpu-list", str(cores[1]), "wrk", "--threads", "1", "--connections", str(CONNECTIONS)]
     command += ["--duration", f"{seconds}s", "--script", str(HERE / "replay.lua"), server.url]
     environ = {
         **os.environ,
@@ -61,15 +61,16 @@ def load(server: Server, case: Case, seconds: int, core: int) -> Slice:
     }
     if case.closes:
         environ["LD_PRELOAD"] = str(FOLDER / "noresume.so")
-    before = server.used()
+    before, busy_before = server.used(), [busy(core) for core in cores]
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
-    load_used = (0.0, 0.0)
+    load_used = 0.0
     end = time.monotonic() + seconds - 0.05  # its figures are gone with it
     while time.monotonic() < end:
         time.sleep(0.05)
         load_used = used([process.pid])
     said, _ = process.communicate()
-    after = server.used()
+    cpu = server.used() - before
+    anybody = [busy(core) - then for core, then in zip(cores, busy_before, strict=True)]
     number = re.search(r"(\d+) requests in ([\d.]+)(m?s)", said)
     assert process.returncode == 0, said
     assert number is not None, said
@@ -84,9 +85,9 @@ def load(server: Server, case: Case, seconds: int, core: int) -> Slice:
         float(number[2]) / (1000 if number[3] == "ms" else 1),
         int(number[1]),
         errors + (int(wrong[1]) if wrong else 0),
-        after[0] - before[0],
-        after[1] - before[1],
-        *load_used,
+        cpu,
+        max(0.0, anybody[0] - cpu),
+        max(0.0, anybody[1] - load_used),
     )
 
 
@@ -95,10 +96,10 @@ def compare(name: str, running: Mapping[str, Server], count: int, seconds: int, 
     case = CASES[name]
     slices: dict[str, list[Slice]] = {each: [] for each in running}
     for server in running.values():
-        load(server, case, 1, cores[1])  # caches and clocks
+        load(server, case, 1, cores)  # caches and clocks
     for order in turns(list(running), count):
         for each in order:
-            slices[each].append(load(running[each], case, seconds, cores[1]))
+            slices[each].append(load(running[each], case, seconds, cores))
     print(f"\n{name}: {case.title}")
     print("\n".join(table(slices, next(iter(running)))))
     return [f"{name}: {fault}" for fault in faults(slices)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 LEAST_SHARE: Final = 0.9
-"""Of the time in which a process wanted its core: with less, its figures are those of its neighbours."""
+"""Of its core: with less for it, the figures of a process are those of its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Slice:
     requests: int
     errors: int
     cpu: float
-    waited: float
-    """For its core, while others had it."""
-    load_cpu: float
-    load_waited: float
+    others: float
+    """How long others had its core."""
+    load_others: float
+    """How long others had the core of the load."""
 
     @property
     def rate(self) -> float:
@@ -45,9 +45,9 @@ def turns(names: Sequence[str], count: int) -> Iterator[list[str]]:
         yield list(names) if number % 2 == 0 else list(reversed(names))
 
 
-def share(cpu: float, waited: float) -> float:
-    """Return how much of the time that it wanted its core it had it."""
-    return cpu / (cpu + waited) if cpu + waited else 1.0
+def share(slices: Sequence[Slice], others: Callable[[Slice], float]) -> float:
+    """Return how much of a core was left by `others`."""
+    return 1 - sum(map(others, slices)) / sum(each.seconds for each in slices)
 
 
 def ratios(one: Sequence[Slice], base: Sequence[Slice]) -> tuple[list[float], list[float]]:
@@ -69,11 +69,11 @@ def faults(slices: Slices) -> list[str]:
     found = []
     for name, done in slices.items():
         for what, had in (
-            (name, share(sum(each.cpu for each in done), sum(each.waited for each in done))),
-            (f"the load on {name}", share(sum(each.load_cpu for each in done), sum(each.load_waited for each in done))),
+            (name, share(done, lambda each: each.others)),
+            (f"the load on {name}", share(done, lambda each: each.load_others)),
         ):
             if had < LEAST_SHARE:
-                found.append(f"{what} had {had:.0%} of its core, and needs {LEAST_SHARE:.0%}")
+                found.append(f"{what} could have {had:.0%} of its core, and needs {LEAST_SHARE:.0%}")
         if errors := sum(each.errors for each in done):
             found.append(f"{name} gave {errors:,} wrong answers or errors")
     return found
@@ -87,7 +87,7 @@ def table(slices: Slices, base: str) -> Iterator[str]:
         # The base's ratio to itself is 1: its noise is how much it differs from turn to turn.
         noise = spread([each.rate for each in done] if name == base else rates)
         busy = sum(each.cpu for each in done) / sum(each.seconds for each in done)
-        had = share(sum(each.cpu for each in done), sum(each.waited for each in done))
+        had = share(done, lambda each: each.others)
         yield (
             f"{name:10}{statistics.median(each.rate for each in done):12,.0f}{statistics.median(rates):8.2f}"
             f"{statistics.median(each.cost for each in done):9.1f}{statistics.median(costs):8.2f}"

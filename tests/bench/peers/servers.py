@@ -16,7 +16,8 @@ from typing import Final
 
 from tests.bench.peers import fixtures
 from tests.bench.peers.fixtures import CERTIFICATE, DATABASE, FOLDER, HERE, KEY, SECRET
-from tests.daemon import ROOT, alive, children, free_port, until
+from tests.daemon import ROOT, alive, children, until
+from tests.ports import free_port
 
 CARD: Final = """<h4>{{ customer.name }}</h4><p class="muted">Customer since {{ customer.since }}</p><ul>\
 <li>Plan: <strong>{{ customer.plan }}</strong></li><li>Lifetime value: ${{ customer.ltv }}</li>\
@@ -121,8 +122,8 @@ class Server:
     def url(self) -> str:
         return f"http{'s' if self.tls else ''}://localhost:{self.port}/"
 
-    def used(self) -> tuple[float, float]:
-        """Return the seconds that its processes had a core, and waited for it."""
+    def used(self) -> float:
+        """Return the seconds that its processes had a core."""
         return used(self._family())
 
     def memory(self) -> float:
@@ -178,14 +179,17 @@ class Server:
         return found
 
 
-def used(pids: list[int]) -> tuple[float, float]:
-    """Return the seconds that these processes, with all threads, had a core, and waited for one (schedstat)."""
-    cpu = waited = 0
-    for pid in pids:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            running, waiting, _ = map(int, (thread / "schedstat").read_text().split())
-            cpu, waited = cpu + running, waited + waiting
-    return cpu / 1e9, waited / 1e9
+def used(pids: list[int]) -> float:
+    """Return the seconds that these processes, with all their threads, had a core (schedstat)."""
+    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def busy(core: int) -> float:
+    """Return the seconds that anybody had this core, or the hypervisor had taken it (proc_stat(5))."""
+    line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
+    user, nice, system, _idle, _iowait, _irq, _softirq, steal = map(int, line.split()[1:9])
+    return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

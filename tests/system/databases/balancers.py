@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.daemon import ROOT, free_port, until
+from tests.daemon import ROOT, until
+from tests.ports import free_port
 
 DOCS = ROOT / "docs" / "several-nodes.md"
 OWN = "127.0.0.5"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pymysql
 
 from appliance.ingest.sources.mysql import DEFAULT_PORT
 from tests.daemon import until
+from tests.ports import free_port
 from tests.system.databases.database_server import DatabaseServer
 
 OWNER = "mysql"  # mariadbd refuses to run as root
@@ -132,8 +132,7 @@ def mariadb() -> Iterator[MariaDB]:
     folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
     owner = OWNER if os.geteuid() == 0 else None
     try:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            running = MariaDB(folder, free.getsockname()[1])
+        running = MariaDB(folder, free_port())
         running.write_certificate("127.0.0.1")
         (folder / "my.cnf").write_text(OPTIONS.format(folder=folder, port=running.port))
         if owner:

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from appliance.ingest.sources.postgres import DEFAULT_PORT
 from tests.daemon import alive, until
+from tests.ports import free_port
 from tests.system.databases.database_server import DatabaseServer
 
 OWNER = "postgres"  # initdb refuses to run as root
@@ -139,8 +140,7 @@ def postgres() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     owner = _owner()
     try:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            running = Postgres(folder, free.getsockname()[1])
+        running = Postgres(folder, free_port())
         running.write_certificate("localhost", "127.0.0.1")
         (folder / "password").write_text(PASSWORD)
         (folder / "server.key").chmod(0o600)
@@ -184,8 +184,7 @@ def pgbouncer(behind: Postgres) -> Iterator[int]:
     """Run a PgBouncer in transaction mode, with one connection to the server; return its port."""
     found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     assert found, "no pgbouncer; apt-get install pgbouncer"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     config, users = behind.folder / "pgbouncer.ini", behind.folder / "users"
     config.write_text(POOLER.format(server=behind.port, port=port, folder=behind.folder))
     users.write_text(f'"reader" "{PASSWORD}"')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import run
+from tests.commands import run
 from tests.system.databases.postgres_server import Postgres
 
 pytestmark = pytest.mark.system

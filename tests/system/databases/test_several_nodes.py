@@ -15,7 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.daemon import ROOT, alive, children, free_port, until
+from tests.daemon import ROOT, alive, children, until
+from tests.ports import free_port
 from tests.system.databases.balancers import BALANCERS, OWN, balancer, block_of, program
 from tests.system.databases.postgres_server import Postgres
 from tests.system.databases.test_served import Shop, fill

@@ -1,0 +1,62 @@
+"""Ports of the tests' own, in several processes at once."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.daemon import ROOT
+from tests.ports import BLOCKS, free_port
+
+PROCESSES = 8
+EACH = BLOCKS.step - 1  # a whole block
+PROGRAM = f"""
+from tests.ports import free_port
+print(*(free_port() for _ in range({EACH})), flush=True)
+input()  # the block is its own until it ends
+"""
+
+
+def test_processes_never_get_the_same_port():
+    command = [sys.executable, "-S", "-c", PROGRAM]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(PROCESSES)
+    ]
+    try:
+        ports = [int(port) for process in processes for port in process.stdout.readline().split()]
+    finally:
+        for process in processes:
+            process.communicate("\n", timeout=20)
+    assert len(set(ports)) == len(ports) == PROCESSES * EACH
+
+
+def test_no_port_is_one_that_the_kernel_gives_away():
+    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert all(port not in range(lowest, highest + 1) for port in range(BLOCKS.start, BLOCKS.stop))
+
+
+def test_a_port_in_use_is_passed_over():
+    first = free_port()
+    with socket.create_server(("127.0.0.1", first + 1)):
+        assert free_port() not in (first, first + 1)
+
+
+def test_ports_come_again_when_all_had_their_turn():
+    assert [free_port() for _ in range(2 * EACH)] == [free_port() for _ in range(2 * EACH)]
+
+
+def test_a_forked_process_has_a_block_of_its_own():
+    mine = free_port()
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writing, str(free_port()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = int(os.read(reading, 10))
+    os.close(reading)
+    os.close(writing)
+    assert (theirs - BLOCKS.start) // BLOCKS.step != (mine - BLOCKS.start) // BLOCKS.step
