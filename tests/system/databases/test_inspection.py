@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from appliance.ingest.sources import postgres_session
+from appliance.ingest.sources import postgres_inspection, postgres_session
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import Query
-from appliance.ingest.sources.postgres import fetch
-from appliance.ingest.sources.postgres_inspection import inspect
+from appliance.ingest.sources.postgres import fetch, inspect
 from appliance.ingest.sources.postgres_session import quote_name
 from tests.system.databases.postgres_server import Postgres, postgres
 
@@ -91,7 +91,36 @@ def test_a_role_that_may_do_more_than_read(database: Postgres, tmp_path: Path, g
     )
 
 
-# A server that refuses COPY, and one that falls silent
+def test_a_database_without_an_encoding(database: Postgres, tmp_path: Path) -> None:
+    database.sql("CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0", "postgres")
+    query = Query.parse("customers", "SELECT 1 AS one", "", quote_name)
+    found = inspect(replace(database.server(), database="bytes"), [query], [tmp_path / "0.csv"], 100)
+    (warning,) = [each.sentence for each in found.remarks if each.level == "warning"]
+    assert 'set the real one, such as customers.encoding = "cp1252"' in warning
+    named = replace(database.server(), database="bytes", encoding="cp1252")
+    assert [each.level for each in inspect(named, [query], [tmp_path / "0.csv"], 100).remarks] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("question", ["_ROLE", "_WRITES", "_NAMED"])
+def test_what_the_catalogues_of_another_server_do_not_know_is_left_out(
+    database: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    """It must not end the transaction in which the queries are tried."""
+    monkeypatch.setattr(postgres_inspection, question, "SELECT nothing FROM nowhere")
+    assert said(database, tmp_path, "SELECT * FROM customers") == []
+
+
+# A server that refuses COPY, one that keeps no time, and one that falls silent
+
+
+def test_a_server_that_ends_no_statement_is_left_in_time(
+    database: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those do that do not know statement_timeout."""
+    monkeypatch.setattr(postgres_session, "_set", lambda _server: "SELECT 1")
+    slow = Query.parse("customers", "SELECT pg_sleep(60)::text AS a", "", quote_name)
+    with pytest.raises(SourceError, match=r"the query took too long; add an index, or raise customers\.timeout"):
+        fetch(replace(database.server(), timeout=0.3), [slow], [tmp_path / "0.csv"])
 
 
 @pytest.mark.parametrize("error", [asyncpg.FeatureNotSupportedError, asyncpg.InsufficientPrivilegeError])

@@ -21,8 +21,7 @@ from appliance.cards.markup import MAX_TEXT
 from appliance.ingest.sources import mysql, mysql_session
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import Server
-from appliance.ingest.sources.mysql import fetch
-from appliance.ingest.sources.mysql_inspection import inspect
+from appliance.ingest.sources.mysql import fetch, inspect
 from appliance.ingest.sources.remote import Fetched
 from tests.daemon import until
 from tests.system.databases.fetching import (
