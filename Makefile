@@ -36,8 +36,14 @@ browser: $(BIN)/.installed ## use the preview and status pages in chromium
 screenshots: $(BIN)/.installed ## make the pictures in docs/pictures
 	$(BIN)/python -m tests.browser.screenshots
 
+# Only what speaks to databases is measured here: `make test` has none, and what is loaded or timed must not be slowed.
+DATABASES := tests/system/databases
 system: $(BIN)/.installed .venv-sslyze/.installed ## attack, kill and load the service, for four minutes
-	$(BIN)/python -m pytest -m system
+	@$(BIN)/coverage erase --rcfile $(DATABASES)/coverage.ini
+	$(BIN)/coverage run --rcfile $(DATABASES)/coverage.ini -m pytest -m system $(DATABASES)
+	@$(BIN)/python -W ignore -m coverage combine --quiet --rcfile $(DATABASES)/coverage.ini && rm -f .databases-coverage.*
+	@$(BIN)/coverage report --rcfile $(DATABASES)/coverage.ini
+	$(BIN)/python -m pytest -m system --ignore $(DATABASES)
 
 soak: $(BIN)/.installed .venv-sslyze/.installed ## the same at full length, an hour and a half
 	$(BIN)/python -m pytest -m system --long -o faulthandler_timeout=2400
@@ -86,7 +92,7 @@ requirements: $(BIN)/.installed ## update the pinned versions of everything that
 	  --output-file packaging/requirements.txt setup.cfg packaging/requirements.in
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-build .venv-sslyze .coverage* .databases-coverage* htmlcov .state .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 # What the service needs, which is little; and on top of it what the tests need.
 $(BIN)/.runnable: setup.cfg pyproject.toml
