@@ -21,7 +21,8 @@ run: $(BIN)/.runnable ## serve the sample customers on https://127.0.0.1:8443, a
 
 test: $(BIN)/.installed ## run every test, on two cores in three minutes, and measure branch coverage
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 2 --dist worksteal --durations 25
+	@# One more than the cores: tests of services wait for much of their time.
+	$(BIN)/coverage run -m pytest --numprocesses 3 --dist worksteal --durations 25
 	@# Processes that a test kills leave half a file: -W ignore, and what cannot be read is removed.
 	@$(BIN)/python -W ignore -m coverage combine --quiet && rm -f .coverage.*
 	@$(BIN)/coverage report

@@ -73,6 +73,7 @@ def _packages(files: Iterable[str]) -> Iterable[Component]:
 def _libraries(files: Iterable[str]) -> Iterable[Component]:
     """Return the system's packages whose shared libraries were copied."""
     libraries = [file for file in files if re.search(r"\.so[.\d]*$", file) and "site-packages" not in file]
+    libraries.append("/usr/include/zstd.h")  # of the package whose library is in the bootloader
     found = {}
     for library in libraries:
         # dpkg knows a file by the name it was installed under, which may or may not go by the link /lib.

@@ -1,7 +1,7 @@
 """Make the environment that the executable is built in: pinned packages, and PyInstaller built here.
 
 PyInstaller's bootloader is compiled from its pinned source with bootloader.patch, so that it is position-independent
-and says in one sentence why it cannot unpack itself. Usage: install_tools.py FOLDER
+and says in one sentence why it cannot unpack itself, which it does with Zstandard. Usage: install_tools.py FOLDER
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ NEEDED = {
     "patch": "patch",
     "objdump": "binutils",
     "/usr/include/zlib.h": "zlib1g-dev",
+    "/usr/include/zstd.h": "libzstd-dev",
 }
 
 
@@ -43,6 +44,7 @@ def main(folder: Path) -> None:
             **os.environ,
             "PYINSTALLER_COMPILE_BOOTLOADER": "1",
             "CFLAGS": f"-ffile-prefix-map={source}=pyinstaller",
+            "LDFLAGS": "-l:libzstd.a",
         }
         run(*pip, "install", "--no-deps", "--no-build-isolation", "--force-reinstall", source, environ=environ)
 

@@ -39,8 +39,8 @@ def _reference() -> Iterator[str]:
             yield _escaped(" ".join(paragraph.split())) + "\n"
         yield "| option | |"
         yield "|---|---|"
-        for parameter in command.get_params(context):
-            if parameter.name != "help" and (record := parameter.get_help_record(context)):
+        for parameter in command.params:  # all but --help, which every command has
+            if record := parameter.get_help_record(context):
                 yield f"| `{record[0].replace('|', chr(92) + '|')}` | {_escaped(record[1])} |"
         yield ""
 

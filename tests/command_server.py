@@ -44,9 +44,6 @@ def _next_command(channel: socket.socket) -> Any:
         if not pid:
             for number, stream in enumerate(streams):
                 os.dup2(stream, number)
-            # Those of this process are files, in which one can seek.
-            sys.stdin = open(0, encoding=sys.stdin.encoding, errors=sys.stdin.errors, closefd=False)  # noqa: SIM115
-            sys.stdout = open(1, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)  # noqa: SIM115
         for stream in streams:
             os.close(stream)
         if not pid:

@@ -31,19 +31,20 @@ def run(
     """Run `python -W error -m PROGRAM` with these arguments."""
     words = [str(argument) for argument in arguments]
     request = {"program": program, "arguments": words, "environ": {"PATH": "/usr/bin:/bin", **environ}}
-    channel = _server(os.getpid())
+    channel, server = _start_server(os.getpid())
     inside, outside = zip(os.pipe(), *(os.pipe()[::-1] for _ in range(2)), strict=True)
     try:
         socket.send_fds(channel, [json.dumps(request).encode()], inside)
     finally:
         for descriptor in inside:
             os.close(descriptor)
-    pid = int(channel.recv(LONGEST))
+    started = channel.recv(LONGEST)
+    assert started, server.communicate()[1].decode()
     with ThreadPoolExecutor() as pool:
         pool.submit(_write, outside[0], stdin)
         said = [pool.submit(_read, descriptor) for descriptor in outside[1:]]
         if not select.select([channel], [], [], PATIENCE)[0]:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(int(started), signal.SIGKILL)
         status = int(channel.recv(LONGEST))
     code = os.waitstatus_to_exitcode(status)
     return subprocess.CompletedProcess(words, code, *(each.result() for each in said))
@@ -60,22 +61,25 @@ def _read(descriptor: int) -> bytes:
 
 
 @functools.cache
-def _server(_process: int) -> socket.socket:
-    """Return the end of a channel to the process that forks; a forked process of the tests has one of its own."""
+def _start_server(owner: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start the process that forks, and return a channel to it; a forked process of the tests has one of its own."""
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     with theirs:
-        process = subprocess.Popen(
+        server = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.command_server", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            # Pipes, as its commands get: Python's streams remember what they were opened for.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             cwd=ROOT,
             env={"PATH": "/usr/bin:/bin"},
             pass_fds=[theirs.fileno()],
         )
 
     def stop() -> None:
-        ours.close()
-        process.wait()
+        if os.getpid() == owner:
+            ours.close()
+            server.communicate()
 
     atexit.register(stop)
-    return ours
+    return ours, server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -125,6 +126,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TABLE] = []
     # Coverage's saves what was measured here again in each child that is forked. One that is measured has its own.
     os._exit = posix._exit
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of tests stay to the end: each collection would look at all of them, for a fifth of a second.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_all_that_the_build_lacks_is_said_at_once_and_before_any_work(tool, monk
     with pytest.raises(SystemExit) as ended:
         install_tools.main(tmp_path / "made")
     version = "{}.{}".format(*sys.version_info)
-    said = f"gcc libc6-dev patch binutils zlib1g-dev libpython{version} python3-venv"
+    said = f"gcc libc6-dev patch binutils zlib1g-dev libzstd-dev libpython{version} python3-venv"
     assert str(ended.value).endswith(f"apt-get install git {said}")
     assert not (tmp_path / "made").exists()
 
@@ -228,16 +228,25 @@ def test_settings_of_pip_are_handed_on_with_what_they_name(fresh_machine, tmp_pa
     assert set(settings.folders) == {tmp_path / "wheels", tmp_path / "index"}
 
 
-def test_only_a_build_that_can_be_repeated_is_published(fresh_machine, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("dist/sidebard", "dist/sidebard of two builds"),
+        ("build/out/folder/lib.so", "the folder of the packages of two builds"),
+    ],
+)
+def test_only_a_build_that_can_be_repeated_is_published(file, said, fresh_machine, monkeypatch, tmp_path):
     monkeypatch.setattr(fresh_machine, "ROOT", tmp_path)
-    builds = tmp_path / "one", tmp_path / "other"
+    builds = tmp_path / "one/dist", tmp_path / "other/dist"
     for build in builds:
-        build.mkdir()
+        build.mkdir(parents=True)
         for name in ("sidebard", "sidebard.cdx.json"):
             (build / name).write_text("the same")
-    (tmp_path / "one/sidebard.deb").touch()
+        (build / "../build/out/folder").mkdir(parents=True)
+        (build / "../build/out/folder/lib.so").write_text("the same")
+    (tmp_path / "one/dist/sidebard.deb").touch()
     fresh_machine.publish(*builds)
-    (tmp_path / "other/sidebard").write_text("another")
-    with pytest.raises(fresh_machine.Failure, match="dist/sidebard of two builds"):
+    (tmp_path / "other" / file).write_text("another")
+    with pytest.raises(fresh_machine.Failure, match=said):
         fresh_machine.publish(*builds)
     assert {file.name for file in (tmp_path / "dist").iterdir()} == {"sidebard", "sidebard.cdx.json", "sidebard.deb"}

@@ -13,7 +13,6 @@ from typing import Any, Final
 import click
 
 from appliance.bootstrap.installation import PACKAGED, find_config
-from appliance.bootstrap.proposal import choose
 from appliance.bootstrap.settings import from_flags, load
 from appliance.bootstrap.state_folder import snapshot_folder
 from appliance.bootstrap.wiring import import_spec_of
@@ -24,11 +23,9 @@ from appliance.customers.column_name import name_key, shown_name
 from appliance.customers.snapshot import Snapshot
 from appliance.customers.snapshot_store import open_newest
 from appliance.errors import SidebardError
-from appliance.ingest.importer import import_customers
 from appliance.ingest.sources import csv_file
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.spec import ImportRefused, ImportSpec
-from appliance.ingest.survey import survey
 
 DEFAULT_CONFIG: Final = str(PACKAGED)
 
@@ -137,6 +134,9 @@ def _address_columns(customers: Path) -> tuple[str, ...]:
     """
     if customers.suffix.lower() not in csv_file.KIND.suffixes:
         return _EMAIL
+    from appliance.bootstrap.proposal import choose  # what only those need who have no config
+    from appliance.ingest.survey import survey
+
     try:
         (table,) = survey(str(customers), customers.absolute(), {})
         if any(name_key(name) in _EMAIL for name in table.columns):
@@ -199,6 +199,8 @@ def open_customers(settings: Settings) -> Snapshot:
 
 
 def _import_temporarily(spec: ImportSpec) -> Snapshot:
+    from appliance.ingest.importer import import_customers  # the service has a process of its own for that
+
     with tempfile.TemporaryDirectory(prefix="sidebard-") as folder:
         try:
             import_customers(spec, Path(folder), clock=time.time, timer=time.monotonic)

@@ -14,7 +14,6 @@ from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
-from zoneinfo import ZoneInfo
 
 T = TypeVar("T")
 Parser = Callable[[object], T]
@@ -325,6 +324,8 @@ def parse_zone(value: object) -> tzinfo:
     """Parse an IANA time zone. "UTC" needs no zone files, so that the default works everywhere."""
     if value == "UTC":
         return UTC
+    from zoneinfo import ZoneInfo  # 2 ms that only those pay who have another zone
+
     try:
         return ZoneInfo(parse_text(value))
     except (KeyError, ValueError, OSError):  # KeyError: not found; OSError: a folder, such as "Europe"

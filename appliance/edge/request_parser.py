@@ -87,6 +87,7 @@ class RequestParser:
         "_is_common",
         "_is_webhook",
         "_known_head",
+        "_known_route",
         "_left",
         "_length",
         "_llhttp",
@@ -113,6 +114,7 @@ class RequestParser:
         self._llhttp: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._event: Event = None  # what the slice led to
         self._known_head: KnownHead | None = None
+        self._known_route: Route | None = None  # where requests with that head go
         self._may_learn = True  # no head has been known yet
         self._is_common = False  # this head was right without a look by `check_head`
         self.kept = b""  # what was received and is not parsed yet
@@ -176,13 +178,13 @@ class RequestParser:
         if self._known_head is not None and begins and len(data) <= BYTES_PER_TURN:
             known = self._known_head.split(data)
             if known is not None:
-                return SignedPost(self._route, known[1], known[0], "1.1", True)  # type: ignore[arg-type]
+                return SignedPost(self._known_route, known[1], known[0], "1.1", True)  # type: ignore[arg-type]
             self._known_head = None
         event = self._feed_slices(data)
         if self._may_learn and begins and type(event) is SignedPost and self._is_common and not self.kept:
             self._may_learn = False
             if event.keeps and event.signature is not None:
-                self._known_head = learn(data, event.signature)
+                self._known_head, self._known_route = learn(data, event.signature), event.route
         return event
 
     def _feed_slices(self, data: bytes) -> Event:

@@ -12,7 +12,6 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 from tornado.web import Application
 
-from appliance.observe.exposition import CONTENT_TYPE
 from appliance.observe.health import Health
 from appliance.observe.local_page import LocalPage
 from appliance.observe.logs import log
@@ -81,6 +80,8 @@ class MetricsPage(_AdminPage):
 
     def get(self) -> None:
         """Send the metrics as text."""
+        from appliance.observe.exposition import CONTENT_TYPE  # as in Steward.metrics
+
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self._metrics())
 

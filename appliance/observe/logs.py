@@ -163,22 +163,25 @@ class RequestLog:
 
 
 class TimestampFormatter:
-    """Formats the current time for `timestamp`; the date only once a second, which takes 0.3 µs instead of 2."""
+    """Formats the current time for `timestamp`, to the millisecond: many lines have the same, and it is made once."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` returns seconds since 1970."""
         self._clock = clock
-        self._second = -1
-        self._prefix = ""
+        self._milliseconds = self._second = -1
+        self._prefix = self._text = ""
 
     def __call__(self) -> str:
-        """Return the current time, in ISO 8601 with microseconds."""
-        now = self._clock()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._prefix}.{int((now - second) * 1_000_000):06}Z"
+        """Return the current time, in ISO 8601 with milliseconds."""
+        now = int(self._clock() * 1000)
+        if now != self._milliseconds:
+            self._milliseconds = now
+            second, rest = divmod(now, 1000)
+            if second != self._second:
+                self._second = second
+                self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")  # takes 2 us
+            self._text = f"{self._prefix}.{rest:03}Z"
+        return self._text
 
 
 def configure(

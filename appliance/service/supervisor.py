@@ -47,6 +47,7 @@ from appliance.observe.writer import Writer
 from appliance.service.change_detector import ChangeDetector
 from appliance.service.fleet import STEWARD, WORKER, Fleet
 from appliance.system.frozen import UnpackedWatch
+from appliance.system.idle_memory import release_code
 from appliance.system.raw_output import RawOutput
 from appliance.system.systemd import Notifier
 from appliance.system.terminal import Action, Terminal
@@ -205,6 +206,7 @@ class Supervisor:
         )
         customers = snapshot.rows if snapshot else "no"
         self._notify_ready(f"{deployment.workers} workers on {', '.join(addresses)}, {customers} customers")
+        release_code()  # which has read certificates and cards, and is not used again before the next reload
 
     def _roll_back(self, current: Deployment, why: str) -> None:
         self._next = None

@@ -25,15 +25,17 @@ import signal
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
 from importlib.util import spec_from_file_location, spec_from_loader
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import IO, Final, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from appliance.observe.logs import log
 from appliance.system.fork import signal_on_parent_death
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 LIBRARY: Final = "base_library.zip"
 EVERY: Final = 10.0
@@ -86,7 +88,7 @@ class _Mapped(mmap.mmap):
         return True
 
 
-class _KeptFiles(MetaPathFinder, InspectLoader):
+class _KeptFiles:
     """The modules in a zip file of compiled ones, and extension modules whose libraries are open."""
 
     def __init__(self, library: Path, extensions: Mapping[str, Path]) -> None:
@@ -103,13 +105,22 @@ class _KeptFiles(MetaPathFinder, InspectLoader):
         if file := self._extensions.get(fullname):
             return spec_from_file_location(fullname, file, loader=ExtensionFileLoader(fullname, str(file)))
         name = self._name_of(fullname)
-        return spec_from_loader(fullname, self, is_package=name.endswith("/__init__.pyc")) if name else None
+        if not name:
+            return None
+        return spec_from_loader(fullname, cast("Loader", self), is_package=name.endswith("/__init__.pyc"))
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the code of a module that is in the file."""
         data = self._zip.read(self._name_of(fullname))[_PYC_HEADER:]
         code: CodeType = marshal.loads(data)  # noqa: S302  # of this program, as any other module
         return code
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Return nothing: any module will do."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the code of a module that is in the file."""
+        exec(self.get_code(module.__name__), module.__dict__)  # noqa: S102  # as any loader does
 
     def get_source(self, fullname: str) -> None:
         """Return nothing: there is only compiled code."""

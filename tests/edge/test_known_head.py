@@ -127,6 +127,12 @@ class TestTheParser:
         last = post(b"Connection: close\r\n")
         assert parse([POST, last, last]) == parse([POST + last])
 
+    @pytest.mark.parametrize("size", [10, BYTES_PER_TURN], ids=["less than a share", "more"])
+    def test_knows_which_app_a_head_is_for(self, size: int) -> None:
+        other = post(line=b"POST /other HTTP/1.1\r\n", body=b"x" * size)
+        events = parse([*PRIMED, other, POST])
+        assert [getattr(event, "route", None) for event in events[-2:]] == [ROUTES[b"/other"], ROUTES[b"/helpscout"]]
+
     def test_leaves_more_than_a_share_to_slices(self, parser: RequestParser) -> None:
         assert parser.feed(post(body=b"x" * BYTES_PER_TURN)) is None
         assert parser.begun

@@ -33,7 +33,7 @@ def parse(pieces: Iterable[bytes], routes: dict[bytes, Route] = ROUTES) -> list[
             events += [event] if event is not None else []
             if isinstance(event, Refusal) or not getattr(event, "keeps", True):
                 return events
-            event = parser.feed(b"")
+            event = parser.feed(b"") if parser.kept else None  # as a connection does: a head that is known stays so
     return events
 
 

@@ -88,7 +88,7 @@ def test_holds_who_looked_at_whom_and_when() -> None:
         made.note(FOUND, UNKNOWN)
         await made.trail.close()
 
-    facts = {"timestamp": "2026-09-21T14:13:20.000000Z", "app": "helpscout"}
+    facts = {"timestamp": "2026-09-21T14:13:20.000Z", "app": "helpscout"}
     assert run(body).disk.lines == [
         facts | {"outcome": "found", "agent": 3, "conversation": 1, "mailbox": 2, "customer": "abc"},
         facts

@@ -35,6 +35,16 @@ class WrongAnswer(Exception):
     """What came back is not the card that was asked for."""
 
 
+class TooSlow(AssertionError):
+    """Something came later than it should: by a fault of the service, or because this machine did something else."""
+
+
+def within(limit: float, seconds: float, what: str) -> None:
+    """Raise TooSlow if something took longer than its limit."""
+    if seconds > limit:
+        raise TooSlow(f"{what} took {seconds:.3f} s, more than {limit:.3f}")
+
+
 def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
     """Return a context that trusts whatever certificate is there."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -114,6 +124,10 @@ class Failure(NamedTuple):
     why: str
 
 
+SHORTEST_DEADLINE = 1.0
+"""Seconds: no test gives the service a shorter one, after which it rightly drops a client that says nothing."""
+
+
 class Load:
     """Threads that ask, each request on a new connection, until the block ends; the good client is one with a pace."""
 
@@ -141,6 +155,12 @@ class Load:
     def p99(self) -> float:
         """Return how many seconds 99 of 100 requests took at most, with their handshakes."""
         return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
+
+    def all_answered(self) -> None:
+        """Assert that every request was answered. Raise TooSlow if some were only dropped at a deadline."""
+        assert [failure for failure in self.failures if failure.ended - failure.began < SHORTEST_DEADLINE] == []
+        if self.failures:
+            raise TooSlow(f"{self.failures}: the service, or these clients, were held up")
 
     def _run(self) -> None:
         context, session = client_context(self._version), None
@@ -209,11 +229,10 @@ class Crowd:
         """Whether every one of them was closed by the server."""
         return all(attacker.closed for attacker in self.all)
 
-    def join(self, connection: socket.socket) -> None:
-        """Let one more connection be part of it."""
+    def join(self, connection: socket.socket, opened: float) -> None:
+        """Let one more connection, which was opened then, be part of it."""
         connection.setblocking(False)
-        now = time.monotonic()
-        attacker = Attacker(connection, now, now + 1.0)
+        attacker = Attacker(connection, opened, time.monotonic() + 1.0)
         self.all.append(attacker)
         self._arrivals.append(attacker)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.daemon import Daemon, until
 from tests.service.test_log import metric
 from tests.system.attacks import PIPELINES, attack
-from tests.system.load import good_client
+from tests.system.load import good_client, within
 from tests.system.processes import family, memory
 from tests.system.test_resources import answers
 
@@ -36,7 +36,7 @@ def held_up(daemon, kind, connections, seconds, seed=0):
         assert attackers.stdout is not None
         told = json.load(attackers.stdout)
     assert daemon.workers() == workers, "a worker was killed"
-    assert good.failures == []
+    good.all_answered()
     until(lambda: metric(daemon, "connections") == 0, "nobody")
     return good, used, told
 
@@ -69,7 +69,8 @@ def test_pipelined_requests(tmp_path, length, measured, kind):
     )
     for connections, (most_seconds, most_memory) in PIPELINED.items():
         p99, used = numbers[connections]
-        assert most_seconds is None or p99 <= most_seconds
+        if most_seconds is not None:
+            within(most_seconds, p99, f"99 of 100 requests beside {connections} attackers")
         assert used <= most_memory
 
 
@@ -91,7 +92,7 @@ def test_key_updates(tmp_path, length, measured):
         dropped=", ".join(f"{dropped:.0f}" for *_, dropped in numbers.values()),
     )
     for connections, limit in FLOODED.items():
-        assert numbers[connections][0] <= limit
+        within(limit, numbers[connections][0], f"99 of 100 requests beside {connections} attackers")
 
 
 def test_hostile_streams(tmp_path, length, measured, request):
@@ -114,7 +115,7 @@ def test_hostile_streams(tmp_path, length, measured, request):
         good_p99=f"{good.p99:.3f} s",
         memory=f"{first:.1f} MB at most in the first half, {second:.1f} in the second",
     )
-    assert good.p99 <= MIXED
+    within(MIXED, good.p99, "99 of 100 requests of the good client")
     assert strange == [], json.dumps(strange)
     if request.config.getoption("--long"):
         assert second - first < SETTLED

@@ -26,6 +26,7 @@ from tests.system.load import (
     secure,
     source,
     stuff,
+    within,
 )
 from tests.system.processes import descriptors, memory
 
@@ -43,8 +44,8 @@ WAYS = {"headers": REQUEST[:30], "body": HEAD + BODY[:10]}
 
 def served(good):
     """The good client was, always and fast; give what is shown of it."""
-    assert good.failures == []
-    assert good.p99 < P99
+    good.all_answered()
+    within(P99, good.p99, "99 of 100 requests of the good client")
     return {"good_requests": len(good.seconds), "good_p99": f"{good.p99 * 1000:.1f} ms"}
 
 
@@ -64,7 +65,8 @@ def crowds(daemon, waves, number, begin, byte=b""):
     for _ in range(waves):
         with Crowd(byte) as crowd:
             for one in range(number):
-                crowd.join(begin(connect(daemon.port, source(one))))
+                opened = time.monotonic()
+                crowd.join(begin(connect(daemon.port, source(one))), opened)
             memories.append(memory(worker))
             until(lambda here=crowd: here.gone, "the end of the crowd", patience=60)
         if byte:
@@ -96,7 +98,7 @@ def test_silent_connections(tmp_path, length, measured):
         memory=shown([empty, *memories]),
         **served(good),
     )
-    assert longest < length.timeout + SWEEP + SLACK
+    within(length.timeout + SWEEP + SLACK, longest, "closing a silent connection")
     assert memories[0] - empty < 5
     assert memories[-1] - memories[0] < NO_GROWTH
 
@@ -128,8 +130,8 @@ def test_one_byte_a_second(tmp_path, length, measured, part):
     )
     assert {attacker.received[:13] for attacker in attackers} == {b"HTTP/1.1 408 "}
     assert min(refused) > length.timeout - SLACK
-    assert max(refused) < length.timeout + SWEEP + SLACK
-    assert longest < length.timeout + SWEEP + LINGER + SLACK
+    within(length.timeout + SWEEP + SLACK, max(refused), "refusing a slow client")
+    within(length.timeout + SWEEP + LINGER + SLACK, longest, "closing its connection")
     assert max(memories) <= memories[0] * 1.05
     assert max(afterwards) <= min(afterwards) + 5
 
@@ -160,7 +162,7 @@ def test_clients_that_never_read(tmp_path, length, measured):
         memory=f"{empty:.1f}, {full:.1f} MB",
         **served(good),
     )
-    assert lived < length.timeout + SWEEP + SLACK
+    within(length.timeout + SWEEP + SLACK, lived, "dropping clients that never read")
     assert full - empty < A_BLOCKED_ONE * length.never_read
 
 

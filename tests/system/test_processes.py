@@ -12,10 +12,9 @@ import pytest
 
 from tests.daemon import ROOT, Daemon, until
 from tests.service.test_reload import TLS, served, write_pair
-from tests.system.load import Load
+from tests.system.load import Load, within
 
 IMPATIENT = (sys.executable, str(ROOT / "tests" / "service" / "impatient.py"))
-AT_ONCE = 0.05  # seconds from a kill to the last connection that the killed one may have accepted
 
 
 def both_ready(daemon):
@@ -32,10 +31,11 @@ def test_killed_workers(tmp_path, length, measured):
                 until(lambda: both_ready(daemon), "both workers")
                 victim = daemon.workers()[0]
                 os.kill(victim, signal.SIGKILL)
-                killed.append(time.monotonic())
+                at = time.monotonic()
                 assert daemon.wait_for("worker_died")["pid"] == victim
+                killed.append((at, time.monotonic()))  # until it has died it may be given connections
                 until(lambda: both_ready(daemon), "a new worker")
-                ready_after.append(time.monotonic() - killed[-1])
+                ready_after.append(time.monotonic() - at)
         assert daemon.health()["workers"]["restarts"] == length.kills
         assert daemon.stop() == 0
     measured(
@@ -47,12 +47,12 @@ def test_killed_workers(tmp_path, length, measured):
     unexplained = [
         failure
         for failure in load.failures
-        if not any(failure.began <= kill + AT_ONCE and failure.ended >= kill for kill in killed)
+        if not any(failure.began <= died and failure.ended >= at for at, died in killed)
     ]
     assert unexplained == []
     assert len(load.failures) <= 4 * length.kills
     assert len(load.seconds) > 20 * length.kills
-    assert max(ready_after) < 1
+    within(1.0, max(ready_after), "replacing a killed worker")
 
 
 def test_frozen_worker(tmp_path, length, measured):
@@ -71,7 +71,7 @@ def test_frozen_worker(tmp_path, length, measured):
         assert daemon.stop() == 0
     measured(requests=len(load.seconds), failed=len(load.failures), replaced_after=f"{replaced_after:.1f} s")
     assert len(load.failures) <= 4  # what each side had running there
-    assert replaced_after < length.stuck_after + 3
+    within(length.stuck_after + 3, replaced_after, "replacing a frozen worker")
 
 
 def test_reloads(tmp_path, length, measured):
@@ -110,7 +110,7 @@ def test_certificate_swaps(tmp_path, length, measured):
     )
     assert load.failures == []
     assert len(load.seconds) > 20 * length.swaps
-    assert slowest < 5
+    within(5.0, slowest, "serving another certificate")
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda one: one.name)

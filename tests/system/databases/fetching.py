@@ -90,4 +90,4 @@ def kill_while(server: Server, folder: Path, statement: str, running: Callable[[
     until(running, "the query")
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    until(lambda: not running(), "the end of the query", patience=5)
+    until(lambda: not running(), "the end of the query")
