@@ -27,7 +27,8 @@ def test_imports_before_it_serves_when_there_is_nothing_to_serve(tmp_path: Path)
         assert serving["rows"] == len(CUSTOMERS) - 1
         assert "Ann Lee" in daemon.ask()
         assert daemon.stop() == 0
-        assert [line["event"] for line in daemon.rest()] == ["stopping", "request", "stopped"]
+        *before, last = (line["event"] for line in daemon.rest())
+        assert (sorted(before), last) == (["request", "stopping"], "stopped")  # a worker writes the first of them
 
 
 def test_serves_at_once_what_it_has_and_imports_meanwhile(tmp_path: Path) -> None:
