@@ -6,7 +6,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-instructions bench-card bench-page bench-peers binary deb package reference requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-instructions bench-card bench-page bench-start bench-peers binary deb package reference requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 
 bench-page: $(BIN)/.installed ## measure pages, webhooks and the map of ids; needs wrk and two cores
 	$(BIN)/python -m tests.bench.page
+
+bench-start: $(BIN)/.installed ## measure a start to the first answer, and idle memory, of what `make deb` built and of the source
+	$(BIN)/python -m tests.bench.start build/out/folder/sidebard dist/sidebard '$(BIN)/python -m appliance'
 
 TURNS := 9
 bench-peers: $(BIN)/.installed ## compare requests with Go, nginx and a ceiling for ten minutes, on an idle machine; TURNS=3

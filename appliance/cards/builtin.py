@@ -13,8 +13,8 @@ from html import escape
 from appliance.cards.formatters import Context
 from appliance.cards.helpers import toggle, two_line_item
 from appliance.cards.layout import Layout, RelatedSection, Values
-from appliance.cards.markup import MAX_CARD, anchor, href_of, html_of, shorten
-from appliance.customers.address import domain_of, readable
+from appliance.cards.markup import MAX_CARD, anchor, href_of, html_of, mail_href_of, shorten
+from appliance.customers.address import domain_of, normalise, readable
 from appliance.customers.record import Record, Rows, related_of, values_of
 from appliance.customers.snapshot import MAX_FOUND
 
@@ -163,7 +163,7 @@ def _truncated_note(truncated: bool) -> Iterable[str]:
 
 
 def _address(address: str) -> str:
-    href = href_of(address)
+    href = mail_href_of(address) if normalise(address) == address else None
     return html_of(address) if href is None else anchor(href, html_of(address))
 
 

@@ -81,10 +81,13 @@ def href_of(url: str) -> str | None:
     if parts := _WEB_PARTS.fullmatch(url):
         return _encoded(parts)
     address = url[7:] if url[:7].lower() == "mailto:" else url
-    if "@" in address and address.isascii() and normalise(address) is not None:
-        # "?" begins header fields and "%" an escape (RFC 6068, 2): an address must not add a Bcc to an agent's mail.
-        return f"mailto:{quote(address, safe='@+=/')}"
-    return None
+    return mail_href_of(address) if "@" in address and normalise(address) is not None else None
+
+
+def mail_href_of(address: str) -> str | None:
+    """Return the link to an address, be it in normal form or not yet; None if it is not in ASCII."""
+    # "?" begins header fields and "%" an escape (RFC 6068, 2): an address must not add a Bcc to an agent's mail.
+    return f"mailto:{quote(address, safe='@+=/')}" if address.isascii() else None
 
 
 def _encoded(parts: re.Match[str]) -> str | None:
