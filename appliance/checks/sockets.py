@@ -150,8 +150,9 @@ def _name_of(process: int) -> str:
     """Return the name of a process; "" if this user may not know it. `python -m appliance` is sidebard too."""
     with suppress(OSError):
         if process == 1:
-            return Path("/proc/1/comm").read_text().strip()
-        words = [os.path.basename(word) for word in Path(f"/proc/{process}/cmdline").read_text().split("\0")]
+            return Path("/proc/1/comm").read_text(errors="replace").strip()
+        given = Path(f"/proc/{process}/cmdline").read_text(errors="replace")  # of any user: it need not be UTF-8
+        words = [os.path.basename(word) for word in given.split("\0")]
         if "sidebard" in words[:3] or "appliance" in words:
             return SIDEBARD
         return words[0]

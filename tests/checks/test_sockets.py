@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from appliance.checks.finding import Status
 from appliance.config.endpoint import Endpoint
 from appliance.config.loader import load
 from tests.checks.running import context, only, run_check, told
-from tests.daemon import Daemon
+from tests.daemon import Daemon, until
 from tests.ports import free_port
 
 
@@ -87,3 +88,11 @@ def test_who_holds_it(holders: set[str], status: str) -> None:
 )
 def test_overlap(wanted: str, held: str, overlap: bool) -> None:
     assert sockets.overlap(wanted, ip_address(held)) is overlap
+
+
+def test_a_process_with_an_argument_that_is_not_utf8(tmp_path: Path) -> None:
+    """Any user of the machine may run one."""
+    with subprocess.Popen(["cat", b"\xff", "-"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as other:
+        until(lambda: sockets._name_of(other.pid) == "cat", "the process")
+        assert run_check("sockets", context(tmp_path)).status is Status.OK
+        other.communicate()

@@ -1,6 +1,7 @@
 """Runs commands in the process of the tests, where coverage sees what they do; else like tests.commands.
 
-What `main` does around them, streams, signals and the end of the process, has its tests with processes of their own.
+What `main` does around them, streams, signals and the end of the process, has its tests with processes of their own. So
+has `import`, which limits the memory of its process.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def test_all_customers_are_listed_through_the_death_of_the_steward(tmp_path: Pat
 @pytest.mark.parametrize(
     ("scripted", "code", "word", "why"),
     [
-        ([], 0, "ok", "it answers; the account has 200 requests a minute"),
+        ([], 0, "ok", "it answers; the limit of the account is 200 requests a minute"),
         (["401"], 1, "fault", "Help Scout refuses the id or the secret of the Inbox API; enter both in"),
         ([None, "403"], 1, "fault", "does not let this account use the Inbox API (403); see whether its plan"),
         ([None, "429"], 0, "warning", "requests to the Inbox API are used up for this minute (429); it is asked again"),
