@@ -6,7 +6,7 @@ LISTEN := 127.0.0.1:8443
 DEMO := '{"customer":{"email":"ada@example.com"}}'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-instructions bench-card bench-page bench-peers binary deb package reference requirements clean
+.PHONY: help run test coverage browser screenshots system soak lint bench-import bench-instructions bench-card bench-page bench-start bench-peers binary deb package reference requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,8 +36,14 @@ browser: $(BIN)/.installed ## use the preview and status pages in chromium
 screenshots: $(BIN)/.installed ## make the pictures in docs/pictures
 	$(BIN)/python -m tests.browser.screenshots
 
+# Only what speaks to databases is measured here: `make test` has none, and what is loaded or timed must not be slowed.
+DATABASES := tests/system/databases
 system: $(BIN)/.installed .venv-sslyze/.installed ## attack, kill and load the service, for four minutes
-	$(BIN)/python -m pytest -m system
+	@$(BIN)/coverage erase --rcfile $(DATABASES)/coverage.ini
+	$(BIN)/coverage run --rcfile $(DATABASES)/coverage.ini -m pytest -m system $(DATABASES)
+	@$(BIN)/python -W ignore -m coverage combine --quiet --rcfile $(DATABASES)/coverage.ini && rm -f .databases-coverage.*
+	@$(BIN)/coverage report --rcfile $(DATABASES)/coverage.ini
+	$(BIN)/python -m pytest -m system --ignore $(DATABASES)
 
 soak: $(BIN)/.installed .venv-sslyze/.installed ## the same at full length, an hour and a half
 	$(BIN)/python -m pytest -m system --long -o faulthandler_timeout=2400
@@ -61,6 +67,9 @@ bench-card: $(BIN)/.installed ## measure how long it takes to render a card
 bench-page: $(BIN)/.installed ## measure pages, webhooks and the map of ids; needs wrk and two cores
 	$(BIN)/python -m tests.bench.page
 
+bench-start: $(BIN)/.installed ## measure a start to the first answer, and idle memory, of what `make deb` built and of the source
+	$(BIN)/python -m tests.bench.start build/out/folder/sidebard dist/sidebard '$(BIN)/python -m appliance'
+
 TURNS := 9
 bench-peers: $(BIN)/.installed ## compare requests with Go, nginx and a ceiling for ten minutes, on an idle machine; TURNS=3
 	$(BIN)/python -m tests.bench.peers --turns $(TURNS)
@@ -83,7 +92,7 @@ requirements: $(BIN)/.installed ## update the pinned versions of everything that
 	  --output-file packaging/requirements.txt setup.cfg packaging/requirements.in
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-build .venv-sslyze .coverage* htmlcov .state .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-build .venv-sslyze .coverage* .databases-coverage* htmlcov .state .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 # What the service needs, which is little; and on top of it what the tests need.
 $(BIN)/.runnable: setup.cfg pyproject.toml

@@ -27,7 +27,7 @@ def written(page: str) -> str:
 
 
 def _reference() -> Iterator[str]:
-    top = click.Context(cli, info_name="sidebard", **cli.context_settings)
+    top = click.Context(cli, info_name="sidebard")
     for name in COMMANDS:
         command = cli.get_command(top, name)
         assert command is not None, name

@@ -1,1 +1,1 @@
-"""Certificates from an authority, by themselves (ACME, RFC 8555). Nothing here is imported without `[acme]`."""
+"""Certificates that are obtained automatically (ACME, RFC 8555). Nothing here is imported without `[acme]`."""

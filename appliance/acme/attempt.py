@@ -37,8 +37,8 @@ from appliance.acme.storage import Account, Storage
 
 CLOCK_TOLERANCE: Final = 300.0
 _CLOCK: Final = (
-    "by the clock of the authority this machine's is {minutes:,.0f} minutes {way}; set it (timedatectl), or"
-    " certificates are taken for expired, or not valid yet"
+    "this machine's clock is {minutes:,.0f} minutes {way}, compared with the authority's; set it (timedatectl), or"
+    " certificates will seem expired or not valid yet"
 )
 
 
@@ -212,7 +212,7 @@ class Attempt:
             now = self._clock()
             if until := renewal.guarded_until(counted, now):
                 raise AcmeError(
-                    "too_many", f"{renewal.PER_DAY} certificates were issued in a day", retry_after=until - now
+                    "too_many", f"{renewal.PER_DAY} certificates were requested within a day", retry_after=until - now
                 )
             counted = renewal.asked(counted, now)
             self._storage.write_state(name, counted)

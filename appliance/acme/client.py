@@ -10,6 +10,7 @@ import email.utils
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ class Client:
         """Return the URL of one of the directory's resources. Raises AcmeError."""
         url = self.directory.get(name)
         if not isinstance(url, str):
-            raise AcmeError("protocol", f"{self.url} names no {name}")
+            raise AcmeError("protocol", f"{self.url} has no {name}")
         return url
 
     def get(self, url: str) -> Reply:
@@ -123,7 +124,7 @@ class Client:
     def _new_nonce(self) -> str:
         self._reply(*self._send("HEAD", self.resource("newNonce"), b""))
         if not self._nonces:
-            raise AcmeError("protocol", f"{self.url} gives no nonces")
+            raise AcmeError("protocol", f"{self.url} sends no nonces")
         return self._nonces.pop()
 
     def _reply(self, response: http.client.HTTPResponse, body: bytes) -> Reply:
@@ -150,10 +151,11 @@ class Client:
         headers = {"User-Agent": f"sidebard/{__version__}", "Host": parsed.authority}
         if method == "POST":
             headers["Content-Type"] = "application/jose+json"
+        end = time.monotonic() + self._deadline
         while True:
             kept = self._connections.pop(place, None)
             connection = kept or TimedConnection(*place, self._trust)
-            connection.begin(self._deadline)
+            connection.begin(end - time.monotonic())
             try:
                 connection.request(method, parsed.path or "/", body or None, headers)
                 response = connection.getresponse()
@@ -212,7 +214,7 @@ def register(client: Client, contact: str, external: Callable[[str], Json] | Non
     client.kid = ""
     client.kid = client.post(url, payload).location
     if not client.kid:
-        raise AcmeError("protocol", "the authority names no account")
+        raise AcmeError("protocol", "the authority sent no URL of the account")
     return client.kid
 
 

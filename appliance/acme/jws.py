@@ -52,7 +52,7 @@ class SigningKey:
         try:
             key = serialization.load_pem_private_key(pem, None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise KeyFault("is not a private key in PEM without a pass phrase") from None
+            raise KeyFault("is not an unencrypted private key in PEM") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise KeyFault("is not a key on P-256")
         return cls(key)

@@ -81,7 +81,7 @@ class Obtained:
         try:
             certificates = x509.load_pem_x509_certificates(chain)
         except ValueError:
-            raise AcmeError("protocol", "what was downloaded is not a chain of certificates") from None
+            raise AcmeError("protocol", "the downloaded certificate chain cannot be read") from None
         leaf = certificates[0]
         if len(certificates) > _MAX_CHAIN or _spki(leaf.public_key()) != _spki(key.private.public_key()):
             raise AcmeError("protocol", "the downloaded certificate is not for the key of the order")
@@ -113,7 +113,7 @@ class Order:
             stored = self._begin()
             order = self._order_of(stored)
         if order is None:
-            raise AcmeError("protocol", "the authority forgot the order")
+            raise AcmeError("protocol", "the authority does not know the order any more")
         stored = self._storage.order(self._wanted.name) or stored
         key = SigningKey.load(stored.key.encode())
         if order.get("status") == "pending":
@@ -226,7 +226,7 @@ class Order:
         challenge = offered[kind]
         token = challenge.get("token")
         if not isinstance(token, str) or not is_token(token):
-            raise AcmeError("protocol", "the token of the challenge is not one")
+            raise AcmeError("protocol", "the token of the challenge is invalid")
         answer = f"{token}.{self._client.key.thumbprint}"
         if kind == challenges.HTTP:
             self._storage.write_challenge(token, answer.encode())
@@ -250,7 +250,7 @@ class Order:
         self._storage.remove_order(self._wanted.name)
         error = order.get("error")
         if error is None:
-            return AcmeError("unauthorized", "the authority did not accept the proof and gives no reason")
+            return AcmeError("unauthorized", "the authority rejected the proof without giving a reason")
         return problem_of(error, 0, 0.0)
 
     def _poll(self, url: str, while_in: Sequence[str]) -> dict[str, Any]:
@@ -263,7 +263,7 @@ class Order:
                 return document
             wait = min(reply.retry_after, _POLL_MOST) or pause
             if self._tools.timer() + wait > end:
-                raise AcmeError("timeout", f"the authority had not decided after {_WAIT:.0f} seconds")
+                raise AcmeError("timeout", f"the authority did not decide within {_WAIT:.0f} seconds")
             self._tools.sleep(wait)
             pause = min(2 * pause, 5.0)
 
@@ -307,7 +307,7 @@ def _spki(key: Any) -> bytes:
 
 def _url(found: object, what: str) -> str:
     if not isinstance(found, str) or not found:
-        raise AcmeError("protocol", f"the authority names no URL of the {what}")
+        raise AcmeError("protocol", f"the authority sent no URL of the {what}")
     return found
 
 

@@ -30,37 +30,39 @@ KINDS: Final[dict[str, Kind]] = {
     "connection": Kind("the authority could not connect; open port 443 (or 80) to the internet, for IPv6 too"),
     "dns": Kind("the authority found no usable address; correct the A and AAAA records of the name"),
     "unauthorized": Kind(
-        "something else answered; let the name lead to this service, without a proxy that ends TLS before it"
+        "something else answered; point the name at this service, without a proxy in front that terminates TLS"
     ),
-    "incorrectResponse": Kind("something else answered; let the name lead to this service"),
-    "tls": Kind("no TLS was spoken there; let the name lead to this service"),
-    "rateLimited": Kind("nothing needs to be done; it is tried again when the authority allows it"),
+    "incorrectResponse": Kind("something else answered; point the name at this service"),
+    "tls": Kind("what answered does not speak TLS; point the name at this service"),
+    "rateLimited": Kind("nothing to do; it will be tried again when the authority allows it"),
     "rejectedIdentifier": Kind(
         "the authority issues no certificate for this name; use another name or authority", True
     ),
-    "unsupportedIdentifier": Kind("the authority knows no such names; use another name or authority", True),
-    "externalAccountRequired": Kind(
-        "get a key id and key from the authority's account page, and name them in acme.eab", True
+    "unsupportedIdentifier": Kind(
+        "the authority does not support names of this kind; use another name or authority", True
     ),
-    "userActionRequired": Kind("follow the authority's words, such as to accept its new terms", True),
+    "externalAccountRequired": Kind(
+        "get a key id and key from the authority's account page, and put them where acme.eab says", True
+    ),
+    "userActionRequired": Kind("do what the authority says, such as accepting its new terms", True),
     "invalidContact": Kind("correct acme.email", True),
     "unsupportedContact": Kind("correct acme.email", True),
     "invalidProfile": Kind("correct or remove acme.profile", True),
-    "accountDoesNotExist": Kind("nothing needs to be done; the account is registered again"),
-    "serverInternal": Kind("nothing needs to be done; it is tried again"),
+    "accountDoesNotExist": Kind("nothing to do; the account will be registered again"),
+    "serverInternal": Kind("nothing to do; it will be tried again"),
     # Of our own:
-    "network": Kind("let this service reach it, by DNS and through the firewall"),
-    "trust": Kind("install ca-certificates, or name the authority's own certificate in acme.ca; and check the clock"),
-    "no_address": Kind("add an A or AAAA record that leads to this machine"),
-    "protocol": Kind("name the directory of an ACME authority in acme.directory"),
+    "network": Kind("check DNS and the firewall: this service must be able to connect to it"),
+    "trust": Kind("install ca-certificates, or set acme.ca to the authority's root certificate; and check the clock"),
+    "no_address": Kind("add an A or AAAA record that points to this machine"),
+    "protocol": Kind("set acme.directory to the URL of an ACME directory"),
     "challenge": Kind(
         "the authority offers none of acme.challenges that is possible here; see docs/certificates.md", True
     ),
-    "too_many": Kind("nothing needs to be done; more than two a day would use up what the authority allows in a week"),
-    "account": Kind("restore it from a backup, or remove it: then a new account is made", True),
-    "timeout": Kind("nothing needs to be done; it is tried again"),
+    "too_many": Kind("nothing to do; more than two a day would use up the authority's weekly limit"),
+    "account": Kind("restore it from a backup, or remove it to create a new account", True),
+    "timeout": Kind("nothing to do; it will be tried again"),
     "state": Kind("free some space, or correct the owner of the state folder"),
-    "stopped": Kind("nothing needs to be done; it is tried again"),
+    "stopped": Kind("nothing to do; it will be tried again"),
 }
 _OTHER: Final = Kind("see the authority's documentation")
 

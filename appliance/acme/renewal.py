@@ -13,9 +13,10 @@ It is asked for then, but never
     a third time in a day for one name, whatever the authority suggests: five in a week are all that Let's Encrypt
                     issues for the same names
 
-After an attempt that failed, the next one follows by DELAYS, a tenth sooner or later at random. One that only the
-operator can mend, such as a CAA record, is tried every 12 hours; what the authority asks for (Retry-After) is kept if
-it is longer. A change of `[acme]` forgets the wait. After FAILURES in a row the next directory of the list is asked.
+After an attempt that failed, the next one follows by DELAYS, a tenth sooner or later at random. After a problem that
+only the operator can fix, such as a CAA record, the wait is 12 hours, give or take a tenth. If the authority asks for a
+longer wait (Retry-After), that is kept, up to a day: never shortened, and lengthened by up to a tenth at random. A
+change of `[acme]` ends any wait. After FAILURES in a row the next directory of the list is used.
 
 A time further off than any of these waits was written by a wrong clock, and is ignored.
 """

@@ -209,7 +209,7 @@ class Writing:
                 new.unlink()
             sync(file.parent)
         except OSError as error:
-            raise InstallationError(f"{file} cannot be written: {error.strerror}; correct its folder") from None
+            raise InstallationError(f"{file} cannot be written: {error.strerror}; check its folder") from None
 
     def _own(self, file: Path, mode: int) -> None:
         """Make a file readable for the service, but not its own, and wait until it is on the disk."""

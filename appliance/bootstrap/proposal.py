@@ -25,6 +25,9 @@ _FEW: Final = 10
 _CUSTOMER_WORDS: Final = ("customer", "client", "user", "account", "member", "contact", "owner", "buyer", "kunde")
 """What a column is called, alone or before the name of the customers' key, that says whose a row is."""
 
+_TITLE: Final = (
+    "# Written by sidebard init. All settings: /usr/share/doc/sidebard/sidebard.toml, or conf/sidebard.toml in a clone."
+)
 _USUAL_TABLE: Final = "customers"
 _ID: Final = re.compile(r"[1-9][0-9]{0,19}")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ].*)?")
@@ -185,7 +188,7 @@ class Proposal:
     state: str = ""
     listen: str = ""
     domains: tuple[str, ...] = ()
-    """The names for which a certificate comes by itself."""
+    """The names for which certificates are obtained automatically."""
 
     certificate: tuple[str, str] | None = None
     """The files of the certificate and its key."""
@@ -206,12 +209,12 @@ class Proposal:
         tables += [f"card = {_text((place or {}).get(self.card, self.card))}"] if self.card else []
         tables += [f"vary = [{', '.join(map(_text, self.vary))}]"] if self.vary else []
         tables += ["[app.page]  # the same URL is for apps of Help Scout's current platform, and for its webhooks"]
-        return "\n".join(["# Written by sidebard init. docs/operations.md names what else there is.", "", *tables, ""])
+        return "\n".join([_TITLE, "", *tables, ""])
 
     def _server(self) -> list[str]:
         keys = [f"state = {_text(self.state)}"] if self.state else []
         if self.listen:
-            keys.append(f"listen = [{_text(self.listen)}]  # for trying; Help Scout needs 0.0.0.0:443")
+            keys.append(f"listen = [{_text(self.listen)}]  # for testing; Help Scout needs 0.0.0.0:443")
         return ["[server]", *keys, ""] if keys else []
 
     def _tls(self) -> list[str]:

@@ -35,7 +35,7 @@ def certificate_folder(settings: Settings) -> Path:
 
 
 def acme_folder(settings: Settings) -> Path:
-    """Return the folder of the certificates that come from an authority by themselves, and of what belongs to them."""
+    """Return the folder of the certificates that are obtained from an authority, and of what belongs to them."""
     return settings.server.state / "acme"
 
 

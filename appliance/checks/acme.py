@@ -50,7 +50,7 @@ def acme(context: CheckContext) -> Iterator[Finding]:
     """
     settings = context.settings.acme
     if not settings.enabled:
-        yield ok("not configured: no authority is asked")
+        yield ok("not configured")
         return
     network = NETWORK
     for name in settings.domains:
@@ -59,7 +59,7 @@ def acme(context: CheckContext) -> Iterator[Finding]:
     is_public = not all(directory.is_own for directory in settings.directory)
     yield from _ports(context, network, is_public=is_public)
     if "INVOCATION_ID" in context.environ:  # a reload, which no name server may hold up
-        yield not_checked("the authority and the names: the service asks for them itself; see acme in /healthz")
+        yield not_checked("the authority and the names: not checked during a reload; see acme in /healthz")
         return
     issuers: set[str] = set()
     for directory in settings.directory:
@@ -82,18 +82,18 @@ def _stored(context: CheckContext, name: str) -> Iterator[Finding]:
     state = storage.state(name)
     why = f"; the last attempt: {state.problem.sentence}" if state.problem is not None else ""
     if has_pair and not why:
-        yield ok(f"{name} has a certificate, which is renewed by itself")
+        yield ok(f"{name} has a certificate, which is renewed automatically")
     elif has_pair:
         yield warning(f"{name} has a certificate that could not be renewed{why}")
     else:
-        yield warning(f"{name} has no certificate yet; the service asks for it when it runs{why}")
+        yield warning(f"{name} has no certificate yet; the service requests one when it runs{why}")
 
 
 def _secrets(context: CheckContext) -> Iterator[Finding]:
     for key in ("eab", "account_key"):
         source = getattr(context.settings.acme, key)
         if source is not None and is_hidden(source, context):
-            yield not_checked(f"acme.{key}: {source}: systemd passes it only to the service, when that starts")
+            yield not_checked(f"acme.{key}: {source}: systemd passes it only to the service when it starts")
         elif source is not None:
             read_acme_secret(context.settings, key, context.environ)  # raises what is wrong
 
@@ -110,7 +110,7 @@ def _ports(context: CheckContext, network: Network, *, is_public: bool) -> Itera
     ports = [endpoint.port for endpoint in context.settings.server.listen if endpoint.unix is None]
     if is_public and "tls-alpn-01" in settings.challenges and _HTTPS_PORT not in ports and _HTTPS_PORT not in heard:
         yield not_checked(
-            "the authority asks on port 443, where nothing listens here; that is right if it is forwarded to"
+            "the authority connects to port 443, where nothing listens here; that is right if it is forwarded to"
             f" {', '.join(map(str, context.settings.server.listen))}"
         )
 
@@ -135,7 +135,7 @@ def _directory(context: CheckContext, directory: Directory, issuers: set[str]) -
         yield warning(sentence)
     if meta.get("externalAccountRequired") is True and settings.eab is None:
         yield warning(
-            f"{directory.url} wants an account that was made elsewhere; get a key id and key from the authority's"
+            f"{directory.url} requires an account that was created elsewhere; get a key id and key from the authority's"
             " account page, and name them in acme.eab"
         )
     profiles = _keys(meta.get("profiles"))
@@ -158,9 +158,9 @@ def _name(context: CheckContext, name: str, network: Network, *, is_public: bool
     except OSError as error:
         why = error.strerror or str(error)
         if is_public:
-            yield warning(f"{name} has no address ({why}); add an A or AAAA record that leads to this machine")
+            yield warning(f"{name} has no address ({why}); add an A or AAAA record that points to this machine")
         else:
-            yield not_checked(f"{name} has no address here ({why}); the authority may know one")
+            yield not_checked(f"{name} has no address here ({why}); the authority may resolve it")
         return
     heard = _heard(context, network)
     for version, (record, family) in _FAMILIES.items():
@@ -170,16 +170,18 @@ def _name(context: CheckContext, name: str, network: Network, *, is_public: bool
             continue
         if version not in heard:
             yield warning(
-                f"{name} has an {record} record ({shown}), and the service listens on no {family} address, where the"
-                f" authority may ask: listen on {family} too (server.listen), or remove the record"
+                f"{name} has an {record} record ({shown}), but the service does not listen on {family}, to which"
+                f" the authority may connect: listen on {family} too (server.listen), or remove the record"
             )
         elif is_public and not any(address.is_global for address in found):
-            yield warning(f"{name} leads to {shown}, which nobody outside can reach; correct its {record} record")
+            yield warning(
+                f"{name} points to {shown}, which cannot be reached from the internet; correct its {record} record"
+            )
         elif any(map(network.is_local, found)):
-            yield ok(f"{name} leads here: {shown}")
+            yield ok(f"{name} points here: {shown}")
         else:
             yield not_checked(
-                f"{name} leads to {shown}, which is no address of this machine; that is right if its ports are"
+                f"{name} points to {shown}, which is not an address of this machine; that is right if its ports are"
                 " forwarded here"
             )
 

@@ -68,7 +68,7 @@ def _hash_key(context: CheckContext) -> Iterator[Finding]:
 
 
 def _hidden(where: str) -> Finding:
-    return not_checked(f"{where}: systemd passes it only to the service, when that starts")
+    return not_checked(f"{where}: systemd passes it only to the service when it starts")
 
 
 def _read(app: App, source: SecretSource, context: CheckContext) -> tuple[bytes, ...]:

@@ -32,7 +32,7 @@ def customers(context: CheckContext) -> Iterator[Finding]:
     that is cut off, too few rows. A database is asked for its first rows, and whether its user may only read.
     """
     if context.asks_no_server:
-        yield not_checked(f"{context.spec.source}: the service asks it itself; see fetch in /healthz")
+        yield not_checked(f"{context.spec.source}: not contacted during a reload; see fetch in /healthz")
         return
     dry_run = context.dry_run
     if isinstance(context.last_import, OSError):

@@ -30,7 +30,7 @@ def certificate(context: CheckContext) -> Iterator[Finding]:
         return
     pairs = certificates.named_pairs(context.settings)
     if not pairs and context.settings.acme.enabled:
-        yield ok("what there is of [acme] has a check of its own")
+        yield ok("see the check acme")
     elif not pairs:
         yield warning(
             "none is configured, so a self-signed one for localhost is used, and Help Scout does not accept it; set"

@@ -27,7 +27,7 @@ def inbox_api(context: CheckContext) -> Iterator[Finding]:
     settings = context.settings
     sources = (settings.helpscout.api_id, settings.helpscout.api_secret)
     if None in sources:
-        yield ok("not configured: nothing is asked")
+        yield ok("not configured")
         return
     if not any(app.page is not None for app in settings.apps):
         yield warning(
@@ -36,7 +36,7 @@ def inbox_api(context: CheckContext) -> Iterator[Finding]:
         )
     for source in sources:
         if source is not None and is_hidden(source, context):
-            yield not_checked(f"{source}: systemd passes it only to the service, when that starts")
+            yield not_checked(f"{source}: systemd passes it only to the service when it starts")
             return
     read = read_api_credentials(settings, context.environ)
     if read is None:
@@ -46,7 +46,7 @@ def inbox_api(context: CheckContext) -> Iterator[Finding]:
     except ApiError as error:
         yield (fault if error.trouble.is_refusal else warning)(str(error))
         return
-    yield ok(f"it answers; the account has {limit:,} requests a minute")
+    yield ok(f"it answers; the limit of the account is {limit:,} requests a minute")
 
 
 async def _ask(credentials: Credentials) -> int:

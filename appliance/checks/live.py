@@ -146,7 +146,7 @@ def _refused(context: CheckContext, target: Target, answers: Sequence[Answer], p
         return "it accepts the second secret but not the first; reload the service, so that it reads the new one"
     if plain.status == CARD_STATUS:
         return (
-            "the secret is right, but the body is changed on the way, so its signature is wrong; configure the proxy or"
+            "the secret is right, but the body is changed in transit, so its signature is wrong; configure the proxy or"
             " firewall in between to pass it on unchanged"
         )
     return (

@@ -45,7 +45,9 @@ def check_page(context: CheckContext, target: Target, app: App) -> Iterator[Find
         yield fault(str(error))
         return
     if body == OTHER_NETWORK.response.body:
-        yield not_checked("its page is not served to this machine, by networks of [app.page]; agents' browsers decide")
+        yield not_checked(
+            "its page is not served to this machine, because of networks in [app.page]; open it in an agent's browser"
+        )
     elif status != CARD_STATUS:
         other = f"its page answers {status}, which sidebard does not send there; check what is in between"
         yield fault(_SENTENCES.get(body, other))
@@ -67,7 +69,7 @@ def _compare(
     policy = dict(expected.headers)["Content-Security-Policy"]
     if headers.get("Content-Security-Policy") != policy:
         yield fault(
-            "something in between changes the page's Content-Security-Policy, without which anybody may frame it;"
+            "something in between changes the page's Content-Security-Policy, without which any site may frame it;"
             " configure it to pass the header on"
         )
     elif body == expected.body:

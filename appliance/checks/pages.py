@@ -42,8 +42,8 @@ def page(context: CheckContext) -> Iterator[Finding]:
         yield from _ids(context, column)
     elif context.settings.helpscout.api_id is None:
         yield warning(
-            "no customer can be found for a page, which is told Help Scout's id and no address; name the column of the"
-            " customers that holds it in helpscout.column"
+            "no customer can be found for a page, which gets Help Scout's id and no address; set helpscout.column to"
+            " the customers' column that holds the id"
         )
 
 
@@ -52,8 +52,8 @@ def _of_app(app: App) -> Iterator[Finding]:
     unknown = [name for name in app.vary if made is not None and name not in made.vary]
     if unknown:
         yield warning(
-            f'{app.name}: a page does not know {", ".join(unknown)}, so that is "" in its card; let the card show what'
-            " everybody may see when it is"
+            f'{app.name}: a page does not know {", ".join(unknown)}, so that is "" in its card; in that case let the'
+            " card show only what everybody may see"
         )
     else:
         yield ok(f"{app.name}: GET {app.path} is the page")
@@ -63,7 +63,7 @@ def _ids(context: CheckContext, column: str) -> Iterator[Finding]:
     """Yield what the column of ids holds, as far as the customers that were read tell."""
     trial = context.dry_run
     if isinstance(trial, ImportRefused) or not trial.columns:
-        yield not_checked("the customers were not read, so the ids were not looked at")
+        yield not_checked("the customers were not read, so the ids were not checked")
         return
     table, name = split(column, [relation.name for relation in trial.relations])
     if table or Columns(trial.columns).find_index(name) is None:  # an import says so, or it is a column of related rows
@@ -80,5 +80,5 @@ def _ids(context: CheckContext, column: str) -> Iterator[Finding]:
     else:
         yield warning(
             f'column "{column}": {len(good)} of the first {len(trial.sample)} customers have one of Help Scout\'s ids,'
-            " which are whole numbers; name the right column in helpscout.column"
+            " which are whole numbers; set helpscout.column to the right column"
         )

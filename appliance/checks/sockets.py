@@ -72,7 +72,9 @@ def _emptied() -> Iterator[Finding]:
     processes = [int(process) for process in os.listdir("/proc") if process.isdigit()]
     found = {emptied_folder(process) for process in processes if _name_of(process) == SIDEBARD}
     for folder in sorted(found - {""}):
-        yield warning(f"{folder}: what the running service has unpacked there was removed; it goes on; {GONE_TODO}")
+        yield warning(
+            f"{folder}: what the running service has unpacked there was removed; it continues to run; {GONE_TODO}"
+        )
 
 
 def _unix(endpoint: Endpoint, file: Path, key: str) -> Finding:

@@ -7,6 +7,7 @@ import importlib
 import sys
 import traceback
 from contextlib import suppress
+from types import ModuleType
 from typing import Final, NoReturn
 
 import click
@@ -39,13 +40,20 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        # What modules define stays: to look for garbage among it would be a tenth of the start.
-        gc.disable()
-        module = importlib.import_module(f"appliance.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = _load(f"appliance.cli.{COMMANDS[cmd_name]}").command
+        return command
+
+
+def _load(name: str) -> ModuleType:
+    """Import a module; what modules define stays, and to look for garbage among it would be a tenth of the start."""
+    if name in sys.modules:
+        return sys.modules[name]
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
         gc.freeze()
         gc.enable()
-        command: click.Command = module.command
-        return command
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

@@ -43,7 +43,7 @@ customers_option: Final = click.option(
     "--customers",
     type=_FILE,
     metavar="FILE",
-    help="Use this customers file instead of a config; its addresses are found by themselves.",
+    help="Use this customers file instead of a config; its address columns are found automatically.",
 )
 secret_option: Final = click.option(
     "--secret-file",

@@ -47,21 +47,25 @@ _FOR_TRYING: Final = "127.0.0.1:8443"
 _CARD: Final = "card.html"
 
 
-@click.command("init", short_help="Make a config for a list of customers.")
+@click.command("init", short_help="Create a config for a list of customers.")
 @click.argument("source", required=False)
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The config to write.")
-@click.option("--table", metavar="NAME", help="The table or view of a database; of an SQLite file, found by itself.")
-@click.option("--password", metavar="WHERE", help="Where a database's password is: file:PATH, env:NAME.")
+@click.option(
+    "--table", metavar="NAME", help="The table or view of a database; in an SQLite file it is found automatically."
+)
+@click.option("--password", metavar="WHERE", help="Where the password of a database is: file:PATH or env:NAME.")
 @click.option("--server-name", metavar="NAME", help="The name under which Help Scout reaches this server.")
 @click.option(
     "--certificate",
-    metavar="itself|later|FILE",
-    help="Where the certificate comes from: by itself (the default with --server-name), later, or a PEM file.",
+    metavar="acme|later|FILE",
+    help="The certificate: acme (obtained automatically; the default with --server-name), later, or a PEM file.",
 )
-@click.option("--key", metavar="FILE", help="The certificate's private key, PEM; by default found beside it.")
+@click.option(
+    "--key", metavar="FILE", help="The certificate's private key (PEM); by default it is looked for beside it."
+)
 @click.option("--card", metavar="NAME|FILE", help="The card: built-in (the default), an example's name, or a template.")
 @click.option("--admin", metavar="ADDRESS", help=f"Where the status page listens (default: {questions.DEFAULT_ADMIN}).")
-@click.option("--yes", is_flag=True, help="Ask nothing, and take the default of what no option says.")
+@click.option("--yes", is_flag=True, help="Ask nothing, and use the default of what no option sets.")
 @click.option("--force", is_flag=True, help="Replace files that exist, and keep copies of them.")
 @click.option("--json", "as_json", is_flag=True, help="Ask nothing, and print the result as one JSON object.")
 def command(
@@ -78,18 +82,18 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Look at SOURCE, a file of customers or the address of a database, and make a config and a secret for it.
+    """Look at SOURCE, a file of customers or the address of a database, and create a config and a secret for it.
 
-    On a terminal, it asks for what no option says. Nothing is written before the customers could be imported, and never
-    over a file that exists. Then the config is checked, and the first customer's card shown. If nothing can be made of
-    SOURCE, the exit code is 1, and nothing is written.
+    On a terminal, it asks for what no option sets. Nothing is written before the customers have been imported as a
+    test, and no existing file is replaced. Then the config is checked, and the first customer's card is shown. If
+    SOURCE cannot be used, the exit code is 1, and nothing is written.
     """
     for name, given in click.get_current_context().params.items():
         questions.require_utf8("SOURCE" if name == "source" else f"--{name.replace('_', '-')}", given)
     questions.require_utf8("the name of this folder, or of one above it,", Path.cwd())
     asks = not yes and not as_json
     if asks and not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask on; add --yes")
+        raise click.UsageError("there is no terminal for questions; add --yes")
     installation = find_installation(config)
     installation.refuse_existing(force=force)
     where = _parse_password(password, installation) if password else None
@@ -113,7 +117,7 @@ def command(
         password=str(where or ""),
         state=_STATE if installation.is_packaged else "",
         listen="" if name or installation.is_packaged else _FOR_TRYING,
-        domains=(name,) if pair.by_itself else (),
+        domains=(name,) if pair.is_automatic else (),
         certificate=(str(pair.files[0]), str(pair.files[1])) if pair.files else None,
         card=str(template.template) if template.template else "",
         vary=template.vary,

@@ -25,7 +25,7 @@ from appliance.errors import SidebardError
 from appliance.ingest import sources
 from appliance.system.files import is_utf8
 
-ITSELF: Final = "itself"
+ACME: Final = "acme"
 LATER: Final = "later"
 BUILT_IN: Final = "built-in"
 DEFAULT_ADMIN: Final = "127.0.0.1:9180"
@@ -37,9 +37,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Where the certificate comes from: by itself, from files, or later."""
+    """Where the certificate comes from: an authority, files, or neither of them yet."""
 
-    by_itself: bool = False
+    is_automatic: bool = False
     files: tuple[Path, Path] | None = None
 
 
@@ -94,7 +94,7 @@ def ask_rest(
         server_name=name,
         certificate=answer(
             certificate,
-            f"Certificate ({ITSELF}, {LATER}, or a PEM file)",
+            f"Certificate ({ACME}, {LATER}, or a PEM file)",
             likely_certificate(name),
             lambda text: parse_certificate(text, name, key),
             asks=asks,
@@ -149,23 +149,23 @@ def parse_server_name(text: str) -> str:
 
 
 def likely_certificate(server_name: str) -> str:
-    """Return that it comes by itself, if an authority issues certificates for this name."""
-    return ITSELF if server_name and not acme.is_local(server_name) else LATER
+    """Return that it is obtained automatically, if an authority issues certificates for this name."""
+    return ACME if server_name and not acme.is_local(server_name) else LATER
 
 
 def parse_certificate(text: str, server_name: str, key: str | None = None) -> Certificate:
     """Parse where the certificate comes from; its key is named, or beside it."""
-    if text == ITSELF:
+    if text == ACME:
         if not server_name:
-            raise InvalidValueError("needs the name of the server", f"name it, or write {LATER}")
+            raise InvalidValueError("needs the name of the server", f"set --server-name, or write {LATER}")
         if acme.is_local(server_name):
-            raise InvalidValueError(f"is for names that the DNS knows, and {server_name} is none", f"write {LATER}")
-        return Certificate(by_itself=True)
+            raise InvalidValueError(f"needs a public name in the DNS, and {server_name} is none", f"write {LATER}")
+        return Certificate(is_automatic=True)
     if text in (LATER, ""):
         return Certificate()
     chain = Path(text).absolute()
     if not chain.is_file():
-        raise InvalidValueError("is not a file", f"name the PEM file of the chain, or write {ITSELF} or {LATER}")
+        raise InvalidValueError("is not a file", f"name the PEM file of the chain, or write {ACME} or {LATER}")
     beside = [chain.with_name(name) for name in (*_KEYS, f"{chain.stem}.key", f"{chain.stem}-key.pem")]
     keys = [Path(key).absolute()] if key else [*beside, chain]
     for each in keys:
@@ -173,7 +173,7 @@ def parse_certificate(text: str, server_name: str, key: str | None = None) -> Ce
             load_pair((chain, each), datetime.now(UTC))
             return Certificate(files=(chain, each))
     looked = ", ".join(each.name for each in keys[:-1] or keys)
-    raise InvalidValueError(f"has no key in {looked} that belongs to it", "name its file with --key")
+    raise InvalidValueError(f"has no matching key in {looked}", "name the key's file with --key")
 
 
 def parse_card(text: str) -> CardChoice:

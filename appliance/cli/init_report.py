@@ -73,7 +73,7 @@ def say(made: Made, run_checks: Callable[[], list[Result]]) -> None:
         click.echo(f"  {line}")
     for file, copy in made.copies.items():
         click.echo(f"Copied {file} to {copy}, where the service can read it: put updates there")
-    kept = "" if made.is_new_secret else ", with the secret that was there"
+    kept = "" if made.is_new_secret else f", and kept {made.installation.secret}"
     click.echo(f"Wrote {config}{f' and {made.installation.secret}' if made.is_new_secret else kept}")
     if made.tried.first_card:
         card = "\n".join(f"    {line}" for line in for_terminal(made.tried.first_card).splitlines())
@@ -81,8 +81,10 @@ def say(made: Made, run_checks: Callable[[], list[Result]]) -> None:
     click.echo("\nsidebard check:")
     results = run_checks()
     if not any(check.needs_attention(result.status) for result in results):
-        click.echo("everything is good")
-    click.echo("\nIn Help Scout, the same in each form: custom app, Create App, Webhooks (fields: docs/helpscout.md)")
+        click.echo("no warnings or faults")
+    click.echo(
+        "\nIn Help Scout, enter this in each form: custom app, Create App, Webhooks (docs/helpscout.md has every field)"
+    )
     click.echo(f"  Callback URL  {made.url}\n  Secret key    {made.secret}")
     for line in _unknown(made):
         click.echo(line)
@@ -93,7 +95,7 @@ def _remarks(choice: Choice) -> list[str]:
     """Return what else was seen in the source."""
     table, said = choice.customers, []
     if choice.left_out:
-        said.append(f"left out: {_quoted(choice.left_out)}; add to addresses what is the customer's own")
+        said.append(f"not used as addresses: {_quoted(choice.left_out)}; add to addresses what is the customer's own")
     if choice.id_column:
         said.append(f"Help Scout's id: {_quoted([choice.id_column])}")
     if table.encoding:
@@ -114,14 +116,14 @@ def _unknown(made: Made) -> list[str]:
     """Return what could not be known, and what to do about it."""
     said = []
     if not made.server_name:
-        said.append("Not known: the name of this server, for the URL and acme.domains (docs/certificates.md)")
+        said.append("Still needed: the name of this server, for the URL and acme.domains (docs/certificates.md)")
     elif not made.has_certificate:
-        said.append("Not known: the certificate; set acme.domains, or tls.certificate and tls.key")
+        said.append("Still needed: the certificate; set acme.domains, or tls.certificate and tls.key")
     if made.admin and made.installation.is_packaged:
         said.append(f"The unit must allow {made.admin}: SocketBindAllow= in docs/operations.md")
     if not made.choice.id_column:
         said.append(
-            "Not known: Help Scout's ids of customers; webhooks tell them to pages, or a column (docs/helpscout.md)"
+            "Still needed, for pages alone: Help Scout's ids of customers, by webhooks or a column (docs/helpscout.md)"
         )
     return said
 

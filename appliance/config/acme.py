@@ -57,13 +57,13 @@ def parse_server_name(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidValueError("must be the name of a server", 'write, for example, "sidebar.example.com"')
     if value.startswith("*."):
-        raise InvalidValueError("is a wildcard, which needs a proof in DNS", "write the name of this server itself")
+        raise InvalidValueError("is a wildcard, which needs a DNS challenge", "write the name of this server itself")
     try:
         ipaddress.ip_address(value.strip("[]"))
     except ValueError:
         pass
     else:
-        raise InvalidValueError("is an IP address", "write a name that leads to it")
+        raise InvalidValueError("is an IP address", "write a name that points to it")
     name = _encoded(value.lower().removesuffix("."))
     if len(name) > _NAME_BYTES or not all(map(_LABEL.fullmatch, name.split("."))) or name in _OURS:
         raise InvalidValueError(
@@ -95,7 +95,7 @@ def parse_directory(value: object) -> Directory:
         is_url = False
     if not is_url or " " in str(value):
         known = ", ".join(f'"{name}"' for name in DIRECTORIES)
-        raise InvalidValueError("is no directory of an authority", f"write one of {known}, or its https URL")
+        raise InvalidValueError("is not the directory of an authority", f"write one of {known}, or its https URL")
     return Directory(str(value), str(value))
 
 
@@ -142,8 +142,8 @@ def check_acme(settings: Settings, reader: Reader) -> None:
         if reader.clean(("tls", key)) and getattr(tls, key) is not None:
             reader.fault(
                 ("tls", key),
-                "cannot be set with acme.domains, for which certificates come by themselves",
-                f"remove tls.{key}, or acme.domains; more certificates of your own are [[tls.more]]",
+                "cannot be set with acme.domains, whose certificates are obtained automatically",
+                f"remove tls.{key}, or acme.domains; for more certificates of your own, use [[tls.more]]",
             )
     if reader.clean(("tls", "enabled")) and not tls.enabled:
         reader.fault(

@@ -177,7 +177,7 @@ def _in_child(
 def _result(answer: bytes, status: int, *, is_late: bool, source: RemoteSource) -> _Done:
     """Return what the child has found. Raises SourceError or OSError, as it did."""
     if is_late:
-        raise SourceError(f"{source}: there was no end in {source.timeout:g} s; check the network", transient=True)
+        raise SourceError(f"{source}: did not finish within {source.timeout:g} s; check the network", transient=True)
     try:
         result: _Done | _Refused | _Broken = _DECODER.decode(answer)
     except msgspec.MsgspecError:
@@ -205,10 +205,10 @@ def _run(body: Callable[[], _Done], folder: Path, write_end: int, parent: int) -
         except OSError as error:
             result = _Broken(error.errno or 0, error.strerror or str(error))
         except MemoryError:
-            why = "the fetch needs more memory than it may have; select fewer or smaller columns"
+            why = "the fetch exceeded its memory limit; select fewer or smaller columns"
             result = _Refused(why, True, False)
         except Exception as error:  # by its name alone: its words may be a customer's
-            why = f"the fetch ended with an error of sidebard's own, {type(error).__qualname__}; please report it"
+            why = f"the fetch failed with an internal error ({type(error).__qualname__}); please report it"
             result = _Refused(why, True, False)
         os.write(write_end, msgspec.msgpack.encode(result))
         code = 0

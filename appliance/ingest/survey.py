@@ -177,7 +177,7 @@ def _survey_server(source: str, path: Path, settings: Mapping[str, object]) -> T
         try:
             inspected, remarks = inspect(spec, Path(folder), ROWS)
         except OSError as error:
-            raise SourceError(f"{folder}: {error.strerror}; set TMPDIR to a folder with room") from None
+            raise SourceError(f"{folder}: {error.strerror}; set TMPDIR to a folder with free space") from None
         if inspected is None:
             raise SourceError(next(remark.sentence for remark in remarks if remark.level == "fault"))
         with closing(inspected.source.open({}, Path(folder, "unused.tmp"))) as opened:

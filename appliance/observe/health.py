@@ -112,7 +112,7 @@ class IdsInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RenewalInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate that comes by itself: for which name, and what is known of the next one."""
+    """A certificate that is obtained automatically: for which name, and what is known of the next one."""
 
     name: str
     days_left: float | None  # None: there is no certificate yet
@@ -148,7 +148,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     ids: IdsInfo | None = None
     """None without an app that has a page."""
     acme: tuple[RenewalInfo, ...] = ()
-    """The certificates that come by themselves, one for each name of [acme]."""
+    """The certificates that are obtained automatically, one for each name of [acme]."""
     refusals: dict[str, dict[str, CauseCount]] = {}
     """Wrong signatures that were diagnosed, by app and likely cause. Anybody can send them, so they are no reason."""
 

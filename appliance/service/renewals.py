@@ -155,7 +155,7 @@ class Renewals:
             is_late = not await ends_within(child, MAX_SECONDS)
         finally:
             result = child.result()
-        return f"there was no end in {MAX_SECONDS} seconds" if is_late else result
+        return f"the request for a certificate did not finish within {MAX_SECONDS} seconds" if is_late else result
 
     def _report(self, name: str, outcome: Outcome) -> None:
         if (facts := outcome.renewed) is not None:

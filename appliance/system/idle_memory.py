@@ -14,7 +14,7 @@ from typing import Final
 
 _DONTNEED: Final = 4  # MADV_DONTNEED, madvise(2)
 _MAPPING: Final = re.compile(
-    r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +/.*\n(?:(?!Anonymous)\w+: .*\n)*Anonymous: +0 kB$", re.MULTILINE
+    r"^([0-9a-f]+)-([0-9a-f]+) r-[x-][ps] \S+ \S+ \S+ +/.*\n(?:(?!Anonymous)\w+: .*\n)*Anonymous: +0 kB$", re.MULTILINE
 )
 """A mapping of a file that cannot be written to and that nothing was written to: relocations are, in their place."""
 

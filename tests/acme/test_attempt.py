@@ -272,7 +272,7 @@ def test_damaged_account_is_never_replaced(world: World, authority: Authority) -
     outcome = world.look()
     assert outcome.problem is not None
     assert outcome.problem.sentence == (
-        f"{file} is damaged; restore it from a backup, or remove it: then a new account is made"
+        f"{file} is damaged; restore it from a backup, or remove it to create a new account"
     )
     assert file.read_bytes() == b"{"
 

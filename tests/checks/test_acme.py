@@ -54,14 +54,14 @@ def found(folder: Path, authority: Authority, network: Network, more: str = "") 
 
 
 def test_without_acme(tmp_path: Path) -> None:
-    assert told(run_check("acme", context(tmp_path))) == [("ok", "not configured: no authority is asked")]
+    assert told(run_check("acme", context(tmp_path))) == [("ok", "not configured")]
 
 
 def test_all_is_well(tmp_path: Path, authority: Authority, network: Network) -> None:
     assert found(tmp_path, authority, network) == [
-        ("warning", f"{NAME} has no certificate yet; the service asks for it when it runs"),
+        ("warning", f"{NAME} has no certificate yet; the service requests one when it runs"),
         ("ok", f"{authority.url} can be reached"),
-        ("ok", f"{NAME} leads here: {OURS}"),
+        ("ok", f"{NAME} points here: {OURS}"),
     ]
 
 
@@ -81,12 +81,12 @@ def test_what_there_is_of_a_name(
     assert (
         said
         == {
-            (False, False): ("warning", f"{NAME} has no certificate yet; the service asks for it when it runs"),
+            (False, False): ("warning", f"{NAME} has no certificate yet; the service requests one when it runs"),
             (False, True): (
                 "warning",
-                f"{NAME} has no certificate yet; the service asks for it when it runs; the last attempt: no such name",
+                f"{NAME} has no certificate yet; the service requests one when it runs; the last attempt: no such name",
             ),
-            (True, False): ("ok", f"{NAME} has a certificate, which is renewed by itself"),
+            (True, False): ("ok", f"{NAME} has a certificate, which is renewed automatically"),
             (True, True): (
                 "warning",
                 f"{NAME} has a certificate that could not be renewed; the last attempt: no such name",
@@ -108,25 +108,25 @@ def nowhere(_name: str) -> list[module.Address]:
         pytest.param(
             {"resolve": lambda _: [OURS, OURS_6]},
             "warning",
-            f"has an AAAA record ({OURS_6}), and the service listens on no IPv6 address",
+            f"has an AAAA record ({OURS_6}), but the service does not listen on IPv6",
             id="AAAA, and IPv4 alone",
         ),
         pytest.param(
             {"resolve": lambda _: [OURS], "listeners": listening("2606:2800:220:1::1")},
             "warning",
-            f"has an A record ({OURS}), and the service listens on no IPv4 address",
+            f"has an A record ({OURS}), but the service does not listen on IPv4",
             id="A, and IPv6 alone",
         ),
         pytest.param(
-            {"resolve": lambda _: [OURS_6, OURS], "listeners": listening("::")}, "ok", "leads here", id="both"
+            {"resolve": lambda _: [OURS_6, OURS], "listeners": listening("::")}, "ok", "points here", id="both"
         ),
         pytest.param(
-            {"resolve": lambda _: [OURS], "listeners": lambda: []}, "ok", "leads here", id="as server.listen says"
+            {"resolve": lambda _: [OURS], "listeners": lambda: []}, "ok", "points here", id="as server.listen says"
         ),
         pytest.param(
             {"is_local": lambda _: False},
             "not_checked",
-            f"leads to {OURS}, which is no address of this machine; that is right if its ports are forwarded here",
+            f"points to {OURS}, which is not an address of this machine; that is right if its ports are forwarded here",
             id="behind NAT",
         ),
     ],
@@ -143,9 +143,13 @@ def test_where_a_name_leads(
     ("addresses", "status", "says"),
     [
         ([], "warning", f"{NAME} has no address"),
-        (["10.0.0.5"], "warning", f"{NAME} leads to 10.0.0.5, which nobody outside can reach; correct its A record"),
+        (
+            ["10.0.0.5"],
+            "warning",
+            f"{NAME} points to 10.0.0.5, which cannot be reached from the internet; correct its A record",
+        ),
         (["fe80::1", "93.184.216.34"], "warning", "has an AAAA record (fe80::1)"),
-        (["93.184.216.34"], "ok", "leads here"),
+        (["93.184.216.34"], "ok", "points here"),
     ],
 )
 def test_where_a_name_leads_that_a_public_authority_asks(
@@ -175,7 +179,7 @@ def test_port_443_is_where_a_public_authority_asks(
     changed = replace(network, listeners=listening("0.0.0.0", port=held))
     said = [each.sentence for each in module._ports(where, changed, is_public=True)]
     expected = (
-        f"the authority asks on port 443, where nothing listens here; that is right if it is forwarded to {listen}"
+        f"the authority connects to port 443, where nothing listens here; that is right if it is forwarded to {listen}"
     )
     assert said == [expected] * is_said
 
@@ -215,7 +219,10 @@ def test_a_reload_asks_nobody(tmp_path: Path, authority: Authority, network: Net
 
 def test_a_clock_that_is_wrong(tmp_path: Path, authority: Authority, network: Network) -> None:
     authority.date = "Tue, 21 Sep 2060 13:33:20 GMT"
-    assert any("minutes slow; set it" in sentence for _status, sentence in found(tmp_path, authority, network))
+    assert any(
+        "minutes slow, compared with the authority's; set it" in sentence
+        for _status, sentence in found(tmp_path, authority, network)
+    )
 
 
 @pytest.mark.parametrize(

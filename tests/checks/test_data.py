@@ -63,7 +63,7 @@ def test_a_database_is_left_alone_in_the_unit(tmp_path: Path) -> None:
     [customers] = told(run_check("customers", reload))
     assert customers == (
         "not_checked",
-        "postgresql://reader@127.0.0.1:1/shop (customers): the service asks it itself; see fetch in /healthz",
+        "postgresql://reader@127.0.0.1:1/shop (customers): not contacted during a reload; see fetch in /healthz",
     )
     assert [status for status, _ in told(run_check("card", reload))] == ["not_checked"]
     assert [status for status, _ in told(run_check("customers", by_hand))] == ["fault"]
@@ -201,7 +201,8 @@ def test_an_unterminated_last_line_says_what_accepts_it(tmp_path: Path) -> None:
     where = context(tmp_path)
     (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
     said = only(run_check("customers", where)).sentence
-    assert 'everything else is whole; if this program always writes it so: unterminated_last_line = "accept"' in said
+    accepts = 'if the program that writes it always leaves it out, set unterminated_last_line = "accept"'
+    assert f"everything else is complete; {accepts}" in said
     where = context(tmp_path, customers='unterminated_last_line = "accept"')
     (tmp_path / "customers.csv").write_text("email,name\na@b.example,A")
     assert only(run_check("customers", where)).sentence.endswith("1 customer, 1 with an address")

@@ -15,7 +15,7 @@ API = '[helpscout]\napi_id = "{}:id"\napi_secret = "{}:API_SECRET"\n'
 
 
 def test_it_is_not_configured(tmp_path: Path) -> None:
-    assert told(run_check("inbox_api", context(tmp_path))) == [("ok", "not configured: nothing is asked")]
+    assert told(run_check("inbox_api", context(tmp_path))) == [("ok", "not configured")]
 
 
 def test_the_service_alone_can_read_a_credential(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def empty(app: SidebarApp, message: Came) -> tuple[int, bytes]:
     [
         pytest.param(answer, "ok", "it answers correctly, after ", id="right"),
         pytest.param(
-            rewritten, "fault", "the secret is right, but the body is changed on the way", id="JSON rewritten"
+            rewritten, "fault", "the secret is right, but the body is changed in transit", id="JSON rewritten"
         ),
         pytest.param(unsigned, "fault", "removes the signature's header; give it this secret", id="no header"),
         pytest.param(pretty, "warning", "something in between rewrites the answer", id="answer rewritten"),

@@ -61,7 +61,7 @@ def test_a_page_without_a_column_that_asks_the_inbox_api(tmp_path: Path) -> None
 
 def test_a_page_without_a_column(tmp_path: Path) -> None:
     [_, (status, said)] = found(tmp_path, "1", more="")
-    assert (status, "name the column of the customers that holds it in helpscout.column" in said) == ("warning", True)
+    assert (status, "set helpscout.column to the customers' column that holds the id" in said) == ("warning", True)
 
 
 def test_a_column_without_a_page(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_what_a_page_does_not_know(tmp_path: Path) -> None:
     app = 'vary = ["user.role", "mailbox.id", "ticket.subject"]\n[app.page]'
     assert found(tmp_path, "1", app=app)[0] == (
         "warning",
-        'helpscout: a page does not know user.role, ticket.subject, so that is "" in its card; let the card show what'
-        " everybody may see when it is",
+        'helpscout: a page does not know user.role, ticket.subject, so that is "" in its card; in that case let the'
+        " card show only what everybody may see",
     )
 
 
@@ -82,7 +82,7 @@ def test_customers_that_cannot_be_read(tmp_path: Path) -> None:
     where = context(tmp_path, more=COLUMN, app="[app.page]")  # customers without such a column
     assert told(run_check("page", where))[1] == (
         "not_checked",
-        "the customers were not read, so the ids were not looked at",
+        "the customers were not read, so the ids were not checked",
     )
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from tests.cli.in_process import run
 from tests.cli.test_commands import BODY, files
-from tests.commands import run
 
 __all__ = ["files"]  # a fixture
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.checks.running import write_home
-from tests.commands import run
+from tests.cli.in_process import run
 from tests.daemon import ROOT, Daemon
 from tests.edge.test_tls import BETWEEN, leaf, write
 from tests.factory import SECRET

@@ -11,7 +11,7 @@ import trustme
 
 from appliance.cli.curl import reach
 from tests.checks.running import settings
-from tests.commands import run
+from tests.cli.in_process import run
 from tests.daemon import Daemon
 from tests.edge.test_tls import BETWEEN, Issued, leaf, write
 

@@ -11,7 +11,7 @@ import pytest
 from appliance.customers.ids import Change, Kind
 from appliance.service.id_store import IdStore
 from tests.checks.running import write_home
-from tests.commands import run
+from tests.cli.in_process import run
 from tests.daemon import Daemon
 
 NOW = 1_790_000_000.0

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from tests.cli.in_process import run
 from tests.cli.test_commands import files
-from tests.commands import run
 from tests.daemon import ROOT
 from tests.factory import write_csv
 

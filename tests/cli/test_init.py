@@ -70,7 +70,7 @@ def test_never_over_a_config_and_copies_with_force(customers, tmp_path):
     assert (tmp_path / "sidebard.toml").read_text() == "mine"
     assert start(tmp_path, customers, "--yes", "--force").returncode == 0
     again = start(tmp_path, customers, "--yes", "--force")
-    assert b"with the secret that was there" in again.stdout
+    assert b", and kept %b/secret\n" % bytes(tmp_path) in again.stdout
     assert (tmp_path / "sidebard.toml.old").read_text() == "mine"
     assert (tmp_path / "sidebard.toml.old2").read_text() == (tmp_path / "sidebard.toml").read_text()
     assert (tmp_path / "secret").read_text() == "their secret, 23 bytes."
@@ -86,7 +86,7 @@ def test_without_a_terminal_it_says_how_to_go_on(customers, tmp_path):
 WRONG = {
     "no server": (["--server-name", "my server"], 2),
     "an address": (["--server-name", "192.0.2.1"], 2),
-    "a certificate by itself for nobody": (["--certificate", "itself"], 2),
+    "an authority's certificate for nobody": (["--certificate", "acme"], 2),
     "no certificate": (["--certificate", "nothing.pem"], 2),
     "a certificate that is none": (["--certificate", str(ROOT / "README.md")], 2),
     "no card": (["--card", "nothing.html"], 2),
@@ -170,7 +170,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("name", "domains"), NAMES.values(), ids=NAMES)
-def test_with_a_public_name_the_certificate_comes_by_itself(name, domains, init_in, tmp_path):
+def test_with_a_public_name_the_certificate_is_obtained_automatically(name, domains, init_in, tmp_path):
     (tmp_path / "customers.csv").write_bytes(GOOD)
     code, said = init_in("customers.csv", "--yes", "--server-name", name)
     assert code == 0, said
@@ -242,5 +242,5 @@ def test_an_interrupt_while_it_writes_takes_all_back(customers, tmp_path, init_i
 
 def test_a_folder_that_cannot_be_written_is_said(customers):
     result = run("init", customers, "--yes", "--config", "/proc/sidebard.toml")  # by root neither
-    said = b"/proc/secret cannot be written: No such file or directory; correct its folder\n"
+    said = b"/proc/secret cannot be written: No such file or directory; check its folder\n"
     assert (result.returncode, result.stdout, result.stderr) == (1, b"", said)

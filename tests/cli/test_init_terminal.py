@@ -13,7 +13,7 @@ from tests.daemon import ROOT, until
 ANSWERS = (
     ("Customers .*customers.csv.: ", "customers.csv"),
     ("Name of this server.*: ", "sidebar.example.com"),
-    (r"Certificate .itself, later, or a PEM file. \[itself\]: ", "later"),
+    (r"Certificate .acme, later, or a PEM file. \[acme\]: ", "later"),
     (r"Card .built-in, .*saas.* \[built-in\]: ", ""),
     (r"Status page .*127.0.0.1:9180.: ", "127.0.0.1:9999"),
 )

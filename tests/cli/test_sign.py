@@ -6,8 +6,8 @@ import pytest
 
 from appliance.sidebar.protocols.query_signature import signed_parameters
 from appliance.sidebar.protocols.signature import Secret, Verifier
+from tests.cli.in_process import run
 from tests.cli.test_commands import BODY, files
-from tests.commands import run
 from tests.factory import SECRET, sign
 
 __all__ = ["files"]  # a fixture

@@ -63,12 +63,12 @@ NOT_UTF8 = 'this is not UTF-8 text; export the file as UTF-8, or name its encodi
 
 
 CUT = (
-    "the last line has no line end, so the file may be cut short; end it with one, or name a customers.ready_file or"
-    ' customers.checksum_file; if this program always writes it so: unterminated_last_line = "accept" in [customers]'
+    "the last line has no line end, so the file may be cut short; end it with one, or set customers.ready_file or"
+    ' customers.checksum_file; if the program that writes it always leaves it out, set unterminated_last_line = "accept" in [customers]'
 )
 
 
-ELSE_WHOLE = CUT.replace("; if", "; everything else is whole; if")
+ELSE_WHOLE = CUT.replace("; if", "; everything else is complete; if")
 
 
 HALF = (
@@ -83,8 +83,8 @@ BAD_ROWS = "{} of {} rows are bad, more than customers.max_bad_rows allows (1%);
 CSV_FILES = [
     # There is no file, or none that could hold customers
     csv_case("missing", nothing, "c.csv does not exist; put the file there, or correct its name in the config"),
-    csv_case("folder", folder, "c.csv is not a regular file; name a file of customers"),
-    csv_case("pipe", pipe, "c.csv is not a regular file; name a file of customers"),
+    csv_case("folder", folder, "c.csv is not a regular file; name a customers file"),
+    csv_case("pipe", pipe, "c.csv is not a regular file; name a customers file"),
     csv_case(
         "link to nowhere", dangling, "c.csv does not exist; put the file there, or correct its name in the config"
     ),
@@ -173,7 +173,7 @@ CSV_FILES = [
     csv_case("cut inside a character", b"email,name\nann@example.com,J\xc3", f"c.csv:2: {NOT_UTF8}"),
     csv_case("overlong UTF-8", b"email,name\nann@example.com,\xc0\xaf\n", f"c.csv:2: {NOT_UTF8}"),
     csv_case("surrogate in UTF-8", b"email,name\nann@example.com,\xed\xa0\x80\n", f"c.csv:2: {NOT_UTF8}"),
-    csv_case("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "c.csv: this is a picture; use the file of customers"),
+    csv_case("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "c.csv: this is a picture; use the customers file"),
     csv_case(
         "a zip, as .xlsx are",
         b"PK\x03\x04\x14\x00\x06\x00\x08\x00",

@@ -26,7 +26,7 @@ DATABASES = [
     csv_case(
         "SQLite missing", nothing, "c.db does not exist; put the file there, or correct its name in the config", "c.db"
     ),
-    csv_case("SQLite folder", folder, "c.db is not a regular file; name a file of customers", "c.db"),
+    csv_case("SQLite folder", folder, "c.db is not a regular file; name a customers file", "c.db"),
     csv_case("SQLite empty", b"", "c.db is empty; export it again", "c.db"),
     csv_case(
         "CSV named .db",

@@ -92,7 +92,7 @@ def test_an_unterminated_last_line_is_accepted_where_the_config_says_so(
     source = tmp_path / "c.csv"
     source.write_bytes(text.encode(encoding or "utf-8"))
     with pytest.raises(
-        ImportRefused, match=r"c\.csv:3: the last line has no line end, .*; everything else is whole; .*accept"
+        ImportRefused, match=r"c\.csv:3: the last line has no line end, .*; everything else is complete; .*accept"
     ):
         run_import(import_spec(source=source), folder)
     spec = import_spec(source=source, unterminated_last_line="accept")

@@ -158,7 +158,7 @@ def test_an_error_means_what_its_code_or_its_class_does() -> None:
     table = {"42P01": exact, "42": of_class}
     found = [fault_of(code, table) for code in ("42P01", "42999", "XX000", "")]
     assert found[:2] == [exact, of_class]
-    assert [each.why for each in found[2:]] == ["the server refuses the query"] * 2
+    assert [each.why for each in found[2:]] == ["the server rejected the query"] * 2
     error = of_class.error(parse("postgresql://reader@db/shop"), query=Query("customers", ""), detail="g")
     assert str(error) == "postgresql://reader@db:5432/shop (customers): e (g); f"
     assert not error.transient

@@ -201,8 +201,8 @@ FAILURES = {
     "killed": (_kill, "toy://db (customers): the fetch was killed by signal 9; see", True),
     "exited": (_exit, "toy://db (customers): the fetch exited with code 3; see", True),
     "refused": (_refuse, "toy://db: the server refuses", False),
-    "a bug": (_fail, "the fetch ended with an error of sidebard's own, KeyError; please report it", True),
-    "no memory": (_fill_memory, "the fetch needs more memory than it may have", True),
+    "a bug": (_fail, "the fetch failed with an internal error (KeyError); please report it", True),
+    "no memory": (_fill_memory, "the fetch exceeded its memory limit", True),
     "disk full": (_full, "{folder} is full; make room there", True),
     "endless": (_endless, "{folder} is full; make room there", True),
 }
@@ -233,7 +233,7 @@ def test_nothing_is_fetched_without_room_for_twice_the_last(tmp_path: Path, monk
 
 def test_a_fetch_without_end_is_killed(tmp_path: Path) -> None:
     error = refused(spec_of(remote(fail=_wait, seconds=0.2)), tmp_path)
-    assert str(error) == "toy://db (customers): there was no end in 0.2 s; check the network"
+    assert str(error) == "toy://db (customers): did not finish within 0.2 s; check the network"
     assert error.transient
 
 

@@ -55,7 +55,9 @@ def test_a_locked_database(tmp_path, folder, monkeypatch):
     source = make_database(tmp_path / "c.db")
     writer = sqlite3.connect(source, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(ImportRefused, match=r"c\.db is locked by what writes it; it will be looked at again") as caught:
+    with pytest.raises(
+        ImportRefused, match=r"c\.db is locked by the program that writes it; it will be tried again"
+    ) as caught:
         run_import(import_spec(source=source), folder)
     assert caught.value.transient
     writer.close()
@@ -81,7 +83,7 @@ except ImportRefused as refused:
 @pytest.mark.parametrize(
     ("leave", "sentence"),
     [
-        ("wal", "has a -wal file beside it that cannot be read; let sidebard write its folder"),
+        ("wal", "has a -wal file beside it that cannot be read; let sidebard write to its folder"),
         ("closed", ""),
         (
             "unreadable",

@@ -178,7 +178,7 @@ KINDS: dict[str, dict[str, tuple[Case, dict[str, object]]]] = {
     },
     "no line end at the end": {
         "Google Sheets": refused(
-            HEADER + ROW[:-1], "no line end, .* everything else is whole; .*unterminated_last_line"
+            HEADER + ROW[:-1], "no line end, .* everything else is complete; .*unterminated_last_line"
         ),
         "accepted": read(HEADER + ROW[:-1], unterminated_last_line="accept"),
         "accepted, with Windows' line ends": read(

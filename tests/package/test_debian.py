@@ -61,7 +61,7 @@ def make_pair(folder: Path, name: str = NAME) -> None:
 
 ANSWERS = (
     (r"Name of this server.*: ", NAME),
-    (r"Certificate .*\[itself\]: ", "fullchain.pem"),
+    (r"Certificate .*\[acme\]: ", "fullchain.pem"),
     (r"Card .*licences, saas, shop.*\[built-in\]: ", ""),
     (r"Status page .*: ", ""),
 )

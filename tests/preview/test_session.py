@@ -302,9 +302,8 @@ def test_an_unterminated_last_line_is_told_with_what_accepts_it(folder):
         assert change(session)
         (fault,) = session.state.faults
         assert fault.place == "customers.csv:2"
-        assert (
-            'everything else is whole; if this program always writes it so: unterminated_last_line = "acc' in fault.what
-        )
+        accepts = 'if the program that writes it always leaves it out, set unterminated_last_line = "acc'
+        assert f"everything else is complete; {accepts}" in fault.what
         accepting = CONFIG.replace('"customers.csv"\n', '"customers.csv"\nunterminated_last_line = "accept"\n')
         (folder / "sidebard.toml").write_text(accepting)
         assert change(session)

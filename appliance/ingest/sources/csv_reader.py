@@ -336,9 +336,9 @@ class OpenCsv(OpenSource):
 def unterminated(where: str, *, else_whole: bool = False) -> str:
     """Return the sentence about a last line without a line end; `else_whole`: all that could be checked is good."""
     return (
-        f"{where}: the last line has no line end, so the file may be cut short; end it with one, or name a"
-        f" customers.ready_file or customers.checksum_file;{' everything else is whole;' if else_whole else ''} if this"
-        ' program always writes it so: unterminated_last_line = "accept" in [customers]'
+        f"{where}: the last line has no line end, so the file may be cut short; end it with one, or set"
+        f" customers.ready_file or customers.checksum_file;{' everything else is complete;' if else_whole else ''} if"
+        ' the program that writes it always leaves it out, set unterminated_last_line = "accept" in [customers]'
     )
 
 

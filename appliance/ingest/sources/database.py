@@ -137,7 +137,7 @@ def parse_server(
     if folder := parameters.get(_SOCKET, [""])[0]:
         host, port = _socket(parts.scheme, host, folder, port)
     if "," in host and not targets:
-        raise SourceSettingError("source", "names several hosts", f"{form}; only PostgreSQL's may be several")
+        raise SourceSettingError("source", "names several hosts", f"{form}; only PostgreSQL allows several")
     target = parameters.get(_TARGET, [""])[0]
     if target and target not in targets:
         raise SourceSettingError("source", f"has an unknown {_TARGET}", f"write one of {', '.join(targets)}")

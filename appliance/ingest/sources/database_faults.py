@@ -34,23 +34,23 @@ LATER: Final = "it will be tried again"
 _NETWORK: Final = "check the network and the server"
 
 UNREACHABLE: Final = Fault("cannot be reached", "check the address, and that the server accepts connections from here")
-NO_ANSWER: Final = Fault("there was no answer in time", _NETWORK)
-STALLED: Final = Fault("the server sent nothing more for a while", _NETWORK)
+NO_ANSWER: Final = Fault("the server did not answer in time", _NETWORK)
+STALLED: Final = Fault("the server stopped sending data", _NETWORK)
 CLOSED: Final = Fault("the connection was lost", LATER)
-NO_TLS: Final = Fault("the server does not offer TLS", 'turn it on there, or set customers.tls = "off"', False)
+NO_TLS: Final = Fault("the server does not offer TLS", 'enable it there, or set customers.tls = "off"', False)
 UNTRUSTED: Final = Fault(
     "the server's certificate is not trusted", "set customers.ca, or correct the host name", transient=False
 )
 NO_DATABASE: Final = Fault("the server has no such database", "correct customers.source", transient=False)
 NO_COLUMN: Final = Fault("there is no such column", CORRECT_QUERY, transient=False)
-NOT_READABLE: Final = Fault("this user may not read that", "GRANT SELECT on it to this user", transient=False)
-REFUSED: Final = Fault("the query is refused", CORRECT_QUERY, transient=False)
-WRITES: Final = Fault("the query would write", "write a query that only reads", transient=False)
+NOT_READABLE: Final = Fault("this user lacks a privilege", "grant it, such as SELECT on the table", transient=False)
+REFUSED: Final = Fault("the server rejected the query", CORRECT_QUERY, transient=False)
+WRITES: Final = Fault("the query tries to write", "use a query that only reads", transient=False)
 TOO_LONG: Final = Fault("the query took too long", "add an index, or raise customers.timeout")
 LOCKED: Final = Fault("a table is locked", LATER)
-FULL: Final = Fault("the server lacks memory or disk space", "look at the server's log")
-NOT_COMPUTED: Final = Fault("the query cannot compute a value of some row", "correct the query or that row")
-_UNKNOWN: Final = Fault("the server refuses the query", "look at the server's log")
+FULL: Final = Fault("the server is out of memory or disk space", "look at the server's log")
+NOT_COMPUTED: Final = Fault("the query fails on a value in some row", "correct the query or that row")
+_UNKNOWN: Final = Fault("the server rejected the query", "look at the server's log")
 
 
 def fault_of(code: str, table: Mapping[str, Fault]) -> Fault:

@@ -14,9 +14,9 @@ Tried = tuple[Remark, Fetched] | SourceError
 
 
 def welcome(server: Server, version: str, user: str) -> Remark:
-    """Return who was let in, where."""
-    how = "" if server.tls == "off" else ", by TLS"
-    return Remark("ok", f"{server}: {version} lets {user} in{how}")
+    """Return who is connected to what, and how."""
+    how = "" if server.tls == "off" else " over TLS"
+    return Remark("ok", f"{server}: {version}, connected as {user}{how}")
 
 
 def remarks_on_tls(server: Server) -> Iterator[Remark]:
@@ -24,13 +24,13 @@ def remarks_on_tls(server: Server) -> Iterator[Remark]:
     if server.tls == "encrypt":
         yield Remark(
             "warning",
-            f'{server}: whoever answers at that address is believed, because tls is "encrypt"; set {server.section}.ca'
+            f'{server}: the server\'s certificate is not verified, because tls is "encrypt"; set {server.section}.ca'
             ' and tls = "verify"',
         )
     if server.tls == "off" and not server.is_near:
         yield Remark(
             "warning",
-            f'{server}: rows cross the network in clear text, because tls is "off"; turn TLS on in the server, and'
+            f'{server}: rows are sent over the network unencrypted, because tls is "off"; enable TLS on the server, and'
             f' set {server.section}.tls = "verify"',
         )
 

@@ -15,7 +15,7 @@ HEAD: Final = 64 * 1024
 _SAVE: Final = 'save it as "CSV UTF-8" and use that file'
 _UNPACK: Final = "unpack it, and use the file inside"
 _EXPORT: Final = "export the customers as CSV"
-_WRONG_FILE: Final = "use the file of customers"
+_WRONG_FILE: Final = "use the customers file"
 
 
 class FileKind(NamedTuple):

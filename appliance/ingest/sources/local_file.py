@@ -56,5 +56,5 @@ def open_regular(file: Path) -> BufferedReader:
         raise SourceError(f"{file} cannot be opened: {error.strerror}; {todo_of(error)}", transient=True) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise SourceError(f"{file} is not a regular file; name a file of customers")
+        raise SourceError(f"{file} is not a regular file; name a customers file")
     return os.fdopen(descriptor, "rb")

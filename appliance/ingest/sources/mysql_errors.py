@@ -14,15 +14,15 @@ from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import Query, Server
 
 _LOGIN: Final = faults.Fault(
-    "the server refuses this user",
+    "the server rejected the login",
     "correct customers.password, or the user; then reload sidebard",
     transient=False,
     login_refused=True,
 )
 _CROWDED: Final = faults.Fault("the server has too many connections", "raise its max_connections, or the user's limit")
 NO_LOGIN: Final = faults.Fault(
-    "the server asks for a way to log in that is not supported",
-    "identify the user by caching_sha2_password (MySQL) or mysql_native_password (MariaDB)",
+    "the server requires an unsupported authentication method",
+    "create the user with caching_sha2_password (MySQL) or mysql_native_password (MariaDB)",
     transient=False,
 )
 LOST: Final = (2006, 2013)
@@ -40,21 +40,25 @@ _FAULTS: Final[Mapping[str, faults.Fault]] = {
     **dict.fromkeys(("1820", "1862", "3118", "4151"), _LOGIN),  # the password has expired, the account is locked
     "2059": NO_LOGIN,
     "2026": faults.NO_TLS,
-    "1130": faults.Fault("the server accepts nobody from here", "let the user log in from this machine's address"),
+    "1130": faults.Fault(
+        "the server does not accept connections from this host", "allow the user to connect from this machine's address"
+    ),
     "1129": faults.Fault("the server has blocked this machine", "run FLUSH HOSTS there"),
     **dict.fromkeys(("1040", "1203", "1226"), _CROWDED),
     f"{NO_ACCESS}": faults.Fault(
-        "this user may not use that database", "GRANT SELECT on its tables, or correct customers.source", False
+        "this user has no access to that database", "GRANT SELECT on its tables, or correct customers.source", False
     ),
     "1049": faults.NO_DATABASE,
     "1146": faults.Fault("there is no such table", "correct the query or table, or name its database", False),
     "1054": faults.NO_COLUMN,
-    "1060": faults.Fault("two columns have one name", "name them with AS", False),
+    "1060": faults.Fault("two columns have the same name", "name them with AS", False),
     "1064": faults.Fault("the query is not one SELECT of valid SQL", faults.CORRECT_QUERY, transient=False),
     **dict.fromkeys(map(str, NOT_GRANTED), faults.NOT_READABLE),
-    "1370": faults.Fault("this user may not call that function", "GRANT EXECUTE on it to this user", False),
-    "1267": faults.Fault("the query compares texts of two collations", "add COLLATE to one of them", False),
-    "1356": faults.Fault("a view reads what is not there, or what its definer may not read", "correct the view", False),
+    "1370": faults.Fault("this user may not call that function", "grant this user EXECUTE on it", False),
+    "1267": faults.Fault("the query compares text of different collations", "add COLLATE to one of them", False),
+    "1356": faults.Fault(
+        "a view refers to something that does not exist, or that its definer may not read", "correct the view", False
+    ),
     "42": faults.REFUSED,
     "25": faults.WRITES,
     **dict.fromkeys(("1969", "3024"), faults.TOO_LONG),
@@ -65,7 +69,7 @@ _FAULTS: Final[Mapping[str, faults.Fault]] = {
     **dict.fromkeys(("1021", "1037", "1038", "1041"), faults.FULL),
     "22": faults.NOT_COMPUTED,
 }
-GARBLED: Final = faults.Fault("what answers there does not speak MySQL's protocol", "check host and port")
+GARBLED: Final = faults.Fault("the server does not speak the MySQL protocol", "check host and port")
 _SAYS_NO_VALUE: Final = ("28", "42", "25", "1129", "1130", "1267")
 """Errors and classes whose message names an account or what stands in the query. Others may repeat a value of a row."""
 

@@ -146,7 +146,7 @@ def _of_powers(current: Session, user: _User, tables: Sequence[str]) -> Iterator
     ]
     yield Remark(
         "warning",
-        f"{current.server}: {user.name} may do more than read: {'; '.join(found)}. A user who may only read is made by:"
+        f"{current.server}: {user.name} may do more than read: {'; '.join(found)}. To create a user who may only read:"
         f" {' '.join(statements)}",
     )
 
@@ -158,8 +158,8 @@ def _of_engines(current: Session, tables: Sequence[str]) -> Iterator[Remark]:
     if found:
         yield Remark(
             "warning",
-            f"{current.server}: {found} may be of another moment than the other tables, because the storage engine has"
-            " no transactions; ALTER TABLE ... ENGINE = InnoDB",
+            f"{current.server}: {found} may not be consistent with the other tables, because the storage engine has"
+            " no transactions; run ALTER TABLE ... ENGINE = InnoDB",
         )
 
 

@@ -26,9 +26,9 @@ FROM pg_roles WHERE rolname = current_user"""
 _POWERS: Final = {
     "rolsuper": "is a superuser",
     "rolreplication": "may replicate",
-    "rolcreaterole": "may make roles",
-    "rolcreatedb": "may make databases",
-    "rolbypassrls": "passes by row security",
+    "rolcreaterole": "may create roles",
+    "rolcreatedb": "may create databases",
+    "rolbypassrls": "bypasses row-level security",
 }
 _RELATIONS: Final = """FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
@@ -113,8 +113,8 @@ def _of_encoding(server: Server, role: Any) -> Iterator[Remark]:
     if role and role["encoding"] == "SQL_ASCII" and not server.encoding:
         yield Remark(
             "warning",
-            f"{server}: the database does not know what its text is in (SQL_ASCII); text that is not UTF-8 will be"
-            ' refused. Name it, as in customers.encoding = "cp1252"',
+            f"{server}: the database has no encoding (SQL_ASCII), so text that is not UTF-8 will be refused; set the"
+            ' real one, such as customers.encoding = "cp1252"',
         )
 
 
@@ -154,8 +154,8 @@ def _of_powers(server: Server, role: Any, writes: Any, tables: Sequence[_Table])
     ]
     yield Remark(
         "warning",
-        f"{server}: {_short(server.user)} may do more than read: it {', '.join(found)}. A role that may only read is"
-        f" made by: {' '.join(statements)}",
+        f"{server}: {_short(server.user)} may do more than read: it {', '.join(found)}. To create a role that may only"
+        f" read: {' '.join(statements)}",
     )
 
 

@@ -52,7 +52,7 @@ _SIZE: Final = "'(' || to_char(octet_length(q.{0}), 'FM999,999,999,990') || ' by
 
 _FAULTS: Final[Mapping[str, faults.Fault]] = {
     "28": faults.Fault(
-        "the server refuses this user",
+        "the server rejected the login",
         "correct customers.password, the user, or the server's pg_hba.conf; then reload sidebard",
         transient=False,
         login_refused=True,
@@ -64,21 +64,19 @@ _FAULTS: Final[Mapping[str, faults.Fault]] = {
     "42501": faults.NOT_READABLE,
     "42": faults.REFUSED,
     "25006": faults.WRITES,
-    "0A000": faults.Fault("the server does not support this", "let a view on the server do it"),
+    "0A000": faults.Fault("the server does not support this", "move it into a view on the server"),
     "57014": faults.TOO_LONG,
     "55P03": faults.LOCKED,
-    "25P03": faults.Fault("the server ended the transaction, because it waited too long", faults.LATER),
-    "57": faults.Fault("the server is being stopped or restarted", faults.LATER),
+    "25P03": faults.Fault("the server ended the transaction because it was idle for too long", faults.LATER),
+    "57": faults.Fault("the server is shutting down or restarting", faults.LATER),
     "08": faults.CLOSED,
     "53300": faults.Fault("the server has too many connections", "raise its max_connections, or use a pooler"),
     "53": faults.FULL,
-    "40": faults.Fault("the query conflicts with what the server does, such as a standby's recovery", faults.LATER),
-    "22021": faults.Fault(
-        "there is text that is not UTF-8", 'name what the text is in, as in customers.encoding = "cp1252"', False
+    "40": faults.Fault(
+        "the query was cancelled because of a conflict on the server, such as a standby's recovery", faults.LATER
     ),
-    "22P05": faults.Fault(
-        "there is text that is not UTF-8", 'name what the text is in, as in customers.encoding = "cp1252"', False
-    ),
+    "22021": faults.Fault("some text is not UTF-8", 'set its encoding, such as customers.encoding = "cp1252"', False),
+    "22P05": faults.Fault("some text is not UTF-8", 'set its encoding, such as customers.encoding = "cp1252"', False),
     "22": faults.NOT_COMPUTED,
 }
 _SAYS_NO_VALUE: Final = ("42", "25", "0A")
@@ -192,7 +190,7 @@ async def _connect(server: Server) -> asyncpg.Connection[Any]:
         raise fault(server, error, None) from None
     except asyncpg.InterfaceError:
         raise faults.Fault(
-            "the server asks for a way to log in that is not supported", "use scram-sha-256", False
+            "the server requires an unsupported authentication method", "use scram-sha-256", False
         ).error(server) from None
     except ssl.SSLCertVerificationError as error:
         raise faults.UNTRUSTED.error(server, detail=error.verify_message) from None

@@ -59,7 +59,9 @@ def copy_database(file: Path, copy: Path) -> None:
             source.close()
             target.close()
     except _Locked:
-        raise SourceError(f"{file} is locked by what writes it; it will be looked at again", transient=True) from None
+        raise SourceError(
+            f"{file} is locked by the program that writes it; it will be tried again", transient=True
+        ) from None
     except sqlite3.DatabaseError as error:
         copy.unlink(missing_ok=True)
         raise _unreadable(file, error, wal=wal) from None
@@ -74,7 +76,7 @@ def _unreadable(file: Path, error: sqlite3.DatabaseError, *, wal: bool) -> Sourc
     code = error.sqlite_errorcode & 0xFF
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
         if wal:
-            todo = "let sidebard write its folder, or its writer end with PRAGMA wal_checkpoint(TRUNCATE)"
+            todo = "let sidebard write to its folder, or let its writer end with PRAGMA wal_checkpoint(TRUNCATE)"
             return SourceError(f"{file} has a -wal file beside it that cannot be read; {todo}", transient=True)
         todo = "open it once with the program that writes it"
         return SourceError(f"{file} was left in the middle of a change; {todo}", transient=True)

@@ -24,7 +24,7 @@ from tests.factory import open_snapshot, run_import
 from tests.system.databases.mariadb_server import MariaDB
 from tests.system.databases.postgres_server import Postgres
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("unmeasured")]
 LONGEST = 24_000  # bytes; the server sends about 20,000 for one fetch, so that some are not cut
 RESET = struct.pack("ii", 1, 0)
 

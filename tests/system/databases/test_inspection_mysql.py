@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from appliance.ingest.sources import mysql_session
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import Query
-from appliance.ingest.sources.mysql import fetch
-from appliance.ingest.sources.mysql_inspection import inspect
+from appliance.ingest.sources.database_remarks import remarks_on_tls
+from appliance.ingest.sources.mysql import fetch, inspect
 from appliance.ingest.sources.mysql_session import quote_name
 from tests.system.databases.mariadb_server import MariaDB
 
@@ -65,6 +66,19 @@ def test_a_user_who_may_not_even_use_the_database(filled: MariaDB, tmp_path: Pat
     assert fault == "fault: : few may not read shop.customers; run: GRANT SELECT ON shop.customers TO few@'%';"
 
 
+def test_a_query_that_names_no_table_of_a_database_that_may_not_be_used(filled: MariaDB, tmp_path: Path) -> None:
+    filled.sql("REVOKE SELECT ON shop.customers FROM few@'%'")
+    (fault,) = said(filled, tmp_path, "SELECT 1 AS one")
+    assert fault == "fault: : few may not read shop.*; run: GRANT SELECT ON shop.* TO few@'%';"
+
+
+def test_a_database_that_is_not_there(filled: MariaDB, tmp_path: Path) -> None:
+    query = Query.parse("customers", "SELECT 1 AS one", "", quote_name)
+    server = filled.server("writer", password=lambda: "w", database="nothing", tls="off")
+    with pytest.raises(SourceError, match="the server has no such database"):
+        inspect(replace(server, host=str(filled.socket), port=0), [query], [tmp_path / "0.csv"], 9)
+
+
 def test_every_wrong_query_is_told(filled: MariaDB, tmp_path: Path) -> None:
     first, second = said(filled, tmp_path, "SELECT x FROM customers", "SELECT FROM WHERE")
     assert "there is no such column" in first
@@ -86,7 +100,7 @@ def test_a_user_who_may_do_more_than_read(filled: MariaDB, tmp_path: Path, grant
     filled.sql(grant)
     (warning,) = said(filled, tmp_path, "SELECT id, email FROM customers")
     assert warning == (
-        f"warning: : few may do more than read: {power}. A user who may only read is made by: CREATE USER sidebard@'%'"
+        f"warning: : few may do more than read: {power}. To create a user who may only read: CREATE USER sidebard@'%'"
         " IDENTIFIED BY '...' WITH MAX_USER_CONNECTIONS 3; GRANT SELECT ON shop.customers TO sidebard@'%';"
     )
     assert "PASSWORD" not in warning
@@ -101,19 +115,26 @@ def test_tables_of_another_moment(filled: MariaDB, tmp_path: Path) -> None:
     filled.sql("GRANT SELECT ON shop.* TO few@'%'; ALTER TABLE orders ENGINE = MyISAM")
     both = ("SELECT * FROM customers", "SELECT * FROM orders")
     (warning,) = said(filled, tmp_path, *both)
-    assert warning.startswith("warning: : orders may be of another moment than the other tables")
+    assert warning.startswith("warning: : orders may not be consistent with the other tables")
     assert said(filled, tmp_path, both[1]) == []
 
 
 def test_tls_that_trusts_anybody(filled: MariaDB, tmp_path: Path) -> None:
     (warning,) = said(filled, tmp_path, "SELECT * FROM customers", tls="encrypt")
-    assert 'whoever answers at that address is believed, because tls is "encrypt"' in warning
+    assert 'the server\'s certificate is not verified, because tls is "encrypt"' in warning
+
+
+def test_rows_that_cross_a_network_in_clear_text(maria: MariaDB) -> None:
+    server = replace(maria.server(), host="db.example.com", tls="off")
+    (warning,) = remarks_on_tls(server)
+    assert 'rows are sent over the network unencrypted, because tls is "off"; enable TLS on' in warning.sentence
+    assert list(remarks_on_tls(replace(server, host="127.0.0.1"))) == []
 
 
 def test_a_server_that_falls_silent_is_left(maria: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mysql_session, "STALL", 0.3)
     silent = "SELECT IF(seq = 90000, SLEEP(60), repeat('x', 200)) AS a FROM seq_1_to_100000"
-    with pytest.raises(SourceError, match="the server sent nothing more for a while") as caught:
+    with pytest.raises(SourceError, match="the server stopped sending data") as caught:
         fetch(maria.server(), [Query.parse("customers", silent, "", quote_name)], [tmp_path / "0.csv"])
     assert caught.value.transient
 

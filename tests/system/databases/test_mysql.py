@@ -21,8 +21,7 @@ from appliance.cards.markup import MAX_TEXT
 from appliance.ingest.sources import mysql, mysql_session
 from appliance.ingest.sources.base import SourceError
 from appliance.ingest.sources.database import Server
-from appliance.ingest.sources.mysql import fetch
-from appliance.ingest.sources.mysql_inspection import inspect
+from appliance.ingest.sources.mysql import fetch, inspect
 from appliance.ingest.sources.remote import Fetched
 from tests.daemon import until
 from tests.system.databases.fetching import (
@@ -271,12 +270,12 @@ GRANTED = "GRANT SELECT (id) ON other.secrets TO reader@'%'"
         ("SELECT id\nFROM customers WHERE", "the query is not one SELECT of valid SQL (near '' at line 3); correct"),
         ("SELECT 1 AS one; DELETE FROM customers", "the query is not one SELECT of valid SQL (near '; DELETE FROM"),
         ("SELECT 1) AS a; DELETE FROM customers; --", "the query is not one SELECT of valid SQL (near 'DELETE FROM"),
-        ("SELECT hidden FROM other.secrets", "this user may not read that (SELECT command denied to user 'reader'@"),
-        ("SELECT * FROM mysql.user", "this user may not read that (SELECT command denied to user 'reader'@"),
-        ("SELECT 1 AS a, 2 AS a", "two columns have one name (Duplicate column name 'a'); name them with AS"),
+        ("SELECT hidden FROM other.secrets", "this user lacks a privilege (SELECT command denied to user 'reader'@"),
+        ("SELECT * FROM mysql.user", "this user lacks a privilege (SELECT command denied to user 'reader'@"),
+        ("SELECT 1 AS a, 2 AS a", "two columns have the same name (Duplicate column name 'a'); name them with AS"),
         ("SELECT f(1) AS a", "this user may not call that function (execute command denied to user 'reader'@"),
-        ("SELECT id + 18446744073709551615 AS a FROM customers", "the query cannot compute a value of some row (error"),
-        ("SELECT 'a' COLLATE utf8mb4_bin = 'b' COLLATE utf8mb4_general_ci AS a", "compares texts of two collations"),
+        ("SELECT id + 18446744073709551615 AS a FROM customers", "the query fails on a value in some row (error"),
+        ("SELECT 'a' COLLATE utf8mb4_bin = 'b' COLLATE utf8mb4_general_ci AS a", "text of different collations"),
     ],
     ids=["table", "column", "syntax", "end", "two", "injected", "column denied", "denied", "twice", "function", "range",
          "collations"],
@@ -323,7 +322,7 @@ def test_a_query_that_writes_is_refused(maria: MariaDB, tmp_path: Path, name: st
     maria.sql(f"{CUSTOMERS} {ROUTINES}")
     server = maria.server(address=f"mysql://writer@/shop?host={maria.socket}", password=lambda: "w")
     error = refusal(server, tmp_path, WRITING[name].format(file=file))
-    assert "the query would write (" in str(error) or "the query is not one SELECT of valid SQL (" in str(error)
+    assert "the query tries to write (" in str(error) or "the query is not one SELECT of valid SQL (" in str(error)
     assert maria.sql("SELECT count(*) FROM customers") == "2"
     assert not file.exists()
 
@@ -360,7 +359,7 @@ def test_a_connection_that_the_server_ends(maria: MariaDB, tmp_path: Path, at: i
 @pytest.mark.parametrize("password", ["wrong", "", "p@ss'wörd"])
 def test_a_wrong_password_is_not_tried_again(maria: MariaDB, tmp_path: Path, password: str) -> None:
     error = refusal(maria.server(password=lambda: password), tmp_path)
-    assert f"mysql://reader@127.0.0.1:{maria.port}/shop: the server refuses this user (Access denied" in str(error)
+    assert f"mysql://reader@127.0.0.1:{maria.port}/shop: the server rejected the login (Access denied" in str(error)
     assert not password or password not in str(error)
     assert error.login_refused
     assert not error.transient
@@ -377,7 +376,7 @@ def test_an_account_that_is_locked_or_whose_password_has_expired(maria: MariaDB,
 def test_an_unknown_user_and_an_unknown_database(maria: MariaDB, tmp_path: Path) -> None:
     assert refusal(maria.server("nobody"), tmp_path).login_refused
     error = refusal(maria.server(database="nothing"), tmp_path)
-    assert "this user may not use that database (Access denied for user 'reader'@" in str(error)
+    assert "this user has no access to that database (Access denied for user 'reader'@" in str(error)
     writer = f"mysql://writer@/nothing?host={maria.socket}"
     error = refusal(maria.server(address=writer, password=lambda: "w"), tmp_path)
     assert "the server has no such database (Unknown database 'nothing')" in str(error)
@@ -450,7 +449,7 @@ def test_a_way_to_log_in_that_is_not_supported(maria: MariaDB, tmp_path: Path) -
         maria.sql("DROP USER curve@'%'")
     finally:
         maria.sql("UNINSTALL SONAME 'auth_ed25519'")
-    assert "the server asks for a way to log in that is not supported; identify the user by" in str(error)
+    assert "the server requires an unsupported authentication method; create the user with" in str(error)
     assert not error.transient
 
 
@@ -511,17 +510,17 @@ def answering(*packets: bytes) -> Iterator[tuple[str, list[bytes]]]:
 @pytest.mark.parametrize(
     ("packets", "tls", "said"),
     [
-        ([GREETING], "encrypt", "the server does not offer TLS (error 2026); turn it on there, or set customers.tls"),
-        ([GREETING, b"\xfemysql_clear_password\x00"], "off", "a way to log in that is not supported; identify"),
-        ([GREETING, b"\xfedialog\x00\x02Password: "], "off", "a way to log in that is not supported; identify"),
-        ([GREETING, b"\xfesomething_new\x00"], "off", "asks for a way to log in that is not supported (error 2059)"),
-        ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], "off", "the connection was lost|does not speak MySQL's protocol"),
-        ([b""], "off", "what answers there does not speak MySQL's protocol; check host and port"),
-        ([b"\x0a"], "off", "what answers there does not speak MySQL's protocol; check host and port"),
+        ([GREETING], "encrypt", "the server does not offer TLS (error 2026); enable it there, or set customers.tls"),
+        ([GREETING, b"\xfemysql_clear_password\x00"], "off", "an unsupported authentication method; create"),
+        ([GREETING, b"\xfedialog\x00\x02Password: "], "off", "an unsupported authentication method; create"),
+        ([GREETING, b"\xfesomething_new\x00"], "off", "requires an unsupported authentication method (error 2059)"),
+        ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], "off", "the connection was lost|does not speak the MySQL protocol"),
+        ([b""], "off", "the server does not speak the MySQL protocol; check host and port"),
+        ([b"\x0a"], "off", "the server does not speak the MySQL protocol; check host and port"),
         ([b"\xff\x10\x04Too many connections"], "off", "the server has too many connections (error 1040); raise"),
-        ([b"\xff\x6a\x04Host '192.0.2.1' is not allowed"], "off", "accepts nobody from here (Host '192.0.2.1' is not"),
-        ([GREETING, b"\x00\x00\x00\x02\x00\x00\x00", b"\xfb/etc/passwd"], "off", "does not speak MySQL's protocol"),
-        ([], "off", "there was no answer in time; check the network and the server"),
+        ([b"\xff\x6a\x04Host '192.0.2.1' is not allowed"], "off", "from this host (Host '192.0.2.1' is not"),
+        ([GREETING, b"\x00\x00\x00\x02\x00\x00\x00", b"\xfb/etc/passwd"], "off", "does not speak the MySQL protocol"),
+        ([], "off", "the server did not answer in time; check the network and the server"),
     ],
     ids=["no TLS", "password in clear", "dialog", "new login", "HTTP", "empty", "cut", "crowded", "address", "file",
          "silent"],

@@ -174,7 +174,7 @@ def test_a_refused_login_is_tried_once_until_the_password_changes(database: Data
         daemon.wait_for("serving")
         (tmp_path / "password").write_text("wrong")
         why = daemon.wait_for("import_refused")["why"]
-        assert "the server refuses this user (" in why
+        assert "the server rejected the login (" in why
         assert "correct customers.password" in why
         assert "Ann Lee" in daemon.ask()
         assert why in json.dumps(daemon.health())
@@ -245,8 +245,8 @@ def test_the_last_snapshot_serves_while_the_server_refuses(database: Database, t
         grant(database, "REVOKE", "FROM")
         try:
             why = daemon.wait_for("import_refused")["why"]
-            assert "this user may not " in why
-            assert "GRANT SELECT on i" in why
+            assert ("this user lacks a privilege" in why) or ("this user has no access to that database" in why)
+            assert "SELECT on" in why
             assert "Ann Lee" in daemon.ask()
         finally:
             grant(database, "GRANT", "TO")

@@ -22,7 +22,7 @@ from tests.system.databases.postgres_server import Postgres
 from tests.system.databases.test_served import Shop, fill
 from tests.system.load import REQUEST, client_context, connect, read_card, secure
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("unmeasured")]
 LIMIT = 20  # max_per_source
 CONNECTIONS = 8  # of the load test: so many requests can be running
 
