@@ -7,9 +7,9 @@
                 old version, which goes on if the new one refuses its config.
 
 In both, most modules are in the executable, which is read through /proc/self/exe (packaging/bootloader.patch): that is
-the same file even after it was replaced. The folder holds Python's own modules in a zip file, and extension modules.
-So before the first fork the zip file is mapped and the libraries are opened (dlopen(3)), and what is imported later,
-such as the codec of a new file, comes from there.
+the same file even after it was replaced, unless it was started through the dynamic loader. The folder holds Python's
+own modules in a zip file, and extension modules. So before the first fork the zip file is mapped and the libraries are
+opened (dlopen(3)), and what is imported later, such as the codec of a new file, comes from there.
 """
 
 from __future__ import annotations

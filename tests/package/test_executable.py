@@ -68,6 +68,16 @@ def test_says_both_copies_of_openssl(executable):
     assert "a packaged executable" in said
 
 
+@pytest.mark.parametrize("build", ["executable", "installed"])
+def test_starts_through_the_dynamic_loader(build, request, unpacked):
+    """As a program is started from a folder that is mounted noexec; /proc/self/exe is then the loader."""
+    (loader,) = Path("/").glob("lib*/ld-linux-*.so.[0-9]")
+    command = [loader, request.getfixturevalue(build), "--version"]
+    ended = subprocess.run(command, env=unpacked.environ, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr, unpacked.now()) == (0, "", [])
+    assert ended.stdout.startswith("sidebard ")
+
+
 def test_serves_reloads_and_leaves_nothing(executable, unpacked, tmp_path):
     with serve(tmp_path, executable, unpacked, workers=2) as daemon:
         assert "Ann Lee" in daemon.ask()
