@@ -63,6 +63,7 @@ def main() -> None:
     version = said.split()[1]
     bill = bill_of_materials.make(json.loads((WORK / "sidebard" / "contents.json").read_text()), said, epoch)
     documents.write(WORK / "docs")
+    normalise(WORK / "docs", epoch)
     DIST.mkdir(exist_ok=True)
     publish(program, DIST / "sidebard")
     (DIST / "sidebard.cdx.json").write_text(json.dumps(bill, indent=2) + "\n")
@@ -86,11 +87,16 @@ def freeze(epoch: int) -> Path:
     arguments = ["--log-level=WARN", f"--distpath={WORK / 'out'}", f"--workpath={WORK}", str(SPEC)]
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-m", "PyInstaller", *arguments], check=True, env=environ)
-    for file in FOLDER.rglob("*"):
-        if file.is_file():
-            file.chmod(0o755 if file.parent == FOLDER else 0o644)  # a library is nothing to run
-            os.utime(file, (epoch, epoch))  # which the packages keep
+    normalise(FOLDER, epoch)
+    (FOLDER / "sidebard").chmod(0o755)  # a library is nothing to run
     return WORK / "out" / "sidebard"
+
+
+def normalise(folder: Path, epoch: int) -> None:
+    """Set the modes and times in a folder, which the packages keep: everybody may read it, whatever the umask here."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        os.utime(path, (epoch, epoch))
 
 
 def publish(program: Path, place: Path) -> None:

@@ -10,13 +10,11 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def write(folder: Path) -> None:
-    """Write every document and picture into `folder`, readable for all; what is there is replaced."""
+    """Write every document and picture into `folder`; what is there is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(DOCS, folder)
     for file in folder.rglob("*.md"):
         file.write_text(packed(file.read_text()))
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def packed(text: str) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -19,9 +20,10 @@ from pathlib import Path
 
 import manual
 from appliance import __version__
-from build import DIST, FOLDER, ROOT, WORK, commit_time, write_hashes
+from build import DIST, FOLDER, ROOT, WORK, commit_time, normalise, write_hashes
 
 PLACE = WORK / "package"
+SOURCES = ("conf", "packaging/etc", "packaging/systemd")  # of which the packages hold files as they are
 MAINTAINER = "sidebard maintainers <maintainers@sidebard.example>"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # Debian's names; nfpm knows RPM's
 COPYRIGHT = """\
@@ -40,7 +42,10 @@ def main() -> None:
     if not (DIST / "sidebard").is_file() or not FOLDER.is_dir():
         sys.exit(f"package.py: there is no dist/sidebard or no {FOLDER}: run make binary first")
     epoch = commit_time()
-    PLACE.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(PLACE, ignore_errors=True)
+    for folder in SOURCES:
+        shutil.copytree(ROOT / folder, PLACE / folder)
+    shutil.copy(DIST / "sidebard.cdx.json", PLACE)
     compress(PLACE / "sidebard.1.gz", manual.page(epoch))
     compress(PLACE / "changelog.gz", changelog(epoch))
     (PLACE / "copyright").write_text(copyright_file())
@@ -56,6 +61,7 @@ def main() -> None:
     config.write_text(
         re.sub(r"\$\{(\w+)\}", lambda found: environ[found[1]], (ROOT / "packaging/nfpm.yaml").read_text())
     )
+    normalise(PLACE, epoch)
     for old in (*DIST.glob("*.deb"), *DIST.glob("*.rpm")):
         old.unlink()
     nfpm = Path(sys.executable).with_name("nfpm")

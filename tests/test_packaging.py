@@ -97,6 +97,23 @@ def test_install_names_only_what_the_archive_holds():
     assert {*installed, *(name for names in listed for name in names.split(", "))} | {"INSTALL"} == held
 
 
+def test_modes_and_times_do_not_come_from_the_build(tool, tmp_path):
+    """Under umask 077 everything that is built or checked out is its owner's alone, and packages keep that."""
+    folder = tmp_path / "folder"
+    (folder / "below").mkdir(parents=True, mode=0o700)
+    for file in (folder / "program", folder / "below/module"):
+        file.touch(mode=0o700)
+    tool("build").normalise(folder, 1_000_000_000)
+    found = {path.name: path.stat() for path in (folder, *folder.rglob("*"))}
+    assert {name: oct(one.st_mode & 0o777) for name, one in found.items()} == {
+        "folder": "0o755",
+        "below": "0o755",
+        "program": "0o644",
+        "module": "0o644",
+    }
+    assert {one.st_mtime for one in found.values()} == {1_000_000_000}
+
+
 # What the build asks of the machine.
 
 

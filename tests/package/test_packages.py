@@ -5,10 +5,13 @@ from __future__ import annotations
 import configparser
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
+import stat
 import subprocess
+import tarfile
 from typing import Any
 
 from appliance.cli import COMMANDS
@@ -21,17 +24,33 @@ def output(*command: Any, **options: Any) -> str:
 
 
 def test_two_builds_in_two_folders_give_the_same_bytes(executable, package, tmp_path):
-    """The other folder has tools of its own, too, with a bootloader that was compiled there."""
+    """The other has tools of its own, with a bootloader that was compiled there; its umask lets only the owner read."""
     other = tmp_path / "a folder of another name"
-    output("git", "clone", "--quiet", ROOT, other)
+    output("git", "clone", "--quiet", ROOT, other, umask=0o077)
     changed = output("git", "diff", "--name-only", "HEAD", cwd=ROOT).split()
     for name in changed:  # at a desk; in CI nothing is
         (other / name).write_bytes((ROOT / name).read_bytes())
-    output("make", "binary", cwd=other, env={**os.environ, "MAKEFLAGS": ""})
-    for name in ("sidebard", "sidebard.cdx.json"):
-        assert (other / "dist" / name).read_bytes() == (DIST / name).read_bytes(), name
+    output("make", "deb", cwd=other, env={**os.environ, "MAKEFLAGS": ""}, umask=0o077)
+    assert (other / "dist/SHA256SUMS").read_text() == (DIST / "SHA256SUMS").read_text()
     output("dpkg-deb", "--extract", package, tmp_path / "deb")
     output("diff", "--recursive", tmp_path / "deb/usr/lib/sidebard", other / "build/out/folder")
+
+
+def test_everybody_may_read_what_the_packages_install(package, tmp_path):
+    """As the service does, which is not root. All of it has the time of the commit, and not that of a checkout."""
+    packed = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        deb = [(one.name.removeprefix("."), one.isdir(), one.mode, one.mtime) for one in tar if not one.issym()]
+    (file,) = DIST.glob("*.rpm")
+    query = ("--queryformat", "[%{FILEMODES:octal} %{FILEMTIMES} %{FILENAMES}\n]")
+    said = output("rpm", "--query", "--package", file, *query, env={**os.environ, "HOME": str(tmp_path)})
+    rows = [(name, int(mode, 8), int(time)) for mode, time, name in map(str.split, said.splitlines())]
+    rpm = [(name, stat.S_ISDIR(mode), stat.S_IMODE(mode), time) for name, mode, time in rows if not stat.S_ISLNK(mode)]
+    for inside in (deb, rpm):
+        runs = {name for name, folder, _, _ in inside if folder or name == "/usr/lib/sidebard/sidebard"}
+        odd = [(name, oct(mode)) for name, _, mode, _ in inside if mode != (0o755 if name in runs else 0o644)]
+        assert odd == []
+        assert len({time for *_, time in inside}) == 1
 
 
 def test_the_hashes_are_those_of_the_files(executable):
