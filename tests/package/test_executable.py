@@ -70,7 +70,7 @@ def test_says_both_copies_of_openssl(executable):
 
 @pytest.mark.parametrize("build", ["executable", "installed"])
 def test_starts_through_the_dynamic_loader(build, request, unpacked):
-    """As a program is started from a folder that is mounted noexec; /proc/self/exe is then the loader."""
+    """As a file without the x bit can be, or with another C library; /proc/self/exe is then the loader."""
     (loader,) = Path("/").glob("lib*/ld-linux-*.so.[0-9]")
     command = [loader, request.getfixturevalue(build), "--version"]
     ended = subprocess.run(command, env=unpacked.environ, capture_output=True, text=True, check=False)
@@ -391,6 +391,24 @@ def test_passes_over_a_folder_that_will_not_do(executable, mounts, options, why)
     assert line.startswith("sidebard: no folder to unpack itself into (")
     assert f"{place}/folder: {why}, /tmp: Read-only file system" in line
     assert "set TMPDIR to one that is writable, has " in line
+
+
+def test_does_not_start_with_a_file_that_lacks_its_end(executable, unpacked, tmp_path):
+    """As when others fill the disk meanwhile. Here files may have one byte less than the largest has."""
+    with serve(tmp_path, executable, unpacked) as daemon:
+        largest = max(path.stat().st_size for path in unpacked.folder.rglob("*.so*"))
+        assert daemon.stop() == 0
+    ended = subprocess.run(
+        ["prlimit", f"--fsize={largest - 1}", executable, "--version"],
+        env={**unpacked.environ, "PATH": os.environ["PATH"]},
+        restore_signals=False,  # Python ignores SIGXFSZ, which would kill it
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, unpacked.now()) == (3, [])
+    assert "failed to write it!" in ended.stderr
+    assert "File too large" in ended.stderr
 
 
 def test_as_root_it_becomes_the_user_of_the_config(executable):
