@@ -52,7 +52,7 @@ def as_child_of_bootloader(environ: Mapping[str, str]) -> Iterator[None]:
 
     If the bootloader is killed, the service stops in good order, and its folder is removed here. Folders of bootloaders
     that were killed before are removed from systemd's cache folder, which is the service's own, but not from /tmp.
-    Without a bootloader that waits this only keeps the files, and from source it does nothing.
+    In the packages' folder this only keeps the files, and from source it does nothing.
     """
     keep_files()
     folder = unpacked_folder()
