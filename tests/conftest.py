@@ -113,7 +113,8 @@ def _unmeasured_services(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
 
 Measure = Callable[..., None]
-_TABLE = pytest.StashKey[list[tuple[str, str]]]()
+TABLE = pytest.StashKey[list[tuple[str, str]]]()
+"""What is shown after all tests: a name, and what there is to say."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -123,7 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A user's shell allows 1,024 until more are asked for; some tests hold both ends of a thousand connections.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, DESCRIPTORS), most))
-    config.stash[_TABLE] = []
+    config.stash[TABLE] = []
     # Coverage's saves what was measured here again in each child that is forked. One that is measured has its own.
     os._exit = posix._exit
 
@@ -141,11 +142,11 @@ def measured(request: pytest.FixtureRequest) -> Iterator[Measure]:
     yield numbers.update
     name = request.node.name.removeprefix("test_").replace("_", " ")
     shown = (f"{word.replace('_', ' ')} {number}" for word, number in numbers.items())
-    request.config.stash[_TABLE].append((name, ", ".join(shown)))
+    request.config.stash[TABLE].append((name, ", ".join(shown)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if table := config.stash[_TABLE]:
+    if table := config.stash[TABLE]:
         terminalreporter.section("measured")
         for row in table:
             terminalreporter.write_line("| {} | {} |".format(*row))

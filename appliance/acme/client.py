@@ -22,8 +22,9 @@ from appliance.acme.problems import AcmeError, problem_of
 from appliance.http_client import TimedConnection, UrlError, explain, parse_url
 
 DEADLINE: Final = 30.0
-"""Seconds for one request in all. An answer is a few KiB; under load an authority takes up to 20 s for it. An order
-takes 10 to 15 requests, and the process that makes it has ten minutes for them."""
+"""Seconds for one request in all, but for the look-up of the authority's name, which has limits of its own. An answer
+is a few KiB; under load an authority takes up to 20 s for it. An order takes 10 to 15 requests, and the process that
+makes it has ten minutes for them."""
 
 _MAX_BODY: Final = 256 * 1024
 _MAX_RETRY_AFTER: Final = 366 * 86400.0

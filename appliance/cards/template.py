@@ -73,6 +73,9 @@ class CardTemplate:
         """Compile `text`; `name` is what its faults call it. Raises TemplateError."""
         try:
             self._template = Template(text, name=name, autoescape="escape")
+            code = compile_template(
+                self._template.code, f"{name}.generated.py", show="_show", show_raw="_show_raw", parameters=PARAMETERS
+            )
         except (ParseError, AssertionError) as error:
             if not isinstance(error, ParseError) or not error.lineno:  # there is no loader to find another file with
                 raise TemplateError(f"{name}: a template cannot include or extend another") from None
@@ -86,8 +89,6 @@ class CardTemplate:
         tornado = {"escape": escape, "_tt_utf8": utf8, "_tt_string_types": (str, bytes)}
         own = {"_show": show, "_show_raw": show_raw, "_template": self}
         self._names: dict[str, Any] = {**HELPERS, **Vary().parts(()), **tornado, **own}
-        file = f"{name}.generated.py"
-        code = compile_template(self._template.code, file, show="_show", show_raw="_show_raw", parameters=PARAMETERS)
         exec(code, self._names)  # noqa: S102  # a template is code of the operator's
         self._execute: Callable[..., bytes] = self._names["_tt_execute"]
         self._code: CodeType = self._names["_tt_execute"].__code__

@@ -41,9 +41,14 @@ def _dumps(statements: list[ast.stmt]) -> tuple[str, ...]:
 def compile_template(code: str, file: str, *, show: str, show_raw: str, parameters: Sequence[str]) -> CodeType:
     """Compile what Tornado has generated; `show` and `show_raw` are names of functions from a value to bytes.
 
-    The function that it defines takes `parameters`, which are faster to read than names of its module.
+    The function that it defines takes `parameters`, which are faster to read than names of its module. Raises
+    SyntaxError for `global`: such a name would be there in the next card, with the value of another customer.
     """
     module = ast.parse(code, file)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Global):
+            line = code.splitlines()[node.lineno - 1]
+            raise SyntaxError("a card cannot have global names", (file, node.lineno, node.col_offset + 1, line))
     shown = [(_dumps(ast.parse(_ESCAPED).body), show), (_dumps(ast.parse(_RAW).body), show_raw)]
     for node in ast.walk(module):
         for name in _BLOCKS:

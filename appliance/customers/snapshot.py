@@ -45,7 +45,7 @@ _AT_A_TIME: Final = 4
 """Addresses that one statement looks up: two statements for two of them take 0.6 us more."""
 
 _MAX_ROWS: Final = _AT_A_TIME * (MAX_FOUND + 1)
-"""Rows of such a statement that are read: each customer is there once for each address, so more than MAX_FOUND are."""
+"""Rows of such a statement that are read: an address lists a customer once, so they hold more than MAX_FOUND."""
 
 _BY_ADDRESS: Final = """SELECT * FROM (SELECT customer.number, CAST(customer.record AS BLOB) FROM address
 JOIN customer ON customer.number = address.customer WHERE address.address = ? ORDER BY address.customer)"""
@@ -70,7 +70,8 @@ _NAME: Final = re.compile(r"([0-9]{8}|[1-9][0-9]{8,17})\.db")
 
 Values = tuple[str, ...]
 _DECODER: Final = msgspec.json.Decoder(Values)
-_DAMAGE: Final = (sqlite3.Error, msgspec.MsgspecError, ValueError)  # a record of bytes that are no text, or too short
+_DAMAGE: Final = (sqlite3.Error, msgspec.MsgspecError, ValueError, IndexError)
+"""Also what a record raises whose bytes are no text, or which has too few values."""
 
 
 _LookUp = tuple[str, tuple[int | str, ...]]

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 _END: Final = b"\r\n\r\n"
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
 _MIN_SIGNATURE: Final = 16
 """Characters. A shorter value could be that of another field, too."""
 

@@ -16,7 +16,8 @@ turn's share ends) does no harm, for only llhttp decides what the bytes mean.
 
 Nearly every read is one signed POST that differs from the one before it by its signature and its length alone. Once
 such a POST has come in one read, and nothing with it, further ones are recognised by their head (known_head.py), and
-llhttp does not see them. The first read of a client that is not recognised is also the last that is looked at so.
+llhttp does not see them. After the first read that is not recognised, this client's requests are always parsed. A read
+of more than a turn's share is parsed, too, but forgets nothing.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class RequestParser:
                 return SignedPost(self._known_route, known[1], known[0], "1.1", True)  # type: ignore[arg-type]
             self._known_head = None
         event = self._feed_slices(data)
-        if self._may_learn and begins and type(event) is SignedPost and self._is_common and not self.kept:
+        if self._may_learn and begins and type(event) is SignedPost and self._is_common:
             self._may_learn = False
             if event.keeps and event.signature is not None:
                 self._known_head, self._known_route = learn(data, event.signature), event.route

@@ -155,7 +155,9 @@ class _Framed(_PreviewPage):
         """Send it as it is served, but for whose frame it is in."""
         document = self.broker.session.page(self.request.query, DataState(data))
         if document is None:
-            self.send_error(404)  # made before the config, and with it the secret, was read anew
+            # Signed before the config, and with it the secret, was read anew: the frame stays as it is (RFC 9110,
+            # 15.3.5), and gets another URL with the next state.
+            self.set_status(204)
             return
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Content-Security-Policy", FRAME.policy)

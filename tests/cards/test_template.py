@@ -127,6 +127,12 @@ def test_a_fault_of_python_says_where(logged):
     assert logged.take("library")["library"] == "tornado.application"
 
 
+@pytest.mark.parametrize("statement", ["global customer", "global seen", "global seen, customer"])
+def test_no_value_of_one_card_is_left_for_the_next(statement):
+    with pytest.raises(TemplateError, match=r"^card\.html:2: this is not Python: "):
+        CardTemplate(f"a\n{{% set {statement} %}}", "card.html")
+
+
 def test_a_failing_card_gives_the_agent_the_built_in_one(tmp_path):
     app = make_app(make_snapshot(tmp_path), template=CardTemplate("{{ customer.pln }}", "card.html"))
     body = body_for("ann@example.com")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.customers.snapshot import Relation, SnapshotError, file_of, generation_of, related_keys
-from tests.factory import open_snapshot, run_import
+from tests.factory import import_spec, open_snapshot, related_spec, run_import, write_csv
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,13 @@ def test_a_record_that_is_not_what_the_header_says_is_damage(record, spec, folde
     with pytest.raises(SnapshotError, match="generation 1 is damaged"):
         snapshot.find(("ann@example.com",))
     snapshot.close()
+
+
+def test_a_record_without_the_value_that_joins_related_rows_is_damage(folder, tmp_path):
+    source = write_csv(tmp_path / "orders.csv", [["customer"], ["Ann Lee"]])
+    orders = related_spec(name="orders", source=source, table="", key="customer", on="name")
+    spec = import_spec(source=write_csv(tmp_path / "customers.csv"), related=(orders,))
+    test_a_record_that_is_not_what_the_header_says_is_damage('["ann@example.com"]', spec, folder)
 
 
 @pytest.mark.parametrize("text", ["(16 bytes)", " (1,048,577 bytes) ", "", " "])

@@ -38,6 +38,8 @@ LEARNED = {
 NOT_LEARNED = {
     "its signature twice": request(HOST, SIGNATURE, b"X-Copy: " + SIGNED + b"\r\n", LENGTH),
     "no length": request(HOST, SIGNATURE, body=b""),
+    "two lengths, one after the other": request(HOST, SIGNATURE, LENGTH, LENGTH),
+    "two lengths": request(HOST, LENGTH, SIGNATURE, LENGTH),
     "a length in the target": request(HOST, SIGNATURE, b"Content-Lengths: 1\r\n"),
 }
 
@@ -124,8 +126,15 @@ class TestTheParser:
         assert parser.kept == GET
 
     def test_knows_no_head_with_which_a_connection_ends(self) -> None:
-        last = post(b"Connection: close\r\n")
-        assert parse([POST, last, last]) == parse([POST + last])
+        parser, last = RequestParser(ROUTES), post(b"Connection: close\r\n")
+        events = [parser.feed(raw) for raw in (POST, last, last)]
+        assert [event.keeps for event in events if isinstance(event, SignedPost)] == [True, False]
+
+    def test_learns_from_a_request_with_another_behind_it(self, fed: list[int]) -> None:
+        parser = RequestParser(ROUTES)
+        for raw in (POST, POST + GET, b""):
+            parser.feed(raw)
+        assert parser.feed(POST) == SignedPost(ROUTES[b"/helpscout"], BODY, SIGNED, "1.1", True)
 
     @pytest.mark.parametrize("size", [10, BYTES_PER_TURN], ids=["less than a share", "more"])
     def test_knows_which_app_a_head_is_for(self, size: int) -> None:

@@ -78,6 +78,10 @@ class ServerTest(AsyncHTTPTestCase):
         for path in ("nothing", "", "page.html", "preview/", "..%2fserver.py", "preview.js/x"):
             assert self.ask(path).code == 404
 
+    def test_a_page_by_a_url_of_before_leaves_the_frame_as_it_is(self):
+        for query in ("", "X=1"):
+            assert self.ask(f"page/live?{query}").code == 204
+
     def test_other_methods_are_refused(self):
         for path in ("preview", "customers", "events"):
             assert self.ask(path, method="POST", body="").code == 405
