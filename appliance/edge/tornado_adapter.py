@@ -7,7 +7,7 @@ matter to its sender. So both paths refuse the same requests and send the same b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 
 from tornado.httputil import (
@@ -69,31 +69,38 @@ class TornadoConnectionAdapter(HTTPConnection):
         self._on_close: Callable[[], None] | None = None
 
     def start(self, application: Application) -> None:
-        """Have `application` answer the request, in a task of its own."""
-        self._task = asyncio.get_running_loop().create_task(self._run(application))
-
-    async def _run(self, application: Application) -> None:
+        """Have `application` answer the request. A handler that takes a body does so in a task of its own."""
         try:
             start_line, headers = _translate(self._request)
             delegate = application.start_request(self._sink, self)
-            await self._feed(delegate, start_line, headers)
-        except (HttpRefused, HTTPInputError) as error:
-            if self._sink is not None:
-                self._sink.send_refusal(error.refusal if isinstance(error, HttpRefused) else Refusal.BAD_REQUEST)
-        except Exception as error:  # a bug in the application must not leave the client waiting
-            if self._sink is not None:
-                self._sink.send_internal_error(error)
+            prepared = delegate.headers_received(start_line, headers)
+            if prepared is None:  # it takes none
+                delegate.finish()
+            else:
+                self._task = asyncio.get_running_loop().create_task(self._feed(delegate, prepared))
+        except Exception as error:
+            self._fail(error)
 
-    async def _feed(self, delegate: HTTPMessageDelegate, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
-        prepared = delegate.headers_received(start_line, headers)
-        if prepared is not None:
+    async def _feed(self, delegate: HTTPMessageDelegate, prepared: Awaitable[None]) -> None:
+        try:
             await prepared
-        if self._request.body and self._sink is not None:
-            received = delegate.data_received(self._request.body)
-            if received is not None:
-                await received
-        if self._sink is not None:
-            delegate.finish()
+            if self._request.body and self._sink is not None:
+                received = delegate.data_received(self._request.body)
+                if received is not None:
+                    await received
+            if self._sink is not None:
+                delegate.finish()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Answer a request that Tornado refuses, or a bug in the application: the client must not be left waiting."""
+        if self._sink is None:
+            return
+        if isinstance(error, HttpRefused | HTTPInputError):
+            self._sink.send_refusal(error.refusal if isinstance(error, HttpRefused) else Refusal.BAD_REQUEST)
+        else:
+            self._sink.send_internal_error(error)
 
     def close(self) -> None:
         """Note that the client has left: nothing more is sent, and the handler is told."""

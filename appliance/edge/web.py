@@ -7,7 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.routing import Matcher, PathMatches
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from appliance.edge.http_rules import content_encoding
@@ -45,19 +46,30 @@ def make_application(
     """
     shared: dict[str, Any] = {"request_log": request_log, "timer": timer, "counters": counters}
 
-    def route(mount: Mount) -> tuple[str, type[RequestHandler], dict[str, Any]]:
+    def routes(mount: Mount) -> list[tuple[Matcher, type[RequestHandler], dict[str, Any]]]:
         given = {"mount": mount, "sample_refusal": sample_refusal, **shared}
-        if len(mount.app.protocols) > 1:
-            of_page = {"store_change": store_change, "clock": clock, "ask_about": ask_about}
-            return re.escape(mount.path), PageHandler, {**of_page, **given}
-        return re.escape(mount.path), SidebarHandler, given
+        path = re.escape(mount.path)
+        if len(mount.app.protocols) == 1:
+            return [(PathMatches(path), SidebarHandler, given)]
+        return [
+            (VisitMatches(path), VisitHandler, {"ask_about": ask_about, **given}),
+            (PathMatches(path), WebhookHandler, {"store_change": store_change, "clock": clock, **given}),
+        ]
 
     return Application(
-        [route(mount) for mount in mounts],
+        [route for mount in mounts for route in routes(mount)],
         default_handler_class=NotFoundHandler,
         default_handler_args=shared,
         log_function=lambda handler: None,  # the request log has it, without the query
     )
+
+
+class VisitMatches(PathMatches):
+    """Matches a visit by a browser."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """Return the parameters of a GET or HEAD for the path, of which there are none; None: it is not one."""
+        return super().match(request) if request.method in VisitHandler.SUPPORTED_METHODS else None
 
 
 class ReplyHandler(RequestHandler):
@@ -165,18 +177,16 @@ class SidebarHandler(ReplyHandler):
             self._sample_refusal(self.app_name, message)
 
 
-class PageHandler(SidebarHandler):
-    """Answers the same POSTs, webhooks among them, and visits of an app that has a page at its path."""
+class WebhookHandler(SidebarHandler):
+    """Answers the same POSTs, webhooks among them, of an app that has a page at its path."""
 
-    SUPPORTED_METHODS = ("GET", "HEAD", "POST")
     wrong_method = Refusal.BAD_PAGE_METHOD
 
     def initialize(  # type: ignore[override]
-        self, store_change: StoreChange | None, clock: Callable[[], float], ask_about: AskAbout | None, **shared: Any
+        self, store_change: StoreChange | None, clock: Callable[[], float], **shared: Any
     ) -> None:
         """Set the app of this path."""
         super().initialize(**shared)
-        self._ask_about = ask_about
         self._store_change = store_change
         self._clock = clock
 
@@ -206,11 +216,24 @@ class PageHandler(SidebarHandler):
             event = _NOT_IN_EVENTS.sub("?", self.request.headers[EVENT])[:_MAX_EVENT]
             log.warning("webhook_oversized", app=self.app_name, webhook=event, bytes=size)
 
-    def get(self) -> Awaitable[None] | None:
-        """Answer a visit by a browser; one that waits for nobody is answered at once, without a coroutine.
 
-        A body means nothing (RFC 9110, 9.3.1).
-        """
+class VisitHandler(ReplyHandler):
+    """Answers visits of an app that has a page. It takes no body, which means nothing in them (RFC 9110, 9.3.1)."""
+
+    SUPPORTED_METHODS = ("GET", "HEAD")
+
+    def initialize(  # type: ignore[override]
+        self, mount: Mount, sample_refusal: RefusalSampler, ask_about: AskAbout | None, **shared: Any
+    ) -> None:
+        """Set the app of this path."""
+        super().initialize(**shared)
+        self._mount = mount
+        self._sample_refusal = sample_refusal
+        self._ask_about = ask_about
+        self.app_name = mount.app.name
+
+    def get(self) -> Awaitable[None] | None:
+        """Answer a visit; one that waits for nobody is answered at once, without a coroutine."""
         request = self.request
         protocol = next(one for one in self._mount.app.protocols if request.method in one.methods)
         destinations = request.headers.get_list("Sec-Fetch-Dest")
