@@ -1,8 +1,12 @@
 """The rules of the house: who may import whom, and how long a module may be."""
 
 import ast
+import importlib
+import pkgutil
 import re
 from pathlib import Path
+
+import appliance
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "appliance").rglob("*.py"))
@@ -109,3 +113,14 @@ def test_the_map_names_every_room():
     assert text is not None
     rooms = {room(file) for file in MODULES} - {"__init__", "__main__"}
     assert [name for name in rooms if name not in re.findall(r"^ +(\w+)", text, re.M)] == []
+
+
+def test_no_pattern_has_what_python_gets_wrong():
+    """In Python 3.11.2 possessive quantifiers and atomic groups match what they should not (python/cpython#106052)."""
+    names = [module.name for module in pkgutil.walk_packages(appliance.__path__, "appliance.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    patterns = {value for module in modules for value in vars(module).values() if isinstance(value, re.Pattern)}
+    assert len(patterns) > 100
+    wrong = re.compile("POSSESSIVE_REPEAT|ATOMIC_GROUP")
+    parsed = {pattern: repr(re._parser.parse(pattern.pattern, pattern.flags)) for pattern in patterns}  # type: ignore[attr-defined]
+    assert [pattern.pattern for pattern, text in parsed.items() if wrong.search(text)] == []
