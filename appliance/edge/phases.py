@@ -34,6 +34,8 @@ from typing import Final
 class Phase(enum.Enum):
     """What a connection is doing."""
 
+    __hash__ = object.__hash__  # Enum's own is a function of Python, called for each look into a table below
+
     READING = enum.auto()
     YIELDING = enum.auto()
     RUNNING = enum.auto()

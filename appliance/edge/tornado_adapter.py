@@ -16,7 +16,6 @@ from tornado.httputil import (
     HTTPInputError,
     HTTPMessageDelegate,
     RequestStartLine,
-    ResponseStartLine,
 )
 from tornado.web import Application
 
@@ -124,18 +123,6 @@ class TornadoConnectionAdapter(HTTPConnection):
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Set what to call when the client leaves before it is answered."""
         self._on_close = callback
-
-    def write_headers(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
-    ) -> asyncio.Future[None]:
-        """Write nothing."""
-        return self.write(b"")
-
-    def write(self, chunk: bytes) -> asyncio.Future[None]:
-        """Write nothing."""
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        written.set_result(None)
-        return written
 
     def finish(self) -> None:
         """Send the response, if the client is still there."""

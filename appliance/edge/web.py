@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -100,6 +101,12 @@ class ReplyHandler(RequestHandler):
         self._write_buffer: list[bytes] = []
         self._status_code = 200
         self._reason = "OK"
+
+    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
+        """Write nothing: the connection encodes the Reply."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written.set_result(None)
+        return written
 
     def set_etag_header(self) -> None:
         """Set none: a response is never to be reused."""
