@@ -31,6 +31,7 @@ from appliance.edge.sources import Sources, by_text, peer_and_source
 from appliance.edge.tls_session import Pipes
 from appliance.edge.tls_transport import TLSTransport
 from appliance.edge.validation import ValidationConnection, Validations
+from appliance.system.accept_queue import accept
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
@@ -176,7 +177,7 @@ class Listener:
             if self.connections >= self._capacity:
                 return
             try:
-                self._admit(*listening.accept())
+                self._admit(*accept(listening))
             except ConnectionAbortedError:
                 continue
             except OSError:

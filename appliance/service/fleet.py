@@ -85,8 +85,14 @@ class Child:
 class Fleet:
     """The child processes."""
 
-    def __init__(self, start: Start, timer: Callable[[], float], stuck_after: float) -> None:
-        """`timer` returns seconds; a child without a heartbeat for `stuck_after` of them is killed."""
+    def __init__(
+        self, start: Start, timer: Callable[[], float], stuck_after: float, read_output: Callable[[], None]
+    ) -> None:
+        """`timer` returns seconds; a child without a heartbeat for `stuck_after` of them is killed.
+
+        `read_output` logs what children have written to stdout and stderr.
+        """
+        self._read_output = read_output
         self._start = start
         self._timer = timer
         self._stuck_after = stuck_after
@@ -182,6 +188,7 @@ class Fleet:
             child = self._children.pop(pid, None)
             if child is None:
                 continue  # process 1 of a container inherits other processes' children
+            self._read_output()  # before its death is logged: now it can have written nothing more
             child.was_ready |= child.row.status.ready  # it may have become ready since the last poll
             if lost := child.row.counters.trail_waiting:
                 child.row.counters.trail_lost(lost)

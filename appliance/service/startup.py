@@ -63,7 +63,7 @@ def serve(
     signals = block_signals()
     status = SharedValue(SupervisorStatus())
     starter = ChildStarter(sockets, status, writer, raw, signals, terminal=terminal)
-    fleet = Fleet(starter.start, time.monotonic, heartbeat.STUCK_AFTER)
+    fleet = Fleet(starter.start, time.monotonic, heartbeat.STUCK_AFTER, raw.read)
     supervisor = Supervisor(
         first,
         lambda current: make_deployment(read(), environ, current),

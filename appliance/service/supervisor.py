@@ -120,7 +120,7 @@ class Supervisor:
     def _run_once(self) -> None:
         """Wait for a signal or TICK, then do everything that can be done now."""
         self._receive(signal.sigtimedwait(self._signals, TICK))
-        self._raw.read()  # first: what a process wrote last is logged before its death
+        self._raw.read()
         self._fleet.reconcile()
         if self._stop_requested is None:
             self._advance()

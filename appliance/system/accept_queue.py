@@ -2,37 +2,43 @@
 
 The kernel establishes connections by itself and keeps them until accept(). It resets those that are left when the
 socket is closed, and a client that is reset after connecting has lost its request: no balancer tries elsewhere then.
-One that cannot connect loses nothing. So before the last accept() and close(), a filter drops what would begin a
-connection. The client repeats it after a second, and is then refused, for the socket is closed.
+One that cannot connect loses nothing. So before the last accept() and close(), the socket asks for packets that nobody
+sends: whose time to live, which begins at 64 or 128 nearly everywhere, is still 255 (IP_MINTTL, RFC 5082). What would
+begin a connection is dropped. The client repeats it after a second, and is then refused, for the socket is closed.
+
+A filter of packets (SO_ATTACH_FILTER) would do the same, but not every kernel lets every user attach one.
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
 import socket
-import struct
 from typing import Final
 
-_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; Python has no name for it
-_SYN_OR_ACK: Final = 0x12
-_SYN: Final = 0x02
-# Classic BPF over the TCP header (linux/filter.h): code, jump if true, jump if false, constant.
-_DROP_SYN: Final = (
-    (0x30, 0, 0, 13),  # load the byte of the flags
-    (0x54, 0, 0, _SYN_OR_ACK),  # and
-    (0x15, 0, 1, _SYN),  # equal?
-    (0x06, 0, 0, 0),  # keep none of the packet
-    (0x06, 0, 0, 0xFFFFFFFF),  # keep all of it
-)
+_MINIMUM: Final = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
+"""IP_MINTTL and IPV6_MINHOPCOUNT (linux/in.h, linux/in6.h), for which Python has no names."""
+
+_MOST: Final = 255
 
 
 def refuse_new(listening: socket.socket) -> None:
     """Let no new client connect to a listening socket of TCP or Unix, in whichever processes it is open."""
-    with contextlib.suppress(OSError):  # a kernel without filters: clients are lost only at the very moment of close()
-        if listening.family == socket.AF_UNIX:
+    if listening.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):  # it does not listen any more
             listening.shutdown(socket.SHUT_RD)  # connect() is refused; accept() still returns who is waiting
-        else:
-            program = array.array("B", b"".join(struct.pack("=HBBI", *step) for step in _DROP_SYN))
-            address, _ = program.buffer_info()
-            listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(_DROP_SYN), address))
+    else:
+        _require(listening, _MOST)
+
+
+def accept(listening: socket.socket) -> tuple[socket.socket, object]:
+    """Return the next client, and its address, as `socket.accept`, of a socket that may refuse new ones."""
+    sock, address = listening.accept()
+    if sock.family != socket.AF_UNIX:
+        _require(sock, 0)  # inherited, if its handshake ended only after `refuse_new`
+    return sock, address
+
+
+def _require(sock: socket.socket, hops: int) -> None:
+    for level, option in _MINIMUM:
+        with contextlib.suppress(OSError):  # IPv6's, of a socket for IPv4
+            sock.setsockopt(level, option, hops)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.system.accept_queue import refuse_new
+from appliance.system.accept_queue import accept, refuse_new
 
 FAMILIES = {
     "IPv4": (socket.AF_INET, ("127.0.0.1", 0)),
@@ -42,7 +42,7 @@ def test_who_has_connected_is_accepted_and_nobody_else_connects(kind: str, tmp_p
         refuse_new(listening)
         with pytest.raises((TimeoutError, ConnectionRefusedError)):
             late.connect(listening.getsockname())
-        accepted, _ = listening.accept()
+        accepted, _ = accept(listening)
         with accepted:
             early.sendall(b", after")
             assert accepted.recv(13, socket.MSG_WAITALL) == b"before, after"
@@ -74,7 +74,7 @@ def test_clients_that_keep_coming_are_refused_or_accepted_but_never_reset(kind: 
         accepted = 0
         with contextlib.suppress(OSError):
             while True:
-                listening.accept()[0].close()
+                accept(listening)[0].close()
                 accepted += 1
         thread.join()
         with pytest.raises(OSError, match=r"unavailable|Invalid"):

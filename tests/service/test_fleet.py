@@ -62,7 +62,12 @@ class Made:
         self.timer, self.system = Timer(), System()
         monkeypatch.setattr(os, "kill", self.system.kill)
         monkeypatch.setattr(os, "waitpid", self.system.waitpid)
-        self.fleet = Fleet(self.system.start, self.timer, 15.0)
+        self.restarts_when_read: list[int] = []  # of workers, each time the children's output was read
+        self.fleet = Fleet(self.system.start, self.timer, 15.0, self.read_output)
+
+    def read_output(self) -> None:
+        """Note what is known when it is read."""
+        self.restarts_when_read.append(self.fleet.restarts[WORKER])
 
     def want(self, deployment: Wanted) -> None:
         """Want its steward and its workers."""
@@ -202,6 +207,7 @@ def test_a_worker_that_dies_is_replaced(
     assert {"pid": 1001, "ready": was_ready, "restart_in": delay, **how}.items() <= said.items()
     assert made.reconcile(delay) == ([WORKER] if delay else [])
     assert made.fleet.restarts == {WORKER: 1, STEWARD: 0}
+    assert made.restarts_when_read == [0], "what it wrote last is to be logged before its death"
 
 
 def test_only_workers_that_never_were_ready_fail_a_startup(made: Made, logged: Logged) -> None:
