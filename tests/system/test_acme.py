@@ -132,7 +132,7 @@ def test_two_nodes_with_one_account_key(tmp_path: Path) -> None:
     ("key", "says"),
     [("kid-1 zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W", "Failed to connect"),
      ("kid-1 AAAAZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W", ""),
-     ("", "name them in acme.eab")],
+     ("", "put them where acme.eab says")],
     ids=["the right key", "another", "none"],
 )  # fmt: skip
 def test_account_that_was_made_elsewhere(tmp_path: Path, key: str, says: str) -> None:
