@@ -154,7 +154,7 @@ def test_goes_on_when_its_folder_is_emptied(executable, unpacked, tmp_path):
         checked = subprocess.run(
             [executable, "check", "-q", "--config", daemon.config], capture_output=True, text=True, check=False
         )
-        assert checked.stdout.count("was removed; it goes on; keep what cleans temporary files away") == 1
+        assert checked.stdout.count("was removed; it continues to run; keep what cleans temporary files away") == 1
 
 
 def test_goes_on_when_an_upgrade_replaces_its_files(installed, unpacked, tmp_path):
