@@ -31,7 +31,7 @@ from appliance.edge.sources import Sources, by_text, peer_and_source
 from appliance.edge.tls_session import Pipes
 from appliance.edge.tls_transport import TLSTransport
 from appliance.edge.validation import ValidationConnection, Validations
-from appliance.system.accept_queue import accept
+from appliance.system.accept_queue import receive_again
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
@@ -107,6 +107,9 @@ class Listener:
             self._accept_waiting(listening)
             listening.close()
         self._sockets.clear()
+        for client in self._registry.clients:
+            if isinstance(client, PendingConnection):  # of before or of just now: the sockets refuse new ones already
+                receive_again(client.sock)
 
     async def drain(self, seconds: float) -> int:
         """Wait until the running requests are answered, at most `seconds`, then end all; return how many were cut.
@@ -177,7 +180,7 @@ class Listener:
             if self.connections >= self._capacity:
                 return
             try:
-                self._admit(*accept(listening))
+                self._admit(*listening.accept())
             except ConnectionAbortedError:
                 continue
             except OSError:

@@ -30,15 +30,12 @@ def refuse_new(listening: socket.socket) -> None:
         _require(listening, _MOST)
 
 
-def accept(listening: socket.socket) -> tuple[socket.socket, object]:
-    """Return the next client, and its address, as `socket.accept`, of a socket that may refuse new ones."""
-    sock, address = listening.accept()
-    if sock.family != socket.AF_UNIX:
-        _require(sock, 0)  # inherited, if its handshake ended only after `refuse_new`
-    return sock, address
+def receive_again(sock: socket.socket) -> None:
+    """Let a connection receive what its client sends: one whose handshake ended after `refuse_new` inherits that."""
+    _require(sock, 0)
 
 
 def _require(sock: socket.socket, hops: int) -> None:
     for level, option in _MINIMUM:
-        with contextlib.suppress(OSError):  # IPv6's, of a socket for IPv4
+        with contextlib.suppress(OSError):  # IPv6's, of a socket for IPv4; either, of a Unix socket
             sock.setsockopt(level, option, hops)

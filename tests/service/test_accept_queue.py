@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.system.accept_queue import accept, refuse_new
+from appliance.system.accept_queue import receive_again, refuse_new
 
 FAMILIES = {
     "IPv4": (socket.AF_INET, ("127.0.0.1", 0)),
@@ -42,7 +42,7 @@ def test_who_has_connected_is_accepted_and_nobody_else_connects(kind: str, tmp_p
         refuse_new(listening)
         with pytest.raises((TimeoutError, ConnectionRefusedError)):
             late.connect(listening.getsockname())
-        accepted, _ = accept(listening)
+        accepted, _ = listening.accept()
         with accepted:
             early.sendall(b", after")
             assert accepted.recv(13, socket.MSG_WAITALL) == b"before, after"
@@ -74,7 +74,7 @@ def test_clients_that_keep_coming_are_refused_or_accepted_but_never_reset(kind: 
         accepted = 0
         with contextlib.suppress(OSError):
             while True:
-                accept(listening)[0].close()
+                listening.accept()[0].close()
                 accepted += 1
         thread.join()
         with pytest.raises(OSError, match=r"unavailable|Invalid"):
@@ -82,3 +82,19 @@ def test_clients_that_keep_coming_are_refused_or_accepted_but_never_reset(kind: 
         for client in kept:
             client.close()
     assert accepted == len(connected)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_connection_that_inherits_the_refusal_can_receive_again(kind: str, tmp_path: Path) -> None:
+    with listener(kind, tmp_path) as listening, client_of(listening) as client:
+        client.connect(listening.getsockname())
+        accepted, _ = listening.accept()
+        with accepted:
+            refuse_new(accepted)
+            client.sendall(b"lost at first")
+            accepted.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                accepted.recv(1)
+            receive_again(accepted)
+            accepted.settimeout(10)
+            assert accepted.recv(13, socket.MSG_WAITALL) == b"lost at first"
