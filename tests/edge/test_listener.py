@@ -16,6 +16,7 @@ import pytest
 from appliance.config.schema import Limits
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.edge.response import CONTINUE
+from appliance.system.accept_queue import refuse_new
 from tests.edge.cases import GET, HALF, POST, SAMPLE, Case, post, reply_of
 from tests.edge.live import Live, MakeApps, exchange, live, reset
 from tests.edge.records import APPLICATION, HANDSHAKE, KEY_UPDATE, Forger
@@ -381,6 +382,23 @@ def test_stopping_answers_who_has_connected(make_apps: MakeApps, tmp_path: Path)
         assert running.client is not None
         for raw in running.call(connect_and_stop):
             connection = stack.enter_context(running.client.wrap_socket(raw, server_hostname="localhost"))
+            connection.sendall(POST)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_stopping_answers_who_was_accepted_while_new_ones_were_refused(make_apps: MakeApps, tmp_path: Path) -> None:
+    """A connection inherits the refusal if its handshake ended after it, which on loopback it never does."""
+    with live(make_apps, tmp_path) as running, contextlib.closing(running.connect(plain=True)) as raw:
+        running.wait_for(lambda: running.listener.connections == 1)
+
+        def refuse_and_stop() -> None:
+            (pending,) = running.listener._registry.clients
+            refuse_new(pending.sock)  # type: ignore[attr-defined]
+            running.listener.stop()
+
+        running.call(refuse_and_stop)
+        assert running.client is not None
+        with running.client.wrap_socket(raw, server_hostname="localhost") as connection:
             connection.sendall(POST)
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
