@@ -72,7 +72,6 @@ class Running:
 
 
 def test_a_killed_worker_is_replaced_within_a_second(tmp_path: Path) -> None:
-    seconds: list[float] = []
     with Daemon(tmp_path, workers=2) as daemon:
         daemon.wait_for("serving")
         with clients(daemon) as failures:
@@ -83,8 +82,7 @@ def test_a_killed_worker_is_replaced_within_a_second(tmp_path: Path) -> None:
                 killed = time.monotonic()
                 assert daemon.wait_for("worker_died")["pid"] == victim
                 until(lambda: daemon.health()["workers"]["ready"] == 2, "a new worker")
-                seconds.append(time.monotonic() - killed)
-        assert sorted(seconds)[2] < 1  # a busy machine may hold up one or another
+                assert time.monotonic() - killed < 1
         # Two clients, each with one request: no more can have been running in the worker.
         assert len(failures) <= 2 * 5
         assert daemon.requests > len(failures)
