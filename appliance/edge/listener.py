@@ -31,12 +31,14 @@ from appliance.edge.sources import Sources, by_text, peer_and_source
 from appliance.edge.tls_session import Pipes
 from appliance.edge.tls_transport import TLSTransport
 from appliance.edge.validation import ValidationConnection, Validations
-from appliance.system.accept_queue import receive_again
+from appliance.system.accept_queue import has_handshakes, receive_again
 
 _BATCH: Final = 16  # accepts in one go; other events have their turn in between
 _SPARE_DESCRIPTORS: Final = _BATCH + 8  # for what is being accepted or closed, a new snapshot, a log
 _PAUSE: Final = 0.1
+_LAST_HANDSHAKE: Final = 1.0  # for a round trip, and the 0.2 s for which a client's kernel may hold the last packet
 _LAST_REQUEST: Final = 0.25  # for the next request of an idle connection: whoever asks all the time does so within it
+_TURN: Final = 0.01
 _LAST_ACCEPTED: Final = 2048  # when stopping: twice the backlog, for more only come while it goes on
 _NO_BALANCERS: Final = Balancers()
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -99,28 +101,30 @@ class Listener:
         self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def stop(self) -> None:
-        """Accept no more but who has connected already; each connection ends with its running or next request."""
+        """Accept no more but who has connected already; each connection ends with its running or next request.
+
+        A socket on which a handshake of TCP is under way stays open until `drain` has seen its end.
+        """
         self._registry.stopping = True
         self._registry.flush()
         self._accept_off()
-        for listening in self._sockets:
-            self._accept_waiting(listening)
-            listening.close()
-        self._sockets.clear()
-        for client in self._registry.clients:
-            if isinstance(client, PendingConnection):  # of before or of just now: the sockets refuse new ones already
-                receive_again(client.sock)
+        self._accept_last()
 
     async def drain(self, seconds: float) -> int:
         """Wait until the running requests are answered, at most `seconds`, then end all; return how many were cut.
 
         A connection that is idle ends after a moment: its next request may be on its way, and would be lost.
         """
-        now = self._loop.time()
-        await self._wait_while(lambda: self.connections, now + min(seconds, _LAST_REQUEST))
+        end = self._loop.time() + seconds
+        await self._wait_while(self._accept_last, min(seconds, _LAST_HANDSHAKE))
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()
+        await self._wait_while(lambda: self.connections > 0, min(seconds, _LAST_REQUEST))
         for client in tuple(self._registry.clients):
             client.finish()
-        await self._wait_while(lambda: self.running, now + seconds)
+        while self.running and self._loop.time() < end:
+            await asyncio.sleep(_TURN)
         cut = self.running
         for client in tuple(self._registry.clients):
             client.drop()
@@ -131,9 +135,12 @@ class Listener:
         await asyncio.sleep(0)  # the loop closes what was aborted at its next turn
         return cut
 
-    async def _wait_while(self, condition: Callable[[], object], end: float) -> None:
-        while condition() and self._loop.time() < end:
-            await asyncio.sleep(0.01)
+    async def _wait_while(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait in turns of the loop, not by the clock: after a standstill it has yet to read what came meanwhile."""
+        for _ in range(round(seconds / _TURN)):
+            if not condition():
+                return
+            await asyncio.sleep(_TURN)
 
     # Accepting.
 
@@ -174,8 +181,23 @@ class Listener:
                 self._registry.evict_longest_idle()
             self._admit(sock, address)
 
+    def _accept_last(self) -> bool:
+        """Accept who has connected, and close each socket that has seen its last client; return whether any is open.
+
+        The kernel resets who is left when a socket is closed, and no balancer tries elsewhere then.
+        """
+        for listening in tuple(self._sockets):
+            is_last = not has_handshakes(listening)
+            self._accept_waiting(listening)
+            if is_last:
+                listening.close()
+                self._sockets.remove(listening)
+        for client in self._registry.clients:
+            if isinstance(client, PendingConnection):  # of before or of just now: the sockets refuse new ones already
+                receive_again(client.sock)
+        return bool(self._sockets)
+
     def _accept_waiting(self, listening: socket.socket) -> None:
-        """Accept who has connected: the kernel resets them with the socket, and no balancer tries elsewhere then."""
         for _ in range(_LAST_ACCEPTED):
             if self.connections >= self._capacity:
                 return

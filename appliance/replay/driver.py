@@ -128,7 +128,7 @@ class Driver:
     def _take_free(self, now: float) -> LoadConnection | None:
         while self._free:
             connection = self._free.popleft()
-            if now - connection.since < _STALE:
+            if now - connection.since < _STALE and not connection.transport.is_closing():
                 return connection
             self._drop(connection)
         return None

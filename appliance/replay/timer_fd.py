@@ -44,7 +44,7 @@ class TimerFd:
         except BlockingIOError:  # set again since it expired
             return
         self._armed = 0.0
-        self._call()
+        self._loop.call_soon(self._call)  # once all is read that has come meanwhile: a connection may have ended
 
     def close(self) -> None:
         """Cancel the timer, and close its descriptor."""

@@ -6,6 +6,10 @@ One that cannot connect loses nothing. So before the last accept() and close(), 
 sends: whose time to live, which begins at 64 or 128 nearly everywhere, is still 255 (IP_MINTTL, RFC 5082). What would
 begin a connection is dropped. The client repeats it after a second, and is then refused, for the socket is closed.
 
+A handshake that had begun still ends in a connection to accept. Its client takes itself for connected before that, by a
+round trip, or as long as its kernel holds the last acknowledgement back to send it with data (TCP_QUICKACK: 0.2 s). So
+the socket may not be closed as long as a handshake is under way.
+
 A filter of packets (SO_ATTACH_FILTER) would do the same, but not every kernel lets every user attach one.
 """
 
@@ -13,12 +17,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from pathlib import Path
 from typing import Final
 
 _MINIMUM: Final = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
 """IP_MINTTL and IPV6_MINHOPCOUNT (linux/in.h, linux/in6.h), for which Python has no names."""
 
 _MOST: Final = 255
+_TABLES: Final = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
+_SYN_RECEIVED: Final = "03"  # include/net/tcp_states.h
 
 
 def refuse_new(listening: socket.socket) -> None:
@@ -33,6 +40,36 @@ def refuse_new(listening: socket.socket) -> None:
 def receive_again(sock: socket.socket) -> None:
     """Let a connection receive what its client sends: one whose handshake ended after `refuse_new` inherits that."""
     _require(sock, 0)
+
+
+def has_handshakes(listening: socket.socket) -> bool:
+    """Return whether clients of a socket that refuses new ones are still in TCP's handshake; False if it refuses none.
+
+    Once it returns False, who has connected can be accepted, and the socket be closed without a loss.
+    """
+    if listening.family == socket.AF_UNIX or not any(_required(listening, *each) for each in _MINIMUM):
+        return False
+    port = f":{listening.getsockname()[1]:04X}"
+    return any(_is_handshake(row, port) for table in _TABLES for row in _rows(table))
+
+
+def _rows(table: Path) -> list[str]:
+    try:
+        return table.read_text().splitlines()[1:]
+    except OSError:  # a kernel without IPv6
+        return []
+
+
+def _is_handshake(row: str, port: str) -> bool:
+    _, local, _, state, *_ = row.split(maxsplit=4)
+    return state == _SYN_RECEIVED and local.endswith(port)
+
+
+def _required(sock: socket.socket, level: int, option: int) -> bool:
+    try:
+        return sock.getsockopt(level, option) == _MOST
+    except OSError:  # IPv6's, of a socket for IPv4
+        return False
 
 
 def _require(sock: socket.socket, hops: int) -> None:

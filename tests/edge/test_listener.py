@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from appliance.config.schema import Limits
 from appliance.edge.refusals import MAX_BODY_BYTES, Refusal
 from appliance.edge.response import CONTINUE
-from appliance.system.accept_queue import refuse_new
+from appliance.system.accept_queue import has_handshakes, refuse_new
 from tests.edge.cases import GET, HALF, POST, SAMPLE, Case, post, reply_of
 from tests.edge.live import Live, MakeApps, exchange, live, reset
 from tests.edge.records import APPLICATION, HANDSHAKE, KEY_UPDATE, Forger
@@ -386,21 +387,45 @@ def test_stopping_answers_who_has_connected(make_apps: MakeApps, tmp_path: Path)
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def test_stopping_answers_who_was_accepted_while_new_ones_were_refused(make_apps: MakeApps, tmp_path: Path) -> None:
-    """A connection inherits the refusal if its handshake ended after it, which on loopback it never does."""
-    with live(make_apps, tmp_path) as running, contextlib.closing(running.connect(plain=True)) as raw:
-        running.wait_for(lambda: running.listener.connections == 1)
+@pytest.mark.parametrize("ends", ["before the stop", "after the stop"])
+def test_stopping_answers_who_is_in_the_handshake_of_tcp(ends: str, make_apps: MakeApps, tmp_path: Path) -> None:
+    """When new clients are refused, this one takes itself for connected, and its last acknowledgement is held back."""
+    with live(make_apps, tmp_path) as running, socket.socket() as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
 
-        def refuse_and_stop() -> None:
-            (pending,) = running.listener._registry.clients
-            refuse_new(pending.sock)  # type: ignore[attr-defined]
-            running.listener.stop()
+        def connect_and_refuse() -> None:
+            raw.connect(("127.0.0.1", running.port))
+            (listening,) = running.listener._sockets
+            refuse_new(listening)
+            assert has_handshakes(listening)
+            if ends == "after the stop":
+                running.listener.stop()
 
-        running.call(refuse_and_stop)
+        running.call(connect_and_refuse)
+        if ends == "before the stop":
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            running.wait_for(lambda: running.listener.connections == 1)
+            running.call(running.listener.stop)
+        draining = asyncio.run_coroutine_threadsafe(running.listener.drain(5), running.loop)
         assert running.client is not None
         with running.client.wrap_socket(raw, server_hostname="localhost") as connection:
             connection.sendall(POST)
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert draining.result(10) == 0
+
+
+def test_draining_waits_longer_if_the_machine_stood_still(make_apps: MakeApps, tmp_path: Path) -> None:
+    """A client that stood still, too, has yet to send what it would have sent meanwhile."""
+    with live(make_apps, tmp_path) as running, contextlib.closing(running.connect()) as kept:
+        kept.sendall(POST)
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
+        running.call(running.listener.stop)
+        draining = asyncio.run_coroutine_threadsafe(running.listener.drain(5), running.loop)
+        # For longer than an idle connection is kept:
+        assert not running.call(lambda: threading.Event().wait(0.5))
+        kept.sendall(POST)
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert draining.result(10) == 0
 
 
 def test_draining_cuts_what_lasts_too_long(make_apps: MakeApps) -> None:

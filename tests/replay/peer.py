@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 
@@ -28,12 +29,14 @@ class Peer:
 
 
 @contextlib.contextmanager
-def peer(way: Way) -> Iterator[Peer]:
-    """Serve until the block ends."""
+def peer(way: Way, context: ssl.SSLContext | None = None) -> Iterator[Peer]:
+    """Serve until the block ends; over TLS with a context."""
     here = Peer()
     threads: list[threading.Thread] = []
 
     def serve(connection: socket.socket) -> None:
+        if context is not None:
+            connection = context.wrap_socket(connection, server_side=True)
         with connection, contextlib.suppress(OSError):
             count = 0
             while request := connection.recv(65536):  # small ones come whole on loopback
@@ -46,6 +49,7 @@ def peer(way: Way) -> Iterator[Peer]:
             while True:
                 connection, _ = here.listening.accept()
                 connection.settimeout(20)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 here.connections += 1
                 threads.append(threading.Thread(target=serve, args=(connection,)))
                 threads[-1].start()

@@ -1,5 +1,6 @@
 """One process of a run, against peers that answer well, badly, late and not at all."""
 
+import asyncio
 import itertools
 import socket
 import ssl
@@ -12,6 +13,7 @@ import trustme
 import uvloop
 
 from appliance.cli.common import trust
+from appliance.edge.tls import server_context
 from appliance.http_client import (
     CLOSED,
     HINTS,
@@ -35,7 +37,7 @@ from appliance.replay.timeline import Timeline
 from tests.factory import make_app
 from tests.ports import free_port
 from tests.replay.peer import GOOD, answers, peer
-from tests.server import serving
+from tests.server import make_pair, serving
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 REQUESTS = [CorpusRequest("", b"%d" % number, "X-HelpScout-Signature", None, 200, number) for number in range(1, 8)]
@@ -52,8 +54,9 @@ def load(
     context=None,
     compare=None,
     host="127.0.0.1",
+    disturb=None,
 ):
-    """Return the result of a run in this process."""
+    """Return the result of a run in this process; `disturb` is called in its loop after 20 ms."""
     url = parse_url(f"{scheme}://{host}:{port}/h")
     target = LoadTarget(url, "127.0.0.1", context)
     profile = LoadProfile(duration=duration, connections=connections, processes=1, rate=rate, close=close)
@@ -66,6 +69,8 @@ def load(
     async def run():
         one = Driver(profile, target, requests, 0, tell=tell, timer=time.monotonic)
         await one.open()
+        if disturb is not None:
+            asyncio.get_running_loop().call_later(0.02, disturb)
         seconds = await one.run(time.monotonic())
         return Ended(one.not_started, 0.0, seconds)
 
@@ -180,6 +185,36 @@ def test_idle_connections_may_be_closed():
         result = load(here.port, rate=4.0, duration=0.75)
     assert result.answered == 3
     assert result.opened >= 1
+    assert result.faults == ()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_whose_end_has_come_is_not_used_again(scheme, tmp_path):
+    """Not even by a driver that stood still from before that end until after the next request was due."""
+    never = threading.Event()
+    certificate, key, authority = make_pair(tmp_path)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    secure = scheme == "https"
+
+    def closes_once(connection, _count):
+        connection.sendall(GOOD)
+        if here.connections == 1:
+            assert not never.wait(0.04)
+            connection.shutdown(socket.SHUT_WR)
+
+    with peer(closes_once, server_context(certificate, key) if secure else None) as here:
+        result = load(
+            here.port,
+            host="localhost",
+            rate=20.0,
+            duration=0.2,
+            connections=1,
+            disturb=lambda: never.wait(0.06),
+            scheme=scheme,
+            context=client if secure else None,
+        )
+    assert (result.answered, here.connections) == (4, 2)
     assert result.faults == ()
 
 

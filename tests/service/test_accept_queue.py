@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.system.accept_queue import receive_again, refuse_new
+from appliance.system.accept_queue import has_handshakes, receive_again, refuse_new
 
 FAMILIES = {
     "IPv4": (socket.AF_INET, ("127.0.0.1", 0)),
@@ -98,3 +98,28 @@ def test_a_connection_that_inherits_the_refusal_can_receive_again(kind: str, tmp
             receive_again(accepted)
             accepted.settimeout(10)
             assert accepted.recv(13, socket.MSG_WAITALL) == b"lost at first"
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_handshake_that_is_under_way_is_seen_until_it_can_be_accepted(kind: str, tmp_path: Path) -> None:
+    with listener(kind, tmp_path) as listening, listener(kind, tmp_path) as other, client_of(listening) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        client.connect(listening.getsockname())
+        assert not has_handshakes(listening)  # it refuses nobody, so others come
+        refuse_new(listening)
+        refuse_new(other)
+        assert (has_handshakes(listening), has_handshakes(other)) == (True, False)
+        client.sendall(b"with the last acknowledgement")
+        assert not has_handshakes(listening)
+        accepted, _ = listening.accept()
+        with accepted:
+            receive_again(accepted)
+            accepted.settimeout(10)
+            assert accepted.recv(29, socket.MSG_WAITALL) == b"with the last acknowledgement"
+
+
+def test_a_unix_socket_has_no_handshakes(tmp_path: Path) -> None:
+    with listener("Unix", tmp_path) as listening, client_of(listening) as client:
+        client.connect(listening.getsockname())
+        refuse_new(listening)
+        assert not has_handshakes(listening)
