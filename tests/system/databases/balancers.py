@@ -43,7 +43,7 @@ def program(name: str) -> str:
 
 def haproxy(folder: Path, text: str) -> list[str]:
     """Write its config; return the command that runs it."""
-    text = text.replace("send-proxy-v2", f"send-proxy-v2 source {OWN}").replace("inter 1s", "inter 200ms")
+    text = text.replace("send-proxy-v2", f"send-proxy-v2 source {OWN}")
     (folder / "haproxy.cfg").write_text(text)
     return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
 

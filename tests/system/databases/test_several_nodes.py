@@ -23,23 +23,25 @@ from tests.system.databases.test_served import Shop, fill
 from tests.system.load import REQUEST, client_context, connect, read_card, secure
 
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("unmeasured")]
-LIMIT = 20  # max_per_source
 CONNECTIONS = 8  # of the load test: so many requests can be running
 
 
 class Node(Shop):
     """One of the two: its own address, folder and state, and what the docs say they have in common."""
 
-    def __init__(self, folder: Path, address: str, port: int, admin_port: int) -> None:
+    def __init__(self, folder: Path, address: str, port: int, admin_port: int, limit: int) -> None:
+        """`limit` is that of connections from one client."""
         (folder / "hash-key").write_text("one key for both nodes, thirty-two\n")
         (folder / "hash-key").chmod(0o600)
+        self.limit = limit
         super().__init__(folder, customers=False, listen=f"{address}:{port}", admin=f"127.0.0.1:{admin_port}")
         self.address, self.port, self.admin_port = address, port, admin_port
 
     def write_config(self, **parts: object) -> None:
         super().write_config(**parts)
         text = self.config.read_text()
-        text = text.replace("workers = 1", f'workers = 1\nproxy_protocol_from = ["{OWN}/32"]\nmax_per_source = {LIMIT}')
+        keys = f'proxy_protocol_from = ["{OWN}/32"]\nmax_per_source = {self.limit}'
+        text = text.replace("workers = 1", f"workers = 1\n{keys}")
         self.config.write_text(text.replace("[admin]", '[log]\nhash_key = "file:hash-key"\n[admin]'))
 
     @property
@@ -66,7 +68,7 @@ class Node(Shop):
         self.rest()
         assert self.process.stdout is not None
         self.process.stdout.close()
-        started = Node(self.folder, self.address, self.port, self.admin_port)
+        started = Node(self.folder, self.address, self.port, self.admin_port, self.limit)
         started.lines += self.lines
         started.wait_for("serving")
         started.wait_for_requests()
@@ -83,13 +85,13 @@ class Node(Shop):
 
 
 @contextlib.contextmanager
-def two_nodes(folder: Path) -> Iterator[list[Node]]:
+def two_nodes(folder: Path, limit: int = 100) -> Iterator[list[Node]]:
     """Run two; whoever starts one again puts it into its place of the list."""
     nodes: list[Node] = []
     try:
         for address in ("127.0.0.11", "127.0.0.12"):
             (folder / address).mkdir()
-            nodes.append(Node(folder / address, address, free_port(), free_port()))
+            nodes.append(Node(folder / address, address, free_port(), free_port(), limit))
         for node in nodes:
             node.wait_for("serving")
             assert "Ann Lee" in until(node.card, "its first card")
@@ -175,14 +177,14 @@ def test_behind_haproxy_no_request_is_lost(database: Postgres, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", BALANCERS)
 def test_limits_and_logs_see_the_client(name: str, database: Postgres, tmp_path: Path) -> None:
-    context = client_context()
+    context, limit = client_context(), 20
     with (
-        two_nodes(tmp_path) as nodes,
+        two_nodes(tmp_path, limit) as nodes,
         balancer(name, tmp_path, [node.place for node in nodes]) as port,
         contextlib.ExitStack() as stack,
     ):
         rejected = 0
-        for _ in range(2 * LIMIT + 10):
+        for _ in range(2 * limit + 10):
             try:
                 stack.enter_context(secure(connect(port, "127.0.0.66"), context))
             except OSError:
