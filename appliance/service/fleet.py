@@ -11,7 +11,8 @@ what can be done now and waits for nothing; called again and again, it gets ther
     event                              STARTING   READY      STUCK      STOPPING
     its row says that it is ready      READY      -          -          -
     heartbeats stop (heartbeat.py)     STUCK      STUCK      -          -
-    it is no longer wanted             STOPPING   STOPPING   STOPPING   STOPPING, its deadline sooner
+    it is no longer wanted             STOPPING   STOPPING   STOPPING   -
+    the second order to end            STOPPING   STOPPING   STOPPING   STOPPING, its deadline sooner
     it exits                           removed    removed    removed    removed
 
 A worker of another deployment is stopped only while enough others are ready without it. So workers are replaced one by
@@ -127,10 +128,15 @@ class Fleet:
         self._desired_steward = self._desired_workers = deployment
 
     def end(self) -> None:
-        """Tell every child to finish, and start none from now on. The second time: to end at once."""
-        self._ending = True
+        """Tell every child to finish, and start none from now on. The second time: to end at once.
+
+        One that is STOPPING already, after a reload say, finishes what it has begun: it takes a second SIGTERM for the
+        order to end at once.
+        """
         for child in self._children.values():
-            self._terminate(child)
+            if self._ending or child.state is not State.STOPPING:
+                self._terminate(child)
+        self._ending = True
 
     # What is there
 

@@ -288,6 +288,23 @@ def test_a_second_order_to_end_shortens_the_wait_and_never_prolongs_it(after: fl
     assert made.signalled() == [(1000, signal.SIGKILL)]
 
 
+def test_the_first_order_to_end_lets_replaced_workers_finish(made: Made) -> None:
+    """A second SIGTERM would cut off their running requests."""
+    old = Wanted(1)
+    made.want(old)
+    made.reconcile()
+    made.ready(1000, 1001)
+    made.fleet.roll_out(Wanted(1, like=old))  # type: ignore[arg-type]
+    made.reconcile()
+    made.ready(1002)
+    assert made.signalled() == [(1001, signal.SIGTERM)]
+    made.reconcile(1.0)
+    made.fleet.end()
+    assert made.signalled() == [(1000, signal.SIGTERM), (1002, signal.SIGTERM)]
+    made.fleet.end()
+    assert made.signalled() == [(pid, signal.SIGTERM) for pid in (1000, 1001, 1002)]
+
+
 @pytest.mark.parametrize(
     ("number", "todo"),
     [

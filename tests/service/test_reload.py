@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.daemon import ROOT, Daemon, until
+from tests.daemon import ROOT, Daemon, children, until
 from tests.service.test_faults import Running, clients
 
 STILLBORN = (sys.executable, str(ROOT / "tests" / "service" / "stillborn.py"))
@@ -148,6 +148,20 @@ def test_running_requests_outlive_a_reload(tmp_path: Path) -> None:
         daemon.send(signal.SIGHUP)
         daemon.wait_for("reloaded")
         assert "Ann Lee" in request.finish()
+
+
+def test_running_requests_outlive_a_reload_and_a_stop_soon_after_it(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("serving")
+        request = Running(daemon)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        daemon.send(signal.SIGTERM)
+        daemon.wait_for("stopping")
+        until(lambda: len(children(daemon.pid)) == 1, "the end of all but the worker that is needed")
+        assert "Ann Lee" in request.finish()
+        assert daemon.end() == 0
+        assert "requests_cut_off" not in {line["event"] for line in daemon.rest()}
 
 
 def test_a_changed_certificate_is_served_within_seconds(tmp_path: Path) -> None:
