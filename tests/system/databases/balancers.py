@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +18,11 @@ from tests.ports import free_port
 DOCS = ROOT / "docs" / "several-nodes.md"
 OWN = "127.0.0.5"
 """From where a balancer connects to the nodes."""
+
+SERVERS = ("one", "two")
+"""What HAProxy calls the nodes."""
+
+STATS = "haproxy.sock"
 
 _AROUND_NGINX = """load_module {modules}/ngx_stream_module.so;
 daemon off;
@@ -44,8 +51,19 @@ def program(name: str) -> str:
 def haproxy(folder: Path, text: str) -> list[str]:
     """Write its config; return the command that runs it."""
     text = text.replace("send-proxy-v2", f"send-proxy-v2 source {OWN}")
+    text = text.replace("global\n", f"global\n    stats socket {folder / STATS}\n")
     (folder / "haproxy.cfg").write_text(text)
     return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def haproxy_status(folder: Path, server: str) -> str:
+    """Return what HAProxy takes a server for: "UP", "DOWN", or on its way as "UP 1/2"."""
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.connect(str(folder / STATS))
+        asked.sendall(b"show stat\n")
+        with asked.makefile() as answer:
+            rows = csv.DictReader(answer)
+            return next(row["status"] for row in rows if row["svname"] == server)
 
 
 def nginx(folder: Path, text: str) -> list[str]:
