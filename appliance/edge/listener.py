@@ -90,15 +90,19 @@ class Listener:
         self._loop.set_exception_handler(self._on_loop_error)
         for listening in self._sockets:
             listening.setblocking(False)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_SIZE)  # inherited, as those below
-            if listening.family != socket.AF_UNIX:
-                # Accepted sockets inherit both. A peer that acknowledges nothing, or keeps its window shut, is gone
-                # after this, also where a write deadline does not see it.
-                milliseconds = int(self._limits.write_timeout * 1000)
-                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._set_options(listening)
         self._accept_on()
         self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _set_options(self, sock: socket.socket) -> None:
+        """Set what a client inherits that connects from now on; those who wait to be accepted have connected before."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_SIZE)
+        if sock.family != socket.AF_UNIX:
+            # A peer that acknowledges nothing, or keeps its window shut, is gone after this, also where a write
+            # deadline does not see it.
+            milliseconds = int(self._limits.write_timeout * 1000)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def stop(self) -> None:
         """Accept no more but who has connected already; each connection ends with its running or next request.
@@ -221,6 +225,7 @@ class Listener:
             return
         self._site.counters.connection_opened()
         sock.setblocking(False)
+        self._set_options(sock)
         pending = PendingConnection(
             sock,
             peer,

@@ -87,8 +87,12 @@ def live(
     limits: Limits | None = None,
     balancers: Balancers | None = None,
     validations: Validations | None = None,
+    before: Callable[[int], object] | None = None,
 ) -> Iterator[Live]:
-    """Serve these apps until the block ends; over TLS if there is a folder for its certificate."""
+    """Serve these apps until the block ends; over TLS if there is a folder for its certificate.
+
+    `before` is called with the port when clients can connect and nobody accepts them yet.
+    """
     context = client = None
     if folder is not None:
         certificate, key, authority = make_pair(folder)
@@ -105,6 +109,8 @@ def live(
         own = limits or Limits(max_per_source=None)
         listener = Listener([listening], context, site, own, loop, balancers or Balancers(), validations)
         port = listening.getsockname()[1]
+        if before is not None:
+            before(port)
         listener.start()
         made.append(Live(listener, site, port, client, loop))
         ready.set()

@@ -346,6 +346,32 @@ def test_the_longest_idle_is_evicted_at_capacity(make_apps: MakeApps) -> None:
         assert first.recv(65536)
 
 
+def test_who_connected_before_the_start_is_served_like_those_who_come_later() -> None:
+    """Its socket has inherited nothing. Without TCP_NODELAY, its first response would wait 40 ms for the client's ACK."""
+    options = (
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF),
+    )
+
+    def options_of_clients() -> list[list[int]]:
+        sockets = [client.sock for client in running.listener._registry.clients]  # type: ignore[attr-defined]
+        return [[sock.getsockopt(*option) for option in options] for sock in sockets]
+
+    with contextlib.ExitStack() as stack:
+
+        def connect(port: int) -> None:
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+
+        with live(dict, None, before=connect) as running:
+            connect(running.port)
+            running.wait_for(lambda: running.listener.connections == 2)
+            early, late = running.call(options_of_clients)
+            assert early == late
+            assert early[:2] == [1, int(Limits().write_timeout * 1000)]
+            stack.close()
+
+
 def test_stopping(make_apps: MakeApps, tmp_path: Path) -> None:
     with live(make_apps, tmp_path) as running, contextlib.ExitStack() as stack:
         idle, kept, half, silent, late = (
