@@ -347,7 +347,7 @@ def test_the_longest_idle_is_evicted_at_capacity(make_apps: MakeApps) -> None:
 
 
 def test_who_connected_before_the_start_is_served_like_those_who_come_later() -> None:
-    """Its socket has inherited nothing. Without TCP_NODELAY, its first response would wait 40 ms for the client's ACK."""
+    """Its socket has inherited nothing. Without TCP_NODELAY, its first response would wait 40 ms for an ACK."""
     options = (
         (socket.IPPROTO_TCP, socket.TCP_NODELAY),
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
