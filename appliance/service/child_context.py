@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import enum
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from appliance.bootstrap.deployment import Deployment
 from appliance.observe.health import SupervisorStatus
 from appliance.observe.shared_counters import ChildRow
 from appliance.observe.shared_value import SharedValue
 from appliance.observe.writer import Writer
+
+END_AT_ONCE: Final = signal.SIGUSR2
+"""Sent to a worker that is not to finish its running requests. Not a second SIGTERM: pkill sends one to all processes,
+beside the supervisor's, and so does a stop soon after a reload to the workers that are stopping already."""
 
 
 class ChildKind(enum.StrEnum):

@@ -12,7 +12,7 @@ what can be done now and waits for nothing; called again and again, it gets ther
     its row says that it is ready      READY      -          -          -
     heartbeats stop (heartbeat.py)     STUCK      STUCK      -          -
     it is no longer wanted             STOPPING   STOPPING   STOPPING   -
-    the second order to end            STOPPING   STOPPING   STOPPING   STOPPING, its deadline sooner
+    all are to end at once             STOPPING   STOPPING   STOPPING   STOPPING, its deadline sooner
     it exits                           removed    removed    removed    removed
 
 A worker of another deployment is stopped only while enough others are ready without it. So workers are replaced one by
@@ -45,7 +45,7 @@ from appliance.bootstrap.deployment import Deployment
 from appliance.observe.logs import log
 from appliance.observe.shared_counters import ChildRow
 from appliance.service.backoff import Backoff
-from appliance.service.child_context import ChildKind
+from appliance.service.child_context import END_AT_ONCE, ChildKind
 from appliance.service.heartbeat import Heartbeat
 from appliance.system.fork import fork_failure
 
@@ -128,15 +128,10 @@ class Fleet:
         self._desired_steward = self._desired_workers = deployment
 
     def end(self) -> None:
-        """Tell every child to finish, and start none from now on. The second time: to end at once.
-
-        One that is STOPPING already, after a reload say, finishes what it has begun: it takes a second SIGTERM for the
-        order to end at once.
-        """
+        """Tell every child to finish, and start none from now on. The second time: to end at once."""
+        at_once, self._ending = self._ending, True
         for child in self._children.values():
-            if self._ending or child.state is not State.STOPPING:
-                self._terminate(child)
-        self._ending = True
+            self._terminate(child, at_once=at_once)
 
     # What is there
 
@@ -309,12 +304,12 @@ class Fleet:
         self._children[pid] = Child(kind, pid, deployment, row, heartbeat, self._timer())
         return True
 
-    def _terminate(self, child: Child) -> None:
-        again = child.state is State.STOPPING
-        drain = 0.0 if again or child.kind is STEWARD else child.deployment.settings.server.drain
+    def _terminate(self, child: Child, *, at_once: bool = False) -> None:
+        is_worker = child.kind is WORKER
+        drain = child.deployment.settings.server.drain if is_worker and not at_once else 0.0
         child.state = State.STOPPING
         child.deadline = min(child.deadline, self._timer() + drain + _GRACE)
-        os.kill(child.pid, signal.SIGTERM)
+        os.kill(child.pid, END_AT_ONCE if is_worker and at_once else signal.SIGTERM)
 
 
 def _has_same_steward(one: Deployment, other: Deployment | None) -> bool:

@@ -3,7 +3,7 @@
     STARTING   everything is built; nothing is accepted
     READY      it accepts connections, reports its heartbeat each second, and switches to a newer snapshot within one
     DRAINING   after SIGTERM: nothing is accepted; running requests finish, for `drain` seconds at most
-    (ended)    after the last request, the end of `drain`, or a second SIGTERM; what is cut off is counted and logged
+    (ended)    after the last request, the end of `drain`, or END_AT_ONCE; what is cut off is counted and logged
 
 SIGHUP and SIGINT are ignored: the supervisor acts on them. If the supervisor dies, so does the worker (fork.py). If its
 event loop does not run, no heartbeat is reported and the supervisor kills it. Whatever a request raises is answered
@@ -37,7 +37,7 @@ from appliance.edge.web import make_application
 from appliance.observe.audit_trail import AuditTrail
 from appliance.observe.logs import RequestLog, RequestSinks, log
 from appliance.service import id_channel
-from appliance.service.child_context import ChildContext
+from appliance.service.child_context import END_AT_ONCE, ChildContext
 from appliance.service.heartbeat import BEAT_EVERY
 from appliance.service.learner import Learner
 from appliance.service.refusal_sampler import RefusalSampler
@@ -97,14 +97,20 @@ class Worker:
         ]
 
     def run(self) -> None:
-        """Serve until SIGTERM, then finish the running requests; a second SIGTERM ends that wait."""
+        """Serve until SIGTERM, then finish the running requests; END_AT_ONCE ends that wait."""
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._run())
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         ending, hurry = asyncio.Event(), asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, lambda: hurry.set() if ending.is_set() else ending.set())
+
+        def end_at_once() -> None:
+            ending.set()
+            hurry.set()
+
+        loop.add_signal_handler(signal.SIGTERM, ending.set)
+        loop.add_signal_handler(END_AT_ONCE, end_at_once)
         self._tick(loop)
         tls_context = self._context.deployment.tls_context
         validations = _validations(self._context)

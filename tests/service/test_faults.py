@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,6 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.daemon import ROOT, Daemon, alive, children, until
 from tests.factory import body_for, sign
@@ -112,16 +115,28 @@ def test_nothing_survives_a_killed_supervisor(tmp_path: Path) -> None:
         until(lambda: not any(map(alive, family)), "the end of all")
 
 
-def test_lets_running_requests_finish(tmp_path: Path) -> None:
+@pytest.mark.parametrize("everybody", [False, True], ids=["the supervisor is told", "all processes are, as by pkill"])
+def test_lets_running_requests_finish(everybody: bool, tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("serving")
         request = Running(daemon)
+        for pid in children(daemon.pid) if everybody else ():
+            os.kill(pid, signal.SIGTERM)
+            until(lambda pid=pid: not _pending(pid), "its delivery")  # a second one before it would be lost
         daemon.send(signal.SIGTERM)
         daemon.wait_for("stopping")
         until(lambda: not _accepts(daemon), "closed sockets")
         assert "Ann Lee" in request.finish()
         assert daemon.end() == 0
         assert "requests_cut_off" not in {line["event"] for line in daemon.rest()}
+
+
+def _pending(pid: int) -> int:
+    """Return a mask of the signals that were sent to a process and not delivered yet; 0 for one that has ended."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd:"))
+    return 0
 
 
 def _accepts(daemon: Daemon) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from appliance.observe.shared_counters import ChildRow, SharedCounters
 from appliance.service import fleet as module
 from appliance.service.backoff import DELAYS, NO_PROCESS, PAUSE, SOON
+from appliance.service.child_context import END_AT_ONCE
 from appliance.service.fleet import STEWARD, WORKER, Fleet, State
 from tests.conftest import Logged
 from tests.factory import Timer
@@ -283,13 +284,12 @@ def test_a_second_order_to_end_shortens_the_wait_and_never_prolongs_it(after: fl
     made.fleet.end()
     made.reconcile(after)
     made.fleet.end()
-    assert made.signalled() == [(1000, signal.SIGTERM)] * 2
+    assert made.signalled() == [(1000, signal.SIGTERM), (1000, END_AT_ONCE)]
     made.reconcile(min(module._GRACE, DRAIN + module._GRACE - after))
     assert made.signalled() == [(1000, signal.SIGKILL)]
 
 
 def test_the_first_order_to_end_lets_replaced_workers_finish(made: Made) -> None:
-    """A second SIGTERM would cut off their running requests."""
     old = Wanted(1)
     made.want(old)
     made.reconcile()
@@ -300,9 +300,11 @@ def test_the_first_order_to_end_lets_replaced_workers_finish(made: Made) -> None
     assert made.signalled() == [(1001, signal.SIGTERM)]
     made.reconcile(1.0)
     made.fleet.end()
-    assert made.signalled() == [(1000, signal.SIGTERM), (1002, signal.SIGTERM)]
-    made.fleet.end()
     assert made.signalled() == [(pid, signal.SIGTERM) for pid in (1000, 1001, 1002)]
+    made.reconcile(DRAIN + module._GRACE - 1.0)
+    assert made.signalled() == [(1000, signal.SIGKILL), (1001, signal.SIGKILL)]  # neither sooner nor later than before
+    made.fleet.end()
+    assert made.signalled() == [(1000, signal.SIGTERM), (1001, END_AT_ONCE), (1002, END_AT_ONCE)]
 
 
 @pytest.mark.parametrize(
