@@ -16,7 +16,7 @@ import os
 import resource
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from appliance.config.schema import Limits
@@ -119,15 +119,19 @@ class Listener:
 
         A connection that is idle ends after a moment: its next request may be on its way, and would be lost.
         """
-        end = self._loop.time() + seconds
-        await self._wait_while(self._accept_last, min(seconds, _LAST_HANDSHAKE))
+        now = self._loop.time()
+        while self._accept_last() and self._loop.time() < now + min(seconds, _LAST_HANDSHAKE):
+            await asyncio.sleep(_TURN)
         for listening in self._sockets:
             listening.close()
         self._sockets.clear()
-        await self._wait_while(lambda: self.connections > 0, min(seconds, _LAST_REQUEST))
+        # By turns of the loop, not by the clock: after a standstill it has yet to read what came meanwhile.
+        for _ in range(round(min(seconds, _LAST_REQUEST) / _TURN)):
+            if self.connections:
+                await asyncio.sleep(_TURN)
         for client in tuple(self._registry.clients):
             client.finish()
-        while self.running and self._loop.time() < end:
+        while self.running and self._loop.time() < now + seconds:
             await asyncio.sleep(_TURN)
         cut = self.running
         for client in tuple(self._registry.clients):
@@ -138,13 +142,6 @@ class Listener:
             await asyncio.wait(tuple(self._connecting))
         await asyncio.sleep(0)  # the loop closes what was aborted at its next turn
         return cut
-
-    async def _wait_while(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait in turns of the loop, not by the clock: after a standstill it has yet to read what came meanwhile."""
-        for _ in range(round(seconds / _TURN)):
-            if not condition():
-                return
-            await asyncio.sleep(_TURN)
 
     # Accepting.
 

@@ -16,6 +16,7 @@ A filter of packets (SO_ATTACH_FILTER) would do the same, but not every kernel l
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,6 @@ _MINIMUM: Final = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
 
 _MOST: Final = 255
 _TABLES: Final = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
-_SYN_RECEIVED: Final = "03"  # include/net/tcp_states.h
 
 
 def refuse_new(listening: socket.socket) -> None:
@@ -49,20 +49,15 @@ def has_handshakes(listening: socket.socket) -> bool:
     """
     if listening.family == socket.AF_UNIX or not any(_required(listening, *each) for each in _MINIMUM):
         return False
-    port = f":{listening.getsockname()[1]:04X}"
-    return any(_is_handshake(row, port) for table in _TABLES for row in _rows(table))
+    handshake = re.compile(rb":%04X [0-9A-F]+:[0-9A-F]{4} 03 " % listening.getsockname()[1])  # 03: TCP_SYN_RECV
+    return any(handshake.search(_read(table)) for table in _TABLES)
 
 
-def _rows(table: Path) -> list[str]:
+def _read(table: Path) -> bytes:
     try:
-        return table.read_text().splitlines()[1:]
+        return table.read_bytes()
     except OSError:  # a kernel without IPv6
-        return []
-
-
-def _is_handshake(row: str, port: str) -> bool:
-    _, local, _, state, *_ = row.split(maxsplit=4)
-    return state == _SYN_RECEIVED and local.endswith(port)
+        return b""
 
 
 def _required(sock: socket.socket, level: int, option: int) -> bool:
