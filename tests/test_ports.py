@@ -16,24 +16,29 @@ from tests.ports import BLOCKS, free_port
 LINUX_GIVES_AWAY = range(32_768, 61_000)  # unless it is told otherwise
 PROCESSES = 8
 EACH = BLOCKS.step - 1  # a whole block
-PROGRAM = f"""
+PROGRAM = """
 from tests.ports import free_port
-print(*(free_port() for _ in range({EACH})), flush=True)
+print(*(free_port() for _ in range({calls})), flush=True)
 input()  # the block is its own until it ends
 """
 
 
-def test_processes_never_get_the_same_port():
-    command = [sys.executable, "-S", "-c", PROGRAM]
+def ports_of_processes(count: int, calls: int) -> list[list[int]]:
+    """Return what so many processes at once get; nothing uses any of their ports."""
+    command = [sys.executable, "-S", "-c", PROGRAM.format(calls=calls)]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(PROCESSES)
+        for _ in range(count)
     ]
     try:
-        ports = [int(port) for process in processes for port in process.stdout.readline().split()]
+        return [[int(port) for port in process.stdout.readline().split()] for process in processes]
     finally:
         for process in processes:
             process.communicate("\n", timeout=20)
+
+
+def test_processes_never_get_the_same_port():
+    ports = [port for each in ports_of_processes(PROCESSES, EACH) for port in each]
     assert len(set(ports)) == len(ports) == PROCESSES * EACH
 
 
@@ -51,7 +56,8 @@ def test_a_port_in_use_is_passed_over():
 
 
 def test_ports_come_again_when_all_had_their_turn():
-    assert [free_port() for _ in range(2 * EACH)] == [free_port() for _ in range(2 * EACH)]
+    (ports,) = ports_of_processes(1, 2 * EACH)
+    assert ports[:EACH] == ports[EACH:]
 
 
 def test_a_forked_process_has_a_block_of_its_own():
