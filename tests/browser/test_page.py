@@ -123,6 +123,17 @@ def test_the_frame_grows_and_shrinks_with_its_sections(opened: Opened) -> None:
     assert desk.said == []
 
 
+def test_a_frame_without_a_width_is_told_no_height(opened: Opened) -> None:
+    """Whoever hides it, or has yet to lay it out, would make it as tall as the card is with a word a line."""
+    desk = opened(FOLDING, width=0)
+    desk.frame.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert desk.told() == []
+    desk.page.evaluate("document.querySelector('iframe').style.width = '300px'")
+    height = desk.settled()
+    assert [message["value"] for message in desk.told()] == [height]
+    assert height < 300
+
+
 def test_a_side_panel_is_the_same_app(opened: Opened) -> None:
     desk = opened(FOLDING, name="app-side-panel-x1")
     desk.settled()

@@ -46,9 +46,10 @@
   }
 
   function measure() {
-    /* Not scrollHeight, which is never less than the frame: a card that folds up must give its room back. */
-    var height = Math.ceil(root.getBoundingClientRect().height);
-    if (height > 0 && height !== last) {
+    /* Not scrollHeight, which is never less than the frame: a card that folds up must give its room back. In a frame
+       that has no width yet, or is hidden, every word would have a line of its own. */
+    var box = root.getBoundingClientRect(), height = Math.ceil(box.height);
+    if (box.width > 0 && height > 0 && height !== last) {
       last = height;
       send("SET_APP_HEIGHT", height);
     }
