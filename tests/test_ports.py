@@ -57,6 +57,7 @@ def test_a_port_in_use_is_passed_over():
 
 def test_ports_come_again_when_all_had_their_turn():
     (ports,) = ports_of_processes(1, 2 * EACH)
+    assert len(ports) == 2 * EACH
     assert ports[:EACH] == ports[EACH:]
 
 

@@ -39,6 +39,7 @@ _PAUSE: Final = 0.1
 _LAST_HANDSHAKE: Final = 1.0  # for a round trip, and the 0.2 s for which a client's kernel may hold the last packet
 _LAST_REQUEST: Final = 0.5  # for the next request of an idle connection: whoever asks all the time does so within it
 _TURN: Final = 0.01
+_LONG_TURN: Final = 0.05  # looking for handshakes takes 8 ms and more
 _LAST_ACCEPTED: Final = 2048  # when stopping: twice the backlog, for more only come while it goes on
 _NO_BALANCERS: Final = Balancers()
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -121,13 +122,13 @@ class Listener:
         """
         now = self._loop.time()
         while self._accept_last() and self._loop.time() < now + min(seconds, _LAST_HANDSHAKE):
-            await asyncio.sleep(_TURN)
+            await asyncio.sleep(_LONG_TURN)
         for listening in self._sockets:
             listening.close()
         self._sockets.clear()
         # By turns of the loop, not by the clock: after a standstill it has yet to read what came meanwhile.
         for _ in range(round(min(seconds, _LAST_REQUEST) / _TURN)):
-            if self.connections:
+            if self.connections and self._loop.time() < now + seconds + _LAST_REQUEST:
                 await asyncio.sleep(_TURN)
         for client in tuple(self._registry.clients):
             client.finish()
@@ -193,9 +194,6 @@ class Listener:
             if is_last:
                 listening.close()
                 self._sockets.remove(listening)
-        for client in self._registry.clients:
-            if isinstance(client, PendingConnection):  # of before or of just now: the sockets refuse new ones already
-                receive_again(client.sock)
         return bool(self._sockets)
 
     def _accept_waiting(self, listening: socket.socket) -> None:
@@ -223,6 +221,7 @@ class Listener:
         self._site.counters.connection_opened()
         sock.setblocking(False)
         self._set_options(sock)
+        receive_again(sock)
         pending = PendingConnection(
             sock,
             peer,

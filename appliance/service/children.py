@@ -13,7 +13,7 @@ from appliance.observe.health import SupervisorStatus
 from appliance.observe.shared_counters import ChildRow
 from appliance.observe.shared_value import SharedValue
 from appliance.observe.writer import Writer
-from appliance.service.child_context import ChildContext, ChildKind
+from appliance.service.child_context import END_AT_ONCE, ChildContext, ChildKind
 from appliance.service.steward import Steward
 from appliance.service.worker import Worker
 from appliance.system.fork import fork
@@ -58,7 +58,8 @@ class ChildStarter:
                 Steward(context, self._sockets.admin, self._sockets.http).run()
 
         try:
-            pid = fork(body, self._writer.close, self._blocked)
+            # END_AT_ONCE may have been blocked by whoever started the service.
+            pid = fork(body, self._writer.close, {*self._blocked, END_AT_ONCE})
         except OSError:
             self._raw.discard(pipe)
             raise

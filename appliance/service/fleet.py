@@ -11,8 +11,8 @@ what can be done now and waits for nothing; called again and again, it gets ther
     event                              STARTING   READY      STUCK      STOPPING
     its row says that it is ready      READY      -          -          -
     heartbeats stop (heartbeat.py)     STUCK      STUCK      -          -
-    it is no longer wanted             STOPPING   STOPPING   STOPPING   -
-    all are to end at once             STOPPING   STOPPING   STOPPING   STOPPING, its deadline sooner
+    it is no longer wanted, or none is STOPPING   STOPPING   STOPPING   -
+    all are to end at once             -          -          -          STOPPING, its deadline sooner
     it exits                           removed    removed    removed    removed
 
 A worker of another deployment is stopped only while enough others are ready without it. So workers are replaced one by

@@ -21,8 +21,10 @@ import socket
 from pathlib import Path
 from typing import Final
 
-_MINIMUM: Final = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
-"""IP_MINTTL and IPV6_MINHOPCOUNT (linux/in.h, linux/in6.h), for which Python has no names."""
+_IP_MINTTL: Final = (socket.IPPROTO_IP, 21)  # linux/in.h; Python has no name for it
+_IPV6_MINHOPCOUNT: Final = (socket.IPPROTO_IPV6, 73)  # linux/in6.h
+_MINIMUM: Final = {socket.AF_INET: (_IP_MINTTL,), socket.AF_INET6: (_IP_MINTTL, _IPV6_MINHOPCOUNT)}
+"""Family of a socket -> its options; one for IPv6 may have clients that use IPv4."""
 
 _MOST: Final = 255
 _TABLES: Final = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
@@ -38,7 +40,7 @@ def refuse_new(listening: socket.socket) -> None:
 
 
 def receive_again(sock: socket.socket) -> None:
-    """Let a connection receive what its client sends: one whose handshake ended after `refuse_new` inherits that."""
+    """Let a connection receive what its client sends: it inherits `refuse_new` if its handshake ended afterwards."""
     _require(sock, 0)
 
 
@@ -47,7 +49,7 @@ def has_handshakes(listening: socket.socket) -> bool:
 
     Once it returns False, who has connected can be accepted, and the socket be closed without a loss.
     """
-    if listening.family == socket.AF_UNIX or not any(_required(listening, *each) for each in _MINIMUM):
+    if not any(_required(listening, *option) for option in _MINIMUM.get(listening.family, ())):
         return False
     handshake = re.compile(rb":%04X [0-9A-F]+:[0-9A-F]{4} 03 " % listening.getsockname()[1])  # 03: TCP_SYN_RECV
     return any(handshake.search(_read(table)) for table in _TABLES)
@@ -63,11 +65,11 @@ def _read(table: Path) -> bytes:
 def _required(sock: socket.socket, level: int, option: int) -> bool:
     try:
         return sock.getsockopt(level, option) == _MOST
-    except OSError:  # IPv6's, of a socket for IPv4
+    except OSError:  # a kernel that lacks it
         return False
 
 
 def _require(sock: socket.socket, hops: int) -> None:
-    for level, option in _MINIMUM:
-        with contextlib.suppress(OSError):  # IPv6's, of a socket for IPv4; either, of a Unix socket
+    for level, option in _MINIMUM.get(sock.family, ()):
+        with contextlib.suppress(OSError):  # a kernel that lacks it
             sock.setsockopt(level, option, hops)

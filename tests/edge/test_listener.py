@@ -440,6 +440,23 @@ def test_stopping_answers_who_is_in_the_handshake_of_tcp(ends: str, make_apps: M
         assert draining.result(10) == 0
 
 
+def test_without_tls_a_connection_made_while_new_ones_are_refused_is_kept(make_apps: MakeApps) -> None:
+    """Its first request comes with the end of its handshake, and would be all that it could receive."""
+    with live(make_apps, None) as running, socket.socket() as raw:
+        raw.settimeout(10)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+
+        def connect_and_refuse() -> None:
+            raw.connect(("127.0.0.1", running.port))
+            (listening,) = running.listener._sockets
+            refuse_new(listening)
+
+        running.call(connect_and_refuse)
+        for _ in range(2):
+            raw.sendall(POST)
+            assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_draining_waits_longer_if_the_machine_stood_still(make_apps: MakeApps, tmp_path: Path) -> None:
     """A client that stood still, too, has yet to send what it would have sent meanwhile."""
     with live(make_apps, tmp_path) as running, contextlib.closing(running.connect()) as kept:

@@ -56,7 +56,7 @@ def load(
     host="127.0.0.1",
     disturb=None,
 ):
-    """Return the result of a run in this process; `disturb` is called in its loop after 20 ms."""
+    """Return the result of a run in this process; `disturb` is called in its loop after the first response."""
     url = parse_url(f"{scheme}://{host}:{port}/h")
     target = LoadTarget(url, "127.0.0.1", context)
     profile = LoadProfile(duration=duration, connections=connections, processes=1, rate=rate, close=close)
@@ -69,8 +69,16 @@ def load(
     async def run():
         one = Driver(profile, target, requests, 0, tell=tell, timer=time.monotonic)
         await one.open()
+        loop = asyncio.get_running_loop()
+
+        def watch():
+            if one._last:
+                disturb()
+            else:
+                loop.call_later(0.001, watch)
+
         if disturb is not None:
-            asyncio.get_running_loop().call_later(0.02, disturb)
+            watch()
         seconds = await one.run(time.monotonic())
         return Ended(one.not_started, 0.0, seconds)
 
@@ -191,7 +199,7 @@ def test_idle_connections_may_be_closed():
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_connection_whose_end_has_come_is_not_used_again(scheme, tmp_path):
     """Not even by a driver that stood still from before that end until after the next request was due."""
-    never = threading.Event()
+    stands_still, ended = threading.Event(), threading.Event()
     certificate, key, authority = make_pair(tmp_path)
     client = ssl.create_default_context()
     authority.configure_trust(client)
@@ -200,21 +208,27 @@ def test_a_connection_whose_end_has_come_is_not_used_again(scheme, tmp_path):
     def closes_once(connection, _count):
         connection.sendall(GOOD)
         if here.connections == 1:
-            assert not never.wait(0.04)
+            stands_still.wait(10)
             connection.shutdown(socket.SHUT_WR)
+            ended.set()
+
+    def stand_still():
+        stands_still.set()
+        assert ended.wait(10)
+        assert not threading.Event().wait(0.6)  # the next one is due after 0.5
 
     with peer(closes_once, server_context(certificate, key) if secure else None) as here:
         result = load(
             here.port,
             host="localhost",
-            rate=20.0,
-            duration=0.2,
+            rate=2.0,
+            duration=1.0,
             connections=1,
-            disturb=lambda: never.wait(0.06),
+            disturb=stand_still,
             scheme=scheme,
             context=client if secure else None,
         )
-    assert (result.answered, here.connections) == (4, 2)
+    assert (result.answered, here.connections) == (2, 2)
     assert result.faults == ()
 
 

@@ -133,7 +133,7 @@ def test_lets_running_requests_finish(everybody: bool, tmp_path: Path) -> None:
 
 def _pending(pid: int) -> int:
     """Return a mask of the signals that were sent to a process and not delivered yet; 0 for one that has ended."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd:"))
     return 0
