@@ -413,21 +413,26 @@ def test_stopping_answers_who_has_connected(make_apps: MakeApps, tmp_path: Path)
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
+def connect_and_refuse(running: Live, raw: socket.socket) -> None:
+    """Connect, but for the last acknowledgement, which comes with the first data; then refuse new clients."""
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+    raw.connect(("127.0.0.1", running.port))
+    (listening,) = running.listener._sockets
+    refuse_new(listening)
+    assert has_handshakes(listening)
+
+
 @pytest.mark.parametrize("ends", ["before the stop", "after the stop"])
 def test_stopping_answers_who_is_in_the_handshake_of_tcp(ends: str, make_apps: MakeApps, tmp_path: Path) -> None:
     """When new clients are refused, this one takes itself for connected, and its last acknowledgement is held back."""
     with live(make_apps, tmp_path) as running, socket.socket() as raw:
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
 
-        def connect_and_refuse() -> None:
-            raw.connect(("127.0.0.1", running.port))
-            (listening,) = running.listener._sockets
-            refuse_new(listening)
-            assert has_handshakes(listening)
+        def begin() -> None:
+            connect_and_refuse(running, raw)
             if ends == "after the stop":
                 running.listener.stop()
 
-        running.call(connect_and_refuse)
+        running.call(begin)
         if ends == "before the stop":
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             running.wait_for(lambda: running.listener.connections == 1)
@@ -444,14 +449,7 @@ def test_without_tls_a_connection_made_while_new_ones_are_refused_is_kept(make_a
     """Its first request comes with the end of its handshake, and would be all that it could receive."""
     with live(make_apps, None) as running, socket.socket() as raw:
         raw.settimeout(10)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-
-        def connect_and_refuse() -> None:
-            raw.connect(("127.0.0.1", running.port))
-            (listening,) = running.listener._sockets
-            refuse_new(listening)
-
-        running.call(connect_and_refuse)
+        running.call(lambda: connect_and_refuse(running, raw))
         for _ in range(2):
             raw.sendall(POST)
             assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")

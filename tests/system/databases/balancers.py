@@ -56,8 +56,12 @@ def haproxy(folder: Path, text: str) -> list[str]:
     return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
 
 
-def haproxy_status(folder: Path, server: str) -> str:
-    """Return what HAProxy takes a server for: "UP", "DOWN", or on its way as "UP 1/2"."""
+def wait_for_status(folder: Path, server: str, status: str) -> None:
+    """Wait until HAProxy takes a server for "UP" or "DOWN", and not on its way there."""
+    until(lambda: _status(folder, server) == status, f"{server} to be {status}")
+
+
+def _status(folder: Path, server: str) -> str:
     with socket.socket(socket.AF_UNIX) as asked:
         asked.connect(str(folder / STATS))
         asked.sendall(b"show stat\n")

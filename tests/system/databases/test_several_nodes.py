@@ -17,7 +17,7 @@ import pytest
 
 from tests.daemon import ROOT, alive, children, until
 from tests.ports import free_port
-from tests.system.databases.balancers import BALANCERS, OWN, SERVERS, balancer, block_of, haproxy_status, program
+from tests.system.databases.balancers import BALANCERS, OWN, SERVERS, balancer, block_of, program, wait_for_status
 from tests.system.databases.postgres_server import Postgres
 from tests.system.databases.test_served import Shop, fill
 from tests.system.load import REQUEST, client_context, connect, read_card, secure
@@ -153,11 +153,11 @@ def test_behind_haproxy_no_request_is_lost(database: Postgres, tmp_path: Path) -
             for node in nodes:
                 node.send(signal.SIGHUP)
                 node.wait_for("reloaded")
-            for place, (node, server) in enumerate(zip(tuple(nodes), SERVERS, strict=True)):
-                assert node.stop() == 0
-                until(lambda server=server: haproxy_status(tmp_path, server) == "DOWN", "a node that is left out")
-                nodes[place] = node.again()
-                until(lambda server=server: haproxy_status(tmp_path, server) == "UP", "a node that is back")
+            for place, server in enumerate(SERVERS):
+                assert nodes[place].stop() == 0
+                wait_for_status(tmp_path, server, "DOWN")
+                nodes[place] = nodes[place].again()
+                wait_for_status(tmp_path, server, "UP")
         assert faults(results) == []
 
         with replays(tmp_path, nodes, port, "", "--close") as results:
